@@ -1,0 +1,73 @@
+package pluginsdk
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-hclog"
+
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Env is what a plugin gets once, before its first strategy call.
+type Env struct {
+	// Log goes to the core's log under the plugin's name.
+	Log hclog.Logger
+	// Core is the way back to the core.
+	Core Core
+	// Settings holds the values of the settings that the manifest declares.
+	Settings map[string]string
+	// DataDir is a folder of the plugin's own, mode 0700.
+	DataDir string
+}
+
+// Core is what a plugin may ask of the core, as its manifest's permissions
+// allow. plugintest has a fake.
+type Core interface {
+	// Progress reports how far the operation that ctx belongs to has come. It
+	// never fails the operation.
+	Progress(ctx context.Context, percent int, message string)
+	// Host returns a client of the agent on a host. Calls go through the core
+	// to the host's hypervisor plugin. Needs the permission "host-call".
+	Host(hostUUID string) hostv1.HostAgentServiceClient
+	// Setting reads a global setting, or its override on a resource. Needs the
+	// permission "setting".
+	Setting(ctx context.Context, category, name, resourceUUID string) (string, error)
+}
+
+// Plugin is one plugin process: its manifest and the strategies it has. Nil
+// strategies are not served; the manifest must declare exactly the others.
+type Plugin struct {
+	Manifest *pluginv1.Manifest
+	// Configure is called once with the environment, before any strategy call.
+	// An error stops the plugin with that message. May be nil.
+	Configure func(context.Context, Env) error
+	// Close is called when the process ends in an orderly way. May be nil.
+	Close func() error
+
+	Hypervisor     Hypervisor
+	PrimaryStorage PrimaryStorage
+	BackupStorage  BackupStorage
+	L2Network      L2Network
+	NetworkService NetworkService
+}
+
+// Serve runs the plugin until its core ends or drains it; main calls it and
+// nothing else. It exits the process with a message when it was not started by
+// a Kumo core, and by itself when its core is gone.
+func Serve(p Plugin) { serve(p) }
+
+// OperationID returns the ID of the operation that ctx belongs to, "" outside
+// of a call from the core.
+func OperationID(ctx context.Context) string {
+	id, _ := ctx.Value(operationKey{}).(string)
+	return id
+}
+
+// WithOperationID returns ctx for calls of one operation; the SDK carries the
+// ID to the plugin and back.
+func WithOperationID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, operationKey{}, id)
+}
+
+type operationKey struct{}

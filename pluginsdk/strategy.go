@@ -1,0 +1,127 @@
+package pluginsdk
+
+import (
+	"context"
+
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Hypervisor runs guests on hosts. The core may repeat any call after a crash:
+// a repeat succeeds and changes nothing. Calls for different hosts and guests
+// come in parallel; calls for one guest come one after another. A plugin keeps
+// no state that a restart would lose: each call carries the host with what is
+// needed to reach it.
+type Hypervisor interface {
+	// ConnectHost makes the host ready (agent, libvirt, folders) and tells its
+	// facts. Repeated on every reconnect. Errors: Unavailable when it cannot
+	// be reached, Invalid for wrong credentials, Refused when it is another's.
+	ConnectHost(context.Context, *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error)
+	// CheckHost answers within 10 s whether the host can be used now.
+	CheckHost(context.Context, *pluginv1.CheckHostRequest) (*pluginv1.CheckHostResponse, error)
+	// DisconnectHost undoes ConnectHost: stops the agent, forgets the host. It
+	// accepts a host that is unreachable or was never connected.
+	DisconnectHost(context.Context, *pluginv1.DisconnectHostRequest) (*pluginv1.DisconnectHostResponse, error)
+	// WatchHost calls emit for each change of a guest's state until ctx ends or
+	// the host is lost (Unavailable). It first emits the state of every guest.
+	WatchHost(ctx context.Context, req *pluginv1.WatchHostRequest, emit func(*pluginv1.VMStatus) error) error
+	// StartVM defines the guest as given and starts it; one that runs already
+	// stays as it is.
+	StartVM(context.Context, *pluginv1.StartVMRequest) (*pluginv1.StartVMResponse, error)
+	// StopVM stops the guest and keeps nothing running; one that is gone or
+	// stopped is a success.
+	StopVM(context.Context, *pluginv1.StopVMRequest) (*pluginv1.StopVMResponse, error)
+	// RebootVM stops and starts the guest on its host.
+	RebootVM(context.Context, *pluginv1.RebootVMRequest) (*pluginv1.RebootVMResponse, error)
+	// DestroyVM cuts the power and removes every trace of the guest but its
+	// disks; one that is gone is a success.
+	DestroyVM(context.Context, *pluginv1.DestroyVMRequest) (*pluginv1.DestroyVMResponse, error)
+	// ListVMs tells all guests that the plugin has on the host.
+	ListVMs(context.Context, *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error)
+}
+
+// VMPauser is optional ("pause").
+type VMPauser interface {
+	PauseVM(context.Context, *pluginv1.PauseVMRequest) (*pluginv1.PauseVMResponse, error)
+	ResumeVM(context.Context, *pluginv1.ResumeVMRequest) (*pluginv1.ResumeVMResponse, error)
+}
+
+// VMConsoler is optional ("console"): where a guest's screen can be reached
+// from the management node.
+type VMConsoler interface {
+	Console(context.Context, *pluginv1.ConsoleRequest) (*pluginv1.ConsoleResponse, error)
+}
+
+// HostGateway is optional ("host-gateway"): it carries one typed operation of
+// kumo.host.v1 to the agent on a host. emit gets each response message, still
+// marshalled.
+type HostGateway interface {
+	CallAgent(ctx context.Context, req *pluginv1.CallAgentRequest, emit func(payload []byte) error) error
+}
+
+// PrimaryStorage keeps the volumes of guests.
+type PrimaryStorage interface {
+	// ConnectStorage checks the configuration and touches no host.
+	ConnectStorage(context.Context, *pluginv1.ConnectStorageRequest) (*pluginv1.ConnectStorageResponse, error)
+	// AttachHost makes the storage usable on a host, whenever it connects.
+	AttachHost(context.Context, *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error)
+	// DetachHost undoes AttachHost and keeps the volumes.
+	DetachHost(context.Context, *pluginv1.DetachHostRequest) (*pluginv1.DetachHostResponse, error)
+	// StorageCapacity tells the physical capacity.
+	StorageCapacity(context.Context, *pluginv1.StorageCapacityRequest) (*pluginv1.StorageCapacityResponse, error)
+	// EnsureImage puts an image in the cache. Two at once for one image fetch
+	// it once.
+	EnsureImage(context.Context, *pluginv1.EnsureImageRequest) (*pluginv1.EnsureImageResponse, error)
+	// DeleteCachedImage removes an image from the cache; gone is a success.
+	DeleteCachedImage(context.Context, *pluginv1.DeleteCachedImageRequest) (*pluginv1.DeleteCachedImageResponse, error)
+	// CreateVolume makes a volume, blank or on a cached image.
+	CreateVolume(context.Context, *pluginv1.CreateVolumeRequest) (*pluginv1.CreateVolumeResponse, error)
+	// DeleteVolume removes a volume by its UUID; gone is a success.
+	DeleteVolume(context.Context, *pluginv1.DeleteVolumeRequest) (*pluginv1.DeleteVolumeResponse, error)
+}
+
+// VolumeResizer is optional ("resize"); it only grows.
+type VolumeResizer interface {
+	ResizeVolume(context.Context, *pluginv1.ResizeVolumeRequest) (*pluginv1.ResizeVolumeResponse, error)
+}
+
+// VolumeLister is optional ("list"); it lets the core find orphans.
+type VolumeLister interface {
+	ListVolumes(context.Context, *pluginv1.ListVolumesRequest) (*pluginv1.ListVolumesResponse, error)
+}
+
+// BackupStorage keeps images.
+type BackupStorage interface {
+	// ConnectStore checks the configuration and makes the store ready.
+	ConnectStore(context.Context, *pluginv1.ConnectStoreRequest) (*pluginv1.ConnectStoreResponse, error)
+	// StoreCapacity tells the physical capacity.
+	StoreCapacity(context.Context, *pluginv1.StoreCapacityRequest) (*pluginv1.StoreCapacityResponse, error)
+	// AddImage fetches an image and leaves nothing behind when it fails.
+	// Errors: Invalid for a bad URL, a wrong checksum or a format that is not
+	// what was said.
+	AddImage(context.Context, *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error)
+	// DeleteImage removes an image by its UUID; gone is a success.
+	DeleteImage(context.Context, *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error)
+	// ExportImage gives a source that expires within an hour.
+	ExportImage(context.Context, *pluginv1.ExportImageRequest) (*pluginv1.ExportImageResponse, error)
+}
+
+// ImageUploader is optional ("upload").
+type ImageUploader interface {
+	BeginUpload(context.Context, *pluginv1.BeginUploadRequest) (*pluginv1.BeginUploadResponse, error)
+}
+
+// L2Network makes layer 2 networks exist on hosts.
+type L2Network interface {
+	// Realize makes the network's bridge on a host.
+	Realize(context.Context, *pluginv1.RealizeRequest) (*pluginv1.RealizeResponse, error)
+	// Unrealize removes it; gone is a success.
+	Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error)
+}
+
+// NetworkService provides DHCP, user data and the like to guests' NICs.
+type NetworkService interface {
+	PrepareNICs(context.Context, *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error)
+	ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error)
+	SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error)
+	ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error)
+}
