@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# lint.sh : every check that needs no running part. Stops at the first that fails.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$ROOT"
+
+GO=${GO:-go}
+TOOL=("$GO" tool "-modfile=$ROOT/.tools/go.mod")
+PROTO=pluginsdk/proto
+
+format() {
+	local bad
+	bad=$(find . -name '*.go' ! -name '*.pb.go' -not -path './.*' -print0 | xargs -0 -r gofmt -l)
+	[ -z "$bad" ] || die "not formatted (run gofmt -w on them): $bad"
+}
+
+# proto_base prints the last commit of main that touched the plugin contract. In
+# a clone without a branch main, such as a CI's, HEAD stands for it.
+proto_base() {
+	local branch
+	for branch in origin/main main HEAD; do
+		git rev-parse -q --verify "$branch^{commit}" >/dev/null || continue
+		git log -1 --format=%H "$branch" -- "$PROTO"
+		return
+	done
+}
+
+# breaking compares the contract with the committed one. The old files come out
+# of git by "git archive", which works in a clone of a single commit too.
+breaking() {
+	local base old
+	base=$(proto_base)
+	if [ -z "$base" ]; then
+		say "  no earlier contract to compare with"
+		return
+	fi
+	old=$(mktemp -d)
+	trap 'rm -rf "$old"' RETURN
+	git archive "$base" "$PROTO" | tar -x -C "$old"
+	buf breaking --against "$old/$PROTO"
+}
+
+buf() { (cd "$PROTO" && "${TOOL[@]}" buf "$@"); }
+
+# step NAME COMMAND... says how long each check took.
+step() {
+	local name=$1 began
+	shift
+	began=$(now_ms)
+	"$@" || die "lint: $name failed"
+	say "lint: $name, $(seconds_since "$began") s"
+}
+
+step "gofmt" format
+step "go vet" "$GO" vet ./...
+step "staticcheck" "${TOOL[@]}" staticcheck ./...
+step "house rules" "$GO" test -count=1 ./integration/house
+step "buf lint" buf lint
+step "buf breaking" breaking
