@@ -1,0 +1,134 @@
+package pluginsdk
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// The adapters below are the generated servers over the strategies. A strategy
+// is embedded and gives the required calls; optional ones are looked for by
+// type assertion at each call. Each "later" embeds the generated refusals one
+// level deeper than the strategy, so that the strategy's methods win and calls
+// added to the contract later still compile.
+
+// registerStrategies serves the strategies that p has.
+func registerStrategies(s grpc.ServiceRegistrar, p Plugin) {
+	if p.Hypervisor != nil {
+		pluginv1.RegisterHypervisorServiceServer(s, &hypervisorServer{Hypervisor: p.Hypervisor})
+	}
+	if p.PrimaryStorage != nil {
+		pluginv1.RegisterPrimaryStorageServiceServer(s, &primaryStorageServer{PrimaryStorage: p.PrimaryStorage})
+	}
+	if p.BackupStorage != nil {
+		pluginv1.RegisterBackupStorageServiceServer(s, &backupStorageServer{BackupStorage: p.BackupStorage})
+	}
+	if p.L2Network != nil {
+		pluginv1.RegisterL2NetworkServiceServer(s, &l2NetworkServer{L2Network: p.L2Network})
+	}
+	if p.NetworkService != nil {
+		pluginv1.RegisterNetworkServiceServiceServer(s, &networkServiceServer{NetworkService: p.NetworkService})
+	}
+}
+
+// optional calls an optional service of a strategy, errs.Unsupported when the
+// strategy does not implement it.
+func optional[I, Req, Resp any](ctx context.Context, strategy any, name string, req *Req, call func(I, context.Context, *Req) (*Resp, error)) (*Resp, error) {
+	impl, ok := strategy.(I)
+	if !ok {
+		return nil, unsupported(name)
+	}
+	return call(impl, ctx, req)
+}
+
+func unsupported(name string) error {
+	return errs.New(errs.Unsupported, "operation "+name, "the plugin does not implement it")
+}
+
+type hypervisorServer struct {
+	Hypervisor
+	laterHypervisor
+}
+
+type laterHypervisor struct {
+	pluginv1.UnimplementedHypervisorServiceServer
+}
+
+func (s *hypervisorServer) WatchHost(req *pluginv1.WatchHostRequest, out grpc.ServerStreamingServer[pluginv1.WatchHostResponse]) error {
+	return s.Hypervisor.WatchHost(out.Context(), req, func(vm *pluginv1.VMStatus) error {
+		return out.Send(&pluginv1.WatchHostResponse{Vm: vm})
+	})
+}
+
+func (s *hypervisorServer) PauseVM(ctx context.Context, req *pluginv1.PauseVMRequest) (*pluginv1.PauseVMResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalPause, req, VMPauser.PauseVM)
+}
+
+func (s *hypervisorServer) ResumeVM(ctx context.Context, req *pluginv1.ResumeVMRequest) (*pluginv1.ResumeVMResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalPause, req, VMPauser.ResumeVM)
+}
+
+func (s *hypervisorServer) Console(ctx context.Context, req *pluginv1.ConsoleRequest) (*pluginv1.ConsoleResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalConsole, req, VMConsoler.Console)
+}
+
+func (s *hypervisorServer) CallAgent(req *pluginv1.CallAgentRequest, out grpc.ServerStreamingServer[pluginv1.CallAgentResponse]) error {
+	gateway, ok := s.Hypervisor.(HostGateway)
+	if !ok {
+		return unsupported(OptionalHostGateway)
+	}
+	return gateway.CallAgent(out.Context(), req, func(payload []byte) error {
+		return out.Send(&pluginv1.CallAgentResponse{Payload: payload})
+	})
+}
+
+type primaryStorageServer struct {
+	PrimaryStorage
+	laterPrimaryStorage
+}
+
+type laterPrimaryStorage struct {
+	pluginv1.UnimplementedPrimaryStorageServiceServer
+}
+
+func (s *primaryStorageServer) ResizeVolume(ctx context.Context, req *pluginv1.ResizeVolumeRequest) (*pluginv1.ResizeVolumeResponse, error) {
+	return optional(ctx, s.PrimaryStorage, OptionalResize, req, VolumeResizer.ResizeVolume)
+}
+
+func (s *primaryStorageServer) ListVolumes(ctx context.Context, req *pluginv1.ListVolumesRequest) (*pluginv1.ListVolumesResponse, error) {
+	return optional(ctx, s.PrimaryStorage, OptionalList, req, VolumeLister.ListVolumes)
+}
+
+type backupStorageServer struct {
+	BackupStorage
+	laterBackupStorage
+}
+
+type laterBackupStorage struct {
+	pluginv1.UnimplementedBackupStorageServiceServer
+}
+
+func (s *backupStorageServer) BeginUpload(ctx context.Context, req *pluginv1.BeginUploadRequest) (*pluginv1.BeginUploadResponse, error) {
+	return optional(ctx, s.BackupStorage, "upload", req, ImageUploader.BeginUpload)
+}
+
+type l2NetworkServer struct {
+	L2Network
+	laterL2Network
+}
+
+type laterL2Network struct {
+	pluginv1.UnimplementedL2NetworkServiceServer
+}
+
+type networkServiceServer struct {
+	NetworkService
+	laterNetworkService
+}
+
+type laterNetworkService struct {
+	pluginv1.UnimplementedNetworkServiceServiceServer
+}

@@ -1,0 +1,125 @@
+package pluginsdk
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Names of the optional services that manifests declare and of the permissions
+// that they ask for.
+const (
+	OptionalPause       = "pause"
+	OptionalConsole     = "console"
+	OptionalHostGateway = "host-gateway"
+	OptionalResize      = "resize"
+	OptionalList        = "list"
+
+	PermissionHostCall = "host-call"
+	PermissionSetting  = "setting"
+)
+
+// CheckManifest compares a plugin's manifest with what it implements: each
+// declared strategy, type and optional service must be there and each one
+// there must be declared, for the core believes the manifest. It returns
+// errs.Invalid naming all differences.
+func CheckManifest(p Plugin) error {
+	m := p.Manifest
+	if m == nil {
+		return errs.New(errs.Invalid, "plugin", "it has no manifest")
+	}
+	c := manifestCheck{}
+	if m.Name == "" {
+		c.fail("the manifest has no name")
+	}
+	if m.Version == "" {
+		c.fail("the manifest has no version")
+	}
+	for _, perm := range m.Permissions {
+		if perm != PermissionHostCall && perm != PermissionSetting {
+			c.fail("permission " + perm + " does not exist; there are " + PermissionHostCall + ", " + PermissionSetting)
+		}
+	}
+	c.strategies(p)
+	slices.Sort(c.wrong)
+	if len(c.wrong) == 0 {
+		return nil
+	}
+	return errs.New(errs.Invalid, "plugin "+m.Name, "manifest and code differ: %s", strings.Join(c.wrong, "; ")).
+		WithAdvice("declare exactly what the plugin implements")
+}
+
+type manifestCheck struct{ wrong []string }
+
+func (c *manifestCheck) fail(text string) { c.wrong = append(c.wrong, text) }
+
+func (c *manifestCheck) strategies(p Plugin) {
+	m := p.Manifest
+	var types, optional []string
+	for _, d := range m.Hypervisors {
+		types, optional = append(types, d.Type), append(optional, d.Optional...)
+	}
+	c.strategy("hypervisor", types, p.Hypervisor != nil)
+	c.optional("hypervisor", optional, map[string]bool{
+		OptionalPause:       is[VMPauser](p.Hypervisor),
+		OptionalConsole:     is[VMConsoler](p.Hypervisor),
+		OptionalHostGateway: is[HostGateway](p.Hypervisor),
+	})
+
+	types, optional = nil, nil
+	for _, d := range m.PrimaryStorages {
+		types, optional = append(types, d.Type), append(optional, d.Optional...)
+	}
+	c.strategy("primary storage", types, p.PrimaryStorage != nil)
+	c.optional("primary storage", optional, map[string]bool{
+		OptionalResize: is[VolumeResizer](p.PrimaryStorage),
+		OptionalList:   is[VolumeLister](p.PrimaryStorage),
+	})
+
+	c.strategy("backup storage", typesOf(m.BackupStorages), p.BackupStorage != nil)
+	c.strategy("L2 network", typesOf(m.L2Networks), p.L2Network != nil)
+	c.strategy("network service", typesOf(m.NetworkServices), p.NetworkService != nil)
+}
+
+func (c *manifestCheck) strategy(kind string, types []string, implemented bool) {
+	if len(types) > 0 && !implemented {
+		c.fail(kind + " " + strings.Join(types, ", ") + " is declared, not implemented")
+	}
+	if len(types) == 0 && implemented {
+		c.fail(kind + " is implemented, not declared")
+	}
+	for i, t := range types {
+		if t == "" {
+			c.fail(kind + " without a type is declared")
+		} else if slices.Contains(types[:i], t) {
+			c.fail(kind + " " + t + " is declared twice")
+		}
+	}
+}
+
+func (c *manifestCheck) optional(kind string, declared []string, implemented map[string]bool) {
+	for _, name := range declared {
+		if !implemented[name] {
+			c.fail(kind + " option " + name + " is declared, not implemented")
+		}
+	}
+	for name, has := range implemented {
+		if has && !slices.Contains(declared, name) {
+			c.fail(kind + " option " + name + " is implemented, not declared")
+		}
+	}
+}
+
+func is[T any](v any) bool {
+	_, ok := v.(T)
+	return ok
+}
+
+func typesOf[D interface{ GetType() string }](decls []D) []string {
+	types := make([]string, len(decls))
+	for i, d := range decls {
+		types[i] = d.GetType()
+	}
+	return types
+}

@@ -1,0 +1,174 @@
+package plugintest
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+)
+
+// Core is a core for tests, with agents of the test's choice. Used directly as
+// a pluginsdk.Core it needs no connection; WithCore serves it over gRPC.
+type Core struct {
+	// Hosts has the agent of each host by UUID; see Agent.
+	Hosts map[string]hostv1.HostAgentServiceClient
+	// Settings has global settings by "category.name", and overrides by
+	// "category.name@resource UUID".
+	Settings map[string]string
+
+	mu       sync.Mutex
+	progress []Progress
+}
+
+// Progress is one report of a plugin.
+type Progress struct {
+	OperationID string
+	Percent     int
+	Message     string
+}
+
+var _ pluginsdk.Core = (*Core)(nil)
+
+// Progress keeps the report for Reports.
+func (c *Core) Progress(ctx context.Context, percent int, message string) {
+	c.report(pluginsdk.OperationID(ctx), percent, message)
+}
+
+// Reports returns what has been reported so far.
+func (c *Core) Reports() []Progress {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]Progress(nil), c.progress...)
+}
+
+func (c *Core) report(operationID string, percent int, message string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.progress = append(c.progress, Progress{operationID, percent, message})
+}
+
+// Host returns the agent of a host. The calls of an unknown host's agent
+// return errs.NotFound.
+func (c *Core) Host(hostUUID string) hostv1.HostAgentServiceClient {
+	if agent, ok := c.Hosts[hostUUID]; ok {
+		return agent
+	}
+	return hostv1.NewHostAgentServiceClient(noHost(hostUUID))
+}
+
+// Setting returns the override or the global value, errs.NotFound when there
+// is neither.
+func (c *Core) Setting(_ context.Context, category, name, resourceUUID string) (string, error) {
+	key := category + "." + name
+	if v, ok := c.Settings[key+"@"+resourceUUID]; ok {
+		return v, nil
+	}
+	if v, ok := c.Settings[key]; ok {
+		return v, nil
+	}
+	return "", errs.New(errs.NotFound, "setting "+key, "the test's core has no such setting")
+}
+
+type noHost string
+
+func (h noHost) err() error { return errs.New(errs.NotFound, "host "+string(h), "no such host") }
+
+func (h noHost) Invoke(context.Context, string, any, any, ...grpc.CallOption) error { return h.err() }
+
+func (h noHost) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, h.err()
+}
+
+// coreHandler is a Core behind pluginsdk.NewCoreService.
+type coreHandler struct{ core *Core }
+
+func (h coreHandler) Progress(_, operationID string, percent int, message string) {
+	h.core.report(operationID, percent, message)
+}
+
+func (h coreHandler) Setting(ctx context.Context, category, name, resourceUUID string) (string, error) {
+	return h.core.Setting(ctx, category, name, resourceUUID)
+}
+
+func (h coreHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {
+	call, ok := agentCalls[method]
+	if !ok {
+		return errs.New(errs.Invalid, "host call "+method, "the agent has no such method")
+	}
+	return call(ctx, h.core.Host(hostUUID), payload, emit)
+}
+
+type agentCall func(ctx context.Context, agent hostv1.HostAgentServiceClient, payload []byte, emit func([]byte) error) error
+
+// agentCalls leads from the marshalled form of a call back to the client that
+// the test gave, which may be anything that implements the interface.
+var agentCalls = map[string]agentCall{
+	hostv1.HostAgentService_Info_FullMethodName:           unary(hostv1.HostAgentServiceClient.Info),
+	hostv1.HostAgentService_EnsureFolder_FullMethodName:   unary(hostv1.HostAgentServiceClient.EnsureFolder),
+	hostv1.HostAgentService_FolderCapacity_FullMethodName: unary(hostv1.HostAgentServiceClient.FolderCapacity),
+	hostv1.HostAgentService_ListFolder_FullMethodName:     unary(hostv1.HostAgentServiceClient.ListFolder),
+	hostv1.HostAgentService_CreateDisk_FullMethodName:     unary(hostv1.HostAgentServiceClient.CreateDisk),
+	hostv1.HostAgentService_StatDisk_FullMethodName:       unary(hostv1.HostAgentServiceClient.StatDisk),
+	hostv1.HostAgentService_ResizeDisk_FullMethodName:     unary(hostv1.HostAgentServiceClient.ResizeDisk),
+	hostv1.HostAgentService_DeleteFile_FullMethodName:     unary(hostv1.HostAgentServiceClient.DeleteFile),
+	hostv1.HostAgentService_Apply_FullMethodName:          unary(hostv1.HostAgentServiceClient.Apply),
+	hostv1.HostAgentService_Sync_FullMethodName:           unary(hostv1.HostAgentServiceClient.Sync),
+	hostv1.HostAgentService_FetchFile_FullMethodName:      fetchFile,
+}
+
+type message[T any] interface {
+	*T
+	proto.Message
+}
+
+func unary[Req any, PReq message[Req], Resp proto.Message](call func(hostv1.HostAgentServiceClient, context.Context, PReq, ...grpc.CallOption) (Resp, error)) agentCall {
+	return func(ctx context.Context, agent hostv1.HostAgentServiceClient, payload []byte, emit func([]byte) error) error {
+		req := PReq(new(Req))
+		if err := proto.Unmarshal(payload, req); err != nil {
+			return errs.Wrap(errs.Invalid, "host call", err, "unmarshal %T", req)
+		}
+		resp, err := call(agent, ctx, req)
+		if err != nil {
+			return err
+		}
+		return send(resp, emit)
+	}
+}
+
+func fetchFile(ctx context.Context, agent hostv1.HostAgentServiceClient, payload []byte, emit func([]byte) error) error {
+	req := &hostv1.FetchFileRequest{}
+	if err := proto.Unmarshal(payload, req); err != nil {
+		return errs.Wrap(errs.Invalid, "host call", err, "unmarshal %T", req)
+	}
+	in, err := agent.FetchFile(ctx, req)
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := in.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := send(m, emit); err != nil {
+			return err
+		}
+	}
+}
+
+func send(m proto.Message, emit func([]byte) error) error {
+	out, err := proto.Marshal(m)
+	if err != nil {
+		return errs.Wrap(errs.Internal, "host call", err, "marshal %T", m)
+	}
+	return emit(out)
+}
