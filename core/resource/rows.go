@@ -1,0 +1,60 @@
+package resource
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Base is what every resource has; rows embed it.
+type Base struct {
+	UUID        string `db:"uuid" kumo:"size=32,immutable"`
+	Name        string `db:"name" kumo:"size=255,index"`
+	Description string `db:"description" kumo:"size=2048,null"`
+	CreateDate  Time   `db:"createDate" kumo:"immutable"`
+	LastOpDate  Time   `db:"lastOpDate"`
+}
+
+// Owned is embedded by the rows of types that belong to an account.
+type Owned struct {
+	AccountUUID string `db:"accountUuid" kumo:"size=32,hidden,index"`
+}
+
+// Time is an instant in UTC, stored as Unix milliseconds; its zero is NULL.
+type Time struct{ time.Time }
+
+// Now returns the current time, cut to what the database keeps.
+func Now() Time { return Time{time.Now().UTC().Truncate(time.Millisecond)} }
+
+// UnixMilli returns the instant ms milliseconds after 1970.
+func UnixMilli(ms int64) Time { return Time{time.UnixMilli(ms).UTC()} }
+
+// Scan implements sql.Scanner.
+func (t *Time) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*t = Time{}
+	case int64:
+		*t = UnixMilli(v)
+	case []byte:
+		return t.Scan(string(v))
+	case string:
+		n, err := strconv.ParseInt(v, 10, 64)
+		if err != nil {
+			return fmt.Errorf("time %q is not a number of milliseconds: %w", v, err)
+		}
+		*t = UnixMilli(n)
+	default:
+		return fmt.Errorf("time is %T, not a number of milliseconds", v)
+	}
+	return nil
+}
+
+// Value implements driver.Valuer.
+func (t Time) Value() (driver.Value, error) {
+	if t.IsZero() {
+		return nil, nil
+	}
+	return t.UnixMilli(), nil
+}
