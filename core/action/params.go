@@ -1,0 +1,239 @@
+package action
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// field is a parameter with the place of its value and how to read it.
+type field struct {
+	Param
+	index   []int // in the parameter struct; nil for dynamic ones
+	kind    kind
+	elem    kind // of lists and maps
+	pointer bool
+	typ     reflect.Type // without the pointer
+}
+
+type kind int
+
+const (
+	kindText kind = iota
+	kindInt
+	kindFloat
+	kindBool
+	kindList
+	kindMap
+	kindOther // read by encoding/json
+)
+
+// fieldsOf reads the tags of a parameter struct, once for each action.
+func fieldsOf(t reflect.Type) ([]field, error) {
+	if t.Kind() != reflect.Struct {
+		return nil, fmt.Errorf("parameters must be a struct, not %s", t)
+	}
+	var out []field
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		tag, tagged := sf.Tag.Lookup("api")
+		if sf.Anonymous && !tagged {
+			inner, err := fieldsOf(sf.Type)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range inner {
+				f.index = append([]int{i}, f.index...)
+				out = append(out, f)
+			}
+			continue
+		}
+		if !tagged || tag == "-" {
+			continue
+		}
+		if !sf.IsExported() {
+			return nil, fmt.Errorf("field %s has an api tag but is not exported", sf.Name)
+		}
+		f, err := parseTag(tag)
+		if err != nil {
+			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
+		}
+		f.index, f.Doc = []int{i}, sf.Tag.Get("doc")
+		f.setType(sf.Type)
+		if err := f.checkDefault(); err != nil {
+			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+func parseTag(tag string) (field, error) {
+	parts := strings.Split(tag, ",")
+	f := field{Param: Param{Name: parts[0]}}
+	if f.Name == "" {
+		return f, fmt.Errorf("the api tag has no name")
+	}
+	for _, o := range parts[1:] {
+		key, val, _ := strings.Cut(o, "=")
+		if err := f.option(key, val); err != nil {
+			return f, fmt.Errorf("api tag %q: %w", tag, err)
+		}
+	}
+	return f, nil
+}
+
+func (f *field) option(key, val string) (err error) {
+	switch key {
+	case "required":
+		f.Required = true
+	case "path":
+		f.In = "path"
+	case "nonempty":
+		f.NonEmpty = true
+	case "noempty":
+		f.NoEmptyString = true
+	case "secret":
+		f.Secret = true
+	case "notrim":
+		f.NoTrim = true
+	case "missingok":
+		f.MissingOK = true
+	case "noowner":
+		f.NoOwnerCheck = true
+	case "min":
+		f.MinLength, err = strconv.Atoi(val)
+	case "max":
+		f.MaxLength, err = strconv.Atoi(val)
+	case "values":
+		f.Values = strings.Split(val, "|")
+	case "default":
+		f.Default = val
+	case "resource":
+		f.Resource = val
+	case "range":
+		lo, hi, ok := strings.Cut(val, ":")
+		if !ok {
+			return fmt.Errorf("range %q is not LOW:HIGH", val)
+		}
+		var r [2]int64
+		if r[0], err = strconv.ParseInt(lo, 10, 64); err != nil {
+			return err
+		}
+		if r[1], err = strconv.ParseInt(hi, 10, 64); err != nil {
+			return err
+		}
+		f.Range = &r
+	default:
+		return fmt.Errorf("unknown option %q", key)
+	}
+	return err
+}
+
+func (f *field) setType(t reflect.Type) {
+	f.goType = t
+	if t.Kind() == reflect.Pointer {
+		f.pointer, t = true, t.Elem()
+	}
+	f.typ = t
+	f.kind = kindOf(t)
+	if f.kind == kindList || f.kind == kindMap {
+		f.elem = kindOf(t.Elem())
+	}
+	f.Type = typeWord(f.goType)
+}
+
+func kindOf(t reflect.Type) kind {
+	switch t.Kind() {
+	case reflect.String:
+		return kindText
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return kindInt
+	case reflect.Float64:
+		return kindFloat
+	case reflect.Bool:
+		return kindBool
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 { // json.RawMessage, []byte
+			return kindOther
+		}
+		return kindList
+	case reflect.Map:
+		if t.Key().Kind() == reflect.String {
+			return kindMap
+		}
+	}
+	return kindOther
+}
+
+// typeWord names a Go type as the catalogue does.
+func typeWord(t reflect.Type) string {
+	opt := ""
+	if t.Kind() == reflect.Pointer {
+		opt, t = "?", t.Elem()
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "string"
+	case reflect.Int, reflect.Int32:
+		return "int" + opt
+	case reflect.Int64:
+		return "long" + opt
+	case reflect.Float64:
+		return "double" + opt
+	case reflect.Bool:
+		return "bool" + opt
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return "any"
+		}
+		return "[]" + typeWord(t.Elem())
+	case reflect.Map:
+		return "map<" + typeWord(t.Elem()) + ">"
+	case reflect.Interface:
+		return "any"
+	}
+	return t.Name()
+}
+
+// dynamicTypes are the types that a plugin may declare for a parameter.
+var dynamicTypes = map[string]reflect.Type{
+	"string": reflect.TypeFor[string](), "int": reflect.TypeFor[int64](), "long": reflect.TypeFor[int64](),
+	"bool": reflect.TypeFor[bool](), "double": reflect.TypeFor[float64](),
+	"[]string": reflect.TypeFor[[]string](), "map<string>": reflect.TypeFor[map[string]string](),
+}
+
+func dynamicFields(params []Param) ([]field, error) {
+	out := make([]field, 0, len(params))
+	for _, p := range params {
+		if p.Name == "" {
+			return nil, fmt.Errorf("a parameter has no name")
+		}
+		word := strings.TrimSuffix(p.Type, "?")
+		t, ok := dynamicTypes[word]
+		if !ok {
+			return nil, fmt.Errorf("parameter %q has unknown type %q (want string, int, long, bool, double, []string or map<string>)", p.Name, p.Type)
+		}
+		f := field{Param: p}
+		f.setType(t)
+		f.Type = p.Type
+		if err := f.checkDefault(); err != nil {
+			return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
+		}
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// checkDefault finds a default that could not be read as the parameter's type.
+func (f *field) checkDefault() error {
+	if f.Default == "" {
+		return nil
+	}
+	v := reflect.New(f.typ).Elem()
+	if err := f.fromTexts(v, []string{f.Default}); err != nil {
+		return fmt.Errorf("default %q: %w", f.Default, err)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package action
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"time"
+)
+
+// Credentials are what a client sent to prove who it is. Web parses them; the
+// Authenticator judges.
+type Credentials struct {
+	// SessionUUID is set for "OAuth".
+	SessionUUID string
+	// AccessKeyID and Signature are set for "ZStack"; Method, Date and URI are
+	// what was signed.
+	AccessKeyID, Signature, Method, Date, URI string
+}
+
+// Authenticator tells who a client is.
+type Authenticator interface {
+	// Authenticate returns the caller. errs.Unauthenticated when the session is
+	// unknown or has expired, or the signature is wrong.
+	Authenticate(ctx context.Context, c Credentials) (Caller, error)
+}
+
+// Target names a resource that a parameter points to.
+type Target struct{ Type, UUID string }
+
+// Found is what is known of a Target.
+type Found struct {
+	Exists bool
+	// Owned types belong to an account.
+	Owned   bool
+	Account string
+}
+
+// Lookup finds resources for the existence and ownership checks.
+type Lookup interface {
+	// Lookup answers one Found for each target, in order.
+	Lookup(ctx context.Context, targets []Target) ([]Found, error)
+}
+
+// Sharing tells whether a resource of another account may be used: it is
+// shared or public. Without one, only the owner may.
+type Sharing interface {
+	Shared(ctx context.Context, c Caller, t Target, write bool) (bool, error)
+}
+
+// Quota checks the caller's quota before a create; errors are
+// errs.Exhausted and become ID.1003.
+type Quota interface {
+	Check(ctx context.Context, c *Call, params any) error
+}
+
+// Tags checks the tags of a create message before anything happens.
+type Tags interface {
+	CheckCreate(ctx context.Context, resourceType string, systemTags, userTags []string) error
+}
+
+// Renderer gives the inventory of a resource as JSON and its schema (JSON path
+// below the inventory, "" for itself, to Java class).
+type Renderer interface {
+	Inventory(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error)
+}
+
+// QueryResult is the answer to a query.
+type QueryResult struct {
+	Inventories []json.RawMessage
+	Total       int64
+	// HasTotal adds "total"; CountOnly leaves "inventories" out.
+	HasTotal, CountOnly bool
+	// Schema has full paths: "inventories[0].nics[1]".
+	Schema map[string]string
+}
+
+// Querier runs the query of a URL. Errors in the grammar are *HTTPError.
+type Querier interface {
+	Query(ctx context.Context, typeName string, v url.Values, c Caller) (*QueryResult, error)
+}
+
+// Planner answers ?plan=true of a delete: the tree that would be touched.
+type Planner interface {
+	PlanTree(ctx context.Context, typeName, uuid string) (any, error)
+}
+
+// Job is an accepted asynchronous call.
+type Job struct {
+	UUID, Message string
+	// ResourceType and ResourceUUID name what the answer will show, so that it
+	// can be shown after a restart; empty when there is no inventory.
+	ResourceType, ResourceUUID string
+	AccountUUID                string
+	WebHook                    string
+	Timeout                    time.Duration
+}
+
+// Outcome is how a call ended: Err, or an inventory (Ref), or a Result.
+type Outcome struct {
+	Err    error
+	Ref    *Ref
+	Result json.RawMessage
+}
+
+// Jobs keeps asynchronous calls. Accept returns once the job is durable;
+// errs.Exists when its UUID was used before.
+type Jobs interface {
+	Accept(ctx context.Context, j Job) error
+	Finish(ctx context.Context, uuid string, o Outcome)
+}
+
+// Rejecter is optional for Jobs: it takes a call that failed its checks, so
+// that unauthenticated clients cause no writes. Same errors as Accept.
+type Rejecter interface {
+	Reject(ctx context.Context, j Job, err error) error
+}
+
+// Queue runs work in the order of its key.
+type Queue interface {
+	Submit(key, kind string, fn func())
+}
+
+// Ports are what the registry needs of others. Nil ones switch their check
+// off, except Auth, Jobs and Queue, without which calls that need them fail
+// with errs.Internal.
+type Ports struct {
+	Auth   Authenticator
+	Lookup Lookup
+	Share  Sharing
+	Quota  Quota
+	Tags   Tags
+	Render Renderer
+	Query  Querier
+	Plan   Planner
+	Jobs   Jobs
+	Queue  Queue
+	// Timeout returns the configured bound of an action (category apiTimeout);
+	// nil or 0 leaves the declared one.
+	Timeout func(ctx context.Context, a *Action) time.Duration
+}
