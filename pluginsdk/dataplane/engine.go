@@ -1,0 +1,197 @@
+package dataplane
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+)
+
+const (
+	reviveFirst = time.Second
+	reviveLast  = time.Minute
+)
+
+// Config says where an Engine works.
+type Config struct {
+	// StateDir holds the fragments and dnsmasq's files. Its parents must be
+	// readable for dnsmasq's user.
+	StateDir string
+	// Dnsmasq is the program's path; "dnsmasq" from PATH when empty.
+	Dnsmasq string
+	// Log may be nil.
+	Log hclog.Logger
+}
+
+// Engine applies fragments to the network namespace of its process. Its calls
+// run one after another; a caller that waits can give up by its context.
+type Engine struct {
+	cfg      Config
+	log      hclog.Logger
+	store    *store
+	networks map[string]*network // by namespace
+	// turn holds one token; who has it may use store and networks.
+	turn   chan struct{}
+	closed context.Context
+	close  context.CancelFunc
+}
+
+// Open reads the state that an earlier Engine left in the folder, takes over
+// the daemons that still run, and repairs what is missing. What cannot be
+// repaired is logged, and tried again by the next Apply or Sync that has it.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	if cfg.Dnsmasq == "" {
+		cfg.Dnsmasq = "dnsmasq"
+	}
+	if !folderPattern.MatchString(cfg.StateDir) || filepath.Clean(cfg.StateDir) != cfg.StateDir {
+		return nil, errs.New(errs.Invalid, "state folder "+quote(cfg.StateDir), "must be an absolute path of letters, digits, dots, dashes and underscores")
+	}
+	if err := os.MkdirAll(filepath.Join(cfg.StateDir, "dhcp"), 0o755); err != nil {
+		return nil, fmt.Errorf("make the state folder: %w", err)
+	}
+	s, err := openStore(filepath.Join(cfg.StateDir, "fragments"), cfg.Log)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{cfg: cfg, log: cfg.Log, store: s, networks: map[string]*network{}, turn: make(chan struct{}, 1)}
+	e.closed, e.close = context.WithCancel(context.Background())
+	for _, owner := range s.owners() {
+		all := s.set(owner)
+		for _, step := range e.plan(owner, all, all, all) {
+			if err := step.do(ctx); err != nil {
+				e.log.Error("network state could not be restored", "owner", owner, "object", step.object, "error", err)
+			}
+		}
+	}
+	e.turn <- struct{}{}
+	return e, nil
+}
+
+// Close ends supervision and the metadata service. DHCP and DNS keep running
+// and are taken over by the next Open.
+func (e *Engine) Close() error {
+	e.close()
+	<-e.turn // for ever: nothing may start after this
+	var err error
+	for _, n := range e.networks {
+		err = errors.Join(err, n.leave())
+	}
+	return err
+}
+
+func (e *Engine) take(ctx context.Context) error {
+	select {
+	case <-e.turn:
+		return nil
+	case <-ctx.Done():
+		return errs.Wrap(errs.ClassOf(ctx.Err()), "network state", ctx.Err(), "an earlier change has not ended")
+	case <-e.closed.Done():
+		return errs.New(errs.Unavailable, "network state", "the agent is stopping")
+	}
+}
+
+func (e *Engine) release() { e.turn <- struct{}{} }
+
+// Apply adds or replaces the fragments in upsert and removes those whose keys
+// are in remove, of one owner. Removing a network removes its bindings and
+// metadata. Wrong input changes nothing (Invalid, Exists, NotFound); a step
+// that fails is undone, those before it stay, and a repeat of the call goes on.
+func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragment, remove []string) error {
+	if err := checkAll(owner, upsert); err != nil {
+		return err
+	}
+	if err := e.take(ctx); err != nil {
+		return err
+	}
+	defer e.release()
+	next := e.store.set(owner)
+	touched := set{}
+	for _, f := range upsert {
+		next[f.GetKey()], touched[f.GetKey()] = f, f
+	}
+	next = next.without(remove)
+	return e.change(ctx, owner, next, touched)
+}
+
+// Sync makes fragments all that the owner has and tells how many were new or
+// different, and how many were removed. It also repairs those that are the
+// same, so it is what a reconnect calls. Errors are those of Apply.
+func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fragment) (changed, removed int, err error) {
+	if err := checkAll(owner, fragments); err != nil {
+		return 0, 0, err
+	}
+	if err := e.take(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer e.release()
+	next := set{}
+	for _, f := range fragments {
+		if next[f.GetKey()] != nil {
+			return 0, 0, errs.New(errs.Invalid, "fragment "+f.GetKey(), "it is given twice")
+		}
+		next[f.GetKey()] = f
+	}
+	old := e.store.set(owner)
+	for key, f := range next {
+		if !proto.Equal(old[key], f) {
+			changed++
+		}
+	}
+	for key := range old {
+		if next[key] == nil {
+			removed++
+		}
+	}
+	return changed, removed, e.change(ctx, owner, next, next)
+}
+
+// Purge removes all that the engine made on the machine, of all owners. It goes
+// on after an error and returns them all.
+func (e *Engine) Purge(ctx context.Context) error {
+	if err := e.take(ctx); err != nil {
+		return err
+	}
+	defer e.release()
+	var all error
+	for _, owner := range e.store.owners() {
+		for _, step := range e.plan(owner, e.store.set(owner), set{}, set{}) {
+			all = errors.Join(all, e.run(ctx, owner, set{}, step))
+		}
+	}
+	return all
+}
+
+func checkAll(owner string, fragments []*hostv1.Fragment) error {
+	if err := CheckOwner(owner); err != nil {
+		return err
+	}
+	for _, f := range fragments {
+		if err := CheckFragment(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) change(ctx context.Context, owner string, next, touched set) error {
+	if err := checkSet(owner, next, e.store.sets); err != nil {
+		return err
+	}
+	for _, step := range e.plan(owner, e.store.set(owner), next, touched) {
+		if err := e.run(ctx, owner, next, step); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,119 @@
+package dataplane
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+)
+
+// store keeps one file for each fragment, <folder>/<owner>/<hash of key>.json:
+// a change of one guest writes one small file, however many there are. User
+// data may hold secrets, so the folder is closed to others.
+type store struct {
+	folder string
+	sets   map[string]set
+}
+
+// openStore reads what an earlier run saved. A file that cannot be read is set
+// aside and told: it must not keep the agent from starting, and the next Sync
+// brings its fragment again.
+func openStore(folder string, log hclog.Logger) (*store, error) {
+	s := &store{folder: folder, sets: map[string]set{}}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the network state: %w", err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*", "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("list the network state: %w", err)
+	}
+	for _, file := range files {
+		f, err := readFragment(file)
+		if err != nil {
+			log.Warn("a saved fragment is damaged and was set aside", "file", file, "error", err)
+			if err := os.Rename(file, file+".damaged"); err != nil {
+				return nil, fmt.Errorf("set a damaged fragment aside: %w", err)
+			}
+			continue
+		}
+		owner := filepath.Base(filepath.Dir(file))
+		if s.sets[owner] == nil {
+			s.sets[owner] = set{}
+		}
+		s.sets[owner][f.GetKey()] = f
+	}
+	return s, nil
+}
+
+func readFragment(file string) (*hostv1.Fragment, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	f := &hostv1.Fragment{}
+	if err := protojson.Unmarshal(data, f); err != nil {
+		return nil, err
+	}
+	return f, CheckFragment(f)
+}
+
+// set returns a copy of what the owner has, which later changes leave alone.
+func (s *store) set(owner string) set {
+	c := set{}
+	maps.Copy(c, s.sets[owner])
+	return c
+}
+
+func (s *store) owners() []string { return slices.Sorted(maps.Keys(s.sets)) }
+
+func (s *store) file(owner, key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(s.folder, owner, hex.EncodeToString(sum[:20])+".json")
+}
+
+// put saves a fragment; nil removes it.
+func (s *store) put(owner, key string, f *hostv1.Fragment) error {
+	file := s.file(owner, key)
+	if f == nil {
+		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("forget fragment %s: %w", key, err)
+		}
+		delete(s.sets[owner], key)
+		return nil
+	}
+	data, err := protojson.Marshal(f)
+	if err != nil {
+		return fmt.Errorf("save fragment %s: %w", key, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return fmt.Errorf("save fragment %s: %w", key, err)
+	}
+	if err := writeFile(file, data, 0o600); err != nil {
+		return fmt.Errorf("save fragment %s: %w", key, err)
+	}
+	if s.sets[owner] == nil {
+		s.sets[owner] = set{}
+	}
+	s.sets[owner][key] = f
+	return nil
+}
+
+// writeFile replaces a file in one step. The temporary name begins with a dot,
+// which dnsmasq skips when it reads a folder.
+func writeFile(file string, data []byte, mode fs.FileMode) error {
+	temporary := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
+	if err := os.WriteFile(temporary, data, mode); err != nil {
+		return err
+	}
+	return os.Rename(temporary, file)
+}

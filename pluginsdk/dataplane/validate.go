@@ -1,0 +1,211 @@
+package dataplane
+
+import (
+	"net"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+)
+
+const (
+	// maxUserData is what the EC2 metadata protocol allows before base64,
+	// with room for multi-part archives.
+	maxUserData = 1 << 20
+	maxKey      = 255
+	maxAlias    = 255
+	minMTU      = 576
+	maxMTU      = 65535
+)
+
+var (
+	ownerPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	keyPattern   = regexp.MustCompile(`^[!-~]+$`)
+	// Linux allows more in a device name, but nothing that we need.
+	devicePattern    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$`)
+	namespacePattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	// The state folder goes into dnsmasq's configuration, where commas, spaces
+	// and newlines mean something.
+	folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
+	aliasPattern  = regexp.MustCompile(`^[ -~]*$`)
+	// RFC 1123 section 2.1.
+	labelPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+)
+
+// CheckOwner refuses an owner that is not a short lower-case name, such as
+// "flat" (errs.Invalid).
+func CheckOwner(owner string) error {
+	if !ownerPattern.MatchString(owner) {
+		return errs.New(errs.Invalid, "fragment owner "+quote(owner), "must be a lower-case name of at most 63 letters, digits and dashes")
+	}
+	return nil
+}
+
+// CheckDevice refuses what is not a usable network device name (errs.Invalid).
+func CheckDevice(object, name string) error {
+	if !devicePattern.MatchString(name) {
+		return errs.New(errs.Invalid, object, "%s is no network device name: 1 to 15 letters, digits, dots, dashes and underscores", quote(name))
+	}
+	return nil
+}
+
+// CheckHostname refuses what is not one label of RFC 1123 (errs.Invalid).
+func CheckHostname(object, name string) error {
+	if !labelPattern.MatchString(name) {
+		return errs.New(errs.Invalid, object, "%s is no host name: 1 to 63 letters, digits and inner dashes", quote(name))
+	}
+	return nil
+}
+
+// CheckDomain refuses what is not a domain name of RFC 1123 (errs.Invalid).
+func CheckDomain(object, name string) error {
+	if len(name) > 253 {
+		return errs.New(errs.Invalid, object, "the domain name is longer than 253 bytes")
+	}
+	for _, label := range strings.Split(name, ".") {
+		if !labelPattern.MatchString(label) {
+			return errs.New(errs.Invalid, object, "%s is no domain name", quote(name))
+		}
+	}
+	return nil
+}
+
+// CheckFragment refuses a fragment with a wrong or missing value (errs.Invalid).
+// It looks at the fragment alone; checkSet looks at how fragments fit together.
+func CheckFragment(f *hostv1.Fragment) error {
+	if f.GetKey() == "" || len(f.GetKey()) > maxKey || !keyPattern.MatchString(f.GetKey()) {
+		return errs.New(errs.Invalid, "fragment "+quote(f.GetKey()), "the key must have 1 to 255 visible ASCII characters")
+	}
+	object := "fragment " + f.GetKey()
+	switch {
+	case f.GetBridge() != nil:
+		return checkBridge(object, f.GetBridge())
+	case f.GetDhcpNetwork() != nil:
+		return checkNetwork(object, f.GetDhcpNetwork())
+	case f.GetDhcpBinding() != nil:
+		return checkBinding(object, f.GetDhcpBinding())
+	case f.GetMetadata() != nil:
+		return checkMetadata(object, f.GetMetadata())
+	}
+	return errs.New(errs.Invalid, object, "it has no content that this agent knows")
+}
+
+func checkBridge(object string, b *hostv1.Bridge) error {
+	if err := CheckDevice(object, b.GetName()); err != nil {
+		return err
+	}
+	if b.GetUplink() != "" {
+		if err := CheckDevice(object, b.GetUplink()); err != nil {
+			return err
+		}
+		if b.GetUplink() == b.GetName() {
+			return errs.New(errs.Invalid, object, "bridge %s cannot be its own uplink", b.GetName())
+		}
+	}
+	if b.GetAlias() == "" || len(b.GetAlias()) > maxAlias || !aliasPattern.MatchString(b.GetAlias()) {
+		return errs.New(errs.Invalid, object, "the alias must have 1 to 255 printable ASCII characters: it marks bridge %s as ours", b.GetName())
+	}
+	return checkMTU(object, b.GetMtu())
+}
+
+func checkMTU(object string, mtu int32) error {
+	if mtu != 0 && (mtu < minMTU || mtu > maxMTU) {
+		return errs.New(errs.Invalid, object, "MTU %d is not between %d and %d", mtu, minMTU, maxMTU)
+	}
+	return nil
+}
+
+func checkNetwork(object string, n *hostv1.DHCPNetwork) error {
+	if !namespacePattern.MatchString(n.GetNamespace()) {
+		return errs.New(errs.Invalid, object, "%s is no namespace name", quote(n.GetNamespace()))
+	}
+	if err := CheckDevice(object, n.GetBridge()); err != nil {
+		return err
+	}
+	if err := checkMTU(object, n.GetMtu()); err != nil {
+		return err
+	}
+	if n.GetDomain() != "" {
+		if err := CheckDomain(object, n.GetDomain()); err != nil {
+			return err
+		}
+	}
+	_, err := parseNetwork(object, n)
+	return err
+}
+
+func checkBinding(object string, b *hostv1.DHCPBinding) error {
+	if b.GetNetworkKey() == "" {
+		return errs.New(errs.Invalid, object, "the binding names no network")
+	}
+	if _, err := parseMAC(object, b.GetMac()); err != nil {
+		return err
+	}
+	if _, err := parseIPv4(object, b.GetIp()); err != nil {
+		return err
+	}
+	if b.GetHostname() != "" {
+		return CheckHostname(object, b.GetHostname())
+	}
+	return nil
+}
+
+func checkMetadata(object string, m *hostv1.Metadata) error {
+	if m.GetNetworkKey() == "" {
+		return errs.New(errs.Invalid, object, "the metadata names no network")
+	}
+	if _, err := parseIPv4(object, m.GetIp()); err != nil {
+		return err
+	}
+	if m.GetInstanceId() == "" || !keyPattern.MatchString(m.GetInstanceId()) {
+		return errs.New(errs.Invalid, object, "the instance ID must have visible ASCII characters only")
+	}
+	if m.GetHostname() != "" {
+		if err := CheckDomain(object, m.GetHostname()); err != nil {
+			return err
+		}
+	}
+	if len(m.GetUserData()) > maxUserData {
+		return errs.New(errs.Invalid, object, "the user data has %d bytes, more than %d", len(m.GetUserData()), maxUserData)
+	}
+	for _, key := range m.GetSshKeys() {
+		if strings.ContainsAny(key, "\r\n\x00") {
+			return errs.New(errs.Invalid, object, "an SSH key has more than one line")
+		}
+	}
+	return nil
+}
+
+func parseMAC(object, text string) (net.HardwareAddr, error) {
+	mac, err := net.ParseMAC(text)
+	if err != nil || len(mac) != 6 {
+		return nil, errs.New(errs.Invalid, object, "%s is no MAC address", quote(text))
+	}
+	if mac[0]&1 != 0 {
+		return nil, errs.New(errs.Invalid, object, "MAC address %s is a group address", mac)
+	}
+	return mac, nil
+}
+
+func parseIPv4(object, text string) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(text)
+	if err != nil || !ip.Is4() || ip.IsUnspecified() || ip.IsMulticast() {
+		return netip.Addr{}, errs.New(errs.Invalid, object, "%s is no IPv4 address of a machine", quote(text))
+	}
+	return ip, nil
+}
+
+// quote shows a rejected value without letting it flood or break the message.
+func quote(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return `"` + strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '"' {
+			return '?'
+		}
+		return r
+	}, s) + `"`
+}
