@@ -16,6 +16,22 @@ type Base struct {
 	LastOpDate  Time   `db:"lastOpDate"`
 }
 
+// Ident is embedded by rows that have an identity but no name on the wire,
+// such as a NIC.
+type Ident struct {
+	UUID       string `db:"uuid" kumo:"size=32,immutable"`
+	CreateDate Time   `db:"createDate" kumo:"immutable"`
+	LastOpDate Time   `db:"lastOpDate"`
+}
+
+// Ref is embedded by rows that only connect two others; their identity is the
+// store's own and never on the wire.
+type Ref struct {
+	UUID       string `db:"uuid" kumo:"size=32,immutable,hidden"`
+	CreateDate Time   `db:"createDate" kumo:"immutable"`
+	LastOpDate Time   `db:"lastOpDate"`
+}
+
 // Owned is embedded by the rows of types that belong to an account.
 type Owned struct {
 	AccountUUID string `db:"accountUuid" kumo:"size=32,hidden,index"`

@@ -1,0 +1,76 @@
+package store
+
+import "context"
+
+// SQLite appends commits to a write-ahead log and copies them into the file in
+// a checkpoint, which needs two fsyncs. By default the committing connection
+// does it; here another connection does it beside the writer. Sizes are in
+// pages of 4 KiB.
+const (
+	// lookEvery is the number of commits between looks at the log.
+	lookEvery = 16
+	// softLog asks for a checkpoint beside the writer.
+	softLog = 4096
+	// hardLog makes the writer wait for one, so that the log is bounded under
+	// any load.
+	hardLog = 65536
+)
+
+// watchLog looks at the size of the write-ahead log now and then.
+func (w *writer) watchLog() {
+	if w.commits++; w.commits < lookEvery {
+		return
+	}
+	w.commits = 0
+	pages, err := checkpoint(w.c, "NOOP")
+	if err == nil && pages > hardLog {
+		pages, err = checkpoint(w.c, "RESTART")
+	}
+	if err != nil {
+		w.s.log.Warn("write-ahead log not checkpointed", "database", w.s.name, "error", err)
+		return
+	}
+	if pages > softLog {
+		select {
+		case w.check <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// checkpoint runs one checkpoint and returns the pages that are in the log.
+func checkpoint(c *conn, mode string) (pages int64, err error) {
+	err = c.query(context.Background(), true, "PRAGMA wal_checkpoint("+mode+")", nil, func(r *Row) error {
+		pages = r.Int(1)
+		return nil
+	})
+	return pages, err
+}
+
+// checkpoints runs the checkpoints that watchLog asks for.
+func (w *writer) checkpoints() {
+	defer close(w.checked)
+	var c *conn
+	defer func() {
+		if c != nil {
+			_ = c.close() // it only ever ran checkpoints; the writer closes last
+		}
+	}()
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-w.check:
+		}
+		var err error
+		if c == nil {
+			c, err = openSQLiteConn(context.Background(), w.dsn, "PRAGMA synchronous="+w.dsn.synchronous)
+		}
+		if err == nil {
+			_, err = checkpoint(c, "PASSIVE")
+		}
+		if err != nil {
+			w.s.log.Warn("write-ahead log not checkpointed", "database", w.s.name, "error", err)
+		}
+	}
+}

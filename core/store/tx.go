@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
+)
+
+// Tx is a transaction: the argument of the function given to Update or View.
+// It is used by that function only, and not after it has returned.
+type Tx struct {
+	s        *Store
+	c        *conn
+	readOnly bool
+	ended    bool
+	// beforeWrite, when set, runs once before the first write: the SQLite
+	// writer sets its savepoint there, so that readers do not pay for one.
+	beforeWrite func() error
+	hooks       []func()
+}
+
+// Dialect tells what SQL the database understands.
+func (tx *Tx) Dialect() schemasql.Dialect { return tx.s.dialect }
+
+// OnCommit has f called after the transaction has been committed, by the
+// goroutine that called Update. When the function of Update runs again, only
+// what its last run registered is called. In a View f is not called.
+func (tx *Tx) OnCommit(f func()) { tx.hooks = append(tx.hooks, f) }
+
+// Each implements Querier.
+func (tx *Tx) Each(ctx context.Context, query string, args []any, fn func(*Row) error) error {
+	query, values, err := tx.s.prepareArgs(query, args)
+	if err != nil {
+		return err
+	}
+	return tx.each(ctx, false, query, values, fn)
+}
+
+func (tx *Tx) each(ctx context.Context, brief bool, query string, args []value, fn func(*Row) error) error {
+	if tx.ended {
+		return errs.New(errs.Internal, "transaction", "used after its function had returned")
+	}
+	if !isSelect(query) {
+		return errs.New(errs.Internal, "transaction", "Each is for SELECT, use Exec for %.40q", query)
+	}
+	return tx.s.explain(tx.c.query(ctx, brief, query, args, fn), query)
+}
+
+func isSelect(query string) bool {
+	q := strings.TrimLeft(query, " \t\n(")
+	return len(q) >= 4 && (strings.EqualFold(q[:4], "SELE") || strings.EqualFold(q[:4], "WITH"))
+}
+
+// Exec runs one INSERT, UPDATE or DELETE with "?" placeholders; slices in args
+// expand for IN (?). It returns how many rows were matched, so that a
+// conditional UPDATE of a counter tells whether its condition held:
+//
+//	n, err := tx.Exec(ctx, "UPDATE HostCapacity SET availableMemory = availableMemory - ? "+
+//		"WHERE uuid = ? AND availableMemory >= ?", mem, host, mem)
+//
+// A violated unique index gives errs.Exists.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (rowsAffected int64, err error) {
+	query, values, err := tx.s.prepareArgs(query, args)
+	if err != nil {
+		return 0, err
+	}
+	return tx.exec(ctx, query, values)
+}
+
+func (tx *Tx) exec(ctx context.Context, query string, args []value) (int64, error) {
+	switch {
+	case tx.ended:
+		return 0, errs.New(errs.Internal, "transaction", "used after its function had returned")
+	case tx.readOnly:
+		return 0, errs.New(errs.Internal, "transaction", "a View cannot write: %.60q", query)
+	}
+	if tx.beforeWrite != nil {
+		if err := tx.beforeWrite(); err != nil {
+			return 0, tx.s.explain(err, query)
+		}
+		tx.beforeWrite = nil
+	}
+	n, err := tx.c.exec(ctx, query, args)
+	return n, tx.s.explain(err, query)
+}

@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+const (
+	// maxBatch bounds how long the first fn of a batch waits for the commit.
+	maxBatch = 256
+	// maxWaiting bounds the queue; further callers wait to enter it.
+	maxWaiting = 1024
+	// maxQueued is how long a fn may wait in the queue. A fn of Update that
+	// calls Update would otherwise wait for itself for ever.
+	maxQueued = 30 * time.Second
+)
+
+// job is one call of Update.
+type job struct {
+	ctx   context.Context
+	fn    func(*Tx) error
+	state atomic.Int32
+	err   error
+	hooks []func()
+	done  chan struct{}
+}
+
+const (
+	queued int32 = iota
+	running
+	cancelled
+)
+
+// writer owns SQLite's only writing connection.
+type writer struct {
+	s       *Store
+	c       *conn
+	lock    *os.File
+	dsn     dsn
+	queue   chan *job
+	quit    chan struct{} // closed to stop the writer
+	stopped chan struct{} // closed when it takes no more jobs
+	once    sync.Once
+	batch   []*job
+	dirty   bool // the open transaction holds writes of an earlier fn
+	commits int  // with writes, since the log was looked at
+
+	check    chan struct{} // asks for a checkpoint
+	checked  chan struct{} // closed when no checkpoint runs any more
+	finished chan struct{} // closed when the connection is closed
+	closing  error
+}
+
+func startWriter(s *Store, c *conn, lock *os.File, d dsn) *writer {
+	w := &writer{s: s, c: c, lock: lock, dsn: d, queue: make(chan *job, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
+		check: make(chan struct{}, 1), checked: make(chan struct{}), finished: make(chan struct{})}
+	go w.loop()
+	go w.checkpoints()
+	return w
+}
+
+func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
+	j := &job{ctx: ctx, fn: fn, done: make(chan struct{})}
+	select {
+	case w.queue <- j:
+	case <-ctx.Done():
+		return errs.Wrap(errs.ClassOf(ctx.Err()), "database "+w.s.name, ctx.Err(), "the queue of writes is full")
+	case <-w.stopped:
+		return errClosed(w.s.name)
+	}
+	timer := time.NewTimer(maxQueued)
+	defer timer.Stop()
+	var giveUp error
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		giveUp = errs.Wrap(errs.ClassOf(ctx.Err()), "database "+w.s.name, ctx.Err(), "given up before the write began")
+	case <-timer.C:
+		giveUp = errs.New(errs.Internal, "database "+w.s.name, "the writer was busy for %s; is Update called inside Update?", maxQueued)
+	case <-w.stopped:
+		giveUp = errClosed(w.s.name)
+	}
+	if giveUp != nil && j.state.CompareAndSwap(queued, cancelled) {
+		return giveUp
+	}
+	<-j.done
+	if j.err != nil {
+		return j.err
+	}
+	for _, f := range j.hooks {
+		f()
+	}
+	return nil
+}
+
+// loop runs batches until the store is closed. A fn that ends the goroutine
+// (runtime.Goexit, as a failing test does) fails with its batch, and the loop
+// goes on in a new goroutine.
+func (w *writer) loop() {
+	regular := false
+	defer func() {
+		if !regular {
+			w.abandon(errs.New(errs.Internal, "transaction", "its function ended the goroutine"))
+			go w.loop()
+		}
+	}()
+	for {
+		select {
+		case j := <-w.queue:
+			w.run(j)
+			continue
+		default:
+		}
+		select {
+		case j := <-w.queue:
+			w.run(j)
+		case <-w.quit:
+			regular = true
+			w.finish()
+			return
+		}
+	}
+}
+
+// run makes one transaction of the first job and all that wait behind it.
+func (w *writer) run(j *job) {
+	w.batch, w.dirty = w.batch[:0], false
+	if err := w.exec("BEGIN"); err != nil {
+		w.fail(j, err)
+		return
+	}
+	for {
+		if j.state.CompareAndSwap(queued, running) {
+			w.batch = append(w.batch, j)
+			if lost := w.apply(j); lost != nil {
+				w.abandon(lost)
+				return
+			}
+		}
+		if len(w.batch) >= maxBatch {
+			break
+		}
+		select {
+		case j = <-w.queue:
+			continue
+		default:
+		}
+		break
+	}
+	if err := w.exec("COMMIT"); err != nil {
+		w.abandon(err)
+		return
+	}
+	w.answer()
+	if w.dirty {
+		w.watchLog()
+	}
+}
+
+func (w *writer) fail(j *job, err error) {
+	if j.state.CompareAndSwap(queued, running) {
+		j.err = w.s.explain(err, "BEGIN")
+		close(j.done)
+	}
+}
+
+// apply runs one fn. Its writes are undone when it fails: by a savepoint when
+// writes of others are in the transaction already, else by a new transaction.
+// The error returned says that the whole transaction is lost.
+func (w *writer) apply(j *job) error {
+	if j.err = j.ctx.Err(); j.err != nil {
+		return nil
+	}
+	wrote, saved := false, false
+	tx := &Tx{s: w.s, c: w.c}
+	tx.beforeWrite = func() error {
+		if w.dirty {
+			if err := w.exec("SAVEPOINT fn"); err != nil {
+				return err
+			}
+			saved = true
+		}
+		wrote = true
+		return nil
+	}
+	j.err = w.s.call(tx, j.fn)
+	j.hooks = tx.hooks
+	switch {
+	case !wrote:
+		return nil
+	case j.err == nil && saved:
+		return w.exec("RELEASE fn")
+	case j.err == nil:
+		w.dirty = true
+		return nil
+	case saved:
+		if err := w.exec("ROLLBACK TO fn"); err != nil {
+			return errors.Join(j.err, err)
+		}
+		return w.exec("RELEASE fn")
+	}
+	if err := w.exec("ROLLBACK"); err != nil && !noTransaction(err) {
+		return errors.Join(j.err, err)
+	}
+	return w.exec("BEGIN")
+}
+
+func (w *writer) exec(query string) error {
+	_, err := w.c.exec(context.Background(), query, nil)
+	return err
+}
+
+// abandon rolls the transaction back and fails every job of the batch that
+// has not failed by itself.
+func (w *writer) abandon(err error) {
+	if rerr := w.exec("ROLLBACK"); rerr != nil && !noTransaction(rerr) {
+		err = errors.Join(err, rerr)
+	}
+	err = w.s.explain(err, "COMMIT")
+	w.s.log.Error("transaction lost", "database", w.s.name, "functions", len(w.batch), "error", err)
+	for _, j := range w.batch {
+		if j.err == nil {
+			j.err = err
+		}
+	}
+	w.answer()
+}
+
+func (w *writer) answer() {
+	for i, j := range w.batch {
+		w.batch[i] = nil
+		close(j.done)
+	}
+	w.batch = w.batch[:0]
+}
+
+// finish answers what still waits and closes the connection.
+func (w *writer) finish() {
+	close(w.stopped)
+	for {
+		select {
+		case j := <-w.queue:
+			w.fail(j, errClosed(w.s.name))
+			continue
+		default:
+		}
+		break
+	}
+	<-w.checked
+	if err := w.c.execOnce(context.Background(), "PRAGMA optimize"); err != nil {
+		w.s.log.Warn("statistics not renewed", "database", w.s.name, "error", err)
+	}
+	w.closing = errors.Join(w.c.close(), w.lock.Close())
+	close(w.finished)
+}
+
+func (w *writer) close() error {
+	w.once.Do(func() { close(w.quit) })
+	<-w.finished
+	return w.closing
+}
+
+func (w *writer) beginView(ctx context.Context, c *conn) error {
+	_, err := c.exec(ctx, "BEGIN", nil)
+	return err
+}
+
+func (w *writer) change(ctx context.Context, fn func(context.Context, *Tx) error) error {
+	return w.update(ctx, func(tx *Tx) error { return fn(ctx, tx) })
+}
