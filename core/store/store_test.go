@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
+	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -264,6 +266,10 @@ func testCancelled(t *testing.T, s *store.Store) {
 	}
 }
 
+// both runs a test on SQLite and on MariaDB.
 func both(t *testing.T, f func(*testing.T, *store.Store)) {
 	t.Run("sqlite", func(t *testing.T) { f(t, storetest.Open(t, racks.Type)) })
+	t.Run("mariadb", func(t *testing.T) { f(t, storetest.OpenDSN(t, mariadb.Start(t), racks.Type)) })
 }
+
+func TestMain(m *testing.M) { os.Exit(mariadb.Main(m)) }
