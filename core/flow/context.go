@@ -1,0 +1,64 @@
+package flow
+
+import (
+	"context"
+	"time"
+)
+
+// stepContext is what a step's ctx carries.
+type stepContext struct {
+	context.Context
+	flow    flowRun
+	step    string
+	undo    bool
+	timeout time.Duration
+}
+
+// flowRun is a run without its type parameter.
+type flowRun interface {
+	name() string
+	uuid() string
+	progress() int64
+	saveProgress(ctx context.Context, done int64) error
+	stopped() error
+}
+
+type stepKey struct{}
+
+// Value implements context.Context.
+func (c *stepContext) Value(key any) any {
+	if key == (stepKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// current returns the step that ctx belongs to; nil outside of flows.
+func current(ctx context.Context) *stepContext {
+	c, _ := ctx.Value(stepKey{}).(*stepContext) // nil when absent, as promised
+	return c
+}
+
+// ID returns the uuid of the flow whose step was given ctx; "" outside of
+// flows. It is the same after a crash.
+func ID(ctx context.Context) string {
+	if c := current(ctx); c != nil {
+		return c.flow.uuid()
+	}
+	return ""
+}
+
+// OperationID names the step that was given ctx, for calls that must know
+// whether they are repeated: it is the same each time the step is done again,
+// also after a crash, and another one for the step's undo. "" outside of flows.
+// A step that makes several calls adds to it what tells them apart.
+func OperationID(ctx context.Context) string {
+	c := current(ctx)
+	switch {
+	case c == nil:
+		return ""
+	case c.undo:
+		return c.flow.uuid() + "." + c.step + ".undo"
+	}
+	return c.flow.uuid() + "." + c.step
+}

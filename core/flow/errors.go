@@ -1,0 +1,47 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Error is returned when a flow failed and its undo failed as well. It is an
+// error of the class of Cause, whose text comes first.
+type Error struct {
+	// Flow and Step name the step whose undo failed.
+	Flow, Step string
+	// Cause is why the flow failed.
+	Cause error
+	// Undo is why its undo failed; the undo will be repeated.
+	Undo error
+}
+
+// Error returns the cause and, after it, what became of the undo.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%v; undoing step %s of %s failed too and will be repeated: %v", e.Cause, e.Step, e.Flow, e.Undo)
+}
+
+// Unwrap returns the cause first, so that class and object are those of it.
+func (e *Error) Unwrap() []error { return []error{e.Cause, e.Undo} }
+
+// errStopped ends a run that stays in the journal.
+var errStopped = errors.New("the flow was stopped between two steps")
+
+// IsStopped reports whether Run returned because the server is stopping or the
+// caller gave up: the flow has not failed, it goes on later by itself.
+func IsStopped(err error) bool { return errors.Is(err, errStopped) }
+
+func stopError(name string) error {
+	return errs.Wrap(errs.Unavailable, "flow "+name, errStopped, "").WithAdvice("it goes on by itself when the server is up again")
+}
+
+func panicError(flow, step string, v any) error {
+	return errs.New(errs.Internal, fmt.Sprintf("step %s of %s", step, flow), "panic: %v\n%s", v, debug.Stack())
+}
+
+func internal(err error, flow, format string, args ...any) error {
+	return errs.Wrap(errs.Internal, "flow "+flow, err, format, args...)
+}

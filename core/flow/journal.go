@@ -1,0 +1,119 @@
+package flow
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/kumo-cloud/kumo/core/errtext"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+)
+
+// The phases of a journaled flow.
+const (
+	// PhaseForward: the flow's steps are done from Journal.Step on.
+	PhaseForward = "forward"
+	// PhaseUndoing: the flow failed; Journal.Step and all before it are undone.
+	PhaseUndoing = "undoing"
+	// PhaseUndoFailed: the undo of Journal.Step failed; it is repeated later.
+	PhaseUndoFailed = "undo-failed"
+)
+
+// Journal is the row of one unfinished flow. There is no row for a flow that
+// has ended, so the table is small and needs no index.
+type Journal struct {
+	UUID string `db:"uuid" kumo:"size=32,immutable"`
+	// Name is that of the flow's definition.
+	Name string `db:"name" kumo:"size=100,immutable"`
+	// Phase is one of the Phase constants.
+	Phase string `db:"phase" kumo:"size=16"`
+	// Step is the next step to do, or to undo. Its name is kept, not its
+	// number, so that a newer version may add steps.
+	Step string `db:"step" kumo:"size=100"`
+	// Progress is how many items of an Each step are done.
+	Progress int64 `db:"progress"`
+	// Skipped names the steps that When skipped, with commas between.
+	Skipped string `db:"skipped" kumo:"text,null"`
+	// State is the flow's state in JSON. It may hold passwords.
+	State string `db:"state" kumo:"text,secret"`
+	// Job is the API job that the flow completes; empty if none.
+	Job string `db:"job" kumo:"size=32,null"`
+	// Key is the dispatch key under which the flow runs.
+	Key string `db:"dispatchKey" kumo:"size=255,null"`
+	// ResourceType and ResourceUUID name what the flow works on.
+	ResourceType string `db:"resourceType" kumo:"size=100,null"`
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,null"`
+	// Error is why the flow failed, UndoError why its undo did; see Cause and
+	// UndoCause.
+	Error     string `db:"error" kumo:"text,null"`
+	UndoError string `db:"undoError" kumo:"text,null"`
+	// Attempts counts the undos that failed; LastTry is when the last one did.
+	Attempts   int           `db:"attempts"`
+	LastTry    resource.Time `db:"lastTry" kumo:"null"`
+	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
+}
+
+// Cause returns why the flow failed; nil if it did not.
+func (j *Journal) Cause() error { return errtext.Decode(j.Error) }
+
+// UndoCause returns why its undo failed; nil if it did not.
+func (j *Journal) UndoCause() error { return errtext.Decode(j.UndoError) }
+
+var journals = resource.Define[Journal](resource.Type{Name: "FlowJournal", Internal: true})
+
+// Types returns the resource types of this package, for the registry.
+func Types() []*resource.Type { return []*resource.Type{journals.Type} }
+
+// write puts the journal's row into the database: all of it the first time,
+// then what can have changed. The state is turned into JSON here and nowhere
+// else, and sent only when it differs from what was last committed.
+func (r *run[S]) write(ctx context.Context, tx *store.Tx, phase, step string) error {
+	state, err := r.encode()
+	if err != nil {
+		return err
+	}
+	row := r.row
+	row.Phase, row.Step, row.Skipped, row.State = phase, step, r.def.skippedText(r.skipped), string(state)
+	if !r.written {
+		return store.Insert(ctx, tx, journals, &row)
+	}
+	values := map[string]any{
+		"phase": row.Phase, "step": row.Step, "progress": row.Progress, "skipped": orNull(row.Skipped),
+		"error": orNull(row.Error), "undoError": orNull(row.UndoError), "attempts": row.Attempts, "lastTry": row.LastTry,
+	}
+	if row.State != r.row.State {
+		values["state"] = row.State
+	}
+	return store.Set(ctx, tx, journals.Type, row.UUID, values)
+}
+
+// wrote notes that what write sent is committed.
+func (r *run[S]) wrote(phase, step string) {
+	r.written = true
+	r.row.Phase, r.row.Step, r.row.Skipped = phase, step, r.def.skippedText(r.skipped)
+	if state, err := r.encode(); err == nil {
+		r.row.State = string(state)
+	}
+}
+
+// encode returns the state as JSON, made once per write.
+func (r *run[S]) encode() ([]byte, error) {
+	if r.encoded == nil {
+		b, err := json.Marshal(r.s)
+		if err != nil {
+			return nil, internal(err, r.def.name, "its state cannot be saved")
+		}
+		r.encoded = b
+	}
+	return r.encoded, nil
+}
+
+// changed forgets the encoded state, as a step may have altered it.
+func (r *run[S]) changed() { r.encoded = nil }
+
+func orNull(s string) any {
+	if s == "" {
+		return nil
+	}
+	return s
+}
