@@ -186,6 +186,10 @@ const (
 	DefaultSyncTimeout  = 5 * time.Minute
 )
 
+// FormatTime writes an instant as the wire does, in the server's zone: "Nov 14,
+// 2017 10:20:57 PM" (catalogue README, section 5).
+func FormatTime(t time.Time) string { return t.Local().Format("Jan 2, 2006 3:04:05 PM") }
+
 // Limit returns the time that a call may take.
 func (a *Action) Limit() time.Duration {
 	switch {

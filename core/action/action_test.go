@@ -50,6 +50,7 @@ type world struct {
 	jobs map[string]Job
 	done map[string]Outcome
 	keys []string
+	full bool
 	rows map[Target]Found
 }
 
@@ -94,9 +95,13 @@ func (w *world) Finish(_ context.Context, uuid string, o Outcome) {
 	w.done[uuid] = o
 }
 
-func (w *world) Submit(key, _ string, fn func()) {
+func (w *world) Submit(key, _ string, fn func()) error {
+	if w.full {
+		return errs.New(errs.Exhausted, "queue of "+key, "it is full")
+	}
 	w.keys = append(w.keys, key)
 	fn()
+	return nil
 }
 
 func (w *world) Inventory(_ context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
@@ -261,6 +266,11 @@ func TestJobs(t *testing.T) {
 	rep, err = r.Serve(t.Context(), again)
 	if err != nil {
 		t.Fatal(err)
+	}
+	w.full = true
+	full, err := r.Serve(t.Context(), again)
+	if err != nil || errs.ClassOf(w.done[full.Job].Err) != errs.Exhausted {
+		t.Fatalf("a full queue: %v %v", err, w.done)
 	}
 	if e := w.done[rep.Job].Err; errs.ClassOf(e) != errs.Internal || strings.Contains(e.Error(), "boom") {
 		t.Fatalf("a panic became %v", e)

@@ -115,9 +115,9 @@ type Rejecter interface {
 	Reject(ctx context.Context, j Job, err error) error
 }
 
-// Queue runs work in the order of its key.
+// Queue runs work in the order of its key. On an error fn is never called.
 type Queue interface {
-	Submit(key, kind string, fn func())
+	Submit(key, kind string, fn func()) error
 }
 
 // Ports are what the registry needs of others. Nil ones switch their check
