@@ -6,17 +6,18 @@
 
 units=(libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket virtlogd.service virtlogd.socket virtlogd-admin.socket)
 
-answers() { timeout 10 virsh -q -c qemu:///system version; }
+answers() { timeout 10 virsh -q -c qemu:///system uri; }
 
 # running PROGRAM is true when a process of that name lives, in whatever way it
 # was started. /run's PID files may be stale, so the process table decides.
 running() { pgrep -x "$1" >/dev/null; }
 
-# launch NAME ARGS... starts a daemon in a session of its own and notes it.
+# launch NAME ARGS... starts a daemon in a session of its own and notes it. It
+# must not inherit the lock that run.sh holds open as 8.
 launch() {
 	local name=$1
 	mkdir -p "$RUN/log"
-	setsid "$@" </dev/null >>"$RUN/log/$name.log" 2>&1 &
+	setsid "$@" </dev/null >>"$RUN/log/$name.log" 2>&1 8>&- &
 	remember "$name" $!
 }
 

@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# What run.sh and down.sh know of the cloud on this machine: its settings, and
+# how to tell what is Kumo's. Source it after lib.sh.
+
+LISTEN=${KUMO_LISTEN:-127.0.0.1:8080}
+NETWORK=${KUMO_NETWORK:-172.30.0.0/24}
+STORAGE=${KUMO_STORAGE:-/var/lib/kumo}
+STORAGE_MARK=.made-by-make-run
+UPLINK=kumo0
+UPLINK_ALIAS="kumo make run"
+BEFORE=$RUN/before
+
+export KUMO_SERVER=http://$LISTEN
+export KUMO_PASSWORD=${KUMO_ADMIN_PASSWORD:-password}
+export HOME=${HOME:-/root}
+
+# Each of these prints one name a line: all that there is of a kind, with the
+# mark of its maker where the kind has one.
+links() { ip -o link show | sed -n 's/^[0-9]*: \([^:@]*\).*/\1/p' | sort; }
+namespaces() { ip netns list | awk '{print $1}' | sort; }
+tables() { nft list tables | awk '{print $2, $3}' | sort; }
+domains() { virsh -q -c qemu:///system list --all --name 2>/dev/null | grep . | sort || true; }
+
+# new KIND prints what is there now of a kind and was not before the first run.
+new() {
+	[ -f "$BEFORE/$1" ] || return 0
+	comm -13 "$BEFORE/$1" <("$1")
+}

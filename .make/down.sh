@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# down.sh : removes the cloud that run.sh made, and all that belongs to it: first
+# through the API, while the server lives, then whatever of Kumo's make is left
+# and was not on this machine before the first run. It can be repeated.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+. "$ROOT/.make/cloud.sh"
+cd "$ROOT"
+
+through_api() {
+	remembered kumo >/dev/null || return 0
+	say "== cloud"
+	timeout 300 bin/kumo quickstart --remove --yes || say "  not all of it could be removed through the API; sweeping"
+	bin/kumo logout 2>/dev/null || true
+}
+
+# our_processes prints the processes of this checkout's plugins and host agent:
+# they end with the server, but one that hangs must not stay.
+our_processes() {
+	local exe
+	for exe in /proc/[0-9]*/exe; do
+		case $(readlink "$exe" 2>/dev/null) in
+		"$ROOT/bin/"*) exe=${exe#/proc/} && printf '%s\n' "${exe%/exe}" ;;
+		esac
+	done
+}
+none_left() { [ -z "$(our_processes)" ]; }
+
+processes() {
+	say "== server"
+	end kumo 60
+	rm -f "$RUN/kumo.pid"
+	wait_for 5 none_left && return
+	our_processes | xargs -r kill -TERM 2>/dev/null || true
+	wait_for 5 none_left && return
+	our_processes | xargs -r kill -KILL 2>/dev/null || true
+}
+
+# guests ends and undefines the domains that appeared since the first run and
+# say in their XML that Kumo made them.
+guests() {
+	local name
+	new domains | while read -r name; do
+		virsh -q -c qemu:///system dumpxml "$name" 2>/dev/null | grep -q "$DOMAIN_MARK" || continue
+		say "  domain $name"
+		virsh -q -c qemu:///system destroy "$name" >/dev/null 2>&1 || true
+		virsh -q -c qemu:///system undefine --nvram "$name" >/dev/null 2>&1 || true
+	done
+}
+
+networks() {
+	local name alias
+	new namespaces | grep -E '^kumo-[0-9a-f]+$' | while read -r name; do
+		say "  namespace $name"
+		ip netns pids "$name" | xargs -r kill -KILL 2>/dev/null || true
+		ip netns del "$name"
+	done || true
+	new links | while read -r name; do
+		alias=$(cat "/sys/class/net/$name/ifalias" 2>/dev/null) || continue # the other end of a pair that is gone
+		case $alias in
+		kumo[\ :]*)
+			say "  network card $name"
+			ip link del "$name" 2>/dev/null || true
+			;;
+		esac
+	done
+	new tables | while read -r name; do
+		case $name in
+		*" kumo"*)
+			say "  nft table $name"
+			# shellcheck disable=SC2086 # family and name are two words
+			nft delete table $name
+			;;
+		esac
+	done
+}
+
+files() {
+	[ ! -f "$STORAGE/$STORAGE_MARK" ] || rm -rf "$STORAGE"
+	rm -rf "$RUN/data" "$RUN/vm" "$RUN/vm.new" "$RUN/user-data" "$BEFORE" "$STARTED" "$RUN/log"
+	if [ -f "$RUN/kumo.log" ]; then mv "$RUN/kumo.log" "$RUN/kumo.log.old"; fi
+}
+
+main() {
+	if [ ! -d "$BEFORE" ] && ! remembered kumo >/dev/null && [ ! -d "$STARTED" ]; then
+		say "no cloud was made from this folder; nothing to remove"
+		return
+	fi
+	need_root "make down"
+	exec 8>"$RUN/lock"
+	flock -n 8 || die "another make run or make down is at work here"
+	through_api
+	processes
+	say "== what is left"
+	guests
+	networks
+	.make/libvirtd.sh down
+	files
+	say "== done"
+}
+
+main "$@"
