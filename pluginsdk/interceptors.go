@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
@@ -114,11 +115,21 @@ func outgoing(ctx context.Context) context.Context {
 	return ctx
 }
 
+// ours reports whether a method is one of Kumo's contract. go-plugin's own
+// services share the connection and expect plain statuses.
+func ours(method string) bool { return strings.HasPrefix(method, "/kumo.") }
+
 func unaryClient(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	if !ours(method) {
+		return invoke(ctx, method, req, reply, cc, opts...)
+	}
 	return FromStatus(ctx, invoke(outgoing(ctx), method, req, reply, cc, opts...))
 }
 
 func streamClient(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if !ours(method) {
+		return open(ctx, desc, cc, method, opts...)
+	}
 	s, err := open(outgoing(ctx), desc, cc, method, opts...)
 	if err != nil {
 		return nil, FromStatus(ctx, err)

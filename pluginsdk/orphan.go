@@ -3,6 +3,7 @@ package pluginsdk
 import (
 	"io"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -41,4 +42,14 @@ func watchCore(gone func(reason string)) {
 		lost <- "parent process ended"
 	}()
 	go func() { gone(<-lost) }()
+}
+
+// killHelpers ends what this process has started, with this process, when it
+// leads a process group of its own, as under a core. A helper that is meant to
+// outlive the plugin must have left the group (setsid).
+func killHelpers() {
+	if syscall.Getpgrp() == os.Getpid() {
+		// On success this does not return; on failure the caller exits anyway.
+		_ = syscall.Kill(0, syscall.SIGKILL)
+	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,8 +29,9 @@ const ServiceName = "kumo"
 // plugin does not format lines that the core would drop.
 const LogLevelEnv = "KUMO_PLUGIN_LOG_LEVEL"
 
-// closeTimeout bounds Plugin.Close at the end of the process.
-const closeTimeout = 5 * time.Second
+// closeTimeout bounds Plugin.Close at the end of the process; go-plugin kills
+// what has not ended 2 s after it was asked to.
+const closeTimeout = 1500 * time.Millisecond
 
 func serve(p Plugin) {
 	name := p.Manifest.GetName()
@@ -41,9 +44,14 @@ func serve(p Plugin) {
 	log := hclog.New(&hclog.LoggerOptions{
 		Level: logLevel(), Output: os.Stderr, JSONFormat: true,
 	})
+	// When the core dies, its end of stderr may close before the lifeline does;
+	// the next log line must not end the process before watchCore tidies up.
+	// Notify, not Ignore: what is ignored is inherited by helpers.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	watchCore(func(reason string) {
 		log.Error("the core is gone, exiting", "reason", reason)
 		closePlugin(p, log, time.Second/2)
+		killHelpers()
 		os.Exit(1)
 	})
 	served := &served{plugin: p, log: log}

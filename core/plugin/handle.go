@@ -1,0 +1,228 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+const (
+	// restartWait is how long a call waits for a plugin that is down. A restart
+	// takes far less than a second; a plugin that is down for longer is in its
+	// back-off and will not come in time for anyone.
+	restartWait = 3 * time.Second
+	// noticeWait is how long a call whose connection broke waits for the
+	// supervisor to notice before it tries the same process again.
+	noticeWait = 250 * time.Millisecond
+	// maxCall bounds calls whose context has no deadline. Image downloads are
+	// the longest.
+	maxCall = 2 * time.Hour
+)
+
+// handle is a connection to whatever process a plugin has at the time of the
+// call. A call that lost its connection is made once more, which is right as
+// all calls can be repeated.
+type handle struct{ s *supervised }
+
+var _ grpc.ClientConnInterface = handle{}
+
+// Invoke makes a unary call.
+func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, maxCall)
+		defer cancel()
+	}
+	p, err := h.s.process(ctx, nil)
+	if err != nil {
+		return err
+	}
+	err = p.invoke(ctx, method, args, reply, opts...)
+	if err == nil || !lost(ctx, err) {
+		return err
+	}
+	if p, err = h.s.process(ctx, p); err != nil {
+		return err
+	}
+	if err = p.invoke(ctx, method, args, reply, opts...); err != nil && lost(ctx, err) {
+		return h.s.unavailable(err)
+	}
+	return err
+}
+
+func (p *process) invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	p.begin()
+	defer p.end()
+	return p.conn.Invoke(ctx, method, args, reply, opts...)
+}
+
+// NewStream opens a stream of the server's messages.
+func (h handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if desc.ClientStreams {
+		return nil, errs.New(errs.Unsupported, "plugin "+h.s.name, "%s streams to the plugin, which the contract does not have", method)
+	}
+	s := &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts}
+	if err := s.open(nil); err != nil {
+		if !lost(ctx, err) {
+			return nil, err
+		}
+		if err := s.again(err); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func lost(ctx context.Context, err error) bool {
+	return ctx.Err() == nil && errors.Is(err, pluginsdk.ErrConnectionLost)
+}
+
+// handleStream is a stream that starts over on another process when it breaks
+// before the first message.
+type handleStream struct {
+	grpc.ClientStream
+	h       handle
+	ctx     context.Context
+	desc    *grpc.StreamDesc
+	method  string
+	opts    []grpc.CallOption
+	proc    *process
+	request any
+	sent    bool
+	settled bool
+	// release tells proc that it owes this stream nothing more.
+	release func()
+}
+
+func (s *handleStream) open(not *process) error {
+	var err error
+	if s.proc, err = s.h.s.process(s.ctx, not); err != nil {
+		return err
+	}
+	p := s.proc
+	p.begin()
+	s.ClientStream, err = p.conn.NewStream(s.ctx, s.desc, s.method, s.opts...)
+	if err != nil {
+		p.end()
+		return err
+	}
+	// The caller ends ctx when it is done with the stream (pluginsdk's clients
+	// do), whether it has read all of it or not.
+	stop := context.AfterFunc(s.ctx, p.end)
+	s.release = func() {
+		if stop() {
+			p.end()
+		}
+	}
+	return nil
+}
+
+// again opens the stream on the next process, once, and sends what was sent.
+func (s *handleStream) again(cause error) error {
+	if s.settled {
+		return s.h.s.unavailable(cause)
+	}
+	s.settled = true
+	if s.release != nil {
+		s.release()
+	}
+	err := s.open(s.proc)
+	if err == nil && s.sent {
+		err = s.send()
+	}
+	if err != nil && lost(s.ctx, err) {
+		return s.h.s.unavailable(err)
+	}
+	return err
+}
+
+func (s *handleStream) send() error {
+	// io.EOF says that the stream has ended; RecvMsg tells why.
+	if err := s.ClientStream.SendMsg(s.request); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return s.ClientStream.CloseSend()
+}
+
+func (s *handleStream) SendMsg(m any) error {
+	s.request, s.sent = m, true
+	err := s.send()
+	if err != nil && lost(s.ctx, err) {
+		return s.again(err)
+	}
+	return err
+}
+
+// CloseSend has been done by SendMsg: there is one request.
+func (s *handleStream) CloseSend() error { return nil }
+
+func (s *handleStream) RecvMsg(m any) error {
+	err := s.ClientStream.RecvMsg(m)
+	if err == nil {
+		s.settled = true
+		return nil
+	}
+	if !lost(s.ctx, err) {
+		return err
+	}
+	if err := s.again(err); err != nil {
+		return err
+	}
+	return s.RecvMsg(m)
+}
+
+// process returns the process that takes calls, but rather another one than
+// not. It waits for a restart up to restartWait. Errors: Unavailable when there
+// is none, the context's class when ctx ends.
+func (s *supervised) process(ctx context.Context, not *process) (*process, error) {
+	if p := s.current.Load(); p != nil && p != not {
+		return p, nil
+	}
+	began := time.Now()
+	notice, deadline := time.NewTimer(noticeWait), time.NewTimer(restartWait)
+	defer notice.Stop()
+	defer deadline.Stop()
+	for {
+		s.mu.Lock()
+		changed, stopped := s.changed, s.stopped
+		s.mu.Unlock()
+		p := s.current.Load()
+		switch {
+		case stopped:
+			return nil, s.unavailable(nil)
+		case p != nil && (p != not || time.Since(began) >= noticeWait):
+			return p, nil
+		}
+		select {
+		case <-changed:
+		case <-notice.C:
+		case <-deadline.C:
+			return nil, s.unavailable(nil)
+		case <-ctx.Done():
+			return nil, errs.Wrap(errs.ClassOf(ctx.Err()), "plugin "+s.name, ctx.Err(), "waiting for it to run")
+		}
+	}
+}
+
+// unavailable says that the plugin is down, and since what.
+func (s *supervised) unavailable(cause error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		return errs.New(errs.Unavailable, "plugin "+s.name, "it is stopped").
+			WithAdvice("the management node is starting or ending; repeat the call later")
+	}
+	if cause == nil {
+		cause = s.lastErr
+	}
+	// The cause is told, not wrapped: ErrConnectionLost must not get out of a
+	// handle, or a caller's caller would repeat what was repeated here.
+	return errs.New(errs.Unavailable, "plugin "+s.name, "it is not running: %v", cause).
+		WithAdvice("it is being restarted: repeat the call; if this stays, see the plugin's lines in the log")
+}

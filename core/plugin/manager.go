@@ -1,0 +1,303 @@
+package plugin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// filePrefix is what the names of plugin binaries begin with.
+const filePrefix = "kumo-plugin-"
+
+// CoreHandler is what plugins may ask; core/topology and core/config implement
+// it.
+type CoreHandler = pluginsdk.CoreHandler
+
+// Config is what a Manager needs.
+type Config struct {
+	// Dir is the folder with the binaries kumo-plugin-<name>.
+	Dir string
+	// Enabled names the plugins to run.
+	Enabled []string
+	// DataDir is where each plugin gets a folder of its own.
+	DataDir string
+	// Settings has values for plugins' settings, by plugin and setting; the
+	// others have the manifest's defaults.
+	Settings map[string]map[string]string
+	// Log gets the manager's and the plugins' lines; nil logs nothing.
+	Log hclog.Logger
+	// Handler answers what plugins ask.
+	Handler CoreHandler
+	// HealthEvery is the time between health checks; 0 means 5 s.
+	HealthEvery time.Duration
+	// HealthTimeout is how long a plugin may take to answer one before it is
+	// killed as hanging; 0 means 5 s.
+	HealthTimeout time.Duration
+	// MemoryLimit in bytes; a plugin that uses more is restarted. 0 means 1 GiB.
+	MemoryLimit int64
+}
+
+// Manager runs the enabled plugins. Its methods may be called in parallel.
+type Manager struct {
+	cfg      Config
+	launcher launcher
+	// plugins never changes after New; it is in the order of Config.Enabled.
+	plugins []*supervised
+
+	mu        sync.Mutex
+	onRestart []func(plugin string)
+	// life ends with Stop; nil before Start.
+	life    context.Context
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,30}$`)
+
+// New finds the enabled plugins and takes their hashes; it starts nothing.
+// Errors: Invalid for a bad name or a name given twice, NotFound for a plugin
+// that is not in the folder, with what is there.
+func New(cfg Config) (*Manager, error) {
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	if cfg.Handler == nil {
+		return nil, errs.New(errs.Internal, "plugin manager", "it has no handler for what plugins ask")
+	}
+	cfg.HealthEvery = cmp.Or(cfg.HealthEvery, 5*time.Second)
+	cfg.HealthTimeout = cmp.Or(cfg.HealthTimeout, 5*time.Second)
+	cfg.MemoryLimit = cmp.Or(cfg.MemoryLimit, 1<<30)
+	m := &Manager{cfg: cfg}
+	for i, name := range cfg.Enabled {
+		if !validName.MatchString(name) {
+			return nil, errs.New(errs.Invalid, "plugin "+name, "this is not a plugin's name: lower-case letters, digits and hyphens, at most 31")
+		}
+		if slices.Contains(cfg.Enabled[:i], name) {
+			return nil, errs.New(errs.Invalid, "plugin "+name, "it is enabled twice")
+		}
+		bin, err := readBinary(filepath.Join(cfg.Dir, filePrefix+name))
+		if errors.Is(err, os.ErrNotExist) {
+			return nil, errs.New(errs.NotFound, "plugin "+name, "there is no %s%s in %s", filePrefix, name, cfg.Dir).
+				WithAdvice("the folder has: %s", orNone(Available(cfg.Dir)))
+		}
+		if err != nil {
+			return nil, err
+		}
+		m.plugins = append(m.plugins, newSupervised(m, name, bin))
+	}
+	return m, nil
+}
+
+// Available lists the names of the plugins in a folder, sorted. A folder that
+// cannot be read has none.
+func Available(dir string) []string {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutPrefix(e.Name(), filePrefix); ok && validName.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// Start starts all plugins in parallel and returns when they take calls. When
+// one fails, or two declare the same type, all are stopped and the error names
+// every cause. ctx bounds the start only.
+func (m *Manager) Start(ctx context.Context) error {
+	var err error
+	if m.launcher.sockets, err = socketDir(m.cfg.DataDir); err != nil {
+		return err
+	}
+	m.launcher.cfg = m.cfg
+	failures := make([]error, len(m.plugins))
+	var starting sync.WaitGroup
+	for i, p := range m.plugins {
+		starting.Go(func() { failures[i] = p.start(ctx) })
+	}
+	starting.Wait()
+	if err := errors.Join(append(failures, conflicts(m.Manifests()))...); err != nil {
+		m.Stop(ctx)
+		return err
+	}
+	life, stop := context.WithCancel(context.Background())
+	m.mu.Lock()
+	m.life, m.stop = life, stop
+	m.mu.Unlock()
+	for _, p := range m.plugins {
+		m.running.Go(func() { p.supervise(life) })
+	}
+	return nil
+}
+
+// socketDir makes the folder for sockets, and removes what a core that was
+// killed has left in it. A socket's path has at most 107 bytes, so a deep data
+// folder cannot have it.
+func socketDir(dataDir string) (string, error) {
+	dir := filepath.Join(dataDir, "run")
+	if len(dir) > 56 {
+		tmp, err := os.MkdirTemp("", "kumo-run-")
+		if err != nil {
+			return "", errs.Wrap(errs.Internal, "plugin manager", err, "make a folder for sockets")
+		}
+		return tmp, nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return "", errs.Wrap(errs.Internal, "folder "+dir, err, "clear it of old sockets")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", errs.Wrap(errs.Internal, "folder "+dir, err, "make it for sockets")
+	}
+	return dir, nil
+}
+
+// Stop drains and ends all plugins in parallel. Calls that still run when ctx
+// ends are cut off. Nothing that Start started is left when it returns; a
+// repeat does nothing.
+func (m *Manager) Stop(ctx context.Context) {
+	m.mu.Lock()
+	stop := m.stop
+	m.stop = nil
+	m.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	m.running.Wait()
+	var ending sync.WaitGroup
+	for _, p := range m.plugins {
+		ending.Go(func() { p.end(ctx) })
+	}
+	ending.Wait()
+	if m.launcher.sockets != "" {
+		if err := os.RemoveAll(m.launcher.sockets); err != nil {
+			m.cfg.Log.Warn("folder for sockets not removed", "path", m.launcher.sockets, "error", err)
+		}
+	}
+}
+
+// OnRestart adds a function that is called, in a goroutine of its own, each
+// time a plugin's process has been replaced: watches must be started again.
+func (m *Manager) OnRestart(f func(plugin string)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.onRestart = append(m.onRestart, f)
+}
+
+func (m *Manager) restarted(plugin string) {
+	m.mu.Lock()
+	hooks := slices.Clone(m.onRestart)
+	m.mu.Unlock()
+	for _, f := range hooks {
+		go f(plugin)
+	}
+}
+
+// Manifests returns the manifests of all plugins that have been started, in
+// the order in which they are enabled. They must not be changed.
+func (m *Manager) Manifests() []*pluginv1.Manifest {
+	var out []*pluginv1.Manifest
+	for _, p := range m.plugins {
+		if manifest := p.manifest.Load(); manifest != nil {
+			out = append(out, manifest)
+		}
+	}
+	return out
+}
+
+// conflicts says which types two plugins declare.
+func conflicts(manifests []*pluginv1.Manifest) error {
+	owner := map[string]string{}
+	var wrong []error
+	for _, manifest := range manifests {
+		for _, key := range typeKeys(manifest) {
+			if other, ok := owner[key]; ok && other != manifest.Name {
+				wrong = append(wrong, errs.New(errs.Invalid, key, "plugins %s and %s both declare it", other, manifest.Name).
+					WithAdvice("enable only one of them"))
+			}
+			owner[key] = manifest.Name
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func typeKeys(m *pluginv1.Manifest) []string {
+	var keys []string
+	for _, d := range m.Hypervisors {
+		keys = append(keys, "hypervisor type "+d.Type)
+	}
+	for _, d := range m.PrimaryStorages {
+		keys = append(keys, "primary storage type "+d.Type)
+	}
+	for _, d := range m.BackupStorages {
+		keys = append(keys, "backup storage type "+d.Type)
+	}
+	for _, d := range m.L2Networks {
+		for _, h := range d.HypervisorTypes {
+			keys = append(keys, "L2 network type "+d.Type+" on "+h)
+		}
+	}
+	for _, d := range m.NetworkServices {
+		keys = append(keys, "network service provider type "+d.Type)
+	}
+	return keys
+}
+
+// Status tells how one plugin is.
+type Status struct {
+	Name    string
+	Version string
+	// PID is 0 while there is no process.
+	PID int
+	// State is "running", "restarting" or "stopped".
+	State string
+	// Restarts counts how often the process was replaced after a failure.
+	Restarts int
+	// LastError is why it was last restarted, or cannot be; "" when never.
+	LastError string
+	// Since is when the process started.
+	Since time.Time
+	// SHA256 is the pinned hash of the binary, in hex.
+	SHA256 string
+}
+
+// Status tells how each plugin is, in the order in which they are enabled.
+func (m *Manager) Status() []Status {
+	out := make([]Status, len(m.plugins))
+	for i, p := range m.plugins {
+		out[i] = p.status()
+	}
+	return out
+}
+
+func (m *Manager) plugin(name string) (*supervised, error) {
+	for _, p := range m.plugins {
+		if p.name == name {
+			return p, nil
+		}
+	}
+	return nil, errs.New(errs.NotFound, "plugin "+name, "it is not enabled").
+		WithAdvice("enabled are: %s", orNone(m.cfg.Enabled))
+}

@@ -1,0 +1,161 @@
+package plugin
+
+import (
+	"slices"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Hypervisor is a hypervisor type with its calls. It stays usable while the
+// plugin's process is replaced, as do the other types here.
+type Hypervisor struct {
+	Decl   *pluginv1.HypervisorDecl
+	Plugin string
+	pluginsdk.Hypervisor
+}
+
+// PrimaryStorage is a primary storage type with its calls.
+type PrimaryStorage struct {
+	Decl   *pluginv1.PrimaryStorageDecl
+	Plugin string
+	pluginsdk.PrimaryStorage
+}
+
+// BackupStorage is a backup storage type with its calls.
+type BackupStorage struct {
+	Decl   *pluginv1.BackupStorageDecl
+	Plugin string
+	pluginsdk.BackupStorage
+}
+
+// L2Network is an L2 network type on a hypervisor type with its calls.
+type L2Network struct {
+	Decl   *pluginv1.L2NetworkDecl
+	Plugin string
+	pluginsdk.L2Network
+}
+
+// NetworkService is a network service provider type with its calls.
+type NetworkService struct {
+	Decl   *pluginv1.NetworkServiceDecl
+	Plugin string
+	pluginsdk.NetworkService
+}
+
+// find returns the first declaration that fits, with its plugin.
+func find[D any](m *Manager, decls func(*pluginv1.Manifest) []D, fits func(D) bool) (D, *supervised, bool) {
+	for _, p := range m.plugins {
+		manifest := p.manifest.Load()
+		if manifest == nil {
+			continue
+		}
+		list := decls(manifest)
+		if i := slices.IndexFunc(list, fits); i >= 0 {
+			return list[i], p, true
+		}
+	}
+	var none D
+	return none, nil, false
+}
+
+func (m *Manager) noType(object string) error {
+	return errs.New(errs.NotFound, object, "no enabled plugin offers it").
+		WithAdvice("enabled plugins: %s", orNone(m.cfg.Enabled))
+}
+
+// Hypervisor returns the hypervisor of a type. Errors: NotFound.
+func (m *Manager) Hypervisor(typ string) (*Hypervisor, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetHypervisors, func(d *pluginv1.HypervisorDecl) bool { return d.Type == typ })
+	if !ok {
+		return nil, m.noType("hypervisor type " + typ)
+	}
+	return &Hypervisor{d, p.name, pluginsdk.NewHypervisorClient(handle{p})}, nil
+}
+
+// PrimaryStorage returns the primary storage of a type. Errors: NotFound.
+func (m *Manager) PrimaryStorage(typ string) (*PrimaryStorage, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetPrimaryStorages, func(d *pluginv1.PrimaryStorageDecl) bool { return d.Type == typ })
+	if !ok {
+		return nil, m.noType("primary storage type " + typ)
+	}
+	return &PrimaryStorage{d, p.name, pluginsdk.NewPrimaryStorageClient(handle{p})}, nil
+}
+
+// BackupStorage returns the backup storage of a type. Errors: NotFound.
+func (m *Manager) BackupStorage(typ string) (*BackupStorage, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetBackupStorages, func(d *pluginv1.BackupStorageDecl) bool { return d.Type == typ })
+	if !ok {
+		return nil, m.noType("backup storage type " + typ)
+	}
+	return &BackupStorage{d, p.name, pluginsdk.NewBackupStorageClient(handle{p})}, nil
+}
+
+// L2Network returns who makes an L2 network type on hosts of a hypervisor type.
+// A plugin that names no hypervisor types serves all. Errors: NotFound.
+func (m *Manager) L2Network(l2Type, hypervisorType string) (*L2Network, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetL2Networks, func(d *pluginv1.L2NetworkDecl) bool {
+		return d.Type == l2Type && (len(d.HypervisorTypes) == 0 || slices.Contains(d.HypervisorTypes, hypervisorType))
+	})
+	if !ok {
+		return nil, m.noType("L2 network type " + l2Type + " on " + hypervisorType)
+	}
+	return &L2Network{d, p.name, pluginsdk.NewL2NetworkClient(handle{p})}, nil
+}
+
+// NetworkService returns the network service provider of a type. Errors:
+// NotFound.
+func (m *Manager) NetworkService(providerType string) (*NetworkService, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetNetworkServices, func(d *pluginv1.NetworkServiceDecl) bool { return d.Type == providerType })
+	if !ok {
+		return nil, m.noType("network service provider type " + providerType)
+	}
+	return &NetworkService{d, p.name, pluginsdk.NewNetworkServiceClient(handle{p})}, nil
+}
+
+// optional gives the optional service of a strategy's client when the
+// declaration lists it. Errors: Unsupported.
+func optional[I any](client any, object, plugin, name string, declared []string) (I, error) {
+	service, ok := client.(I)
+	if !ok || !slices.Contains(declared, name) {
+		var none I
+		return none, errs.New(errs.Unsupported, object, "plugin %s does not offer %q for it", plugin, name)
+	}
+	return service, nil
+}
+
+func (h *Hypervisor) object() string { return "hypervisor type " + h.Decl.GetType() }
+
+// Pauser pauses and resumes guests. Errors: Unsupported.
+func (h *Hypervisor) Pauser() (pluginsdk.VMPauser, error) {
+	return optional[pluginsdk.VMPauser](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalPause, h.Decl.GetOptional())
+}
+
+// Consoler tells where guests' screens are. Errors: Unsupported.
+func (h *Hypervisor) Consoler() (pluginsdk.VMConsoler, error) {
+	return optional[pluginsdk.VMConsoler](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalConsole, h.Decl.GetOptional())
+}
+
+// Gateway carries calls to the agents on hosts. Errors: Unsupported.
+func (h *Hypervisor) Gateway() (pluginsdk.HostGateway, error) {
+	return optional[pluginsdk.HostGateway](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalHostGateway, h.Decl.GetOptional())
+}
+
+func (s *PrimaryStorage) object() string { return "primary storage type " + s.Decl.GetType() }
+
+// Resizer grows volumes. Errors: Unsupported.
+func (s *PrimaryStorage) Resizer() (pluginsdk.VolumeResizer, error) {
+	return optional[pluginsdk.VolumeResizer](s.PrimaryStorage, s.object(), s.Plugin, pluginsdk.OptionalResize, s.Decl.GetOptional())
+}
+
+// Lister lists volumes. Errors: Unsupported.
+func (s *PrimaryStorage) Lister() (pluginsdk.VolumeLister, error) {
+	return optional[pluginsdk.VolumeLister](s.PrimaryStorage, s.object(), s.Plugin, pluginsdk.OptionalList, s.Decl.GetOptional())
+}
+
+// Uploader takes uploads of images. The manifest does not declare it, so a
+// store without it answers errs.Unsupported at the call.
+func (s *BackupStorage) Uploader() (pluginsdk.ImageUploader, error) {
+	return optional[pluginsdk.ImageUploader](s.BackupStorage, "backup storage type "+s.Decl.GetType(), s.Plugin, "upload", []string{"upload"})
+}

@@ -1,0 +1,235 @@
+package plugin
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+const (
+	// firstDelay doubles with each restart after the first, up to maxDelay.
+	firstDelay = 100 * time.Millisecond
+	maxDelay   = 30 * time.Second
+	// wellAfter is how long a process must run before the next failure counts
+	// as a first one again.
+	wellAfter = time.Minute
+)
+
+// supervised is one enabled plugin over the lives of all its processes. Only
+// its supervisor changes current, so that no two processes are started.
+type supervised struct {
+	m    *Manager
+	name string
+	log  hclog.Logger
+	// current is the process that takes calls, nil while there is none. It is
+	// read at each call without a lock.
+	current  atomic.Pointer[process]
+	manifest atomic.Pointer[pluginv1.Manifest]
+	swaps    chan swap
+
+	mu       sync.Mutex
+	bin      binary
+	restarts int
+	lastErr  error
+	stopped  bool
+	// changed is closed, and replaced, whenever current changes.
+	changed chan struct{}
+}
+
+// swap asks the supervisor to let another process take over.
+type swap struct {
+	next *process
+	bin  binary
+	// old gets the process that took calls before, nil when there was none.
+	old chan *process
+}
+
+func newSupervised(m *Manager, name string, bin binary) *supervised {
+	return &supervised{
+		m: m, name: name, bin: bin, log: m.cfg.Log.With("plugin", name),
+		swaps: make(chan swap), changed: make(chan struct{}), stopped: true,
+	}
+}
+
+// start launches the first process.
+func (s *supervised) start(ctx context.Context) error {
+	p, err := s.m.launcher.launch(ctx, s.name, s.binary())
+	if err != nil {
+		s.fail(err)
+		return err
+	}
+	s.mu.Lock()
+	s.stopped = false
+	s.mu.Unlock()
+	s.use(p)
+	s.log.Info("plugin started", "version", p.manifest.Load().Version, "pid", p.runner.ID(), "took", time.Since(p.started))
+	return nil
+}
+
+func (s *supervised) binary() binary {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bin
+}
+
+// use lets p (nil: nothing) take the calls and wakes those that wait.
+func (s *supervised) use(p *process) {
+	if p != nil {
+		s.manifest.Store(p.manifest.Load())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current.Store(p)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *supervised) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastErr = err
+}
+
+// errEnded says that a process has ended by itself.
+var errEnded = errors.New("process ended")
+
+// supervise keeps the plugin running until ctx ends.
+func (s *supervised) supervise(ctx context.Context) {
+	delay := time.Duration(0)
+	for ctx.Err() == nil {
+		p := s.current.Load()
+		if p == nil {
+			delay = s.restart(ctx, delay)
+			continue
+		}
+		err := s.watch(ctx, p)
+		if err == nil {
+			continue // stopped, or another process took over
+		}
+		s.use(nil)
+		p.kill()
+		if errors.Is(err, errEnded) {
+			// Only now all that it wrote has been read.
+			err = errs.New(errs.Unavailable, "plugin "+s.name, "its process ended; last words: %s", p.words)
+		}
+		s.fail(err)
+		s.log.Error("plugin failed, starting it again", "error", err, "delay", delay)
+		if time.Since(p.started) > wellAfter {
+			delay = 0
+		}
+	}
+}
+
+// watch returns an error when the process has ended or is not well, nil when
+// it is no longer the one to watch.
+func (s *supervised) watch(ctx context.Context, p *process) error {
+	tick := time.NewTicker(s.m.cfg.HealthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-p.runner.exited:
+			return errEnded
+		case sw := <-s.swaps:
+			s.take(sw, p)
+			return nil
+		case <-tick.C:
+			if err := p.health(ctx, s.m.cfg.HealthTimeout, s.m.cfg.MemoryLimit); err != nil && ctx.Err() == nil {
+				return err
+			}
+		}
+	}
+}
+
+// restart waits for delay, tries once, and returns the next delay.
+func (s *supervised) restart(ctx context.Context, delay time.Duration) time.Duration {
+	select {
+	case <-ctx.Done():
+		return delay
+	case sw := <-s.swaps:
+		s.take(sw, nil)
+		return 0
+	case <-time.After(delay):
+	}
+	next := min(max(delay*2, firstDelay), maxDelay)
+	p, err := s.m.launcher.launch(ctx, s.name, s.binary())
+	if err == nil {
+		s.mu.Lock()
+		s.restarts++
+		s.mu.Unlock()
+		s.use(p)
+		s.log.Info("plugin runs again", "pid", p.runner.ID(), "took", time.Since(p.started))
+		s.m.restarted(s.name)
+		return next
+	}
+	if ctx.Err() == nil {
+		s.fail(err)
+		s.log.Error("plugin does not start", "error", err, "next", next)
+	}
+	return next
+}
+
+func (s *supervised) take(sw swap, old *process) {
+	s.mu.Lock()
+	s.bin = sw.bin
+	s.lastErr = nil
+	s.mu.Unlock()
+	s.use(sw.next)
+	sw.old <- old
+}
+
+// end drains and ends the process; the supervisor has ended before.
+func (s *supervised) end(ctx context.Context) {
+	p := s.current.Load()
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.use(nil)
+	if p != nil {
+		s.retire(ctx, p)
+	}
+}
+
+// retire drains a process within ctx and ends it.
+func (s *supervised) retire(ctx context.Context, p *process) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	_, err := pluginv1.NewPluginServiceClient(p.conn).Drain(ctx, &pluginv1.DrainRequest{})
+	if err == nil {
+		err = p.answered(ctx)
+	}
+	if err != nil && !errors.Is(err, errs.Unavailable) {
+		s.log.Warn("plugin ends with calls still running", "pid", p.runner.ID(), "error", err)
+	}
+	p.stop()
+}
+
+func (s *supervised) status() Status {
+	st := Status{Name: s.name, State: "restarting", Version: s.manifest.Load().GetVersion()}
+	p := s.current.Load()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st.Restarts, st.SHA256 = s.restarts, hex.EncodeToString(s.bin.sum)
+	if s.lastErr != nil {
+		st.LastError = s.lastErr.Error()
+	}
+	switch {
+	case s.stopped:
+		st.State = "stopped"
+	case p != nil:
+		st.State, st.Since = "running", p.started
+		// ID is the number that os/exec gave.
+		st.PID, _ = strconv.Atoi(p.runner.ID())
+	}
+	return st
+}

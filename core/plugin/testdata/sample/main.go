@@ -1,0 +1,142 @@
+// Command sample is a plugin for the tests of core/plugin: its calls do what
+// the name of their host says.
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Set by the linker, so that one source gives plugins that differ.
+var (
+	name    = "sample"
+	version = "1"
+	typ     = "Sample"
+)
+
+func main() {
+	d := &driver{}
+	pluginsdk.Serve(pluginsdk.Plugin{
+		Manifest: &pluginv1.Manifest{
+			Name: name, Version: version,
+			Hypervisors: []*pluginv1.HypervisorDecl{{Type: typ, Optional: []string{pluginsdk.OptionalPause}}},
+			Permissions: []string{pluginsdk.PermissionHostCall},
+			Settings:    []*pluginv1.SettingDecl{{Name: "colour", Default: "red"}},
+		},
+		Configure: func(_ context.Context, env pluginsdk.Env) error {
+			d.env = env
+			if env.Settings["colour"] == "none" {
+				return errs.New(errs.Invalid, "setting colour", "none is no colour")
+			}
+			return nil
+		},
+		Hypervisor: d,
+	})
+}
+
+type driver struct {
+	pluginsdk.Hypervisor
+	env    pluginsdk.Env
+	hoard  []byte
+	helper *exec.Cmd
+}
+
+// ConnectHost tells about the process.
+func (d *driver) ConnectHost(context.Context, *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error) {
+	return &pluginv1.ConnectHostResponse{Facts: &pluginv1.HostFacts{Fields: map[string]string{
+		"pid": strconv.Itoa(os.Getpid()), "version": version, "colour": d.env.Settings["colour"],
+		"data": d.env.DataDir, "secret": os.Getenv("KUMO_TEST_SECRET"),
+	}}}, nil
+}
+
+func (d *driver) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) (*pluginv1.CheckHostResponse, error) {
+	ok := &pluginv1.CheckHostResponse{}
+	switch req.Host.GetName() {
+	case "crash":
+		panicOutside()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case "crash once":
+		if d.first("crashed") {
+			os.Exit(2)
+		}
+	case "stop once":
+		if d.first("stopped") {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGSTOP); err != nil {
+				return nil, err
+			}
+			time.Sleep(time.Second)
+		}
+	case "hoard":
+		d.hoard = bytes.Repeat([]byte{1}, 200<<20)
+	case "slow":
+		select {
+		case <-time.After(700 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	case "log":
+		d.env.Log.Warn("a line of the plugin", "host", req.Host.Uuid)
+		fmt.Println("printed by the plugin")
+	case "setting":
+		_, err := d.env.Core.Setting(ctx, "a", "b", "")
+		return ok, err
+	case "progress":
+		d.env.Core.Progress(ctx, 7, "begun")
+	case "host":
+		_, err := d.env.Core.Host(req.Host.Uuid).Info(ctx, &hostv1.InfoRequest{})
+		return ok, err
+	case "helper":
+		d.helper = exec.Command("sleep", "300")
+		if err := d.helper.Start(); err != nil {
+			return nil, err
+		}
+		return nil, errs.New(errs.Exists, strconv.Itoa(d.helper.Process.Pid), "this is the helper's process")
+	}
+	return ok, nil
+}
+
+// panicOutside panics in a goroutine that no interceptor guards.
+func panicOutside() {
+	go func() { panic("out of control") }()
+}
+
+// first reports whether nobody has asked with this key before, in any process.
+func (d *driver) first(key string) bool {
+	f, err := os.OpenFile(filepath.Join(d.env.DataDir, key), os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}
+
+func (d *driver) WatchHost(ctx context.Context, req *pluginv1.WatchHostRequest, emit func(*pluginv1.VMStatus) error) error {
+	if req.Host.GetName() == "crash once" && d.first("crashed") {
+		os.Exit(2)
+	}
+	if err := emit(&pluginv1.VMStatus{Uuid: "vm"}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (d *driver) PauseVM(context.Context, *pluginv1.PauseVMRequest) (*pluginv1.PauseVMResponse, error) {
+	return &pluginv1.PauseVMResponse{}, nil
+}
+
+func (d *driver) ResumeVM(context.Context, *pluginv1.ResumeVMRequest) (*pluginv1.ResumeVMResponse, error) {
+	return &pluginv1.ResumeVMResponse{}, nil
+}

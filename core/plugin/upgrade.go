@@ -1,0 +1,132 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// drainTimeout bounds how long a process that was replaced, or is stopped, may
+// go on with its running calls. Those cut off are repeated on the new process.
+const drainTimeout = 2 * time.Minute
+
+// Upgrade puts newBinary in the place of a plugin's binary and lets a process
+// of it take the calls, while the old process ends those that it has. When the
+// new process does not start, the old one stays and nothing is changed. With
+// the path of the plugin's binary itself it takes what is there now. Errors:
+// NotFound for a plugin that is not enabled, Invalid for a binary that is not
+// that plugin.
+func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
+	s, err := m.plugin(name)
+	if err != nil {
+		return err
+	}
+	target := filepath.Join(m.cfg.Dir, filePrefix+name)
+	staged, err := stage(newBinary, target)
+	if err != nil {
+		return err
+	}
+	if staged != target {
+		// Gone already when it was renamed into place.
+		defer func() { _ = os.Remove(staged) }()
+	}
+	bin, err := readBinary(staged)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	life := m.life
+	m.mu.Unlock()
+	if life == nil || life.Err() != nil {
+		return errs.New(errs.Refused, "plugin "+name, "it is not running, so it cannot be upgraded").
+			WithAdvice("put the binary in the plugins' folder: it is used from the next start on")
+	}
+	p, err := m.launcher.launch(ctx, name, bin)
+	if err != nil {
+		return err
+	}
+	if err := m.fits(p.manifest.Load()); err != nil {
+		p.kill()
+		return err
+	}
+	if staged != target {
+		if err := os.Rename(staged, target); err != nil {
+			p.kill()
+			return errs.Wrap(errs.Internal, "plugin "+name, err, "put the new binary in place")
+		}
+		bin.path = target
+	}
+	sw := swap{next: p, bin: bin, old: make(chan *process, 1)}
+	if err := s.handOver(ctx, life, sw); err != nil {
+		p.kill()
+		return err
+	}
+	old := <-sw.old
+	s.log.Info("plugin upgraded", "version", p.manifest.Load().Version, "pid", p.runner.ID())
+	m.restarted(name)
+	if old != nil {
+		s.retire(ctx, old)
+	}
+	return nil
+}
+
+// fits says whether a new manifest declares a type of another plugin.
+func (m *Manager) fits(next *pluginv1.Manifest) error {
+	manifests := []*pluginv1.Manifest{next}
+	for _, old := range m.Manifests() {
+		if old.Name != next.Name {
+			manifests = append(manifests, old)
+		}
+	}
+	return conflicts(manifests)
+}
+
+func (s *supervised) handOver(ctx, life context.Context, sw swap) error {
+	var cause error
+	select {
+	case s.swaps <- sw:
+		return nil
+	case <-ctx.Done():
+		cause = ctx.Err()
+	case <-life.Done():
+		cause = errs.New(errs.Refused, "plugin "+s.name, "it is being stopped")
+	}
+	return errs.Wrap(errs.ClassOf(cause), "plugin "+s.name, cause, "hand over to the new process").
+		WithAdvice("the new binary is in place and is used from the next start on")
+}
+
+// stage copies a binary beside its target, so that a rename puts it in place
+// at once. The target itself needs no copy.
+func stage(source, target string) (string, error) {
+	object := "plugin binary " + source
+	info, err := os.Stat(source)
+	if err != nil {
+		return "", errs.Wrap(errs.NotFound, object, err, "it cannot be used")
+	}
+	if now, err := os.Stat(target); err == nil && os.SameFile(info, now) {
+		return target, nil
+	}
+	if !info.Mode().IsRegular() {
+		return "", errs.New(errs.Invalid, object, "it is not a file")
+	}
+	in, err := os.Open(source)
+	if err != nil {
+		return "", errs.Wrap(errs.Invalid, object, err, "it cannot be read")
+	}
+	defer func() { _ = in.Close() }() // only read
+	out, err := os.CreateTemp(filepath.Dir(target), ".new-"+filepath.Base(target)+"-")
+	if err != nil {
+		return "", errs.Wrap(errs.Internal, object, err, "make room for it in the plugins' folder")
+	}
+	_, copyErr := io.Copy(out, in)
+	if err := errors.Join(copyErr, out.Chmod(0o755), out.Sync(), out.Close()); err != nil {
+		return "", errs.Wrap(errs.Internal, object, errors.Join(err, os.Remove(out.Name())), "copy it to the plugins' folder")
+	}
+	return out.Name(), nil
+}
