@@ -88,7 +88,7 @@ check() {
 	began=$(now_ms)
 	qemu-system-x86_64 -M pc -accel "${QEMU_ACCEL:-tcg}" -m 128 -nodefaults -display none -no-reboot \
 		-serial "file:$log" -drive "file=$overlay,if=virtio,format=qcow2" \
-		-netdev user,id=n -device virtio-net-pci,netdev=n </dev/null &
+		-netdev user,id=n -device virtio-net-pci,netdev=n </dev/null >"$OUT/check.qemu" 2>&1 &
 	pid=$!
 	wait_for 120 grep -aq '^guest: up ' "$log" || {
 		kill "$pid"
