@@ -2,13 +2,10 @@ package flow
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // saveEvery is how often a running Each step saves how far it is. Shorter
@@ -85,8 +82,5 @@ func (c *stepContext) item(ctx context.Context, f func(context.Context) error) (
 		}
 	}()
 	err = f(ctx)
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errs.ClassOf(err) != errs.Timeout {
-		err = errs.Wrap(errs.Timeout, fmt.Sprintf("step %s of %s", c.step, c.flow.name()), err, "an item was not done within %s", c.timeout)
-	}
-	return err
+	return outOfTime(ctx, err, fmt.Sprintf("an item of step %s of %s", c.step, c.flow.name()), c.timeout)
 }

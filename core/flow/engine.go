@@ -46,7 +46,7 @@ type Engine struct {
 	// Hooks is set before the first flow runs.
 	Hooks Hooks
 
-	store  *store.Store
+	store  database
 	log    hclog.Logger
 	jobs   Completer
 	traces traces
@@ -58,6 +58,12 @@ type Engine struct {
 	parked   map[string]parked // flows that wait for Collect
 	stopping chan struct{}     // closed by Stop
 	idle     chan struct{}     // made by Stop, closed when nothing is active
+}
+
+// database is what the engine needs of a *store.Store.
+type database interface {
+	store.Querier
+	Update(ctx context.Context, fn func(tx *store.Tx) error) error
 }
 
 // definition is a Def without its type parameter.

@@ -1,9 +1,11 @@
 package flow
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -44,4 +46,18 @@ func panicError(flow, step string, v any) error {
 
 func internal(err error, flow, format string, args ...any) error {
 	return errs.Wrap(errs.Internal, "flow "+flow, err, format, args...)
+}
+
+// outOfTime makes err an errs.Timeout that names the step, when the step's ctx
+// ended because its time, or that of the whole operation, was up. Whatever the
+// step made of that, a time-out is what happened.
+func outOfTime(ctx context.Context, err error, step string, bound time.Duration) error {
+	var e *errs.Error
+	if err == nil || !errors.Is(ctx.Err(), context.DeadlineExceeded) || errors.As(err, &e) && e.Class == errs.Timeout {
+		return err
+	}
+	if c := current(ctx); c != nil && c.Err() != nil {
+		return errs.Wrap(errs.Timeout, step, err, "the time for the whole operation is up")
+	}
+	return errs.Wrap(errs.Timeout, step, err, "not done within %s", bound)
 }

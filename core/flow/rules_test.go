@@ -45,7 +45,7 @@ func TestVictim(t *testing.T) {
 	if dir == "" {
 		return
 	}
-	w := openWorld(t, "sqlite:"+filepath.Join(dir, "kumo.db"), filepath.Join(dir, "files"))
+	w := worldOn(t, openStore(t, "sqlite:"+filepath.Join(dir, "kumo.db")), filepath.Join(dir, "files"))
 	d := w.sample()
 	fw := sampleWorld(t, w, d, true)
 	e := fw.Engine()
@@ -88,7 +88,7 @@ func TestKill(t *testing.T) {
 				if died {
 					killed++
 				}
-				w := openWorld(t, "sqlite:"+filepath.Join(dir, "kumo.db"), files)
+				w := worldOn(t, openStore(t, "sqlite:"+filepath.Join(dir, "kumo.db")), files)
 				afterKill(t, w, point, died, fail != "")
 			})
 		}

@@ -355,9 +355,7 @@ func (r *run[S]) call(ctx context.Context, i int, undo bool, f func(context.Cont
 	} else {
 		err = r.guarded(ctx, st.name, f)
 	}
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errs.ClassOf(err) != errs.Timeout {
-		err = errs.Wrap(errs.Timeout, fmt.Sprintf("step %s of %s", st.name, r.def.name), err, "not done within %s", st.timeout)
-	}
+	err = outOfTime(ctx, err, fmt.Sprintf("step %s of %s", st.name, r.def.name), st.timeout)
 	took := r.trace.stepped(err)
 	if r.e.Hooks.Step != nil {
 		r.e.Hooks.Step(r.def.name, st.name, undo, took, err)

@@ -67,23 +67,18 @@ type world struct {
 	log   hclog.Logger
 }
 
-// dsn returns the database that a test works on. The tests on MariaDB replace
-// it.
-var dsn = func(t testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), "kumo.db") }
-
-func newWorld(t testing.TB) *world {
-	t.Helper()
-	return openWorld(t, dsn(t), t.TempDir())
+// open opens the database of a test; TestMariaDB replaces it.
+var open = func(t testing.TB) *store.Store {
+	return openStore(t, "sqlite:"+filepath.Join(t.TempDir(), "kumo.db"))
 }
 
-func openWorld(t testing.TB, dsn, dir string) *world {
+func openStore(t testing.TB, dsn string) *store.Store {
 	t.Helper()
-	log := hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Warn})
 	reg := resource.NewRegistry()
 	if err := reg.Add(append(flow.Types(), slots.Type)...); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(context.Background(), dsn, reg, log)
+	s, err := store.Open(context.Background(), dsn, reg, logTo(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +87,17 @@ func openWorld(t testing.TB, dsn, dir string) *world {
 			t.Error(err)
 		}
 	})
-	return &world{t: t, store: s, dir: dir, jobs: &jobLog{}, log: log}
+	return s
+}
+
+func newWorld(t testing.TB) *world { return worldOn(t, open(t), t.TempDir()) }
+
+func worldOn(t testing.TB, s *store.Store, dir string) *world {
+	return &world{t: t, store: s, dir: dir, jobs: &jobLog{}, log: logTo(t)}
+}
+
+func logTo(t testing.TB) hclog.Logger {
+	return hclog.New(&hclog.LoggerOptions{Output: testWriter{t}, Level: hclog.Warn})
 }
 
 // testWriter sends logs to the test.
