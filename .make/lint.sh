@@ -26,18 +26,17 @@ proto_base() {
 
 # breaking compares the contract with the committed one. The old files come out
 # of git by "git archive", which works in a clone of a single commit too.
-breaking() {
-	local base old
+breaking() ( # a shell of its own, for the trap
 	base=$(proto_base)
 	if [ -z "$base" ]; then
 		say "  no earlier contract to compare with"
-		return
+		exit
 	fi
 	old=$(mktemp -d)
-	trap 'rm -rf "$old"' RETURN
+	trap 'rm -rf "$old"' EXIT
 	git archive "$base" "$PROTO" | tar -x -C "$old"
 	buf breaking --against "$old/$PROTO"
-}
+)
 
 buf() { (cd "$PROTO" && "${TOOL[@]}" buf "$@"); }
 
