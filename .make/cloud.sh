@@ -4,7 +4,7 @@
 
 LISTEN=${KUMO_LISTEN:-127.0.0.1:8080}
 NETWORK=${KUMO_NETWORK:-172.30.0.0/24}
-STORAGE=${KUMO_STORAGE:-/var/lib/kumo}
+STORAGE=${KUMO_STORAGE:-/var/lib/kumo/make-run}
 STORAGE_MARK=.made-by-make-run
 UPLINK=kumo0
 UPLINK_ALIAS="kumo make run"
@@ -26,3 +26,13 @@ new() {
 	[ -f "$BEFORE/$1" ] || return 0
 	comm -13 "$BEFORE/$1" <("$1")
 }
+
+# DOMAIN_MARK is in the XML of each guest that Kumo's KVM plugin defined.
+DOMAIN_MARK=kumo-cloud.github.io/xmlns/guest
+
+console_log() { printf '/var/log/libvirt/qemu/%s-console.log' "$1"; }
+
+# console_says UUID PATTERN looks at what the guest wrote since its last start,
+# which begins with the boot loader's line.
+console_says() { tac "$(console_log "$1")" 2>/dev/null | sed '/SYSLINUX /q' | grep -aE "$2" >/dev/null; }
+console_tail() { tail -n 20 "$(console_log "$1")" 2>/dev/null || echo "no console log $(console_log "$1")"; }

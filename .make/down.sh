@@ -55,7 +55,7 @@ networks() {
 		ip netns del "$name"
 	done || true
 	new links | while read -r name; do
-		alias=$(cat "/sys/class/net/$name/ifalias" 2>/dev/null) || continue # the other end of a pair that is gone
+		alias=$(ip link show dev "$name" 2>/dev/null | sed -n 's/^ *alias //p' || true) # none: the other end of a pair went first
 		case $alias in
 		kumo[\ :]*)
 			say "  network card $name"
@@ -75,7 +75,10 @@ networks() {
 }
 
 files() {
-	[ ! -f "$STORAGE/$STORAGE_MARK" ] || rm -rf "$STORAGE"
+	if [ -f "$STORAGE/$STORAGE_MARK" ]; then
+		rm -rf "$STORAGE"
+		rmdir --ignore-fail-on-non-empty "$(dirname "$STORAGE")"
+	fi
 	rm -rf "$RUN/data" "$RUN/vm" "$RUN/vm.new" "$RUN/user-data" "$BEFORE" "$STARTED" "$RUN/log"
 	if [ -f "$RUN/kumo.log" ]; then mv "$RUN/kumo.log" "$RUN/kumo.log.old"; fi
 }

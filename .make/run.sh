@@ -5,7 +5,7 @@
 #   KUMO_LISTEN          address of the API (127.0.0.1:8080)
 #   KUMO_ADMIN_PASSWORD  password of the account admin (password)
 #   KUMO_NETWORK         the VMs' network, 24 bits (172.30.0.0/24)
-#   KUMO_STORAGE         folder for disks and images (/var/lib/kumo)
+#   KUMO_STORAGE         folder for disks and images (/var/lib/kumo/make-run)
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 . "$ROOT/.make/cloud.sh"
 cd "$ROOT"
@@ -67,7 +67,7 @@ server() {
 	fi
 	if [ ! -d "$STORAGE" ]; then
 		# QEMU runs as a user of its own and must reach the disks in here.
-		install -d -m 755 "$STORAGE"
+		install -d -m 755 "$(dirname "$STORAGE")" "$STORAGE"
 		: >"$STORAGE/$STORAGE_MARK"
 	fi
 	mkdir -p "$RUN/data"
