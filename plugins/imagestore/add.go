@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+const (
+	// copyBuffer keeps the number of system calls small against hashing.
+	copyBuffer = 1 << 20
+	// progressEvery is the rate at which progress is reported to the core.
+	progressEvery = time.Second
+	// uploadAttempts is how often a broken upload may be begun again
+	// (specification of compute and storage, section 5).
+	uploadAttempts = 3
+)
+
+// AddImage brings an image into the store: it streams the bytes to a draft,
+// checks the checksum and what the image is, and commits. It leaves nothing
+// behind when it fails. A repeat for an image that is there succeeds, unless
+// format or checksum differ (Exists).
+func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
+	f, err := s.folder(r.Store, r.ImageUuid)
+	if err != nil {
+		return nil, err
+	}
+	a := &adding{store: s, folder: f, object: "image " + r.ImageUuid, req: r}
+	if !knownFormat(r.Format) {
+		return nil, errs.New(errs.Invalid, a.object, "format %q is none of %s", r.Format, strings.Join(imageFormats, ", "))
+	}
+	if a.want, err = parseChecksum(a.object, r.Checksum); err != nil {
+		return nil, err
+	}
+	u, err := parseImageURL(a.object, r.Url)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.busy.lock(ctx, f.image(r.ImageUuid))
+	if err != nil {
+		return nil, errs.Wrap(errs.ClassOf(err), a.object, err, "wait for another download of it")
+	}
+	defer unlock()
+	rec, err := f.read(r.ImageUuid)
+	switch errs.ClassOf(err) {
+	case "":
+		return a.repeated(rec)
+	case errs.NotFound:
+	default:
+		return nil, err
+	}
+	if u.Scheme == "upload" {
+		return a.fromUpload(ctx)
+	}
+	src, err := s.openSource(ctx, a.object, r.Url)
+	if err != nil {
+		return nil, a.classed(ctx, err)
+	}
+	resp, err := a.take(ctx, src)
+	src.done(err)
+	return resp, err
+}
+
+// adding is one AddImage.
+type adding struct {
+	*store
+	folder
+	object string
+	req    *pluginv1.AddImageRequest
+	want   checksum
+}
+
+// fromUpload waits for a client's upload. One that breaks off may be begun
+// again; one that is whole but wrong may not.
+func (a *adding) fromUpload(ctx context.Context) (*pluginv1.AddImageResponse, error) {
+	wait := a.limits.firstUpload
+	for attempt := 1; ; attempt++ {
+		src, err := a.uploads.next(ctx, a.req.ImageUuid, wait)
+		if err != nil {
+			return nil, a.classed(ctx, errs.Wrap(errs.ClassOf(err), a.object, err, "wait for its upload"))
+		}
+		resp, err := a.take(ctx, src)
+		src.done(err)
+		if err == nil || errs.ClassOf(err) != errs.Unavailable || attempt == uploadAttempts {
+			return resp, err
+		}
+		a.log.Warn("upload broke off, waiting for the next attempt", "image", a.req.ImageUuid, "attempt", attempt, "error", err)
+		wait = a.limits.idle
+	}
+}
+
+// take makes an image of the source's bytes.
+func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageResponse, err error) {
+	d, err := a.newDraft(a.req.ImageUuid, a.req.Format, src.size)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if dropped := d.discard(); dropped != nil {
+			a.log.Warn("unfinished image left for the next sweep", "image", a.req.ImageUuid, "error", dropped)
+		}
+	}()
+	rec := record{UUID: a.req.ImageUuid, Format: a.req.Format, File: imageFile(a.req.Format), Added: time.Now().UTC()}
+	if err := a.copy(ctx, d, src, &rec); err != nil {
+		return nil, err
+	}
+	if err := a.want.check(a.object, rec); err != nil {
+		return nil, err
+	}
+	if rec.VirtualBytes, err = inspect(ctx, a.object, d.file, rec.Format); err != nil {
+		return nil, err
+	}
+	if err := d.commit(rec); err != nil {
+		return nil, err
+	}
+	a.core.Progress(ctx, 100, "image added")
+	return a.response(rec), nil
+}
+
+// copy streams the source to the draft and hashes it on the way.
+func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) error {
+	if src.abort != nil {
+		defer context.AfterFunc(ctx, src.abort)()
+	}
+	sum, strong := md5.New(), hash.Hash(nil)
+	sinks := []io.Writer{diskWriter{d}, sum, &reporter{adding: a, ctx: ctx, total: src.size}}
+	if a.want.kind == "sha256" {
+		strong = sha256.New()
+		sinks = append(sinks, strong)
+	}
+	reader := &watched{src: src, ctx: ctx, idle: a.limits.idle}
+	n, err := io.CopyBuffer(io.MultiWriter(sinks...), struct{ io.Reader }{reader}, make([]byte, copyBuffer))
+	if err == nil && src.size >= 0 && n != src.size {
+		err = io.ErrUnexpectedEOF
+	}
+	var known *errs.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errs.Wrap(errs.Unavailable, a.object, err, "%s ended after %d of %d bytes", src.name, n, src.size)
+	case err != nil:
+		return a.classed(ctx, errs.Wrap(errs.Unavailable, a.object, err, "read %s after %d bytes", src.name, n))
+	}
+	rec.FileBytes, rec.MD5 = n, hex.EncodeToString(sum.Sum(nil))
+	if strong != nil {
+		rec.SHA256 = hex.EncodeToString(strong.Sum(nil))
+	}
+	return nil
+}
+
+// classed tells a cancelled or timed out operation from a failed source.
+func (a *adding) classed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errs.Wrap(errs.ClassOf(ctx.Err()), a.object, err, "add it")
+	}
+	return err
+}
+
+// repeated answers for an image that is in the store already.
+func (a *adding) repeated(rec record) (*pluginv1.AddImageResponse, error) {
+	if rec.Format != a.req.Format {
+		return nil, errs.New(errs.Exists, a.object, "it is in the store with format %s, not %s", rec.Format, a.req.Format)
+	}
+	if err := a.want.check(a.object, rec); err != nil {
+		return nil, errs.Wrap(errs.Exists, a.object, err, "it is in the store with other bytes")
+	}
+	return a.response(rec), nil
+}
+
+func (a *adding) response(rec record) *pluginv1.AddImageResponse {
+	return &pluginv1.AddImageResponse{
+		InstallPath: a.image(rec.UUID) + "/" + rec.File, SizeBytes: rec.VirtualBytes,
+		ActualBytes: rec.FileBytes, Md5: rec.MD5, Format: rec.Format,
+	}
+}
+
+// diskWriter gives failures of our own disk their class.
+type diskWriter struct{ d *draft }
+
+func (w diskWriter) Write(p []byte) (int, error) {
+	n, err := w.d.file.Write(p)
+	if err != nil {
+		err = w.d.failed(err, "write an image")
+	}
+	return n, err
+}
+
+// reporter tells the core how far the copy is, once in a while: a report is a
+// call, and must not slow the download down.
+type reporter struct {
+	*adding
+	ctx         context.Context
+	total, seen int64
+	last        time.Time
+}
+
+func (p *reporter) Write(b []byte) (int, error) {
+	p.seen += int64(len(b))
+	if time.Since(p.last) < progressEvery {
+		return len(b), nil
+	}
+	p.last = time.Now()
+	percent := 0
+	if p.total > 0 {
+		percent = int(min(99*p.seen/p.total, 99)) // the checks are the last percent
+	}
+	p.core.Progress(p.ctx, percent, fmt.Sprintf("%d MiB received", p.seen>>20))
+	return len(b), nil
+}
+
+// checksum is what the caller expects; the zero value expects nothing.
+type checksum struct{ kind, hex string }
+
+func parseChecksum(object, text string) (checksum, error) {
+	if text == "" {
+		return checksum{}, nil
+	}
+	kind, digits, _ := strings.Cut(strings.ToLower(text), ":")
+	size := map[string]int{"md5": md5.Size, "sha256": sha256.Size}[kind]
+	if raw, err := hex.DecodeString(digits); err != nil || size == 0 || len(raw) != size {
+		return checksum{}, errs.New(errs.Invalid, object, "checksum %.80q is neither md5:HEX nor sha256:HEX", text)
+	}
+	return checksum{kind, digits}, nil
+}
+
+func (c checksum) check(object string, rec record) error {
+	got := map[string]string{"md5": rec.MD5, "sha256": rec.SHA256}[c.kind]
+	if got == "" || got == c.hex {
+		// A record without SHA-256 was added without one being asked for.
+		return nil
+	}
+	return errs.New(errs.Invalid, object, "its %s is %s, not %s as was said", c.kind, got, c.hex).
+		WithAdvice("the source was changed or damaged; check it and its checksum")
+}

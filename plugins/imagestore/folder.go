@@ -1,0 +1,188 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+var (
+	uuidForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	plainPath = regexp.MustCompile(`^/[A-Za-z0-9._@+/-]+$`)
+)
+
+// storeForbidden are folders in which a store must not be: those that the
+// specification names, and others that belong to the machine.
+var storeForbidden = []string{
+	"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr",
+}
+
+// sweepAge keeps the sweep away from a folder that another process, while it
+// is being replaced by this one, has made but not locked yet.
+const sweepAge = time.Minute
+
+// record is what image.json holds.
+type record struct {
+	UUID         string    `json:"uuid"`
+	Format       string    `json:"format"`
+	File         string    `json:"file"`
+	FileBytes    int64     `json:"fileBytes"`
+	VirtualBytes int64     `json:"virtualBytes"`
+	MD5          string    `json:"md5"`
+	SHA256       string    `json:"sha256,omitempty"`
+	Added        time.Time `json:"added"`
+}
+
+// folder is one store's place on this machine.
+type folder struct{ root, object string }
+
+// folderOf checks the store's url. Errors: Invalid naming the store.
+func folderOf(st *pluginv1.Storage) (folder, error) {
+	object := "image store " + st.GetUuid()
+	root := strings.TrimRight(st.GetUrl(), "/")
+	if !plainPath.MatchString(root) || filepath.Clean(root) != root {
+		return folder{}, errs.New(errs.Invalid, object, "url %q is not a clean absolute path of letters, digits and . _ - + @", st.GetUrl()).
+			WithAdvice("give a folder of the management node, such as /var/lib/kumo/images")
+	}
+	if under := within(root, storeForbidden); under != "" {
+		return folder{}, errs.New(errs.Invalid, object, "url %q lies in the system folder %s", st.GetUrl(), under).
+			WithAdvice("give a folder of the management node, such as /var/lib/kumo/images")
+	}
+	return folder{root, object}, nil
+}
+
+// within returns the folder of the list that path lies in, or "".
+func within(path string, folders []string) string {
+	for _, f := range folders {
+		if path == f || strings.HasPrefix(path, strings.TrimRight(f, "/")+"/") {
+			return f
+		}
+	}
+	return ""
+}
+
+func (f folder) images() string           { return filepath.Join(f.root, "images") }
+func (f folder) incoming() string         { return filepath.Join(f.root, "incoming") }
+func (f folder) image(uuid string) string { return filepath.Join(f.images(), uuid) }
+
+// prepare makes the folders; they are closed to other users of the machine,
+// because images belong to accounts.
+func (f folder) prepare() error {
+	for _, dir := range []string{f.images(), f.incoming()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return f.failed(err, "make folder "+dir)
+		}
+	}
+	return nil
+}
+
+// failed gives an error of the file system its class; others have theirs.
+func (f folder) failed(err error, doing string) error {
+	var known *errs.Error
+	class := errs.Internal
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return errs.Wrap(errs.Exhausted, f.object, err, "%s", doing).WithAdvice("free or add disk space at %s", f.root)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.EROFS):
+		class = errs.Invalid
+	}
+	return errs.Wrap(class, f.object, err, "%s", doing)
+}
+
+// capacity tells the size of the file system that holds the folder.
+func (f folder) capacity() (*pluginv1.Capacity, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(f.root, &st); err != nil {
+		return nil, f.failed(err, "read the capacity of "+f.root)
+	}
+	return &pluginv1.Capacity{
+		TotalBytes:     int64(st.Blocks) * st.Bsize,
+		AvailableBytes: int64(st.Bavail) * st.Bsize,
+	}, nil
+}
+
+// read returns what is known of an image. Errors: NotFound.
+func (f folder) read(uuid string) (record, error) {
+	var rec record
+	data, err := os.ReadFile(filepath.Join(f.image(uuid), "image.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return rec, errs.New(errs.NotFound, "image "+uuid, "it is not in image store folder %s", f.root)
+	}
+	if err != nil {
+		return rec, f.failed(err, "read image "+uuid)
+	}
+	if err := json.Unmarshal(data, &rec); err != nil || rec.UUID != uuid || rec.File != imageFile(rec.Format) {
+		return rec, errs.Wrap(errs.Internal, "image "+uuid, err, "its record in %s is damaged", f.image(uuid)).
+			WithAdvice("delete the image and add it again")
+	}
+	return rec, nil
+}
+
+func imageFile(format string) string { return "image." + format }
+
+// remove takes an image out in one step and then deletes its bytes.
+func (f folder) remove(uuid string) error {
+	if _, err := os.Lstat(f.image(uuid)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	trash, err := os.MkdirTemp(f.incoming(), uuid+"-")
+	if err != nil {
+		return f.failed(err, "delete image "+uuid)
+	}
+	if err := os.Rename(f.image(uuid), filepath.Join(trash, "deleted")); err != nil {
+		return f.failed(errors.Join(err, os.Remove(trash)), "delete image "+uuid)
+	}
+	if err := os.RemoveAll(trash); err != nil {
+		return f.failed(err, "delete image "+uuid)
+	}
+	return nil
+}
+
+// sweep deletes what no process works on any more, and tells how much it was.
+func (f folder) sweep() (int, error) {
+	entries, err := os.ReadDir(f.incoming())
+	if err != nil {
+		return 0, f.failed(err, "list unfinished images")
+	}
+	swept := 0
+	for _, e := range entries {
+		dir := filepath.Join(f.incoming(), e.Name())
+		if info, err := e.Info(); err != nil || time.Since(info.ModTime()) < sweepAge {
+			continue
+		}
+		lock, err := lockFolder(dir)
+		if err != nil {
+			continue // another process works in it
+		}
+		err = os.RemoveAll(dir)
+		if err = errors.Join(err, lock.Close()); err != nil {
+			return swept, f.failed(err, "sweep "+dir)
+		}
+		swept++
+	}
+	return swept, nil
+}
+
+// lockFolder takes the folder for this process until the file is closed.
+func lockFolder(dir string) (*os.File, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}

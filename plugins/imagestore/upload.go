@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// uploads brings a client's request and the AddImage that waits for it
+// together. The bytes go straight from the connection to the draft, and the
+// client is told whether its image was good.
+type uploads struct {
+	mu    sync.Mutex
+	meets map[string]*meeting
+	// patience is how long a client waits for AddImage: longer than AddImage
+	// needs to notice that this client's earlier attempt has broken off.
+	patience time.Duration
+}
+
+// meeting is where both sides of one image meet; the last to leave removes it.
+type meeting struct {
+	offers  chan *source
+	present int
+}
+
+func newUploads() *uploads {
+	return &uploads{meets: make(map[string]*meeting), patience: 2 * defaultLimits.idle}
+}
+
+func (u *uploads) enter(image string) (m *meeting, leave func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	m = u.meets[image]
+	if m == nil {
+		m = &meeting{offers: make(chan *source)}
+		u.meets[image] = m
+	}
+	m.present++
+	return m, func() {
+		u.mu.Lock()
+		defer u.mu.Unlock()
+		if m.present--; m.present == 0 {
+			delete(u.meets, image)
+		}
+	}
+}
+
+// next waits for a client that sends the image. Its done must be called.
+func (u *uploads) next(ctx context.Context, image string, wait time.Duration) (*source, error) {
+	m, leave := u.enter(image)
+	defer leave()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case src := <-m.offers:
+		return src, nil
+	case <-timer.C:
+		return nil, errs.New(errs.Timeout, "", "no upload began within %s", wait).
+			WithAdvice("add the image again and send it to the new URL")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// take hands a client's body to AddImage and returns how it ended.
+func (u *uploads) take(ctx context.Context, image string, body io.Reader, size int64, abort func()) error {
+	m, leave := u.enter(image)
+	defer leave()
+	result := make(chan error, 1)
+	src := &source{Reader: body, size: size, name: "the upload", abort: abort, done: func(err error) { result <- err }}
+	timer := time.NewTimer(u.patience)
+	defer timer.Stop()
+	select {
+	case m.offers <- src:
+		return <-result
+	case <-timer.C:
+		return errs.New(errs.Refused, "image "+image, "nothing waits for this upload: it has been taken, or given up").
+			WithAdvice("add the image again and send it to the new URL")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// serve answers PUT and POST of a link that the server has checked.
+func (u *uploads) serve(w http.ResponseWriter, r *http.Request, image string) {
+	body, size, err := uploadBody(r)
+	if err == nil {
+		conn := http.NewResponseController(w)
+		err = u.take(r.Context(), image, body, size, func() {
+			// Fails only when the connection is gone, and then nothing is blocked.
+			_ = conn.SetReadDeadline(time.Now())
+		})
+	}
+	status := uploadStatus(err)
+	answer := map[string]string{"image": image}
+	if err != nil {
+		answer["error"] = err.Error()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	// The client may be gone; AddImage has the outcome in any case.
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// uploadBody finds the image in the request: the body, or a form's first file.
+func uploadBody(r *http.Request) (io.Reader, int64, error) {
+	parts, err := r.MultipartReader()
+	if errors.Is(err, http.ErrNotMultipart) {
+		return r.Body, r.ContentLength, nil
+	}
+	if err != nil {
+		return nil, 0, errs.Wrap(errs.Invalid, "upload", err, "read the form")
+	}
+	for {
+		part, err := parts.NextPart()
+		if err != nil {
+			return nil, 0, errs.Wrap(errs.Invalid, "upload", err, "the form has no file")
+		}
+		if part.FileName() != "" {
+			return part, -1, nil
+		}
+	}
+}
+
+func uploadStatus(err error) int {
+	switch errs.ClassOf(err) {
+	case "":
+		return http.StatusOK
+	case errs.Invalid:
+		return http.StatusBadRequest
+	case errs.Refused, errs.Exists, errs.Cancelled:
+		return http.StatusConflict
+	case errs.Exhausted:
+		return http.StatusInsufficientStorage
+	case errs.Unavailable, errs.Timeout:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
