@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"regexp"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Owners of fragments on a host; see the package comment.
+const (
+	ownerL2       = "flat-l2"
+	ownerProvider = "flat"
+)
+
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+func checkUUID(kind, uuid string) error {
+	if !uuidForm.MatchString(uuid) {
+		return errs.New(errs.Invalid, kind+" "+uuid, "its UUID is not 32 lower-case hex digits")
+	}
+	return nil
+}
+
+// hosts hands fragments to the agents.
+type hosts struct{ core pluginsdk.Core }
+
+func (h *hosts) agent(host *pluginv1.Host, object string) (hostv1.HostAgentServiceClient, error) {
+	if host.GetUuid() == "" {
+		return nil, errs.New(errs.Invalid, object, "the call names no host")
+	}
+	return h.core.Host(host.Uuid), nil
+}
+
+// apply changes fragments of one owner. It keeps the class of the agent's
+// error and says on which host and for what it was.
+func (h *hosts) apply(ctx context.Context, host *pluginv1.Host, object string, req *hostv1.ApplyRequest) error {
+	agent, err := h.agent(host, object)
+	if err != nil {
+		return err
+	}
+	if len(req.Upsert) == 0 && len(req.Remove) == 0 {
+		return nil
+	}
+	if _, err := agent.Apply(ctx, req); err != nil {
+		return errs.Wrap(errs.ClassOf(err), object, err, "apply its network state on host %s", host.Uuid)
+	}
+	return nil
+}

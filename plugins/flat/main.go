@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Services on the wire that this provider has.
+const (
+	serviceDHCP      = "DHCP"
+	serviceDNS       = "DNS"
+	serviceUserdata  = "Userdata"
+	serviceHostRoute = "HostRoute"
+)
+
+// version is set by the linker.
+var version = "unreleased"
+
+func main() { pluginsdk.Serve(newPlugin()) }
+
+// newPlugin declares the network type and the provider. Names and the tag that
+// keeps the provider's address are those of the wire catalogue.
+func newPlugin() pluginsdk.Plugin {
+	hosts := &hosts{}
+	return pluginsdk.Plugin{
+		Manifest: &pluginv1.Manifest{
+			Name: "flat", Version: version,
+			Description: "Bridges physical networks and serves DHCP, DNS and user data on each host.",
+			L2Networks: []*pluginv1.L2NetworkDecl{{
+				Type: "L2NoVlanNetwork", HypervisorTypes: []string{"KVM"},
+			}},
+			NetworkServices: []*pluginv1.NetworkServiceDecl{{
+				Type: "Flat", Name: "Flat Network Service Provider",
+				Description:     "Serves guests on their own host, without a router.",
+				Services:        []string{serviceDHCP, serviceDNS, serviceUserdata, serviceHostRoute},
+				L2Types:         []string{"L2NoVlanNetwork"},
+				HypervisorTypes: []string{"KVM"},
+				ServiceIp:       true,
+				ServiceIpTag:    "flatNetwork::DhcpServer::{ip}::ipUuid::{uuid}",
+			}},
+			Permissions: []string{pluginsdk.PermissionHostCall},
+		},
+		Configure: func(_ context.Context, env pluginsdk.Env) error {
+			hosts.core = env.Core
+			return nil
+		},
+		L2Network:      &l2{hosts},
+		NetworkService: &provider{hosts},
+	}
+}
