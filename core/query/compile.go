@@ -1,0 +1,240 @@
+package query
+
+import (
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
+)
+
+// condition adds one condition.
+func (c *compiler) condition(s scope, cond Condition) error {
+	if err := checkPath(cond.Name); err != nil {
+		return err
+	}
+	names := strings.Split(cond.Name, ".")
+	last := names[len(names)-1]
+	s, err := c.walk(s, names[:len(names)-1], 0)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(last, "__") {
+		return c.tag(s, last, cond)
+	}
+	col, err := c.field(s, last)
+	if err != nil {
+		return err
+	}
+	text, err := c.compare(col, cond.Op, cond.Value)
+	if err != nil {
+		return err
+	}
+	c.where = append(c.where, text)
+	return nil
+}
+
+// compare writes a comparison and appends its bound values.
+func (c *compiler) compare(col column, op Op, value string) (string, error) {
+	switch op {
+	case IsNull:
+		return col.String() + " IS NULL", nil
+	case NotNull:
+		return col.String() + " IS NOT NULL", nil
+	case In, NotIn:
+		return c.list(col, op, value)
+	case Like, NotLike:
+		return c.like(col, op, value)
+	case Ne, Ge, Le, Eq, Gt, Lt:
+		v, err := typed(col.field, value)
+		if err != nil {
+			return "", err
+		}
+		c.args = append(c.args, v)
+		if op == Ne {
+			op = "<>"
+		}
+		return col.String() + " " + string(op) + " ?", nil
+	}
+	return "", invalid("operator %s is unknown", clip(string(op)))
+}
+
+func (c *compiler) list(col column, op Op, value string) (string, error) {
+	texts := strings.Split(value, ",")
+	if c.values += len(texts); c.values > MaxValues {
+		return "", invalid("the lists have more than %d values", MaxValues)
+	}
+	values := make([]any, len(texts))
+	for i, text := range texts {
+		var err error
+		if values[i], err = typed(col.field, text); err != nil {
+			return "", err
+		}
+	}
+	c.args = append(c.args, values)
+	if op == NotIn {
+		return col.String() + " NOT IN (?)", nil
+	}
+	return col.String() + " IN (?)", nil
+}
+
+func (c *compiler) like(col column, op Op, value string) (string, error) {
+	if col.field.Kind == resource.Bool || col.field.Kind == resource.TimeKind {
+		return "", invalid("%s holds no text that %s could compare", col.field.Name, op)
+	}
+	if col.field.IsUUID() {
+		value = strings.ToLower(value)
+	}
+	c.args = append(c.args, value)
+	not := ""
+	if op == NotLike {
+		not = "NOT "
+	}
+	if c.dialect == schemasql.SQLite {
+		return col.String() + " " + not + "LIKE ? ESCAPE '\\'", nil // MySQL's default
+	}
+	return col.String() + " " + not + "LIKE ?", nil
+}
+
+// tags are the names that stand for an object's tags: the table and its
+// column.
+var tags = map[string][2]string{
+	"__systemTag__": {"SystemTag", "tag"},
+	"__userTag__":   {"UserTag", "tag"},
+	"__tagUuid__":   {"UserTag", "tagPatternUuid"},
+}
+
+// tag compares the tags of s. Negative operators ask that there is no tag for
+// which the positive one holds.
+func (c *compiler) tag(s scope, name string, cond Condition) error {
+	where, ok := tags[name]
+	if !ok {
+		return unknownField(s.typ, name)
+	}
+	table, ok := c.reg.Get(where[0])
+	if !ok {
+		return errs.New(errs.Unsupported, "query", "this server has no tags of the kind %s", name)
+	}
+	f, ok := table.Field(where[1])
+	if !ok {
+		return errs.New(errs.Unsupported, "query", "this server's tags have no %s", where[1])
+	}
+	if !cond.Op.negative() {
+		next, err := c.join(table, "resourceUuid", s.alias+".`uuid`", false)
+		if err != nil {
+			return err
+		}
+		text, err := c.compare(column{next.alias, f}, cond.Op, cond.Value)
+		c.where = append(c.where, text)
+		return err
+	}
+	text, err := c.compare(column{"x", f}, cond.Op.opposite(), cond.Value)
+	c.where = append(c.where, "NOT EXISTS (SELECT 1 FROM `"+table.Name+"` x WHERE x.`resourceUuid` = "+s.alias+".`uuid` AND "+text+")")
+	return err
+}
+
+// statement is a query ready to run.
+type statement struct {
+	from  string // FROM with joins and WHERE
+	args  []any
+	order string // ORDER BY, or ""
+	sort  string // the sorted column, or ""
+	many  bool
+}
+
+// build compiles the conditions, the caller's rights and the order.
+func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
+	if len(q.Conditions) > MaxConditions {
+		return statement{}, invalid("%d conditions are more than %d", len(q.Conditions), MaxConditions)
+	}
+	c := &compiler{reg: e.reg, dialect: e.store.Dialect(), shared: map[string]scope{}}
+	root, err := c.root(t)
+	if err != nil {
+		return statement{}, err
+	}
+	for _, cond := range q.Conditions {
+		if err := c.condition(root, cond); err != nil {
+			return statement{}, err
+		}
+	}
+	if err := e.restrict(c, root, sc); err != nil {
+		return statement{}, err
+	}
+	st := statement{}
+	if q.Sort != "" && !q.Count {
+		if err := c.order(root, q, &st); err != nil {
+			return statement{}, err
+		}
+	}
+	var b strings.Builder
+	b.WriteString(" FROM `" + root.table.Name + "` t0")
+	for _, j := range c.joins {
+		b.WriteString(j)
+	}
+	for i, w := range c.where {
+		if i == 0 {
+			b.WriteString(" WHERE ")
+		} else {
+			b.WriteString(" AND ")
+		}
+		b.WriteString(w)
+	}
+	st.from, st.args, st.many = b.String(), c.args, c.many
+	return st, nil
+}
+
+// order adds the sorted column. Its joins are outer ones: sorting must not
+// take rows away. The uuid makes the order of equal rows the same on each page.
+func (c *compiler) order(root scope, q Query, st *statement) error {
+	before, many := len(c.joins), c.many
+	col, err := c.field(root, q.Sort)
+	if err != nil {
+		return err
+	}
+	if c.many && !many {
+		return invalid("a list such as %s cannot be sorted by", clip(q.Sort))
+	}
+	for i := before; i < len(c.joins); i++ {
+		c.joins[i] = " LEFT" + c.joins[i]
+	}
+	dir := ""
+	if q.Desc {
+		dir = " DESC"
+	}
+	st.sort = col.String()
+	st.order = " ORDER BY " + st.sort + dir
+	if q.Sort != "uuid" {
+		st.order += ", t0.`uuid`" + dir
+	}
+	return nil
+}
+
+// restrict adds what the caller may see: own, shared and public rows of owned
+// types, and what a service has added for its types.
+func (e *Engine) restrict(c *compiler, root scope, sc Scope) error {
+	if sc.Admin {
+		return nil
+	}
+	for _, t := range e.reg.Lineage(root.typ) {
+		if f, ok := e.restrictions.Load(t.Name); ok {
+			text, args := f.(func(Scope) (string, []any))(sc)
+			c.where = append(c.where, "("+text+")")
+			c.args = append(c.args, args...)
+		}
+		if !t.Owned {
+			continue
+		}
+		alias, err := c.at(root, t)
+		if err != nil {
+			return err
+		}
+		text := alias + ".`accountUuid` = ?"
+		c.args = append(c.args, sc.AccountUUID)
+		if _, ok := e.reg.Get("SharedResource"); ok {
+			text = "(" + text + " OR " + root.alias + ".`uuid` IN (SELECT `resourceUuid` FROM `SharedResource` WHERE `receiverAccountUuid` = ? OR `toPublic` = 1))"
+			c.args = append(c.args, sc.AccountUUID)
+		}
+		c.where = append(c.where, text)
+	}
+	return nil
+}

@@ -1,0 +1,139 @@
+package query
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"sync"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
+)
+
+// Engine runs queries. It is safe for use by several goroutines.
+type Engine struct {
+	store        *store.Store
+	reg          *resource.Registry
+	restrictions sync.Map // type name: func(Scope) (string, []any)
+	plans        sync.Map // planKey: *plan
+}
+
+// Scope says whose query it is. Admins see everything.
+type Scope struct {
+	Admin       bool
+	AccountUUID string
+}
+
+// Result is the answer to a query.
+type Result struct {
+	// Inventories are JSON objects, in the order asked for; not nil unless
+	// only the count was asked for.
+	Inventories []json.RawMessage
+	// Total is how many rows match, whatever the limit; valid with HasTotal.
+	Total    int64
+	HasTotal bool
+	// Schema maps "inventories[0]", "inventories[0].vmNics[1]" to class names.
+	Schema map[string]string
+}
+
+// New returns an engine for the types of a registry.
+func New(s *store.Store, reg *resource.Registry) *Engine { return &Engine{store: s, reg: reg} }
+
+// Restrict adds a condition on what others than admins see of a type, such as
+// only their own account. f gets the caller and returns SQL over the alias t0
+// of the type's root table, with its arguments. A later call replaces it.
+func (e *Engine) Restrict(typeName string, f func(Scope) (where string, args []any)) {
+	e.restrictions.Store(typeName, f)
+}
+
+// Run answers a query. An unknown type gives errs.NotFound; a condition that
+// cannot be understood gives errs.Invalid, with ErrUnknownField in its chain
+// when a field or an edge is unknown, hidden or secret.
+//
+// On SQLite all statements see one snapshot. On MySQL each sees what is
+// committed when it begins, which saves three round trips.
+func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (*Result, error) {
+	t, ok := e.reg.Get(typeName)
+	if !ok {
+		return nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
+	}
+	st, err := e.build(t, q, sc)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := e.wanted(t, q.Fields)
+	if err != nil {
+		return nil, err
+	}
+	if e.store.Dialect() == schemasql.MySQL {
+		return e.run(ctx, e.store, t, q, st, wanted)
+	}
+	var res *Result
+	err = e.store.View(ctx, func(tx *store.Tx) (err error) {
+		res, err = e.run(ctx, tx, t, q, st, wanted)
+		return err
+	})
+	return res, err
+}
+
+func (e *Engine) run(ctx context.Context, db store.Querier, t *resource.Type, q Query, st statement, wanted members) (*Result, error) {
+	res := &Result{Schema: map[string]string{}}
+	if q.Count || q.ReplyWithCount {
+		var err error
+		if res.Total, err = count(ctx, db, st); err != nil {
+			return nil, err
+		}
+		if res.HasTotal = true; q.Count {
+			return res, nil
+		}
+	}
+	if q.Limit <= 0 {
+		q.Limit = DefaultLimit
+	}
+	l := &loader{e: e, ctx: ctx, db: db}
+	objects, err := l.page(t, st, min(q.Limit, MaxLimit), q.Start, wanted)
+	if err != nil {
+		return nil, err
+	}
+	res.Inventories = make([]json.RawMessage, len(objects))
+	for i, o := range objects {
+		res.Inventories[i] = o.json
+		path := strconv.AppendInt(append(make([]byte, 0, 24), "inventories["...), int64(i), 10)
+		o.describe(res.Schema, append(path, ']'))
+	}
+	return res, nil
+}
+
+func count(ctx context.Context, db store.Querier, st statement) (n int64, err error) {
+	what := "count(*)"
+	if st.many {
+		what = "count(DISTINCT t0.`uuid`)"
+	}
+	err = db.Each(ctx, "SELECT "+what+st.from, st.args, func(r *store.Row) error {
+		n = r.Int(0)
+		return nil
+	})
+	return n, err
+}
+
+// Inventory renders one row, as an action's answer has it, and the schema with
+// paths that begin with "inventory". A missing row gives errs.NotFound.
+func (e *Engine) Inventory(ctx context.Context, q store.Querier, typeName, uuid string) (json.RawMessage, map[string]string, error) {
+	t, ok := e.reg.Get(typeName)
+	if !ok {
+		return nil, nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
+	}
+	l := &loader{e: e, ctx: ctx, db: q}
+	objects, err := l.rows(e.reg.Root(t), "uuid", []string{uuid}, "", nil, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(objects) == 0 {
+		return nil, nil, errs.New(errs.NotFound, typeName+" "+uuid, "there is no such row")
+	}
+	schema := map[string]string{}
+	objects[0].describe(schema, []byte("inventory"))
+	return objects[0].json, schema, nil
+}
