@@ -4,7 +4,8 @@
 
 LISTEN=${KUMO_LISTEN:-127.0.0.1:8080}
 NETWORK=${KUMO_NETWORK:-172.30.0.0/24}
-STORAGE=${KUMO_STORAGE:-/var/lib/kumo/make-run}
+STATE=/var/lib/kumo # where the host agent keeps its state, on every host
+STORAGE=${KUMO_STORAGE:-$STATE/make-run}
 STORAGE_MARK=.made-by-make-run
 UPLINK=kumo0
 UPLINK_ALIAS="kumo make run"

@@ -13,8 +13,8 @@ through_api() {
 	bin/kumo logout 2>/dev/null || true
 }
 
-# our_processes prints the processes of this checkout's plugins and host agent:
-# they end with the server, but one that hangs must not stay.
+# our_processes prints the processes of this checkout's programs. Plugins end
+# with the server; the host agent does not, so that guests keep their network.
 our_processes() {
 	local exe
 	for exe in /proc/[0-9]*/exe; do
@@ -23,12 +23,21 @@ our_processes() {
 		esac
 	done
 }
+# stop_agents ends the host agents that are left, with the networks they made.
+stop_agents() {
+	local pid folder
+	for pid in $(our_processes); do
+		folder=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -xA1 -e '--state' | tail -n 1) || continue
+		[ -z "$folder" ] || bin/plugins/kumo-hostd stop --state "$folder" --purge || true
+	done
+}
 none_left() { [ -z "$(our_processes)" ]; }
 
 processes() {
 	say "== server"
 	end kumo 60
 	rm -f "$RUN/kumo.pid"
+	stop_agents
 	wait_for 5 none_left && return
 	our_processes | xargs -r kill -TERM 2>/dev/null || true
 	wait_for 5 none_left && return
@@ -75,10 +84,8 @@ networks() {
 }
 
 files() {
-	if [ -f "$STORAGE/$STORAGE_MARK" ]; then
-		rm -rf "$STORAGE"
-		rmdir --ignore-fail-on-non-empty "$(dirname "$STORAGE")"
-	fi
+	[ ! -f "$STORAGE/$STORAGE_MARK" ] || rm -rf "$STORAGE"
+	[ ! -f "$BEFORE/no-state-folder" ] || rm -rf "$STATE"
 	rm -rf "$RUN/data" "$RUN/vm" "$RUN/vm.new" "$RUN/user-data" "$BEFORE" "$STARTED" "$RUN/log"
 	if [ -f "$RUN/kumo.log" ]; then mv "$RUN/kumo.log" "$RUN/kumo.log.old"; fi
 }

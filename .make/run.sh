@@ -32,6 +32,7 @@ note_before() {
 	namespaces >"$BEFORE.new/namespaces"
 	tables >"$BEFORE.new/tables"
 	domains >"$BEFORE.new/domains"
+	[ -e "$STATE" ] || : >"$BEFORE.new/no-state-folder"
 	mv "$BEFORE.new" "$BEFORE"
 }
 
