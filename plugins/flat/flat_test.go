@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -369,16 +368,18 @@ func FuzzFragments(f *testing.F) {
 	})
 }
 
-// The binary as the core starts it, with the host reached over the broker.
+// flatProcess is the binary as the core starts it, with a real host reached
+// over the broker.
+func flatProcess(t *testing.T) *plugintest.Conn {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "kumo-plugin-flat")
+	rig.Build(t, "./plugins/flat", binary)
+	return plugintest.Process(t, binary, plugintest.WithCore(core(realAgent(t))))
+}
+
 func TestProcess(t *testing.T) {
 	uplink(t, "up0")
-	dir, err := os.MkdirTemp("/run", "bin-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(dir, "kumo-plugin-flat")
-	rig.Build(t, "./plugins/flat", binary)
-	b := connect(plugintest.Process(t, binary, plugintest.WithCore(core(realAgent(t)))))
+	b := connect(flatProcess(t))
 	if _, err := b.l2.Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: testL2()}); err != nil {
 		t.Fatal(err)
 	}

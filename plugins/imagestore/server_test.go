@@ -8,16 +8,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -348,29 +345,5 @@ func TestAddressInUseIsTriedAgain(t *testing.T) {
 	}
 	if _, err := s.baseURL("image x", "h", "127.0.0.1"); err != nil {
 		t.Error(err)
-	}
-}
-
-// The binary as the core starts it: handshake, AutoMTLS, broker.
-func TestProcess(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "kumo-plugin-imagestore")
-	rig.Build(t, "./plugins/imagestore", binary)
-	_, data := makeImage(t)
-	core := &plugintest.Core{}
-	conn := plugintest.Process(t, binary, plugintest.WithCore(core))
-	b := &bench{BackupStorageClient: conn.BackupStorage(), core: core, root: filepath.Join(t.TempDir(), "store")}
-	b.row = &pluginv1.Storage{Uuid: storeUUID, Url: b.root, Fields: map[string]string{"hostname": "127.0.0.1"}}
-	if _, err := b.ConnectStore(t.Context(), &pluginv1.ConnectStoreRequest{Store: b.row}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.add(t.Context(), serveBytes(t, data), "qcow2", ""); err != nil {
-		t.Fatal(err)
-	}
-	out, err := b.ExportImage(t.Context(), &pluginv1.ExportImageRequest{Store: b.row, ImageUuid: imageUUID, ReaderIp: "127.0.0.1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if status, body := get(t, out.Source.Url); status != http.StatusOK || !bytes.Equal(body, data) {
-		t.Errorf("status %d, %d bytes", status, len(body))
 	}
 }

@@ -495,22 +495,3 @@ func FuzzLayout(f *testing.F) {
 		}
 	})
 }
-
-// The binary as the core starts it, with the host reached over the broker.
-func TestProcess(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "kumo-plugin-localstorage")
-	rig.Build(t, "./plugins/localstorage", binary)
-	core := newCore(t)
-	b := attach(t, plugintest.Process(t, binary, plugintest.WithCore(core)), core, filepath.Join(t.TempDir(), "storage"))
-	src, _ := source(t, image(t), "qcow2")
-	cached, err := b.ensure(t.Context(), src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.create(t, 20*miB, cached.InstallPath); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.remove(t, ""); err != nil {
-		t.Fatal(err)
-	}
-}
