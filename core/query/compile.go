@@ -140,6 +140,9 @@ type statement struct {
 	order string // ORDER BY, or ""
 	sort  string // the sorted column, or ""
 	many  bool
+	// walk is FROM with the index of the sorted column, when the order can
+	// come from that and the conditions need no other table.
+	walk string
 }
 
 // build compiles the conditions, the caller's rights and the order.
@@ -166,20 +169,15 @@ func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
 			return statement{}, err
 		}
 	}
-	var b strings.Builder
-	b.WriteString(" FROM `" + root.table.Name + "` t0")
-	for _, j := range c.joins {
-		b.WriteString(j)
+	where := ""
+	if len(c.where) > 0 {
+		where = " WHERE " + strings.Join(c.where, " AND ")
 	}
-	for i, w := range c.where {
-		if i == 0 {
-			b.WriteString(" WHERE ")
-		} else {
-			b.WriteString(" AND ")
-		}
-		b.WriteString(w)
+	from := " FROM `" + root.table.Name + "` t0"
+	st.from, st.args, st.many = from+strings.Join(c.joins, "")+where, c.args, c.many
+	if f, ok := root.table.Field(q.Sort); ok && f.Index && c.dialect == schemasql.SQLite && len(c.joins) == 0 && where != "" {
+		st.walk = from + " INDEXED BY `" + schemasql.IndexName(root.table.Name, []string{f.Name}, false) + "`" + where
 	}
-	st.from, st.args, st.many = b.String(), c.args, c.many
 	return st, nil
 }
 

@@ -77,7 +77,7 @@ func (l *loader) page(t *resource.Type, st statement, limit, start int, wanted m
 	if st.many {
 		query = distinctPage(p, root, st)
 	}
-	objects, err := l.read(p, root, query, append(st.args, limit, start), false)
+	objects, err := l.read(p, root, query, append(st.args[:len(st.args):len(st.args)], limit, start), false)
 	if err != nil {
 		return nil, err
 	}

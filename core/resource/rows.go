@@ -7,12 +7,13 @@ import (
 	"time"
 )
 
-// Base is what every resource has; rows embed it.
+// Base is what every resource has; rows embed it. Lists are asked for by name
+// and newest first, so both have an index.
 type Base struct {
 	UUID        string `db:"uuid" kumo:"size=32,immutable"`
 	Name        string `db:"name" kumo:"size=255,index"`
 	Description string `db:"description" kumo:"size=2048,null"`
-	CreateDate  Time   `db:"createDate" kumo:"immutable"`
+	CreateDate  Time   `db:"createDate" kumo:"immutable,index"`
 	LastOpDate  Time   `db:"lastOpDate"`
 }
 

@@ -22,6 +22,10 @@ func (w *writer) watchLog() {
 		return
 	}
 	w.commits = 0
+	if w.written > analyzeEvery {
+		w.written = 0
+		w.analyze()
+	}
 	pages, err := checkpoint(w.c, "NOOP")
 	if err == nil && pages > hardLog {
 		pages, err = checkpoint(w.c, "RESTART")
@@ -34,6 +38,21 @@ func (w *writer) watchLog() {
 		select {
 		case w.check <- struct{}{}:
 		default:
+		}
+	}
+}
+
+// analyzeEvery is the number of written rows after which the statistics are
+// looked at. SQLite chooses between indexes by them; without, it takes any
+// equality, such as a state that most rows have, for selective. A table is
+// read again (a sample) only when it has grown or shrunk tenfold.
+const analyzeEvery = 20000
+
+func (w *writer) analyze() {
+	for _, pragma := range []string{"PRAGMA analysis_limit=400", "PRAGMA optimize=0x10002"} {
+		if err := w.c.execOnce(context.Background(), pragma); err != nil {
+			w.s.log.Warn("statistics not renewed", "database", w.s.name, "error", err)
+			return
 		}
 	}
 }

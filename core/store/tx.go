@@ -19,6 +19,7 @@ type Tx struct {
 	// writer sets its savepoint there, so that readers do not pay for one.
 	beforeWrite func() error
 	hooks       []func()
+	written     int64 // rows
 }
 
 // Dialect tells what SQL the database understands.
@@ -83,5 +84,6 @@ func (tx *Tx) exec(ctx context.Context, query string, args []value) (int64, erro
 		tx.beforeWrite = nil
 	}
 	n, err := tx.c.exec(ctx, query, args)
+	tx.written += n
 	return n, tx.s.explain(err, query)
 }

@@ -48,8 +48,9 @@ type writer struct {
 	stopped chan struct{} // closed when it takes no more jobs
 	once    sync.Once
 	batch   []*job
-	dirty   bool // the open transaction holds writes of an earlier fn
-	commits int  // with writes, since the log was looked at
+	dirty   bool  // the open transaction holds writes of an earlier fn
+	commits int   // with writes, since the log was looked at
+	written int64 // rows, since the statistics were
 
 	check    chan struct{} // asks for a checkpoint
 	checked  chan struct{} // closed when no checkpoint runs any more
@@ -191,6 +192,7 @@ func (w *writer) apply(j *job) error {
 	}
 	j.err = w.s.call(tx, j.fn)
 	j.hooks = tx.hooks
+	w.written += tx.written
 	switch {
 	case !wrote:
 		return nil
@@ -253,9 +255,7 @@ func (w *writer) finish() {
 		break
 	}
 	<-w.checked
-	if err := w.c.execOnce(context.Background(), "PRAGMA optimize"); err != nil {
-		w.s.log.Warn("statistics not renewed", "database", w.s.name, "error", err)
-	}
+	w.analyze()
 	w.closing = errors.Join(w.c.close(), w.lock.Close())
 	close(w.finished)
 }
