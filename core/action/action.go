@@ -51,6 +51,9 @@ type Call struct {
 	Job string
 	// Caller is who calls.
 	Caller Caller
+	// Client is the network address that the request came from, without its
+	// port; empty for calls inside the process.
+	Client string
 	// Message is the API message's name.
 	Message string
 	// ResourceUUID is, for create messages, the UUID of the new resource: the

@@ -45,6 +45,7 @@ func (r *Registry) Do(ctx context.Context, caller Caller, message string, params
 	if err := a.setIdentity(c, &b); err != nil {
 		return nil, err
 	}
+	ctx = WithCall(ctx, c)
 	if stop, err := r.permit(ctx, a, c, p); err != nil || stop {
 		return Empty{}, err
 	}

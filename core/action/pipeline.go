@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -23,6 +22,8 @@ type Request struct {
 	JobUUID, WebHook string
 	// Timeout overrides the action's bound when positive.
 	Timeout time.Duration
+	// Client is the network address that the request came from.
+	Client string
 	// Plan asks for the plan of a delete in place of the delete.
 	Plan bool
 }
@@ -56,7 +57,8 @@ func (r *Registry) Serve(ctx context.Context, req *Request) (*Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Call{Message: a.Message, SystemTags: b.systemTags, UserTags: b.userTags, Plan: req.Plan}
+	c := &Call{Message: a.Message, Client: req.Client, SystemTags: b.systemTags, UserTags: b.userTags, Plan: req.Plan}
+	ctx = WithCall(ctx, c)
 	stop, err := r.admit(ctx, req, c, params, &b)
 	if req.Plan {
 		if err != nil {
@@ -285,7 +287,7 @@ func (r *Registry) call(ctx context.Context, a *Action, c *Call, params any) (re
 				WithAdvice("the management node's log has the details")
 		}
 	}()
-	return a.handler(WithCall(ctx, c), c, params)
+	return a.handler(ctx, c, params)
 }
 
 // accept makes the call a job. checkErr and stop are how the checks ended.
@@ -387,62 +389,4 @@ func (a *Action) shown(c *Call, params any) string {
 		}
 	}
 	return ""
-}
-
-func (r *Registry) serveQuery(ctx context.Context, req *Request) (*Reply, error) {
-	c := &Call{Message: req.Action.Message}
-	if err := r.authenticate(ctx, req, c); err != nil {
-		return nil, err
-	}
-	if req.Action.Access == Admin && !c.Caller.Admin {
-		return nil, errs.New(errs.Denied, req.Action.Message, "only the admin account may call it")
-	}
-	if r.ports.Query == nil {
-		return nil, errs.New(errs.Internal, req.Action.Message, "no query engine is wired")
-	}
-	v := req.Input.Query
-	for i := 0; i+1 < len(req.Input.Path); i += 2 {
-		if req.Input.Path[i] == "uuid" {
-			v = url.Values{"q": {"uuid=" + req.Input.Path[i+1]}}
-		}
-	}
-	res, err := r.ports.Query.Query(ctx, req.Action.Query, v, c.Caller)
-	if err != nil {
-		return nil, err
-	}
-	return &Reply{Body: res.body(), Schema: res.Schema, Query: true}, nil
-}
-
-// servePlan answers what a delete or detach would touch.
-func (r *Registry) servePlan(ctx context.Context, a *Action, c *Call, params any) (*Reply, error) {
-	var tree any
-	var err error
-	switch t, ok := a.planTarget(params); {
-	case a.Planner != nil:
-		tree, err = a.Planner(ctx, c, params)
-	case ok && r.ports.Plan != nil:
-		tree, err = r.ports.Plan.PlanTree(ctx, t.Type, t.UUID)
-	default:
-		return nil, HTTPErrorf(http.StatusBadRequest, "%s has no plan; call it without plan=true", a.Message)
-	}
-	if err != nil {
-		return nil, err
-	}
-	body, err := json.Marshal(map[string]any{"plan": tree})
-	if err != nil {
-		return nil, errs.Wrap(errs.Internal, a.Message, err, "write the plan")
-	}
-	return &Reply{Body: body}, nil
-}
-
-// planTarget is the one resource that a delete names in its path.
-func (a *Action) planTarget(params any) (Target, bool) {
-	if a.Method != http.MethodDelete {
-		return Target{}, false
-	}
-	targets, at := a.targets(params)
-	if len(targets) != 1 || a.fields[at[0]].In != "path" {
-		return Target{}, false
-	}
-	return targets[0], true
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -159,7 +160,7 @@ func (s *Server) serveAction(ctx context.Context, w http.ResponseWriter, req *ht
 	if err != nil {
 		return nil, nil, err
 	}
-	call := action.Request{Action: e.action}
+	call := action.Request{Action: e.action, Client: clientOf(req)}
 	if e.action.Access != action.Anonymous {
 		if call.Credentials, err = credentials(req, time.Now(), s.checkZone(ctx)); err != nil {
 			return e, nil, err
@@ -179,6 +180,16 @@ func (s *Server) serveAction(ctx context.Context, w http.ResponseWriter, req *ht
 	}
 	reply, err := s.opt.Actions.Serve(ctx, &call)
 	return e, reply, err
+}
+
+// clientOf is the address that the connection comes from. What a client says
+// of itself (X-Forwarded-For) is not believed: limits depend on it.
+func clientOf(req *http.Request) string {
+	host, _, err := net.SplitHostPort(req.RemoteAddr)
+	if err != nil {
+		return req.RemoteAddr
+	}
+	return host
 }
 
 // wantsPlan reads plan=true. On a GET it is a parameter like any other.

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Setting declares one setting. Its default is here and nowhere else.
+type Setting struct {
+	// Category and Name identify it: "host", "ping.interval".
+	Category, Name string
+	// Type is "string", "bool", "int", "long", "float", or "size" (bytes, also
+	// written 512M, 1G: powers of 1024).
+	Type string
+	// Default is the value until somebody sets another.
+	Default string
+	// Min and Max are the inclusive bounds of numbers; both zero is none, and
+	// a zero Max alone has no upper bound.
+	Min, Max float64
+	// Values are the only texts allowed, when there are any.
+	Values []string
+	// Resources are the types whose resources may override it, the nearest
+	// first: Host, Cluster, Zone. A resource without a value of its own takes
+	// that of the next one it points to.
+	Resources []string
+	// Doc says what it does, with its unit.
+	Doc string
+	// Validate is a further check of a new value; nil accepts all.
+	Validate func(value string) error
+}
+
+type key struct{ category, name string }
+
+func (s *Setting) key() key { return key{s.Category, s.Name} }
+
+func (s *Setting) label() string { return "setting " + s.Category + "/" + s.Name }
+
+// parsed is a value in all the forms that readers want.
+type parsed struct {
+	text    string
+	integer int64
+	float   float64
+	boolean bool
+}
+
+// parse checks a value. errs.Invalid when it does not fit.
+func (s *Setting) parse(text string) (parsed, error) {
+	v := parsed{text: text}
+	bad := func(format string, args ...any) (parsed, error) {
+		return v, errs.New(errs.Invalid, s.label(), format, args...)
+	}
+	if len(text) > maxValue {
+		return bad("the value has %d bytes, at most %d are allowed", len(text), maxValue)
+	}
+	var err error
+	switch s.Type {
+	case "string":
+	case "bool":
+		switch {
+		case strings.EqualFold(text, "true"):
+			v.boolean = true
+		case !strings.EqualFold(text, "false"):
+			return bad("%q is neither true nor false", text)
+		}
+	case "int", "long":
+		if v.integer, err = strconv.ParseInt(strings.TrimSpace(text), 10, 64); err != nil {
+			return bad("%q is not a whole number", text)
+		}
+		if s.Type == "int" && (v.integer > math.MaxInt32 || v.integer < math.MinInt32) {
+			return bad("%s does not fit in 32 bits", text)
+		}
+		v.float = float64(v.integer)
+	case "size":
+		if v.integer, err = ParseSize(text); err != nil {
+			return bad("%q is not a size such as 1048576, 512M or 1G", text)
+		}
+		v.float = float64(v.integer)
+	case "float":
+		if v.float, err = strconv.ParseFloat(strings.TrimSpace(text), 64); err != nil || math.IsNaN(v.float) || math.IsInf(v.float, 0) {
+			return bad("%q is not a number", text)
+		}
+		v.integer = int64(v.float)
+	default:
+		return bad("its declared type %q is unknown", s.Type)
+	}
+	if numeric := s.Type != "string" && s.Type != "bool"; numeric && (s.Min != 0 || s.Max != 0) {
+		if v.float < s.Min || (s.Max != 0 && v.float > s.Max) {
+			return bad("%s is not between %v and %v", text, s.Min, s.Max)
+		}
+	}
+	if len(s.Values) > 0 && !slices.Contains(s.Values, text) {
+		return bad("%q is none of %q", text, s.Values)
+	}
+	if s.Validate != nil {
+		if err := s.Validate(text); err != nil {
+			return v, errs.Wrap(errs.Invalid, s.label(), err, "")
+		}
+	}
+	return v, nil
+}
+
+const maxValue = 64 << 10
+
+// ParseSize reads a number of bytes: digits with an optional unit B, K, M, G, T
+// or P (powers of 1024), which may be followed by B.
+func ParseSize(text string) (int64, error) {
+	s := strings.ToUpper(strings.TrimSpace(text))
+	factor := int64(1)
+	if n := len(strings.TrimRight(s, "BKMGTP")); n < len(s) {
+		unit := s[n:]
+		s = s[:n]
+		if unit != "B" {
+			unit = strings.TrimSuffix(unit, "B")
+			i := strings.Index("KMGTP", unit)
+			if len(unit) != 1 || i < 0 {
+				return 0, strconv.ErrSyntax
+			}
+			factor = 1 << (10 * (i + 1))
+		}
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 || n > math.MaxInt64/factor {
+		return 0, strconv.ErrRange
+	}
+	return n * factor, nil
+}

@@ -1,0 +1,133 @@
+package tag
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Pattern declares a kind of system tag: texts between "::", of which those in
+// braces are tokens: "staticIp::{l3NetworkUuid}::{staticIp}".
+type Pattern struct {
+	// Resource is the type whose resources may have it, such as "VmInstance".
+	Resource string
+	// Pattern is the text with tokens.
+	Pattern string
+	// Inherent tags are made by the system only.
+	Inherent bool
+	// AdminOnly tags are made by the admin account only.
+	AdminOnly bool
+	// Validate checks the tokens' values; nil accepts all. It must not block.
+	Validate func(tokens map[string]string) error
+
+	parts []part
+}
+
+type part struct {
+	text  string
+	token bool
+}
+
+// separator stands between the parts of a tag.
+const separator = "::"
+
+func parse(pattern string) ([]part, error) {
+	if pattern == "" {
+		return nil, fmt.Errorf("the pattern is empty")
+	}
+	var out []part
+	seen := map[string]bool{}
+	for _, s := range strings.Split(pattern, separator) {
+		inner, token := strings.CutPrefix(s, "{")
+		if token {
+			inner, token = strings.CutSuffix(inner, "}")
+		}
+		if !token {
+			inner = s
+		}
+		if inner == "" || (token && seen[inner]) || strings.ContainsAny(inner, "{}") {
+			return nil, fmt.Errorf("the part %q of pattern %q is empty, repeated or has a stray brace", s, pattern)
+		}
+		seen[inner] = token
+		out = append(out, part{text: inner, token: token})
+	}
+	return out, nil
+}
+
+// match returns the tokens of a tag. The last token takes what remains, so that
+// values such as IPv6 addresses and keys may hold the separator.
+func match(parts []part, tag string) (map[string]string, bool) {
+	var tokens map[string]string
+	for i, p := range parts {
+		s := tag
+		if i < len(parts)-1 {
+			var more bool
+			if s, tag, more = strings.Cut(tag, separator); !more {
+				return nil, false
+			}
+		}
+		if !p.token {
+			if s != p.text {
+				return nil, false
+			}
+			continue
+		}
+		if s == "" {
+			return nil, false
+		}
+		if tokens == nil {
+			tokens = make(map[string]string, len(parts))
+		}
+		tokens[p.text] = s
+	}
+	if tokens == nil {
+		tokens = map[string]string{}
+	}
+	return tokens, true
+}
+
+// Match reports whether a tag fits a pattern, with the tokens' values. A wrong
+// pattern fits nothing.
+func Match(pattern, tag string) (map[string]string, bool) {
+	parts, err := parse(pattern)
+	if err != nil {
+		return nil, false
+	}
+	return match(parts, tag)
+}
+
+// Format writes the tag of a pattern. errs.Invalid when a token has no value or,
+// unless it is the last, holds the separator.
+func Format(pattern string, tokens map[string]string) (string, error) {
+	parts, err := parse(pattern)
+	if err != nil {
+		return "", errs.Wrap(errs.Invalid, "tag pattern", err, "")
+	}
+	out := make([]string, len(parts))
+	for i, p := range parts {
+		out[i] = p.text
+		if !p.token {
+			continue
+		}
+		out[i] = tokens[p.text]
+		if out[i] == "" || (i < len(parts)-1 && strings.Contains(out[i], separator)) {
+			return "", errs.New(errs.Invalid, "system tag "+pattern, "token %s has the value %q, which cannot be written", p.text, out[i])
+		}
+	}
+	return strings.Join(out, separator), nil
+}
+
+// prefix is a LIKE condition that all tags of the pattern fulfil, as clients'
+// texts never reach it unescaped.
+func (p *Pattern) prefix() string {
+	first := p.parts[0]
+	if first.token {
+		return "%"
+	}
+	esc := strings.NewReplacer(`!`, `!!`, `%`, `!%`, `_`, `!_`).Replace(first.text)
+	if len(p.parts) == 1 {
+		return esc
+	}
+	return esc + separator + "%"
+}

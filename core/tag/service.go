@@ -1,0 +1,329 @@
+package tag
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Service makes, finds and deletes tags. It is safe for concurrent use.
+type Service struct {
+	store   *store.Store
+	types   *resource.Registry
+	actions *action.Registry
+
+	mu       sync.RWMutex
+	patterns map[string][]*Pattern // by resource type
+	deleted  []func(ctx context.Context, tx *store.Tx, uuid string) error
+}
+
+// New makes the service. types tells subtypes and owners.
+func New(st *store.Store, types *resource.Registry) *Service {
+	return &Service{store: st, types: types, patterns: map[string][]*Pattern{}}
+}
+
+// Define adds a pattern; the same one twice is one. errs.Invalid when it is
+// malformed.
+func (s *Service) Define(p Pattern) error {
+	parts, err := parse(p.Pattern)
+	if err != nil {
+		return errs.Wrap(errs.Invalid, "tag pattern of "+p.Resource, err, "")
+	}
+	p.parts = parts
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, have := range s.patterns[p.Resource] {
+		if have.Pattern == p.Pattern {
+			s.patterns[p.Resource][i] = &p
+			return nil
+		}
+	}
+	s.patterns[p.Resource] = append(s.patterns[p.Resource], &p)
+	return nil
+}
+
+// Also has DeleteFor call fn, for what else hangs on a resource by its UUID
+// (settings of a resource).
+func (s *Service) Also(fn func(ctx context.Context, tx *store.Tx, uuid string) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deleted = append(s.deleted, fn)
+}
+
+// lineage lists a type, its parents and its subtypes: their patterns apply to
+// each other's resources.
+func (s *Service) lineage(typeName string) []string {
+	t, ok := s.types.Get(typeName)
+	if !ok {
+		return []string{typeName}
+	}
+	var out []string
+	for _, l := range s.types.Lineage(t) {
+		out = append(out, l.Name)
+	}
+	for _, sub := range s.types.Subtypes(typeName) {
+		out = append(out, sub.Name)
+	}
+	return out
+}
+
+// find returns the pattern that a tag fits.
+func (s *Service) find(typeName, tag string) (*Pattern, map[string]string) {
+	names := s.lineage(typeName)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, n := range names {
+		for _, p := range s.patterns[n] {
+			if tokens, ok := match(p.parts, tag); ok {
+				return p, tokens
+			}
+		}
+	}
+	return nil, nil
+}
+
+// maxTag bounds a tag; user data is the largest (64 KiB before base64).
+const maxTag = 128 << 10
+
+// check returns the pattern of a system tag that a client gives. The tag's
+// value is never in the error: it may be a password.
+func (s *Service) check(typeName, tag string, admin bool) (*Pattern, error) {
+	name, _, _ := strings.Cut(tag, separator)
+	if len(name) > 64 {
+		name = name[:64]
+	}
+	bad := func(format string, args ...any) error {
+		return errs.New(errs.Invalid, "system tag "+name+" of "+typeName, format, args...)
+	}
+	if len(tag) > maxTag {
+		return nil, bad("it has %d bytes, at most %d are allowed", len(tag), maxTag)
+	}
+	p, tokens := s.find(typeName, tag)
+	switch {
+	case p == nil:
+		return nil, bad("no such system tag is known, or its form is wrong")
+	case p.Inherent:
+		return nil, bad("only the system makes it")
+	case p.AdminOnly && !admin:
+		return nil, errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
+	}
+	if p.Validate != nil {
+		if err := p.Validate(tokens); err != nil {
+			return nil, errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
+		}
+	}
+	return p, nil
+}
+
+// CheckCreate checks the tags of a create message: every system tag fits a
+// pattern of the type. It implements action.Tags.
+func (s *Service) CheckCreate(ctx context.Context, typeName string, systemTags, userTags []string) error {
+	admin := true
+	if c := action.FromContext(ctx); c != nil {
+		admin = c.Caller.Admin
+	}
+	for _, t := range systemTags {
+		if _, err := s.check(typeName, t, admin); err != nil {
+			return err
+		}
+	}
+	return checkUser(typeName, userTags)
+}
+
+func checkUser(typeName string, tags []string) error {
+	for _, t := range tags {
+		if t == "" || len(t) > 2048 {
+			return errs.New(errs.Invalid, "user tag of "+typeName, "it has %d bytes; 1 to 2048 are allowed", len(t))
+		}
+	}
+	return nil
+}
+
+// CreateFor stores the tags of a create message in its transaction.
+func (s *Service) CreateFor(ctx context.Context, tx *store.Tx, typeName, uuid string, c *action.Call) error {
+	return s.CreateAll(ctx, tx, typeName, uuid, c.SystemTags, c.UserTags)
+}
+
+// CreateAll stores system and user tags that clients gave, in the transaction
+// that makes the resource, whose row is there already. validationOnly is no
+// tag and is left out.
+func (s *Service) CreateAll(ctx context.Context, tx *store.Tx, typeName, uuid string, systemTags, userTags []string) error {
+	if len(systemTags) == 0 && len(userTags) == 0 {
+		return nil
+	}
+	if err := s.Create(ctx, tx, typeName, uuid, systemTags, false); err != nil {
+		return err
+	}
+	if len(userTags) == 0 {
+		return nil
+	}
+	owner, t, err := s.owner(ctx, tx, typeName, uuid)
+	if err != nil {
+		return err
+	}
+	rows := make([]*UserTag, 0, len(userTags))
+	for _, text := range userTags {
+		row := &UserTag{ResourceUUID: uuid, ResourceType: t.VO(), Tag: text, Type: "User"}
+		row.UUID, row.AccountUUID = resource.NewUUID(), owner
+		rows = append(rows, row)
+	}
+	return store.Insert(ctx, tx, UserTagType, rows...)
+}
+
+// Create stores system tags; inherent tells who makes them. A tag that the
+// resource has already is left as it is. errs.Invalid for an unknown tag.
+func (s *Service) Create(ctx context.Context, tx *store.Tx, typeName, uuid string, tags []string, inherent bool) error {
+	_, err := s.create(ctx, tx, typeName, uuid, tags, inherent)
+	return err
+}
+
+func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid string, tags []string, inherent bool) ([]*SystemTag, error) {
+	if len(tags) == 0 {
+		return nil, nil
+	}
+	owner, t, err := s.owner(ctx, tx, typeName, uuid)
+	if err != nil {
+		return nil, err
+	}
+	have, err := store.Find(ctx, tx, SystemTagType, "`resourceUuid` = ?", uuid)
+	if err != nil {
+		return nil, err
+	}
+	var rows, fresh []*SystemTag
+	for _, text := range tags {
+		if text == "validationOnly" {
+			continue
+		}
+		if !inherent {
+			if _, err := s.check(typeName, text, true); err != nil {
+				return nil, err
+			}
+		}
+		if old := named(have, text); old != nil {
+			rows = append(rows, old)
+			continue
+		}
+		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Tag: text, Type: "System", Inherent: inherent}
+		row.UUID, row.AccountUUID = resource.NewUUID(), owner
+		rows, fresh, have = append(rows, row), append(fresh, row), append(have, row)
+	}
+	if len(fresh) == 0 {
+		return rows, nil
+	}
+	return rows, store.Insert(ctx, tx, SystemTagType, fresh...)
+}
+
+func named(rows []*SystemTag, text string) *SystemTag {
+	for _, r := range rows {
+		if r.Tag == text {
+			return r
+		}
+	}
+	return nil
+}
+
+// CreateInherent stores the system's own tag of a pattern.
+func (s *Service) CreateInherent(ctx context.Context, tx *store.Tx, typeName, uuid, pattern string, tokens map[string]string) error {
+	text, err := Format(pattern, tokens)
+	if err != nil {
+		return err
+	}
+	return s.Create(ctx, tx, typeName, uuid, []string{text}, true)
+}
+
+// owner returns the account of a resource, "" for types without one, and its
+// root type.
+func (s *Service) owner(ctx context.Context, q store.Querier, typeName, uuid string) (string, *resource.Type, error) {
+	t, ok := s.types.Get(typeName)
+	if !ok {
+		return "", nil, errs.New(errs.Invalid, "resource type "+typeName, "there is no such type")
+	}
+	root := s.types.Root(t)
+	if !root.Owned {
+		return "", root, nil
+	}
+	owners, err := store.Texts(ctx, q, "SELECT `accountUuid` FROM `"+root.Name+"` WHERE `uuid` = ?", uuid)
+	if err != nil || len(owners) == 0 {
+		return "", root, err
+	}
+	return owners[0], root, nil
+}
+
+// Of returns the texts of a resource's system tags, the oldest first.
+func (s *Service) Of(ctx context.Context, q store.Querier, uuid string) ([]string, error) {
+	return store.Texts(ctx, q, "SELECT `tag` FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", uuid)
+}
+
+// Tokens returns the tokens of each of a resource's tags that fit a pattern,
+// the oldest first.
+func (s *Service) Tokens(ctx context.Context, q store.Querier, uuid, pattern string) ([]map[string]string, error) {
+	rows, err := s.fitting(ctx, q, uuid, pattern)
+	if err != nil {
+		return nil, err
+	}
+	var out []map[string]string
+	for _, r := range rows {
+		out = append(out, r.tokens)
+	}
+	return out, nil
+}
+
+type fit struct {
+	uuid   string
+	tokens map[string]string
+}
+
+func (s *Service) fitting(ctx context.Context, q store.Querier, uuid, pattern string) ([]fit, error) {
+	parts, err := parse(pattern)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "tag pattern", err, "")
+	}
+	p := Pattern{Pattern: pattern, parts: parts}
+	var out []fit
+	err = q.Each(ctx, "SELECT `uuid`, `tag` FROM `SystemTag` WHERE `resourceUuid` = ? AND `tag` LIKE ? ESCAPE '!' ORDER BY `createDate`, `uuid`",
+		[]any{uuid, p.prefix()}, func(r *store.Row) error {
+			if tokens, ok := match(parts, r.Text(1)); ok {
+				out = append(out, fit{r.Text(0), tokens})
+			}
+			return nil
+		})
+	return out, err
+}
+
+// DeletePattern removes a resource's tags of a pattern; none is a success.
+func (s *Service) DeletePattern(ctx context.Context, tx *store.Tx, uuid, pattern string) error {
+	rows, err := s.fitting(ctx, tx, uuid, pattern)
+	if err != nil {
+		return err
+	}
+	for _, r := range rows {
+		if err := store.Delete(ctx, tx, SystemTagType.Type, r.uuid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DeleteFor removes all tags of a resource, and what Also added; none is a
+// success. It is called in the transaction that deletes the resource.
+func (s *Service) DeleteFor(ctx context.Context, tx *store.Tx, uuid string) error {
+	for _, table := range []string{"SystemTag", "UserTag"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM `"+table+"` WHERE `resourceUuid` = ?", uuid); err != nil {
+			return err
+		}
+	}
+	s.mu.RLock()
+	also := s.deleted
+	s.mu.RUnlock()
+	for _, fn := range also {
+		if err := fn(ctx, tx, uuid); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,39 @@
+package tag
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// SystemTag is a system tag of a resource. Its owner is the resource's.
+type SystemTag struct {
+	resource.Ident
+	resource.Owned
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable"`
+	// ResourceType is the wire's name of the stored type: "VmInstanceVO".
+	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
+	Tag          string `db:"tag" kumo:"text"`
+	Type         string `db:"type" kumo:"size=16,immutable"`
+	// Inherent tags are made by the system; clients cannot change them.
+	Inherent bool `db:"inherent"`
+}
+
+// UserTag is a label that a person put on a resource.
+type UserTag struct {
+	resource.Ident
+	resource.Owned
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable"`
+	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
+	Tag          string `db:"tag" kumo:"text"`
+	Type         string `db:"type" kumo:"size=16,immutable"`
+}
+
+// The resource types of tags.
+var (
+	SystemTagType = resource.Define[SystemTag](resource.Type{
+		Name: "SystemTag", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory"})
+	UserTagType = resource.Define[UserTag](resource.Type{
+		Name: "UserTag", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory"})
+)
+
+// Types are the resource types of this package.
+func Types() []*resource.Type {
+	return []*resource.Type{SystemTagType.Type, UserTagType.Type}
+}
