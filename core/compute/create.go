@@ -1,0 +1,327 @@
+package compute
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+var platforms = []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}
+
+// maxDataDisks bounds the data volumes of one guest (spec section 3).
+const maxDataDisks = 24
+
+// newVM holds the parameters of APICreateVmInstanceMsg.
+type newVM struct {
+	Name               string              `api:"name,required,max=255"`
+	Description        string              `api:"description,max=2048"`
+	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering,noowner"`
+	CPUNum             *int                `api:"cpuNum"`
+	MemorySize         *int64              `api:"memorySize"`
+	ReservedMemorySize *int64              `api:"reservedMemorySize,range=0:9223372036854775807"`
+	Image              string              `api:"imageUuid,resource=Image,noempty"`
+	L3s                []string            `api:"l3NetworkUuids,resource=L3Network"`
+	NICParams          string              `api:"vmNicParams"`
+	Type               string              `api:"type,values=UserVm|ApplianceVm"`
+	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering,noowner"`
+	RootSize           *int64              `api:"rootDiskSize"`
+	DataSizes          []int64             `api:"dataDiskSizes"`
+	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering,noowner"`
+	Zone               string              `api:"zoneUuid,resource=Zone"`
+	Cluster            string              `api:"clusterUuid,resource=Cluster"`
+	Host               string              `api:"hostUuid,resource=Host"`
+	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage"`
+	DefaultL3          string              `api:"defaultL3NetworkUuid"`
+	Strategy           string              `api:"strategy,default=InstantStart,values=InstantStart|JustCreate|CreateStopped"`
+	RootTags           []string            `api:"rootVolumeSystemTags"`
+	DataTags           []string            `api:"dataVolumeSystemTags"`
+	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex"`
+	SSHKeyPairs        []string            `api:"sshKeyPairUuids"`
+	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
+	GuestOSType        string              `api:"guestOsType,max=255"`
+	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`
+	Virtio             *bool               `api:"virtio"`
+}
+
+func (s *Service) registerCreate() {
+	action.Register(s.Actions, action.Action{
+		Message: "APICreateVmInstanceMsg", Method: "POST", Path: "/vm-instances", Async: true, Create: true, Access: action.Normal,
+		Returns: "VmInstance", Kind: "vm", Timeout: 12 * hour, Doc: "Makes a guest from an image and, by default, starts it.",
+	}, func(ctx context.Context, c *action.Call, p *newVM) (action.Ref, error) {
+		ref := action.Ref{Type: "VmInstance", UUID: c.ResourceUUID}
+		w, err := s.plan(ctx, c, p)
+		if err != nil {
+			return ref, err
+		}
+		return ref, flow.Run(ctx, s.Flows, s.create, w,
+			flow.Options{Job: c.Job, Key: w.UUID, ResourceType: ref.Type, ResourceUUID: w.UUID})
+	})
+}
+
+// plan checks the request and decides all that can be decided by reading; the
+// flow then only has to take what was chosen. Nothing is changed.
+func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, error) {
+	w := &work{UUID: c.ResourceUUID, Name: p.Name, AccountUUID: c.Caller.AccountUUID, Before: Created,
+		Keep: p.Strategy == "CreateStopped", Tags: c.SystemTags, UserTags: c.UserTags}
+	w.Row = &VMInstance{Type: orElse(p.Type, "UserVm"), State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}
+	w.Row.UUID, w.Row.Name, w.Row.Description, w.Row.AccountUUID = w.UUID, p.Name, p.Description, w.AccountUUID
+	if p.Strategy == "JustCreate" {
+		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
+	}
+	err := s.Store.View(ctx, func(tx *store.Tx) error {
+		if err := s.planSize(ctx, tx, p, w); err != nil {
+			return err
+		}
+		zone, err := s.planNetworks(ctx, tx, p, w)
+		if err != nil {
+			return err
+		}
+		img, err := s.planImage(ctx, tx, p, w, zone)
+		if err != nil {
+			return err
+		}
+		if err := s.planVolumes(ctx, tx, p, w, img); err != nil {
+			return err
+		}
+		return s.planPlaces(ctx, tx, p, w, img, zone)
+	})
+	return w, err
+}
+
+func (s *Service) planSize(ctx context.Context, tx *store.Tx, p *newVM, w *work) error {
+	switch {
+	case p.InstanceOffering != "":
+		o, err := store.Get(ctx, tx, InstanceOfferingType, p.InstanceOffering)
+		if err != nil {
+			return err
+		}
+		if o.State != "Enabled" {
+			return errs.New(errs.Refused, "instance offering "+o.Name, "is %s", o.State).WithAdvice("enable it, or use another one")
+		}
+		if o.Type != "UserVm" {
+			return errs.New(errs.Invalid, "instanceOfferingUuid", "offering %s is of type %s, not UserVm", o.Name, o.Type)
+		}
+		w.CPU, w.Memory = o.CPUNum, o.MemorySize
+		w.Row.ReservedMemorySize, w.Row.AllocatorStrategy = o.ReservedMemorySize, o.AllocatorStrategy
+	case p.CPUNum == nil || p.MemorySize == nil:
+		return errs.New(errs.Invalid, "instanceOfferingUuid", "give an instance offering, or both cpuNum and memorySize")
+	}
+	if p.CPUNum != nil {
+		w.CPU = int64(*p.CPUNum)
+	}
+	if p.MemorySize != nil {
+		w.Memory = *p.MemorySize
+	}
+	if p.ReservedMemorySize != nil {
+		w.Row.ReservedMemorySize = *p.ReservedMemorySize
+	}
+	switch {
+	case w.CPU < 1 || w.CPU > 1024:
+		return errs.New(errs.Invalid, "cpuNum", "%d is not between 1 and 1024", w.CPU)
+	case w.Memory < 1<<20:
+		return errs.New(errs.Invalid, "memorySize", "%d bytes are less than a MiB", w.Memory)
+	case w.Row.ReservedMemorySize > w.Memory:
+		return errs.New(errs.Invalid, "reservedMemorySize", "%d is more than memorySize %d", w.Row.ReservedMemorySize, w.Memory)
+	}
+	w.Row.CPUNum, w.Row.MemorySize = w.CPU, w.Memory
+	return nil
+}
+
+// planNetworks checks the networks, and the addresses and MACs wished for by
+// system tags; it returns the networks' zone.
+func (s *Service) planNetworks(ctx context.Context, tx *store.Tx, p *newVM, w *work) (string, error) {
+	if len(p.L3s) == 0 && p.Zone == "" && p.Cluster == "" && p.Host == "" {
+		return "", errs.New(errs.Invalid, "l3NetworkUuids", "give at least one L3 network, or a zone, cluster or host")
+	}
+	if p.NICParams != "" {
+		return "", errs.New(errs.Invalid, "vmNicParams", "is not offered").WithAdvice("use the system tags staticIp:: and customMac::")
+	}
+	w.Row.DefaultL3NetworkUUID = p.DefaultL3
+	switch {
+	case len(p.L3s) == 1 && p.DefaultL3 == "":
+		w.Row.DefaultL3NetworkUUID = p.L3s[0]
+	case len(p.L3s) > 1 && p.DefaultL3 == "":
+		return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "must be given with several L3 networks")
+	}
+	zone, err := s.networks.Check(ctx, tx, p.L3s)
+	if err != nil {
+		return "", err
+	}
+	index := map[string]int{}
+	for i, uuid := range p.L3s {
+		index[uuid] = i
+		w.NICWishes = append(w.NICWishes, port.NICWish{L3UUID: uuid})
+	}
+	if d := w.Row.DefaultL3NetworkUUID; d != "" {
+		if _, ok := index[d]; !ok {
+			return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "%s is not among l3NetworkUuids", d)
+		}
+	}
+	for _, t := range w.Tags {
+		for _, pattern := range []string{tagStaticIP, tagCustomMAC} {
+			m, ok := tag.Match(pattern, t)
+			if !ok {
+				continue
+			}
+			i, known := index[m["l3NetworkUuid"]]
+			if !known {
+				return "", errs.New(errs.Invalid, "system tag "+t, "L3 network %s is not among l3NetworkUuids", m["l3NetworkUuid"])
+			}
+			if pattern == tagStaticIP {
+				w.NICWishes[i].IP = m["staticIp"]
+			} else {
+				w.NICWishes[i].MAC = m["mac"]
+			}
+		}
+	}
+	return orElse(zone, p.Zone), nil
+}
+
+func (s *Service) planImage(ctx context.Context, tx *store.Tx, p *newVM, w *work, zone string) (*port.Image, error) {
+	if p.Image == "" {
+		return nil, errs.New(errs.Invalid, "imageUuid", "is missing: a guest is made from an image")
+	}
+	img, err := s.images.Usable(ctx, tx, p.Image, zone)
+	if err != nil {
+		return nil, err
+	}
+	if img.MediaType == "DataVolumeTemplate" {
+		return nil, errs.New(errs.Invalid, "imageUuid", "image %s is a %s; use a RootVolumeTemplate or an ISO", img.Name, img.MediaType)
+	}
+	w.Platform, w.Architecture = orElse(p.Platform, img.Platform), orElse(p.Architecture, img.Architecture)
+	w.Row.Platform, w.Row.Architecture, w.Row.GuestOSType = w.Platform, w.Architecture, orElse(p.GuestOSType, img.GuestOSType)
+	return img, nil
+}
+
+// planVolumes lists the volumes to make: root, data, and for an ISO its place
+// in the storage's cache.
+func (s *Service) planVolumes(ctx context.Context, tx *store.Tx, p *newVM, w *work, img *port.Image) error {
+	root := &port.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: w.AccountUUID, VMUUID: w.UUID, Size: img.Size}
+	wished, err := s.rootSize(ctx, tx, p, root)
+	if err != nil {
+		return err
+	}
+	if img.MediaType == "ISO" {
+		if wished == 0 {
+			return errs.New(errs.Invalid, "rootDiskOfferingUuid", "a guest that boots ISO %s needs a root disk offering or rootDiskSize", img.Name)
+		}
+		w.CdRom = &VMCdRom{VMInstanceUUID: w.UUID, ISOUUID: img.UUID}
+		w.CdRom.UUID, w.CdRom.Name = resource.NewUUID(), "vm-"+w.UUID+"-cdRom"
+		root.Size = wished
+		w.Volumes = []*port.VolumePlan{root, {UUID: w.CdRom.UUID, Name: img.Name, ISO: true, ImageUUID: img.UUID}}
+	} else {
+		root.ImageUUID = img.UUID
+		root.Size = max(img.Size, wished)
+		w.Volumes = []*port.VolumePlan{root}
+	}
+	w.Row.RootVolumeUUID = root.UUID
+	sizes := append([]int64(nil), p.DataSizes...)
+	offerings := make([]string, len(sizes))
+	for _, uuid := range p.DataOfferings {
+		o, err := s.diskOffering(ctx, tx, uuid)
+		if err != nil {
+			return err
+		}
+		sizes, offerings = append(sizes, o.DiskSize), append(offerings, uuid)
+	}
+	if len(sizes) > maxDataDisks {
+		return errs.New(errs.Invalid, "dataDiskOfferingUuids", "%d data volumes are more than %d", len(sizes), maxDataDisks)
+	}
+	for i, size := range sizes {
+		if size < 1 {
+			return errs.New(errs.Invalid, "dataDiskSizes", "%d bytes is no size of a volume", size)
+		}
+		w.Volumes = append(w.Volumes, &port.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
+			AccountUUID: w.AccountUUID, VMUUID: w.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
+	}
+	return nil
+}
+
+func (s *Service) rootSize(ctx context.Context, tx *store.Tx, p *newVM, root *port.VolumePlan) (int64, error) {
+	if p.RootOffering != "" {
+		o, err := s.diskOffering(ctx, tx, p.RootOffering)
+		if err != nil {
+			return 0, err
+		}
+		root.DiskOfferingUUID = o.UUID
+		return o.DiskSize, nil
+	}
+	if p.RootSize == nil {
+		return 0, nil
+	}
+	if *p.RootSize < 1 {
+		return 0, errs.New(errs.Invalid, "rootDiskSize", "%d bytes is no size of a volume", *p.RootSize)
+	}
+	return *p.RootSize, nil
+}
+
+func (s *Service) diskOffering(ctx context.Context, tx *store.Tx, uuid string) (*DiskOffering, error) {
+	o, err := store.Get(ctx, tx, DiskOfferingType, uuid)
+	if err == nil && o.State != "Enabled" {
+		err = errs.New(errs.Refused, "disk offering "+o.Name, "is %s", o.State).WithAdvice("enable it, or use another one")
+	}
+	return o, err
+}
+
+// planPlaces finds hosts, and for each the storage; the flow takes the first
+// that still has room.
+func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *work, img *port.Image, zone string) error {
+	r := port.HostRequest{ZoneUUID: orElse(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
+	if p.Zone != "" && zone != "" && p.Zone != zone {
+		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
+	}
+	if p.Cluster != "" {
+		r.ClusterUUIDs = []string{p.Cluster}
+	}
+	if len(p.L3s) > 0 {
+		clusters, err := s.networks.Clusters(ctx, tx, p.L3s)
+		if err != nil {
+			return err
+		}
+		if r.ClusterUUIDs = intersect(r.ClusterUUIDs, clusters); len(r.ClusterUUIDs) == 0 {
+			return errs.New(errs.Refused, "cluster "+p.Cluster, "does not have the L2 networks of the L3 networks attached")
+		}
+	}
+	hosts, err := s.hosts.Candidates(ctx, tx, r)
+	if err != nil {
+		return err
+	}
+	fitting := hosts[:0]
+	for _, h := range hosts {
+		if w.Architecture == "" || h.Architecture == "" || h.Architecture == w.Architecture {
+			fitting = append(fitting, h)
+		}
+	}
+	if len(fitting) == 0 {
+		return errs.New(errs.Refused, "image "+img.Name, "no host has its architecture %s", w.Architecture)
+	}
+	var size int64
+	for _, v := range w.Volumes {
+		size += v.Size
+	}
+	w.Places, err = s.storage.Places(ctx, tx, port.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
+	return err
+}
+
+// intersect returns b when a is empty, else what both have.
+func intersect(a, b []string) []string {
+	if len(a) == 0 {
+		return b
+	}
+	var both []string
+	for _, x := range a {
+		for _, y := range b {
+			if x == y {
+				both = append(both, x)
+			}
+		}
+	}
+	return both
+}

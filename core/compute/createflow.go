@@ -1,0 +1,161 @@
+package compute
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+const hour = time.Hour
+
+// createFlow makes a guest (spec section 2.2). Everything in the database is
+// taken in one transaction before the world is touched, and a failure takes
+// all of it back: there is no half-made guest.
+func (s *Service) createFlow() *flow.Def[work] {
+	starts := func(w *work) bool { return !w.Keep }
+	return flow.Define("create-vm",
+		flow.Tx("place", s.place, func(ctx context.Context, tx *store.Tx, w *work) error {
+			if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {
+				return err
+			}
+			return s.unreserve(ctx, tx, w)
+		}),
+		flow.Tx("insert", s.insert, s.remove),
+		flow.Tx("allocate-nics", s.allocateNICs, func(ctx context.Context, tx *store.Tx, w *work) error {
+			return s.networks.Free(ctx, tx, w.UUID)
+		}),
+		flow.Do("make-volumes", s.makeVolumes, s.unmakeVolumes).Timeout(12*hour),
+		flow.Do("prepare-network", s.prepareNetwork, s.releaseNetwork).When(starts),
+		flow.Do("start-on-host", s.startOnHost, s.destroyOnHost).When(starts),
+		flow.Tx("finish", s.finishCreate, nil),
+	)
+}
+
+// place takes the first of the planned places that still has room.
+func (s *Service) place(ctx context.Context, tx *store.Tx, w *work) error {
+	var last error
+	for _, pl := range w.Places {
+		w.Host = pl.Host
+		if last = s.reserve(ctx, tx, w); last != nil {
+			if errs.ClassOf(last) != errs.Exhausted {
+				return last
+			}
+			continue
+		}
+		for _, v := range w.Volumes {
+			v.PrimaryUUID, v.HostUUID, v.HostLocal = pl.PrimaryUUID, pl.Host.UUID, pl.HostLocal
+			v.ImageStoreUUID = pl.ImageStoreUUID
+		}
+		if last = s.storage.Plan(ctx, tx, w.Volumes); last == nil {
+			w.Places = nil // decided: the journal need not carry the rest
+			return nil
+		}
+		if errs.ClassOf(last) != errs.Exhausted {
+			return last
+		}
+		if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {
+			return err
+		}
+		if err := s.unreserve(ctx, tx, w); err != nil {
+			return err
+		}
+	}
+	return last
+}
+
+func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {
+	for t, uuid := range map[string]string{"Host": w.Host.UUID, "Cluster": w.Host.ClusterUUID, "Zone": w.Host.ZoneUUID} {
+		if err := cascade.Guard(ctx, tx, t, uuid); err != nil {
+			return err
+		}
+	}
+	row := *w.Row
+	row.ZoneUUID, row.ClusterUUID, row.HostUUID = w.Host.ZoneUUID, w.Host.ClusterUUID, w.Host.UUID
+	row.HypervisorType, row.CPUSpeed = w.Host.HypervisorType, w.Host.CPUMHz
+	if err := store.Insert(ctx, tx, VMType, &row); err != nil {
+		return err
+	}
+	if w.CdRom != nil {
+		cd := *w.CdRom
+		if err := store.Insert(ctx, tx, CdRomType, &cd); err != nil {
+			return err
+		}
+	}
+	return s.Tags.CreateAll(ctx, tx, "VmInstance", w.UUID, w.Tags, w.UserTags)
+}
+
+// remove takes the guest's own rows away; what is gone is a success.
+func (s *Service) remove(ctx context.Context, tx *store.Tx, w *work) error {
+	if _, err := tx.Exec(ctx, "DELETE FROM `VmCdRom` WHERE `vmInstanceUuid` = ?", w.UUID); err != nil {
+		return err
+	}
+	if err := s.Tags.DeleteFor(ctx, tx, w.UUID); err != nil {
+		return err
+	}
+	return store.Delete(ctx, tx, VMType.Type, w.UUID)
+}
+
+func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, w *work) error {
+	nics, err := s.networks.Allocate(ctx, tx, port.NICRequest{VMUUID: w.UUID, AccountUUID: w.AccountUUID,
+		HypervisorType: w.Host.HypervisorType, NICs: w.NICWishes})
+	if err != nil {
+		return err
+	}
+	w.NICs = nics
+	s.readTags(w, w.Tags, w.Row.DefaultL3NetworkUUID)
+	return nil
+}
+
+func (s *Service) makeVolumes(ctx context.Context, w *work) error {
+	h, err := s.host(ctx, w)
+	if err != nil {
+		return err
+	}
+	for _, v := range w.Volumes {
+		if err := s.storage.Make(ctx, h, v); err != nil {
+			return err
+		}
+	}
+	if w.CdRom != nil {
+		w.CdRom.ISOInstallPath = w.Volumes[1].InstallPath
+	}
+	return nil
+}
+
+func (s *Service) unmakeVolumes(ctx context.Context, w *work) error {
+	h, err := s.host(ctx, w)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, v := range w.Volumes {
+		if err := s.storage.Unmake(ctx, h, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finishCreate marks what was made as usable. A guest that is kept Stopped
+// holds no CPU and memory (spec section 1.5).
+func (s *Service) finishCreate(ctx context.Context, tx *store.Tx, w *work) error {
+	if err := s.storage.Ready(ctx, tx, w.Volumes); err != nil {
+		return err
+	}
+	if w.CdRom != nil {
+		if err := store.Set(ctx, tx, CdRomType.Type, w.CdRom.UUID, map[string]any{"isoInstallPath": w.CdRom.ISOInstallPath}); err != nil {
+			return err
+		}
+	}
+	if w.Keep {
+		return s.left(ctx, tx, w, "stopped", nil)
+	}
+	return s.move(ctx, tx, w.UUID, "running", nil)
+}

@@ -1,0 +1,233 @@
+package compute
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// startParams are the parameters of APIStartVmInstanceMsg.
+type startParams struct {
+	UUID    string `api:"uuid,required,path,resource=VmInstance"`
+	Cluster string `api:"clusterUuid,resource=Cluster"`
+	Host    string `api:"hostUuid,resource=Host"`
+}
+
+// stopParams are the parameters of APIStopVmInstanceMsg.
+type stopParams struct {
+	UUID   string `api:"uuid,required,path,resource=VmInstance"`
+	Type   string `api:"type,default=grace,values=grace|cold"`
+	StopHA string `api:"stopHA,values=true"`
+}
+
+func vmAction(verb, doc string) action.Action {
+	return action.Action{Message: "API" + verb + "VmInstanceMsg", Method: "PUT", Path: "/vm-instances/{uuid}/actions",
+		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", Doc: doc}
+}
+
+func (s *Service) registerLife() {
+	action.Register(s.Actions, vmAction("Start", "Starts a guest."), func(ctx context.Context, c *action.Call, p *startParams) (action.Ref, error) {
+		return s.run(ctx, c, p.UUID, "start", s.start, func(vm *VMInstance, w *work) error { return s.chooseHost(ctx, vm, w, p) })
+	})
+	action.Register(s.Actions, vmAction("Stop", "Stops a guest: grace asks it to shut down first, cold cuts its power."),
+		func(ctx context.Context, c *action.Call, p *stopParams) (action.Ref, error) {
+			vm, err := store.Get(ctx, s.Store, VMType, p.UUID)
+			if err == nil && vm.State == Stopped {
+				return action.Ref{Type: "VmInstance", UUID: p.UUID}, nil
+			}
+			return s.run(ctx, c, p.UUID, "stop", s.stop, func(_ *VMInstance, w *work) error {
+				w.Cold = p.Type == "cold"
+				return nil
+			})
+		})
+	action.Register(s.Actions, vmAction("Reboot", "Stops and starts a guest on its host."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
+		return s.run(ctx, c, p.UUID, "reboot", s.reboot, nil)
+	})
+	action.Register(s.Actions, vmAction("Pause", "Freezes a guest; it keeps its memory."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
+		return s.run(ctx, c, p.UUID, "pause", s.pause, nil)
+	})
+	action.Register(s.Actions, vmAction("Resume", "Lets a paused guest go on."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
+		return s.run(ctx, c, p.UUID, "resume", s.resume, nil)
+	})
+}
+
+// run loads a guest, checks that the operation is for its state, and runs the
+// flow. prepare, which may be nil, completes the flow's state.
+func (s *Service) run(ctx context.Context, c *action.Call, uuid, op string, d *flow.Def[work], prepare func(*VMInstance, *work) error) (action.Ref, error) {
+	ref := action.Ref{Type: "VmInstance", UUID: uuid}
+	vm, w, err := s.load(ctx, s.Store, uuid)
+	if err != nil {
+		return ref, err
+	}
+	if err := checkState(vm, op); err != nil {
+		return ref, err
+	}
+	w.Grace = int32(min(s.Config.Int64(ctx, "vm", "stopGracePeriod", uuid), 3600))
+	if prepare != nil {
+		if err := prepare(vm, w); err != nil {
+			return ref, err
+		}
+	}
+	o := flow.Options{Key: uuid, ResourceType: ref.Type, ResourceUUID: uuid}
+	if c != nil {
+		o.Job = c.Job
+	}
+	return ref, flow.Run(ctx, s.Flows, d, w, o)
+}
+
+// chooseHost finds the host on which a stopped guest starts: the one its
+// volumes are on, else its last one when it has room, else any that has its
+// storage (spec section 1.6, LastHostPreferred).
+func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *startParams) error {
+	r := port.HostRequest{ZoneUUID: vm.ZoneUUID, HostUUID: p.Host, HypervisorType: vm.HypervisorType, CPU: w.CPU, Memory: w.Memory}
+	primary := ""
+	for _, v := range w.Volumes {
+		primary = v.PrimaryUUID
+		if v.HostLocal {
+			if p.Host != "" && p.Host != v.HostUUID {
+				return refuse(vm, "its volume %s is on host %s; it cannot start on %s", v.Name, v.HostUUID, p.Host)
+			}
+			r.HostUUID = v.HostUUID
+		}
+	}
+	if p.Cluster != "" {
+		r.ClusterUUIDs = []string{p.Cluster}
+	}
+	if len(w.NICs) > 0 {
+		l3s := make([]string, len(w.NICs))
+		for i, n := range w.NICs {
+			l3s[i] = n.L3UUID
+		}
+		clusters, err := s.networks.Clusters(ctx, s.Store, l3s)
+		if err != nil {
+			return err
+		}
+		if r.ClusterUUIDs = intersect(r.ClusterUUIDs, clusters); len(r.ClusterUUIDs) == 0 {
+			return refuse(vm, "cluster %s does not have its networks", p.Cluster)
+		}
+	}
+	hosts, err := s.hosts.Candidates(ctx, s.Store, r)
+	if err != nil {
+		return err
+	}
+	places, err := s.storage.Places(ctx, s.Store, port.PlaceRequest{Hosts: hosts, PrimaryUUID: primary})
+	if err != nil {
+		return err
+	}
+	w.Host = places[0].Host
+	for _, pl := range places {
+		if pl.Host.UUID == vm.LastHostUUID {
+			w.Host = pl.Host
+		}
+	}
+	return nil
+}
+
+func (s *Service) startFlow() *flow.Def[work] {
+	return flow.Define("start-vm",
+		flow.Tx("reserve", s.reserve, s.unreserve),
+		flow.Tx("starting", s.setState("starting"), s.restoreState),
+		flow.Do("prepare-network", s.prepareNetwork, s.releaseNetwork),
+		flow.Do("start-on-host", s.startOnHost, s.destroyOnHost),
+		flow.Tx("running", func(ctx context.Context, tx *store.Tx, w *work) error {
+			return s.move(ctx, tx, w.UUID, "running", map[string]any{"hostUuid": w.Host.UUID, "clusterUuid": w.Host.ClusterUUID})
+		}, nil),
+	)
+}
+
+func (s *Service) stopFlow() *flow.Def[work] {
+	return flow.Define("stop-vm",
+		flow.Tx("stopping", s.setState("stopping"), s.restoreState),
+		flow.Do("stop-on-host", s.stopOnHost, nil).Timeout(2*hour),
+		flow.Do("release-network", s.letGoOfNetwork, nil),
+		flow.Tx("stopped", func(ctx context.Context, tx *store.Tx, w *work) error {
+			return s.left(ctx, tx, w, "stopped", nil)
+		}, nil),
+	)
+}
+
+func (s *Service) stopOnHost(ctx context.Context, w *work) error {
+	if w.Host.UUID == "" {
+		return nil
+	}
+	h, err := s.host(ctx, w)
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	_, err = hv.StopVM(ctx, &pluginv1.StopVMRequest{Host: h, VmUuid: w.UUID, Cold: w.Cold, GraceSeconds: w.Grace})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be stopped on host %s", h.GetName())
+	}
+	return nil
+}
+
+func (s *Service) rebootFlow() *flow.Def[work] {
+	return flow.Define("reboot-vm",
+		flow.Tx("rebooting", s.setState("rebooting"), s.restoreState),
+		flow.Do("prepare-network", s.prepareNetwork, nil),
+		flow.Do("reboot-on-host", func(ctx context.Context, w *work) error {
+			h, err := s.host(ctx, w)
+			if err != nil {
+				return err
+			}
+			hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+			if err != nil {
+				return err
+			}
+			_, err = hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: w.spec(), GraceSeconds: w.Grace})
+			if err != nil {
+				return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be rebooted on host %s", h.GetName())
+			}
+			return nil
+		}, nil).Timeout(2*hour),
+		flow.Tx("running", s.setState("running"), nil),
+	)
+}
+
+func (s *Service) pauseFlow() *flow.Def[work] {
+	return flow.Define("pause-vm",
+		flow.Tx("pausing", s.setState("pausing"), s.restoreState),
+		flow.Do("pause-on-host", s.pauser(true), s.pauser(false)),
+		flow.Tx("paused", s.setState("paused"), nil),
+	)
+}
+
+func (s *Service) resumeFlow() *flow.Def[work] {
+	return flow.Define("resume-vm",
+		flow.Tx("resuming", s.setState("resuming"), s.restoreState),
+		flow.Do("resume-on-host", s.pauser(false), s.pauser(true)),
+		flow.Tx("running", s.setState("running"), nil),
+	)
+}
+
+func (s *Service) pauser(pause bool) func(ctx context.Context, w *work) error {
+	return func(ctx context.Context, w *work) error {
+		h, err := s.host(ctx, w)
+		if err != nil {
+			return err
+		}
+		hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+		if err != nil {
+			return err
+		}
+		p, err := hv.Pauser()
+		if err != nil {
+			return err
+		}
+		if pause {
+			_, err = p.PauseVM(ctx, &pluginv1.PauseVMRequest{Host: h, VmUuid: w.UUID})
+		} else {
+			_, err = p.ResumeVM(ctx, &pluginv1.ResumeVMRequest{Host: h, VmUuid: w.UUID})
+		}
+		return err
+	}
+}

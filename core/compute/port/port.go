@@ -1,0 +1,166 @@
+// Package port has the interfaces through which the compute service uses the
+// services of hosts, storage, images and networks, and the values that pass
+// there. Work on the database joins the caller's transaction. It must not
+// import any service.
+package port
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/store"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// HostRequest says what a guest needs of a host. Empty fields do not restrict.
+type HostRequest struct {
+	ZoneUUID       string
+	ClusterUUIDs   []string
+	HostUUID       string
+	HypervisorType string
+	CPU            int64
+	Memory         int64 // bytes
+	Avoid          []string
+}
+
+// HostCandidate is a host that can take a guest.
+type HostCandidate struct {
+	UUID, ClusterUUID, ZoneUUID, HypervisorType, Architecture string
+	CPUMHz                                                    int64
+}
+
+// Hosts is the service of hosts.
+type Hosts interface {
+	Candidates(ctx context.Context, q store.Querier, r HostRequest) ([]HostCandidate, error)
+	Reserve(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
+	Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
+	// PluginHost returns the host with all that its plugin needs.
+	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
+}
+
+// Image is what the making of a volume needs to know of an image.
+type Image struct {
+	UUID, Name, MediaType, Format, Platform, Architecture, GuestOSType string
+	Size                                                               int64 // bytes that the guest sees
+	ActualSize                                                         int64 // bytes in the store
+	// Stores are the backup storages with a ready copy, by zone rules.
+	Stores []ImageStore
+}
+
+// ImageStore is one ready copy of an image.
+type ImageStore struct{ UUID, Type string }
+
+// Images is the service of images.
+type Images interface {
+	// Usable returns an image that a guest in the zone can be made from; an
+	// empty zone means any. Errors: NotFound, Refused with the reason.
+	Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*Image, error)
+	// Source gives a host a short-lived source of an image's bytes.
+	Source(ctx context.Context, imageUUID, storeUUID, readerIP string) (*pluginv1.ImageSource, error)
+}
+
+// Place is where a guest's volumes can be: one storage for one host.
+type Place struct {
+	Host           HostCandidate
+	PrimaryUUID    string
+	HostLocal      bool
+	PrimaryType    string
+	ImageStoreUUID string
+}
+
+// PlaceRequest asks for a storage that can serve one of the hosts.
+type PlaceRequest struct {
+	Hosts       []HostCandidate
+	Size        int64 // bytes, of all volumes together
+	Image       *Image
+	PrimaryUUID string
+}
+
+// VolumePlan is a volume that a flow makes; it is kept in the journal.
+type VolumePlan struct {
+	UUID, Name, Type, AccountUUID, VMUUID, PrimaryUUID, HostUUID, HostIP string
+	DiskOfferingUUID, ImageUUID, ImageStoreUUID, Format                  string
+	HostLocal                                                            bool
+	Size                                                                 int64
+	DeviceID                                                             int64
+	ISO                                                                  bool // no volume: only the image's cache, for a CD-ROM
+
+	// Filled when the volume has been made.
+	InstallPath string
+	ActualSize  int64
+}
+
+// Storage is the service of primary storages and volumes.
+type Storage interface {
+	// Places returns where the volumes can be, best first. Errors: Exhausted
+	// with the reason for each storage.
+	Places(ctx context.Context, q store.Querier, r PlaceRequest) ([]Place, error)
+	// Plan inserts the volumes' rows (Creating) and reserves their sizes.
+	Plan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Unplan removes rows and reservations; what is gone is a success.
+	Unplan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Make puts the image in the cache and makes the volume; repeatable.
+	Make(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
+	// Unmake deletes the volume's bits; what never was is a success.
+	Unmake(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
+	// Ready marks made volumes as usable.
+	Ready(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// OfVM returns the volumes of a guest, by device ID.
+	OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*VolumePlan, error)
+	// Detach frees a data volume from a guest and keeps it.
+	Detach(ctx context.Context, tx *store.Tx, volumeUUID string) error
+	// SetStatus sets the status of a volume (Ready, Deleted).
+	SetStatus(ctx context.Context, tx *store.Tx, volumeUUID, status string) error
+}
+
+// NICPlan is a NIC that a flow makes; it is kept in the journal.
+type NICPlan struct {
+	UUID, L3UUID, MAC, IP, Netmask, Gateway, InternalName, Bridge string
+	DeviceID                                                      int64
+	MTU                                                           int32
+	Driver                                                        string
+}
+
+// NICRequest asks for the NICs of a new guest.
+type NICRequest struct {
+	VMUUID, AccountUUID, HypervisorType string
+	NICs                                []NICWish
+}
+
+// NICWish is one NIC: its network, and optionally its address and MAC.
+type NICWish struct{ L3UUID, IP, MAC string }
+
+// Guest is what network services tell a guest about itself.
+type Guest struct {
+	VMUUID, Name, DefaultL3UUID string
+	Hostnames                   map[string]string // by L3 UUID
+	UserData                    []byte
+	SSHKeys                     []string
+}
+
+// GuestNICs is a guest with its NICs.
+type GuestNICs struct {
+	Guest Guest
+	NICs  []*NICPlan
+}
+
+// Networks is the service of networks.
+type Networks interface {
+	// Check says whether a guest may be plugged in these networks, and returns
+	// their zone.
+	Check(ctx context.Context, q store.Querier, l3UUIDs []string) (zoneUUID string, err error)
+	// Clusters returns the clusters in which all the networks can be used.
+	Clusters(ctx context.Context, q store.Querier, l3UUIDs []string) ([]string, error)
+	// Allocate takes MACs and addresses and inserts the NICs' rows.
+	Allocate(ctx context.Context, tx *store.Tx, r NICRequest) ([]*NICPlan, error)
+	// Free returns all that Allocate took for a guest; nothing is a success.
+	Free(ctx context.Context, tx *store.Tx, vmUUID string) error
+	// OfVM returns the NICs of a guest, by device ID.
+	OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*NICPlan, error)
+	// Prepare makes the networks' services work for a guest on a host, and
+	// fills in each NIC's bridge and MTU.
+	Prepare(ctx context.Context, host *pluginv1.Host, g Guest, nics []*NICPlan) error
+	// Sync replaces what the providers have on a host by these guests.
+	Sync(ctx context.Context, host *pluginv1.Host, guests []GuestNICs) error
+	// Release undoes Prepare; what never was is a success.
+	Release(ctx context.Context, host *pluginv1.Host, vmUUID string, nics []*NICPlan) error
+}

@@ -1,0 +1,161 @@
+package compute
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Service keeps guests and offerings.
+type Service struct {
+	*kernel.Kernel
+	hosts    port.Hosts
+	storage  port.Storage
+	images   port.Images
+	networks port.Networks
+	create   *flow.Def[work]
+	start    *flow.Def[work]
+	stop     *flow.Def[work]
+	reboot   *flow.Def[work]
+	pause    *flow.Def[work]
+	resume   *flow.Def[work]
+	destroy  *flow.Def[work]
+	expunge  *flow.Def[work]
+}
+
+// New makes the service.
+func New(k *kernel.Kernel, hosts port.Hosts, storage port.Storage, images port.Images, networks port.Networks) *Service {
+	s := &Service{Kernel: k, hosts: hosts, storage: storage, images: images, networks: networks}
+	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
+	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
+	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()
+	return s
+}
+
+// Register registers actions, flows, tags, settings and delete rules.
+func (s *Service) Register() error {
+	for _, d := range []*flow.Def[work]{s.create, s.start, s.stop, s.reboot, s.pause, s.resume, s.destroy, s.expunge} {
+		flow.Register(s.Flows, d)
+	}
+	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM})
+	if err := s.registerTags(); err != nil {
+		return err
+	}
+	for _, f := range []func() error{s.registerSettings, s.registerOfferings, s.registerVMs} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) registerSettings() error {
+	for _, d := range []config.Setting{
+		{Category: "vm", Name: "deletionPolicy", Type: "string", Default: "Delay", Values: []string{"Direct", "Delay", "Never"},
+			Resources: []string{"VmInstance"}, Doc: "Direct expunges a destroyed guest at once, Delay after expungePeriod, Never not by itself."},
+		{Category: "vm", Name: "expungePeriod", Type: "int", Default: "604800", Min: 1, Max: 1 << 40, Doc: "Seconds that a destroyed guest is kept."},
+		{Category: "vm", Name: "expungeInterval", Type: "int", Default: "3600", Min: 1, Max: 1 << 40, Doc: "Seconds between two looks for guests to expunge."},
+		{Category: "vm", Name: "stopGracePeriod", Type: "int", Default: "60", Min: 1, Max: 3600,
+			Doc: "Seconds that a guest has to shut down before its power is cut."},
+	} {
+		if err := s.Config.Define(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// vmUUID holds the parameter of actions on one guest.
+type vmUUID struct {
+	UUID string `api:"uuid,required,path,resource=VmInstance"`
+}
+
+func (s *Service) registerVMs() error {
+	s.registerCreate()
+	s.registerLife()
+	s.registerEnd()
+	return s.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
+		action.Param{Name: "defaultL3NetworkUuid", Type: "string", Resource: "L3Network"},
+		action.Param{Name: "platform", Type: "string", Values: platforms},
+		action.Param{Name: "cpuNum", Type: "int?", Range: &[2]int64{1, 1024}},
+		action.Param{Name: "memorySize", Type: "long?", Range: &[2]int64{1, 1<<63 - 1}},
+		action.Param{Name: "reservedMemorySize", Type: "long?", Range: &[2]int64{0, 1<<63 - 1}},
+		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
+		action.Param{Name: "state", Type: "string", Values: []string{Stopped, Running}},
+	)
+}
+
+// checkUpdate lets CPU and memory change only while the guest holds no host,
+// and refuses to set the state by hand.
+func (s *Service) checkUpdate(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+	vm, err := store.Get(ctx, tx, VMType, uuid)
+	if err != nil {
+		return err
+	}
+	if st, ok := values["state"]; ok && st != vm.State {
+		return refuse(vm, "its state cannot be set by hand; it is %s", vm.State)
+	}
+	for _, f := range []string{"cpuNum", "memorySize"} {
+		if _, ok := values[f]; ok && vm.HostUUID != "" {
+			return refuse(vm, "%s can be changed while it is Stopped, not %s", f, vm.State).WithAdvice("stop it first")
+		}
+	}
+	if l3, ok := values["defaultL3NetworkUuid"].(string); ok {
+		nics, err := s.networks.OfVM(ctx, tx, uuid)
+		if err != nil {
+			return err
+		}
+		for _, n := range nics {
+			if n.L3UUID == l3 {
+				return nil
+			}
+		}
+		return errs.New(errs.Invalid, "defaultL3NetworkUuid", "guest %s has no NIC in network %s", vm.Name, l3)
+	}
+	return nil
+}
+
+func refuse(vm *VMInstance, format string, args ...any) *errs.Error {
+	return errs.New(errs.Refused, "VM "+vm.Name, format, args...)
+}
+
+// checkState refuses an operation that is not for the guest's state.
+func checkState(vm *VMInstance, op string) error {
+	for _, st := range allowed[op] {
+		if vm.State == st {
+			return nil
+		}
+	}
+	return refuse(vm, "cannot %s it in state %s; it must be one of %v", op, vm.State, allowed[op])
+}
+
+// move sets the guest's state by an event, with other columns, in one write.
+func (s *Service) move(ctx context.Context, tx *store.Tx, uuid, ev string, more map[string]any) error {
+	vm, err := store.Get(ctx, tx, VMType, uuid)
+	if err != nil {
+		return err
+	}
+	next, err := vmStates.Next(vm.State, ev)
+	if err != nil {
+		return err
+	}
+	values := map[string]any{"state": next}
+	for k, v := range more {
+		values[k] = v
+	}
+	if err := store.Set(ctx, tx, VMType.Type, uuid, values); err != nil {
+		return err
+	}
+	tx.OnCommit(func() {
+		s.Events.Publish(event.Event{Type: "VmInstance", Verb: next, UUID: uuid, Name: vm.Name, AccountUUID: vm.AccountUUID})
+	})
+	return nil
+}

@@ -1,0 +1,134 @@
+package compute
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// The steps that several flows share. All can be repeated.
+
+// reserve takes CPU and memory of the flow's host.
+func (s *Service) reserve(ctx context.Context, tx *store.Tx, w *work) error {
+	if err := s.hosts.Reserve(ctx, tx, w.Host.UUID, w.CPU, w.Memory); err != nil {
+		return err
+	}
+	w.Capacity = true
+	return nil
+}
+
+// unreserve gives them back.
+func (s *Service) unreserve(ctx context.Context, tx *store.Tx, w *work) error {
+	if !w.Capacity {
+		return nil
+	}
+	w.Capacity = false
+	return s.hosts.Return(ctx, tx, w.Host.UUID, w.CPU, w.Memory)
+}
+
+// setState returns a step that moves the guest by an event.
+func (s *Service) setState(ev string) func(ctx context.Context, tx *store.Tx, w *work) error {
+	return func(ctx context.Context, tx *store.Tx, w *work) error { return s.move(ctx, tx, w.UUID, ev, nil) }
+}
+
+// restoreState returns the guest to its state before the flow.
+func (s *Service) restoreState(ctx context.Context, tx *store.Tx, w *work) error {
+	_, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ? WHERE `uuid` = ?", w.Before, w.UUID)
+	return err
+}
+
+// prepareNetwork makes the network services work for the guest.
+func (s *Service) prepareNetwork(ctx context.Context, w *work) error {
+	h, err := s.host(ctx, w)
+	if err != nil {
+		return err
+	}
+	return s.networks.Prepare(ctx, h, w.Guest, w.NICs)
+}
+
+// releaseNetwork undoes prepareNetwork.
+func (s *Service) releaseNetwork(ctx context.Context, w *work) error {
+	if w.Host.UUID == "" {
+		return nil
+	}
+	h, err := s.host(ctx, w)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil // the host took its network state with it
+	}
+	if err != nil {
+		return err
+	}
+	return s.networks.Release(ctx, h, w.UUID, w.NICs)
+}
+
+// letGoOfNetwork is releaseNetwork for guests that stop: an error is no reason
+// to keep the guest (spec: network services); what stays behind is replaced by
+// the next start, or swept when the host connects.
+func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
+	if err := s.releaseNetwork(ctx, w); err != nil {
+		s.Log.Warn("network services not released", "vm", w.UUID, "host", w.Host.UUID, "error", err)
+	}
+	return nil
+}
+
+// startOnHost starts the guest as specified.
+func (s *Service) startOnHost(ctx context.Context, w *work) error {
+	h, err := s.host(ctx, w)
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	if _, err := hv.StartVM(ctx, &pluginv1.StartVMRequest{Host: h, Vm: w.spec()}); err != nil {
+		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be started on host %s", h.GetName())
+	}
+	return nil
+}
+
+// destroyOnHost removes the guest from its host, if it has one.
+func (s *Service) destroyOnHost(ctx context.Context, w *work) error {
+	if w.Host.UUID == "" {
+		return nil
+	}
+	h, err := s.host(ctx, w)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	if _, err := hv.DestroyVM(ctx, &pluginv1.DestroyVMRequest{Host: h, VmUuid: w.UUID}); err != nil {
+		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be removed from host %s", h.GetName())
+	}
+	return nil
+}
+
+// left records that the guest is no longer on its host: capacity returns, the
+// last host is remembered, and ev sets the state.
+func (s *Service) left(ctx context.Context, tx *store.Tx, w *work, ev string, more map[string]any) error {
+	values := map[string]any{"hostUuid": nil}
+	if w.Host.UUID != "" {
+		values["lastHostUuid"] = w.Host.UUID
+	}
+	for k, v := range more {
+		values[k] = v
+	}
+	vm, err := store.Get(ctx, tx, VMType, w.UUID)
+	if err != nil {
+		return err
+	}
+	if vm.HostUUID != "" { // a repeat must not return the capacity twice
+		if err := s.hosts.Return(ctx, tx, vm.HostUUID, vm.CPUNum, vm.MemorySize); err != nil {
+			return err
+		}
+	}
+	return s.move(ctx, tx, w.UUID, ev, values)
+}

@@ -1,0 +1,270 @@
+package compute
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// This file keeps the database true to what hosts report (spec section 1.3).
+// A report is only a hint: before it changes a guest, the guest's queue is
+// waited for, so that no operation is running, and the host is asked again.
+
+// syncTimeout bounds the handling of one report.
+const syncTimeout = 2 * time.Minute
+
+var reported = map[pluginv1.VMState]string{
+	pluginv1.VMState_VM_STATE_RUNNING: Running,
+	pluginv1.VMState_VM_STATE_PAUSED:  Paused,
+	pluginv1.VMState_VM_STATE_STOPPED: Stopped,
+	pluginv1.VMState_VM_STATE_CRASHED: Crashed,
+}
+
+// HostConnected restores the network services of the guests on a host
+// (topology.HostObserver).
+func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
+	vms, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ?", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	guests := make([]port.GuestNICs, 0, len(vms))
+	for _, vm := range vms {
+		_, w, err := s.load(ctx, s.Store, vm.UUID)
+		if errs.ClassOf(err) == errs.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		guests = append(guests, port.GuestNICs{Guest: w.Guest, NICs: w.NICs})
+	}
+	return s.networks.Sync(ctx, h, guests)
+}
+
+// HostLost makes the state of a lost host's guests Unknown
+// (topology.HostObserver).
+func (s *Service) HostLost(ctx context.Context, hostUUID string) {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ? WHERE `hostUuid` = ? AND `state` IN (?)", Unknown, hostUUID,
+			[]string{Running, Paused, NoState, Crashed})
+		return err
+	})
+	if err != nil {
+		s.Log.Error("guests of lost host not marked", "host", hostUUID, "error", err)
+	}
+}
+
+// HostLeaving is of no interest here: the cascade stops the guests
+// (topology.HostObserver).
+func (s *Service) HostLeaving(context.Context, *pluginv1.Host) error { return nil }
+
+// EmptyHost stops the running guests of a host before maintenance
+// (topology.HostEmptier).
+func (s *Service) EmptyHost(ctx context.Context, hostUUID string) error {
+	vms, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ? AND `state` IN (?)", hostUUID, []string{Running, Paused, Crashed, NoState})
+	if err != nil {
+		return err
+	}
+	failed := make(chan error, len(vms))
+	for _, vm := range vms {
+		err := s.Dispatch.Submit(vm.UUID, "vm", func() {
+			_, err := s.run(ctx, nil, vm.UUID, "stop", s.stop, nil)
+			if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Refused {
+				err = nil // it went, or stopped, meanwhile
+			}
+			failed <- err
+		})
+		if err != nil {
+			failed <- err
+		}
+	}
+	for range vms {
+		select {
+		case e := <-failed:
+			if err == nil {
+				err = e
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// HostVMs compares what a host reports with the database and looks closer at
+// the guests that differ (topology.HostObserver).
+func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) {
+	differ, err := s.compare(ctx, hostUUID, vms, complete)
+	if err != nil {
+		s.Log.Error("guests not compared", "host", hostUUID, "error", err)
+		return
+	}
+	for _, uuid := range differ {
+		err := s.Dispatch.Submit(uuid, "vm", func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
+			defer cancel()
+			if err := s.settle(ctx, hostUUID, uuid); err != nil {
+				s.Log.Warn("guest's state not settled", "vm", uuid, "host", hostUUID, "error", err)
+			}
+		})
+		if err != nil { // the next full list of the host tells it again
+			s.Log.Warn("guest not queued to settle its state", "vm", uuid, "host", hostUUID, "error", err)
+		}
+	}
+}
+
+// compare returns the guests whose reported state is not the one expected. A
+// guest in a passing state has an operation of its own running and is left
+// alone.
+func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) ([]string, error) {
+	told := map[string]string{}
+	uuids := make([]string, 0, len(vms))
+	for _, v := range vms {
+		told[v.GetUuid()] = reported[v.GetState()]
+		uuids = append(uuids, v.GetUuid())
+	}
+	var differ []string
+	known := map[string]bool{}
+	look := func(vm *VMInstance) {
+		if known[vm.UUID] {
+			return
+		}
+		known[vm.UUID] = true
+		now, has := told[vm.UUID]
+		if !has {
+			now = Stopped
+		}
+		switch vm.State {
+		case Running, Paused, Unknown, Stopped, Crashed, NoState, Destroyed:
+			same := vm.State == now || (vm.State == Destroyed && now == Stopped)
+			if !same || (now != Stopped && vm.HostUUID != hostUUID) {
+				differ = append(differ, vm.UUID)
+			}
+		}
+	}
+	const page = 500
+	for start := 0; start < len(uuids); start += page {
+		rows, err := store.Find(ctx, s.Store, VMType, "`uuid` IN (?)", uuids[start:min(start+page, len(uuids))])
+		if err != nil {
+			return nil, err
+		}
+		for _, vm := range rows {
+			look(vm)
+		}
+	}
+	for _, uuid := range uuids {
+		if !known[uuid] {
+			s.stranger(hostUUID, uuid)
+		}
+	}
+	if !complete {
+		return differ, nil
+	}
+	rows, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ?", hostUUID)
+	if err != nil {
+		return nil, err
+	}
+	for _, vm := range rows {
+		look(vm)
+	}
+	return differ, nil
+}
+
+// stranger tells of a guest that is not in the database; nothing is done to it.
+func (s *Service) stranger(hostUUID, uuid string) {
+	s.Log.Warn("host has a guest that is not ours", "host", hostUUID, "vm", uuid)
+	s.Events.Publish(event.Event{Type: "VmInstance", Verb: "stranger", UUID: uuid, Detail: map[string]string{"host": hostUUID}})
+}
+
+// settle runs in the guest's queue: it asks the host again and makes the
+// database agree.
+func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
+	vm, w, err := s.load(ctx, s.Store, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now, err := s.actual(ctx, hostUUID, uuid)
+	if err != nil {
+		return err
+	}
+	switch {
+	case (vm.State == Destroyed || vm.State == Expunging) && now != Stopped:
+		w.Host.UUID = hostUUID
+		return s.destroyOnHost(ctx, w)
+	case vm.HostUUID == hostUUID && now == Stopped:
+		return s.disappeared(ctx, vm, w)
+	case vm.HostUUID == hostUUID && now != vm.State:
+		return s.follow(ctx, vm, now)
+	case vm.HostUUID == "" && now == Running && vm.State == Stopped:
+		return s.appeared(ctx, vm, w, hostUUID)
+	case vm.HostUUID != "" && vm.HostUUID != hostUUID && now == Running:
+		s.Log.Error("guest runs on two hosts or on the wrong one", "vm", uuid, "host", hostUUID, "expected", vm.HostUUID)
+		s.Events.Publish(event.Event{Type: "VmInstance", Verb: "misplaced", UUID: uuid, Name: vm.Name, Detail: map[string]string{"host": hostUUID}})
+	}
+	return nil
+}
+
+// actual asks a host for a guest's state; a missing guest is Stopped.
+func (s *Service) actual(ctx context.Context, hostUUID, uuid string) (string, error) {
+	h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID)
+	if err != nil {
+		return "", err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return "", err
+	}
+	r, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h})
+	if err != nil {
+		return "", err
+	}
+	for _, v := range r.GetVms() {
+		if v.GetUuid() == uuid {
+			return reported[v.GetState()], nil
+		}
+	}
+	return Stopped, nil
+}
+
+// disappeared stops a guest that is no longer on its host: power-off from
+// inside, a crash of the emulator, a reboot of the host. The stop flow returns
+// what the guest held.
+func (s *Service) disappeared(ctx context.Context, vm *VMInstance, w *work) error {
+	switch vm.State {
+	case Running, Paused, Unknown, Crashed, NoState:
+	default:
+		return nil
+	}
+	s.Log.Info("guest stopped by itself", "vm", vm.UUID, "host", vm.HostUUID)
+	w.Cold = true
+	return flow.Run(ctx, s.Flows, s.stop, w, flow.Options{Key: vm.UUID, ResourceType: "VmInstance", ResourceUUID: vm.UUID})
+}
+
+// follow sets the state that the host reports.
+func (s *Service) follow(ctx context.Context, vm *VMInstance, now string) error {
+	ev := map[string]string{Running: "running", Paused: "paused", Crashed: "crashed"}[now]
+	if ev == "" || !vmStates.Can(vm.State, ev) {
+		return nil
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.move(ctx, tx, vm.UUID, ev, nil) })
+}
+
+// appeared adopts a stopped guest that was started behind our back.
+func (s *Service) appeared(ctx context.Context, vm *VMInstance, w *work, hostUUID string) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		w.Host.UUID = hostUUID
+		if err := s.reserve(ctx, tx, w); err != nil {
+			return err
+		}
+		return s.move(ctx, tx, vm.UUID, "running", map[string]any{"hostUuid": hostUUID})
+	})
+}

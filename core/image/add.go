@@ -1,0 +1,224 @@
+package image
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// addParams are the parameters of APIAddImageMsg. The url may end in a
+// fragment "#md5:HEX" or "#sha256:HEX", against which the bytes are checked.
+type addParams struct {
+	Name         string   `api:"name,required,max=255"`
+	Description  string   `api:"description,max=2048"`
+	URL          string   `api:"url,required,max=1024,secret"`
+	MediaType    string   `api:"mediaType,values=RootVolumeTemplate|ISO|DataVolumeTemplate"`
+	GuestOSType  string   `api:"guestOsType,max=255"`
+	Architecture string   `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`
+	System       bool     `api:"system,default=false"`
+	Format       string   `api:"format"`
+	Platform     string   `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
+	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage,noowner"`
+	Type         string   `api:"type"`
+	Virtio       bool     `api:"virtio,default=true"`
+}
+
+// addImage is the state of the flow that adds an image.
+type addImage struct {
+	Row      Image
+	URL      string
+	Checksum string
+	Refs     []*copyPlan
+	Tags     []string
+	UserTags []string
+}
+
+// copyPlan is one copy of the image: its store and, when it worked, its place.
+type copyPlan struct {
+	RefUUID, StoreUUID string
+	Done               bool
+	Path, MD5          string
+	Size, Actual       int64
+	Format             string
+}
+
+func (s *Service) registerAdd() {
+	action.Register(s.Actions, action.Action{
+		Message: "APIAddImageMsg", Method: "POST", Path: "/images", Key: "params", Async: true, Create: true,
+		Access: action.Normal, Returns: "Image", Kind: "image", Doc: "Adds an image by URL to one or more backup storages.",
+	}, func(ctx context.Context, c *action.Call, p *addParams) (action.Ref, error) {
+		st, err := s.newImage(ctx, c, p)
+		if err != nil {
+			return action.Ref{}, err
+		}
+		ref := action.Ref{Type: "Image", UUID: st.Row.UUID}
+		return ref, flow.Run(ctx, s.Flows, s.addFlow(), st,
+			flow.Options{Job: c.Job, Key: ref.UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
+	})
+}
+
+func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*addImage, error) {
+	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags}
+	st.URL, st.Checksum, _ = strings.Cut(p.URL, "#")
+	media, format := orElse(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)
+	if media == ISO || format == "iso" {
+		media, format = ISO, "iso"
+	}
+	st.Row = Image{State: Enabled, Status: Downloading, URL: st.URL, MediaType: media, GuestOSType: p.GuestOSType,
+		Type: orElse(p.Type, "zstack"), Platform: orElse(p.Platform, "Linux"), Architecture: orElse(p.Architecture, "x86_64"),
+		Format: orElse(format, "qcow2"), System: p.System, Virtio: p.Virtio}
+	st.Row.UUID, st.Row.Name, st.Row.Description = c.ResourceUUID, p.Name, p.Description
+	st.Row.AccountUUID = c.Caller.AccountUUID
+	seen := map[string]bool{}
+	for _, uuid := range p.Stores {
+		if seen[uuid] {
+			return nil, errs.New(errs.Invalid, "backupStorageUuids", "names %s twice", uuid)
+		}
+		seen[uuid] = true
+		bs, err := store.Get(ctx, s.Store, BackupStorageType, uuid)
+		if err != nil {
+			return nil, err
+		}
+		if bs.State != Enabled || bs.Status != Connected {
+			return nil, errs.New(errs.Refused, "backup storage "+bs.Name, "is %s and %s", bs.State, bs.Status).
+				WithAdvice("enable it, or name another one")
+		}
+		st.Refs = append(st.Refs, &copyPlan{RefUUID: resource.NewUUID(), StoreUUID: uuid})
+	}
+	return st, nil
+}
+
+// addFlow makes the rows, downloads to all stores at once, and keeps the
+// copies that worked; when none did, nothing is left (spec: section 5).
+func (s *Service) addFlow() *flow.Def[addImage] {
+	return flow.Define("add-image",
+		flow.Tx("insert", s.insertImage, func(ctx context.Context, tx *store.Tx, st *addImage) error {
+			return s.removeRows(ctx, tx, st.Row.UUID)
+		}),
+		flow.Do("download", s.download, func(ctx context.Context, st *addImage) error {
+			for _, c := range st.Refs {
+				if err := s.removeBits(ctx, c.StoreUUID, st.Row.UUID, c.Path); err != nil {
+					return err
+				}
+			}
+			return nil
+		}),
+		flow.Tx("finish", s.finishImage, nil),
+	)
+}
+
+func (s *Service) insertImage(ctx context.Context, tx *store.Tx, st *addImage) error {
+	if err := store.Insert(ctx, tx, ImageType, &st.Row); err != nil {
+		return err
+	}
+	for _, c := range st.Refs {
+		row := &ImageBackupStorageRef{ImageUUID: st.Row.UUID, BackupStorageUUID: c.StoreUUID, Status: Downloading}
+		row.UUID = c.RefUUID
+		if err := store.Insert(ctx, tx, ImageRefType, row); err != nil {
+			return err
+		}
+	}
+	return s.Tags.CreateAll(ctx, tx, "Image", st.Row.UUID, st.Tags, st.UserTags)
+}
+
+func (s *Service) download(ctx context.Context, st *addImage) error {
+	failures := make([]error, len(st.Refs))
+	var wg sync.WaitGroup
+	for i, c := range st.Refs {
+		wg.Add(1)
+		go func() { defer wg.Done(); failures[i] = s.downloadTo(ctx, st, c) }()
+	}
+	wg.Wait()
+	for i, c := range st.Refs {
+		if failures[i] == nil {
+			continue
+		}
+		if len(st.Refs) == 1 {
+			return failures[i]
+		}
+		s.Log.Warn("image copy failed", "image", st.Row.UUID, "backupStorage", c.StoreUUID, "error", failures[i])
+	}
+	for _, c := range st.Refs {
+		if c.Done {
+			return nil
+		}
+	}
+	return failures[0]
+}
+
+func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) error {
+	target, plug, err := s.plugin(ctx, c.StoreUUID)
+	if err != nil {
+		return err
+	}
+	format := st.Row.Format
+	if format == "iso" {
+		format = "raw"
+	}
+	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: st.URL, Format: format, Checksum: st.Checksum})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "image "+st.Row.Name, err, "cannot be added to backup storage %s", target.GetName())
+	}
+	c.Done, c.Path, c.MD5, c.Size, c.Actual = true, r.GetInstallPath(), r.GetMd5(), r.GetSizeBytes(), r.GetActualBytes()
+	c.Format = r.GetFormat()
+	return nil
+}
+
+func (s *Service) finishImage(ctx context.Context, tx *store.Tx, st *addImage) error {
+	var good *copyPlan
+	for _, c := range st.Refs {
+		if !c.Done {
+			if err := store.Delete(ctx, tx, ImageRefType.Type, c.RefUUID); err != nil {
+				return err
+			}
+			continue
+		}
+		good = c
+		if err := store.Set(ctx, tx, ImageRefType.Type, c.RefUUID, map[string]any{"status": Ready, "installPath": c.Path}); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ?", c.Actual, c.StoreUUID); err != nil {
+			return err
+		}
+	}
+	return store.Set(ctx, tx, ImageType.Type, st.Row.UUID, map[string]any{
+		"status": Ready, "size": good.Size, "actualSize": good.Actual, "md5Sum": good.MD5})
+}
+
+// removeRows removes an image with its references and tags; gone is a success.
+func (s *Service) removeRows(ctx context.Context, tx *store.Tx, uuid string) error {
+	if _, err := tx.Exec(ctx, "DELETE FROM `ImageBackupStorageRef` WHERE `imageUuid` = ?", uuid); err != nil {
+		return err
+	}
+	if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+		return err
+	}
+	return store.Delete(ctx, tx, ImageType.Type, uuid)
+}
+
+// removeBits deletes one copy; a store or a copy that is gone is a success.
+func (s *Service) removeBits(ctx context.Context, storeUUID, imageUUID, path string) error {
+	target, plug, err := s.plugin(ctx, storeUUID)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = plug.DeleteImage(ctx, &pluginv1.DeleteImageRequest{Store: target, ImageUuid: imageUUID, InstallPath: path})
+	return err
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

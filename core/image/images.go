@@ -1,0 +1,222 @@
+package image
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// deleteParams are the parameters of APIDeleteImageMsg.
+type deleteParams struct {
+	UUID   string   `api:"uuid,required,path,resource=Image,missingok"`
+	Stores []string `api:"backupStorageUuids,resource=BackupStorage,noowner"`
+	Mode   string   `api:"deleteMode,default=Permissive"`
+}
+
+// imageParams are the parameters of the other actions on one image.
+type imageParams struct {
+	UUID   string   `api:"imageUuid,required,path,resource=Image"`
+	Stores []string `api:"backupStorageUuids,resource=BackupStorage,noowner"`
+}
+
+func (s *Service) registerImages() error {
+	s.registerAdd()
+	action.Register(s.Actions, action.Action{
+		Message: "APIDeleteImageMsg", Method: "DELETE", Path: "/images/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
+		SuccessIfMissing: true, Kind: "image", Doc: "Deletes an image, or its copies in the named stores, by the deletion policy.",
+	}, func(ctx context.Context, _ *action.Call, p *deleteParams) (action.Empty, error) {
+		return action.Empty{}, s.deleteImage(ctx, p)
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIExpungeImageMsg", Method: "PUT", Path: "/images/{imageUuid}/actions", Key: "expungeImage", Async: true,
+		Access: action.Normal, Queue: "imageUuid", Kind: "image", Doc: "Removes the bits of deleted copies of an image.",
+	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Empty, error) {
+		return action.Empty{}, s.expunge(ctx, p.UUID, p.Stores)
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIRecoverImageMsg", Method: "PUT", Path: "/images/{imageUuid}/actions", Key: "recoverImage", Async: true,
+		Access: action.Normal, Queue: "imageUuid", Returns: "Image", Doc: "Makes deleted copies of an image usable again.",
+	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Ref, error) {
+		return action.Ref{Type: "Image", UUID: p.UUID}, s.recoverImage(ctx, p)
+	})
+	if err := s.RegisterUpdate(ImageType.Type, action.Normal, nil,
+		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
+		action.Param{Name: "mediaType", Type: "string", Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
+		action.Param{Name: "format", Type: "string", Values: []string{"raw", "qcow2", "iso", "vmdk"}},
+		action.Param{Name: "system", Type: "bool?"},
+		action.Param{Name: "platform", Type: "string", Values: []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}},
+		action.Param{Name: "architecture", Type: "string", Values: []string{"x86_64", "aarch64", "mips64el", "loongarch64"}},
+		action.Param{Name: "virtio", Type: "bool?"},
+	); err != nil {
+		return err
+	}
+	if err := s.RegisterState(ImageType.Type, action.Normal, nil); err != nil {
+		return err
+	}
+	for _, d := range []config.Setting{
+		{Category: "image", Name: "deletionPolicy", Type: "string", Default: "Delay", Values: []string{"Direct", "Delay", "Never"},
+			Doc: "Direct removes a deleted image at once, Delay after expungePeriod, Never keeps its bits."},
+		{Category: "image", Name: "expungePeriod", Type: "int", Default: "259200", Min: 1, Max: 1 << 40, Doc: "Seconds that a deleted image is kept."},
+		{Category: "image", Name: "expungeInterval", Type: "int", Default: "3600", Min: 1, Max: 1 << 40, Doc: "Seconds between two looks for images to expunge."},
+	} {
+		if err := s.Config.Define(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refs returns the copies of an image in the named stores, or in all.
+func (s *Service) refs(ctx context.Context, q store.Querier, uuid string, stores []string, status string) ([]*ImageBackupStorageRef, error) {
+	where, args := "`imageUuid` = ?", []any{uuid}
+	if len(stores) > 0 {
+		where, args = where+" AND `backupStorageUuid` IN (?)", append(args, stores)
+	}
+	if status != "" {
+		where, args = where+" AND `status` = ?", append(args, status)
+	}
+	return store.Find(ctx, q, ImageRefType, where, args...)
+}
+
+func (s *Service) deleteImage(ctx context.Context, p *deleteParams) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		refs, err := s.refs(ctx, tx, p.UUID, p.Stores, "")
+		if err != nil {
+			return err
+		}
+		for _, r := range refs {
+			if err := store.Set(ctx, tx, ImageRefType.Type, r.UUID, map[string]any{"status": Deleted}); err != nil {
+				return err
+			}
+		}
+		left, err := s.refs(ctx, tx, p.UUID, nil, Ready)
+		if err != nil || len(left) > 0 {
+			return err
+		}
+		return store.Set(ctx, tx, ImageType.Type, p.UUID, map[string]any{"status": Deleted})
+	})
+	if err != nil {
+		return err
+	}
+	switch s.Config.String(ctx, "image", "deletionPolicy", p.UUID) {
+	case "Direct":
+		return s.expunge(ctx, p.UUID, p.Stores)
+	case "Never":
+		return s.Store.Update(ctx, func(tx *store.Tx) error { return s.removeRows(ctx, tx, p.UUID) })
+	}
+	return nil
+}
+
+// expunge removes the bits of deleted copies, and the image with its last
+// copy. It can be repeated.
+func (s *Service) expunge(ctx context.Context, uuid string, stores []string) error {
+	deleted, err := s.refs(ctx, s.Store, uuid, stores, Deleted)
+	if err != nil {
+		return err
+	}
+	if len(deleted) == 0 {
+		img, err := store.Get(ctx, s.Store, ImageType, uuid)
+		if err != nil {
+			return err
+		}
+		if img.Status != Deleted {
+			return errs.New(errs.Refused, "image "+img.Name, "is not deleted; its status is %s", img.Status).WithAdvice("delete it first")
+		}
+	}
+	for _, r := range deleted {
+		if err := s.removeBits(ctx, r.BackupStorageUUID, uuid, r.InstallPath); err != nil {
+			return err
+		}
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, r := range deleted {
+			n, err := tx.Exec(ctx, "DELETE FROM `ImageBackupStorageRef` WHERE `uuid` = ?", r.UUID)
+			if err != nil {
+				return err
+			}
+			if n == 1 {
+				if _, err := tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = `availableCapacity` + "+
+					"COALESCE((SELECT `actualSize` FROM `Image` WHERE `uuid` = ?), 0) WHERE `uuid` = ?", uuid, r.BackupStorageUUID); err != nil {
+					return err
+				}
+			}
+		}
+		left, err := s.refs(ctx, tx, uuid, nil, "")
+		if err != nil || len(left) > 0 {
+			return err
+		}
+		return s.removeRows(ctx, tx, uuid)
+	})
+}
+
+func (s *Service) recoverImage(ctx context.Context, p *imageParams) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		refs, err := s.refs(ctx, tx, p.UUID, p.Stores, Deleted)
+		if err != nil {
+			return err
+		}
+		if len(refs) == 0 {
+			return errs.New(errs.Refused, "image "+p.UUID, "has no deleted copy to recover")
+		}
+		for _, r := range refs {
+			if err := store.Set(ctx, tx, ImageRefType.Type, r.UUID, map[string]any{"status": Ready}); err != nil {
+				return err
+			}
+		}
+		return store.Set(ctx, tx, ImageType.Type, p.UUID, map[string]any{"status": Ready})
+	})
+}
+
+// deleteRef removes one copy's row when its store goes; an image without
+// copies goes with the last one.
+func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		ref, found, err := store.First(ctx, tx, ImageRefType, "`uuid` = ?", uuid)
+		if err != nil || !found {
+			return err
+		}
+		if err := store.Delete(ctx, tx, ImageRefType.Type, uuid); err != nil {
+			return err
+		}
+		left, err := s.refs(ctx, tx, ref.ImageUUID, nil, "")
+		if err != nil || len(left) > 0 {
+			return err
+		}
+		return s.removeRows(ctx, tx, ref.ImageUUID)
+	})
+}
+
+// Start expunges images whose time has come until ctx ends.
+func (s *Service) Start(ctx context.Context) {
+	for {
+		wait := time.Duration(s.Config.Int64(ctx, "image", "expungeInterval", "")) * time.Second
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		period := time.Duration(s.Config.Int64(ctx, "image", "expungePeriod", "")) * time.Second
+		old := resource.Time{Time: time.Now().Add(-period)}
+		images, err := store.Find(ctx, s.Store, ImageType, "`status` = ? AND `lastOpDate` < ? LIMIT 100", Deleted, old)
+		if err != nil {
+			s.Log.Error("deleted images not listed", "error", err)
+			continue
+		}
+		for _, img := range images {
+			err := s.Dispatch.Submit(img.UUID, "image", func() {
+				if err := s.expunge(ctx, img.UUID, nil); err != nil {
+					s.Log.Warn("image not expunged", "image", img.UUID, "error", err)
+				}
+			})
+			if err != nil { // the next round tries again
+				s.Log.Warn("image not queued to be expunged", "image", img.UUID, "error", err)
+			}
+		}
+	}
+}

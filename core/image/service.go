@@ -1,0 +1,289 @@
+package image
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Service keeps backup storages and images.
+type Service struct{ *kernel.Kernel }
+
+// New makes the service.
+func New(k *kernel.Kernel) *Service { return &Service{Kernel: k} }
+
+// Register registers actions, flows, settings and delete rules. The backup
+// storage plugins must have been started.
+func (s *Service) Register() error {
+	flow.Register(s.Flows, s.addFlow())
+	s.Cascade.Register(BackupStorageType.Name, cascade.Deleter{Delete: s.deleteStore})
+	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
+	for _, f := range []func() error{s.registerSettings, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) registerSettings() error {
+	return s.Config.Define(config.Setting{Category: "backupStorage", Name: "reservedCapacity", Type: "size", Default: "1G",
+		Resources: []string{"BackupStorage"}, Doc: "Capacity of a store that images do not get."})
+}
+
+// storeParams are the parameters that every add-backup-storage message has.
+var storeParams = []action.Param{
+	{Name: "name", Type: "string", Required: true, MaxLength: 255},
+	{Name: "description", Type: "string", MaxLength: 2048},
+	{Name: "url", Type: "string", Required: true, MaxLength: 2048},
+	{Name: "type", Type: "string"},
+	{Name: "importImages", Type: "bool", Default: "false"},
+}
+
+func (s *Service) registerTypes() error {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetBackupStorages() {
+			a := action.Action{
+				Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true,
+				Create: true, Access: action.Admin, Returns: "BackupStorage", Kind: "storage",
+				Params: kernel.AddParams(storeParams, d.GetFields()), Doc: "Adds a backup storage of type " + d.GetType() + ".",
+			}
+			err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
+				return s.add(ctx, c, d, p)
+			})
+			if err != nil {
+				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "backup storage %s", d.GetType())
+			}
+		}
+	}
+	return nil
+}
+
+// add connects the store by its plugin and inserts the row; nothing is left
+// when the plugin refuses.
+func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupStorageDecl, p map[string]any) (action.Ref, error) {
+	text := func(k string) string { v, _ := p[k].(string); return v }
+	ref := action.Ref{Type: "BackupStorage", UUID: c.ResourceUUID}
+	if imports, _ := p["importImages"].(bool); imports {
+		return ref, errs.New(errs.Invalid, "importImages", "is not offered").WithAdvice("add the images one by one")
+	}
+	row := &BackupStorage{URL: text("url"), Type: d.GetType(), State: Enabled, Status: Connected}
+	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")
+	fields, err := kernel.FieldValues(p, d.GetFields())
+	if err != nil {
+		return ref, err
+	}
+	plug, err := s.Plugins.BackupStorage(d.GetType())
+	if err != nil {
+		return ref, err
+	}
+	r, err := plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: pluginStore(row, fields)})
+	if err != nil {
+		return ref, err
+	}
+	row.TotalCapacity, row.AvailableCapacity = r.GetCapacity().GetTotalBytes(), r.GetCapacity().GetAvailableBytes()
+	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, found, err := store.First(ctx, tx, BackupStorageType, "`url` = ? AND `type` = ?", row.URL, row.Type)
+		if err != nil {
+			return err
+		}
+		if found {
+			return errs.New(errs.Exists, "backup storage "+row.URL, "there is one of type %s with this url already", row.Type)
+		}
+		if err := store.Insert(ctx, tx, BackupStorageType, row); err != nil {
+			return err
+		}
+		if sub := s.subtype(d.GetType()); sub != nil {
+			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
+				return err
+			}
+		}
+		return s.Tags.CreateFor(ctx, tx, "BackupStorage", row.UUID, c)
+	})
+}
+
+func pluginStore(b *BackupStorage, fields map[string]any) *pluginv1.Storage {
+	return &pluginv1.Storage{Uuid: b.UUID, Name: b.Name, Type: b.Type, Url: b.URL, Fields: kernel.PluginFields(fields)}
+}
+
+func (s *Service) subtype(bsType string) *resource.Type {
+	for _, t := range s.Types.Subtypes(BackupStorageType.Name) {
+		if t.DiscriminatorValue == bsType {
+			return t
+		}
+	}
+	return nil
+}
+
+// plugin returns a store as its plugin sees it, and the plugin.
+func (s *Service) plugin(ctx context.Context, uuid string) (*pluginv1.Storage, *plugin.BackupStorage, error) {
+	row, err := store.Get(ctx, s.Store, BackupStorageType, uuid)
+	if err != nil {
+		return nil, nil, err
+	}
+	var fields map[string]any
+	if sub := s.subtype(row.Type); sub != nil {
+		if fields, err = store.GetValues(ctx, s.Store, sub, uuid); err != nil && errs.ClassOf(err) != errs.NotFound {
+			return nil, nil, err
+		}
+	}
+	plug, err := s.Plugins.BackupStorage(row.Type)
+	return pluginStore(row, fields), plug, err
+}
+
+func (s *Service) registerStores() error {
+	type types struct {
+		Types []string `json:"backupStorageTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetBackupStorageTypesMsg", Method: "GET", Path: "/backup-storage/types", Access: action.Admin,
+		Doc: "Lists the backup storage types that the plugins offer.",
+	}, func(context.Context, *action.Call, *struct{}) (types, error) {
+		r := types{Types: []string{}}
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetBackupStorages() {
+				r.Types = append(r.Types, d.GetType())
+			}
+		}
+		return r, nil
+	})
+	for _, err := range []error{
+		s.RegisterUpdate(BackupStorageType.Type, action.Admin, nil),
+		s.RegisterState(BackupStorageType.Type, action.Admin, nil),
+		s.RegisterDelete(BackupStorageType.Type, action.Admin),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// zoneParams name a zone and a store.
+type zoneParams struct {
+	ZoneUUID  string `api:"zoneUuid,required,path,resource=Zone"`
+	StoreUUID string `api:"backupStorageUuid,required,path,resource=BackupStorage"`
+}
+
+func (s *Service) registerZones() error {
+	const path = "/zones/{zoneUuid}/backup-storage/{backupStorageUuid}"
+	action.Register(s.Actions, action.Action{
+		Message: "APIAttachBackupStorageToZoneMsg", Method: "POST", Path: path, Key: "params", Async: true, Access: action.Admin,
+		Queue: "backupStorageUuid", Returns: "BackupStorage", Doc: "Makes the images of a store usable in a zone.",
+	}, func(ctx context.Context, _ *action.Call, p *zoneParams) (action.Ref, error) {
+		ref := action.Ref{Type: "BackupStorage", UUID: p.StoreUUID}
+		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
+				return err
+			}
+			_, found, err := store.First(ctx, tx, ZoneRefType, "`zoneUuid` = ? AND `backupStorageUuid` = ?", p.ZoneUUID, p.StoreUUID)
+			if err != nil {
+				return err
+			}
+			if found {
+				return errs.New(errs.Refused, "backup storage "+p.StoreUUID, "is attached to zone %s already", p.ZoneUUID)
+			}
+			row := &BackupStorageZoneRef{ZoneUUID: p.ZoneUUID, BackupStorageUUID: p.StoreUUID}
+			row.UUID = resource.NewUUID()
+			return store.Insert(ctx, tx, ZoneRefType, row)
+		})
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIDetachBackupStorageFromZoneMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,
+		Queue: "backupStorageUuid", Returns: "BackupStorage", Doc: "Takes a store from a zone; guests that exist are not touched.",
+	}, func(ctx context.Context, _ *action.Call, p *zoneParams) (action.Ref, error) {
+		return action.Ref{Type: "BackupStorage", UUID: p.StoreUUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ? AND `backupStorageUuid` = ?", p.ZoneUUID, p.StoreUUID)
+			return err
+		})
+	})
+	return nil
+}
+
+// deleteStore removes a store's row; the images in it stay where they are, and
+// their references went before by the cascade.
+func (s *Service) deleteStore(ctx context.Context, uuid string, _ cascade.Mode) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		row, err := store.Get(ctx, tx, BackupStorageType, uuid)
+		if errs.ClassOf(err) == errs.NotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if sub := s.subtype(row.Type); sub != nil {
+			if err := store.Delete(ctx, tx, sub, uuid); err != nil {
+				return err
+			}
+		}
+		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+			return err
+		}
+		return store.Delete(ctx, tx, BackupStorageType.Type, uuid)
+	})
+}
+
+// Usable returns an image that a guest in the zone can be made from
+// (port.Images). Errors: NotFound; Refused with the reason.
+func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*port.Image, error) {
+	img, err := store.Get(ctx, q, ImageType, imageUUID)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case img.State != Enabled:
+		return nil, errs.New(errs.Refused, "image "+img.Name, "is %s", img.State).WithAdvice("enable it first")
+	case img.Status != Ready:
+		return nil, errs.New(errs.Refused, "image "+img.Name, "is not Ready but %s", img.Status)
+	}
+	where, args := "`state` = ? AND `status` = ? AND `uuid` IN (SELECT `backupStorageUuid` FROM `ImageBackupStorageRef` WHERE `imageUuid` = ? AND `status` = ?)",
+		[]any{Enabled, Connected, imageUUID, Ready}
+	if zoneUUID != "" {
+		where += " AND `uuid` IN (SELECT `backupStorageUuid` FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ?)"
+		args = append(args, zoneUUID)
+	}
+	stores, err := store.Find(ctx, q, BackupStorageType, where, args...)
+	if err != nil {
+		return nil, err
+	}
+	if len(stores) == 0 {
+		return nil, errs.New(errs.Refused, "image "+img.Name, "is in no enabled, connected backup storage of the zone").
+			WithAdvice("attach its backup storage to the zone")
+	}
+	r := &port.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
+		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize}
+	for _, st := range stores {
+		r.Stores = append(r.Stores, port.ImageStore{UUID: st.UUID, Type: st.Type})
+	}
+	return r, nil
+}
+
+// Source gives a host a short-lived source of an image's bytes (port.Images).
+func (s *Service) Source(ctx context.Context, imageUUID, storeUUID, readerIP string) (*pluginv1.ImageSource, error) {
+	st, plug, err := s.plugin(ctx, storeUUID)
+	if err != nil {
+		return nil, err
+	}
+	ref, found, err := store.First(ctx, s.Store, ImageRefType, "`imageUuid` = ? AND `backupStorageUuid` = ?", imageUUID, storeUUID)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, errs.New(errs.NotFound, "image "+imageUUID, "is not in backup storage %s", st.GetName())
+	}
+	r, err := plug.ExportImage(ctx, &pluginv1.ExportImageRequest{Store: st, ImageUuid: imageUUID, InstallPath: ref.InstallPath, ReaderIp: readerIP})
+	if err != nil {
+		return nil, errs.Wrap(errs.ClassOf(err), "image "+imageUUID, err, "cannot be read from backup storage %s", st.GetName())
+	}
+	return r.GetSource(), nil
+}

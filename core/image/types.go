@@ -1,0 +1,128 @@
+package image
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// States and statuses of backup storages and images, as on the wire
+// (spec: compute and storage, sections 5 and 6).
+const (
+	Enabled  = "Enabled"
+	Disabled = "Disabled"
+
+	Connecting   = "Connecting"
+	Connected    = "Connected"
+	Disconnected = "Disconnected"
+
+	Creating    = "Creating"
+	Downloading = "Downloading"
+	Ready       = "Ready"
+	Deleted     = "Deleted"
+
+	RootVolumeTemplate = "RootVolumeTemplate"
+	DataVolumeTemplate = "DataVolumeTemplate"
+	ISO                = "ISO"
+)
+
+// BackupStorage keeps images. Capacities are physical bytes.
+type BackupStorage struct {
+	resource.Base
+	URL               string `db:"url" kumo:"size=2048"`
+	TotalCapacity     int64  `db:"totalCapacity"`
+	AvailableCapacity int64  `db:"availableCapacity"`
+	Type              string `db:"type" kumo:"size=64"`
+	State             string `db:"state" kumo:"size=32"`
+	Status            string `db:"status" kumo:"size=32"`
+}
+
+// BackupStorageZoneRef attaches a backup storage to a zone.
+type BackupStorageZoneRef struct {
+	resource.Ref
+	BackupStorageUUID string `db:"backupStorageUuid" kumo:"size=32,index"`
+	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
+}
+
+// Image is a template of disks, or an ISO. Size is what a guest sees, actual
+// size what the store keeps, both in bytes.
+type Image struct {
+	resource.Base
+	resource.Owned
+	State        string `db:"state" kumo:"size=32"`
+	Status       string `db:"status" kumo:"size=32"`
+	Size         int64  `db:"size" kumo:"null"`
+	ActualSize   int64  `db:"actualSize" kumo:"null"`
+	MD5Sum       string `db:"md5Sum" kumo:"size=64,null"`
+	URL          string `db:"url" kumo:"size=1024,null"`
+	MediaType    string `db:"mediaType" kumo:"size=32"`
+	GuestOSType  string `db:"guestOsType" kumo:"size=255,null"`
+	Type         string `db:"type" kumo:"size=32"`
+	Platform     string `db:"platform" kumo:"size=32,null"`
+	Architecture string `db:"architecture" kumo:"size=32,null"`
+	Format       string `db:"format" kumo:"size=32"`
+	System       bool   `db:"system"`
+	Virtio       bool   `db:"virtio"`
+}
+
+// ImageBackupStorageRef is one copy of an image in a store.
+type ImageBackupStorageRef struct {
+	resource.Ref
+	ImageUUID         string `db:"imageUuid" kumo:"size=32,index"`
+	BackupStorageUUID string `db:"backupStorageUuid" kumo:"size=32,index"`
+	InstallPath       string `db:"installPath" kumo:"size=2048,null"`
+	Status            string `db:"status" kumo:"size=32"`
+	ExportMD5         string `db:"exportMd5Sum" kumo:"size=64,null"`
+	ExportURL         string `db:"exportUrl" kumo:"size=2048,null"`
+}
+
+// The resource types of this service.
+var (
+	BackupStorageType = resource.Define[BackupStorage](resource.Type{
+		Name: "BackupStorage", Path: "/backup-storage",
+		FQN:           "org.zstack.header.storage.backup.BackupStorageInventory",
+		Discriminator: "type",
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":  {Enabled: Enabled, Disabled: Enabled},
+			"disable": {Enabled: Disabled, Disabled: Disabled},
+		}},
+		Edges: []resource.Edge{
+			{Name: "zoneRef", To: "BackupStorageZoneRef", Column: "uuid", ToColumn: "backupStorageUuid", Hidden: true},
+			{Name: "imageRef", To: "ImageBackupStorageRef", Column: "uuid", ToColumn: "backupStorageUuid", Hidden: true},
+		},
+		Aliases: []resource.Alias{{Name: "zone", Path: "zoneRef.zone"}, {Name: "image", Path: "imageRef.image"}},
+		Embeds: []resource.Embed{
+			{Name: "attachedZoneUuids", Type: "BackupStorageZoneRef", Column: "backupStorageUuid", Scalar: "zoneUuid"},
+		},
+	})
+	ZoneRefType = resource.Define[BackupStorageZoneRef](resource.Type{
+		Name: "BackupStorageZoneRef", FQN: "org.zstack.header.storage.backup.BackupStorageZoneRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
+			{Name: "backupStorage", To: "BackupStorage", Column: "backupStorageUuid", OnDelete: resource.Cascade},
+		},
+	})
+	ImageType = resource.Define[Image](resource.Type{
+		Name: "Image", Path: "/images", FQN: "org.zstack.header.image.ImageInventory", Owned: true,
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":  {Enabled: Enabled, Disabled: Enabled},
+			"disable": {Enabled: Disabled, Disabled: Disabled},
+		}},
+		Edges: []resource.Edge{
+			{Name: "backupStorageRef", To: "ImageBackupStorageRef", Column: "uuid", ToColumn: "imageUuid", Hidden: true},
+			{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "rootImageUuid"},
+		},
+		Aliases: []resource.Alias{{Name: "backupStorage", Path: "backupStorageRef.backupStorage"}},
+		Embeds: []resource.Embed{
+			{Name: "backupStorageRefs", Type: "ImageBackupStorageRef", Column: "imageUuid", OrderBy: "createDate"},
+		},
+	})
+	ImageRefType = resource.Define[ImageBackupStorageRef](resource.Type{
+		Name: "ImageBackupStorageRef", FQN: "org.zstack.header.image.ImageBackupStorageRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "image", To: "Image", Column: "imageUuid", OnDelete: resource.Cascade},
+			{Name: "backupStorage", To: "BackupStorage", Column: "backupStorageUuid", OnDelete: resource.Cascade},
+		},
+	})
+)
+
+// Types returns the resource types of this service.
+func Types() []*resource.Type {
+	return []*resource.Type{BackupStorageType.Type, ZoneRefType.Type, ImageType.Type, ImageRefType.Type}
+}

@@ -1,0 +1,134 @@
+package kernel
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// uuidParam is the path variable of an action on one resource.
+func uuidParam(t *resource.Type) action.Param {
+	return action.Param{Name: "uuid", Type: "string", In: "path", Required: true, Resource: t.Name}
+}
+
+// RegisterState registers APIChange<Type>StateMsg (PUT <path>/{uuid}/actions),
+// which moves the type's state by stateEvent. after, which may be nil, runs
+// when the row has changed.
+func (k *Kernel) RegisterState(t *resource.Type, access action.Access, after func(ctx context.Context, uuid, state string) error) error {
+	var events []string
+	for _, e := range []string{"enable", "disable", "maintain"} {
+		if _, ok := t.States.Moves[e]; ok {
+			events = append(events, e)
+		}
+	}
+	a := action.Action{
+		Message: "APIChange" + t.Name + "StateMsg", Method: "PUT", Path: t.Path + "/{uuid}/actions",
+		Key: "change" + t.Name + "State", Async: true, Access: access, Queue: "uuid", Returns: t.Name,
+		Doc: "Changes the state of a " + t.Name + ".",
+		Params: []action.Param{uuidParam(t),
+			{Name: "stateEvent", Type: "string", Required: true, Values: events}},
+	}
+	return k.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
+		uuid, _ := p["uuid"].(string)
+		stateEvent, _ := p["stateEvent"].(string)
+		state, err := k.ChangeState(ctx, t, uuid, stateEvent)
+		if err == nil && after != nil {
+			err = after(ctx, uuid, state)
+		}
+		return action.Ref{Type: t.Name, UUID: uuid}, err
+	})
+}
+
+// ChangeState moves a row by an event of its state machine and returns the new
+// state. Errors: NotFound; Refused when the event is illegal in this state.
+func (k *Kernel) ChangeState(ctx context.Context, t *resource.Type, uuid, ev string) (string, error) {
+	var next string
+	err := k.Store.Update(ctx, func(tx *store.Tx) error {
+		row, err := store.GetValues(ctx, tx, t, uuid)
+		if err != nil {
+			return err
+		}
+		from, _ := row[t.States.Column].(string)
+		if next, err = t.States.Next(from, ev); err != nil {
+			return errs.Wrap(errs.Refused, t.Name+" "+uuid, err, "cannot %s in state %s", ev, from)
+		}
+		return store.Set(ctx, tx, t, uuid, map[string]any{t.States.Column: next})
+	})
+	return next, err
+}
+
+// RegisterUpdate registers APIUpdate<Type>Msg (PUT <path>/{uuid}/actions),
+// which sets the given fields; name and description are always among them.
+// check, which may be nil, sees the values before they are written.
+func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error, fields ...action.Param) error {
+	params := append([]action.Param{uuidParam(t),
+		{Name: "name", Type: "string", MaxLength: 255}, {Name: "description", Type: "string", MaxLength: 2048},
+	}, fields...)
+	a := action.Action{
+		Message: "APIUpdate" + t.Name + "Msg", Method: "PUT", Path: t.Path + "/{uuid}/actions", Key: "update" + t.Name,
+		Async: true, Access: access, Queue: "uuid", Returns: t.Name, Params: params,
+		Doc: "Changes the fields of a " + t.Name + " that are given.",
+	}
+	return k.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
+		uuid, _ := p["uuid"].(string)
+		values := map[string]any{}
+		for _, f := range params[1:] {
+			if v, ok := p[f.Name]; ok && v != nil {
+				values[f.Name] = v
+			}
+		}
+		return action.Ref{Type: t.Name, UUID: uuid}, k.Store.Update(ctx, func(tx *store.Tx) error {
+			if check != nil {
+				if err := check(ctx, tx, uuid, values); err != nil {
+					return err
+				}
+			}
+			if len(values) == 0 {
+				return nil
+			}
+			return store.Set(ctx, tx, t, uuid, values)
+		})
+	})
+}
+
+// RegisterDelete registers APIDelete<Type>Msg (DELETE <path>/{uuid}): the
+// cascade with the rules of every type it reaches. A resource that is gone
+// already is a success. before may veto the delete of this one resource; it is
+// not asked when the resource goes with its parent.
+func (k *Kernel) RegisterDelete(t *resource.Type, access action.Access, before ...func(ctx context.Context, uuid string) error) error {
+	uuid := uuidParam(t)
+	uuid.MissingOK = true
+	a := action.Action{
+		Message: "APIDelete" + t.Name + "Msg", Method: "DELETE", Path: t.Path + "/{uuid}", Async: true, Access: access,
+		Queue: "uuid", SuccessIfMissing: true, Doc: "Deletes a " + t.Name + " and what depends on it.",
+		Params: []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive"}},
+	}
+	return k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
+		id, _ := p["uuid"].(string)
+		for _, veto := range before {
+			if err := veto(ctx, id); err != nil && c.DeleteMode != "Enforcing" {
+				return action.Ref{}, err
+			}
+		}
+		return action.Ref{}, k.Delete(ctx, c, t.Name, id)
+	})
+}
+
+// Delete runs the cascade on one resource for a call.
+func (k *Kernel) Delete(ctx context.Context, c *action.Call, typeName, uuid string) error {
+	mode := cascade.Permissive
+	if c.DeleteMode == "Enforcing" {
+		mode = cascade.Enforcing
+	}
+	err := k.Cascade.Delete(ctx, typeName, uuid, mode, flow.Options{Job: c.Job, Key: uuid})
+	if err == nil {
+		k.Events.Publish(event.Event{Type: typeName, Verb: "deleted", UUID: uuid, AccountUUID: c.Caller.AccountUUID})
+	}
+	return err
+}

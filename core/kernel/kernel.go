@@ -1,0 +1,37 @@
+// Package kernel is what a service is given: the store, the registries and the
+// engines of the core, made once by main. It holds no logic of its own and
+// must not import the services.
+package kernel
+
+import (
+	hclog "github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/dispatch"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/query"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
+)
+
+// Kernel is the core as services see it. Its parts are safe for concurrent use
+// and live as long as the process.
+type Kernel struct {
+	Store    *store.Store
+	Types    *resource.Registry
+	Query    *query.Engine
+	Actions  *action.Registry
+	Flows    *flow.Engine
+	Cascade  *cascade.Engine
+	Tags     *tag.Service
+	Config   *config.Service
+	Events   *event.Bus
+	Plugins  *plugin.Manager
+	Dispatch *dispatch.Queues
+	Log      hclog.Logger
+}

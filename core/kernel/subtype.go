@@ -1,0 +1,189 @@
+package kernel
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Subtype builds the resource type by which a plugin extends a base type: a
+// hypervisor's host, a storage's properties. value is the base type's
+// discriminator, such as "KVM". It returns nil when the plugin adds nothing.
+func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fields []*pluginv1.Field) (*resource.Type, error) {
+	if add.GetSubtype() == "" {
+		if len(fields) > 0 {
+			return nil, errs.New(errs.Invalid, "plugin type "+value, "declares fields but no subtype name")
+		}
+		return nil, nil
+	}
+	t := &resource.Type{
+		Name: add.GetSubtype(), FQN: add.GetInventoryClass(),
+		Parent: parent.Name, DiscriminatorValue: value,
+	}
+	for _, f := range fields {
+		kind, err := fieldKind(f.GetKind())
+		if err != nil {
+			return nil, fmt.Errorf("field %s of %s: %w", f.GetName(), t.Name, err)
+		}
+		size := int(f.GetMaxLength())
+		if kind == resource.String && size == 0 {
+			size = 255
+		}
+		_, shadows := parent.Field(f.GetName())
+		name := f.GetName()
+		if shadows {
+			name = shadow + name
+		}
+		t.Fields = append(t.Fields, resource.Field{
+			Name: name, Kind: kind, Size: size, Null: true, Secret: f.GetSecret(), Hidden: shadows,
+			Values: f.GetValues(), Doc: f.GetDoc(),
+		})
+	}
+	return resource.Declare(*t)
+}
+
+// shadow begins the name of a subtype's column for a parameter that is called
+// like a field of the base type: a storage's totalCapacity as it was asked
+// for, beside the one that was measured.
+const shadow = "given_"
+
+// SubtypeRow returns the values of a subtype's new row.
+func SubtypeRow(sub *resource.Type, uuid string, values map[string]any) map[string]any {
+	row := map[string]any{"uuid": uuid}
+	for k, v := range SubtypeValues(sub, values) {
+		row[k] = v
+	}
+	return row
+}
+
+// SubtypeValues names values by a subtype's columns; what it does not have is
+// left out.
+func SubtypeValues(sub *resource.Type, values map[string]any) map[string]any {
+	row := map[string]any{}
+	for name, v := range values {
+		if _, ok := sub.Field(shadow + name); ok {
+			row[shadow+name] = v
+		} else if _, ok := sub.Field(name); ok {
+			row[name] = v
+		}
+	}
+	return row
+}
+
+// PluginFields turns a subtype's row, or the values of an add message, into
+// what its plugin is told.
+func PluginFields(row map[string]any) map[string]string {
+	fields := map[string]string{}
+	for name, v := range row {
+		if v == nil || name == "uuid" || name == "createDate" || name == "lastOpDate" {
+			continue
+		}
+		fields[strings.TrimPrefix(name, shadow)] = fmt.Sprint(v)
+	}
+	return fields
+}
+
+func fieldKind(k string) (resource.Kind, error) {
+	switch k {
+	case "", "string":
+		return resource.String, nil
+	case "text":
+		return resource.Text, nil
+	case "int":
+		return resource.Int, nil
+	case "long":
+		return resource.Long, nil
+	case "bool":
+		return resource.Bool, nil
+	}
+	return 0, errs.New(errs.Invalid, "kind "+strconv.Quote(k), "is not one of string, text, int, long, bool")
+}
+
+// AddParams returns the parameters of a plugin-declared add message: those of
+// the base type and the plugin's own.
+func AddParams(base []action.Param, fields []*pluginv1.Field) []action.Param {
+	params := append([]action.Param(nil), base...)
+	have := map[string]bool{}
+	for _, p := range base {
+		have[p.Name] = true
+	}
+	for _, f := range fields {
+		if f.GetFact() || have[f.GetName()] {
+			continue
+		}
+		p := action.Param{
+			Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(),
+			MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Default: f.GetDefault(), Doc: f.GetDoc(),
+		}
+		if f.GetMin() != 0 || f.GetMax() != 0 {
+			p.Range = &[2]int64{f.GetMin(), f.GetMax()}
+		}
+		params = append(params, p)
+	}
+	return params
+}
+
+func wireType(kind string) string {
+	switch kind {
+	case "int", "long", "bool":
+		return kind
+	}
+	return "string"
+}
+
+// FieldValues picks the values of a plugin's own fields out of the parameters
+// of its add message, with defaults filled in.
+func FieldValues(params map[string]any, fields []*pluginv1.Field) (map[string]any, error) {
+	values := map[string]any{}
+	for _, f := range fields {
+		if v, ok := params[f.GetName()]; ok && v != nil {
+			values[f.GetName()] = v
+		} else if f.GetDefault() != "" {
+			v, err := typed(f, f.GetDefault())
+			if err != nil {
+				return nil, err
+			}
+			values[f.GetName()] = v
+		}
+	}
+	return values, nil
+}
+
+// Facts turns what a plugin reported into values of its fact fields; what it
+// did not declare as a fact is left out.
+func Facts(reported map[string]string, fields []*pluginv1.Field) (map[string]any, error) {
+	values := map[string]any{}
+	for _, f := range fields {
+		text, ok := reported[f.GetName()]
+		if !ok || !f.GetFact() {
+			continue
+		}
+		v, err := typed(f, text)
+		if err != nil {
+			return nil, err
+		}
+		values[f.GetName()] = v
+	}
+	return values, nil
+}
+
+// typed reads the text of a value by the kind of its field.
+func typed(f *pluginv1.Field, text string) (any, error) {
+	var v any = text
+	var err error
+	switch f.GetKind() {
+	case "int", "long":
+		v, err = strconv.ParseInt(text, 10, 64)
+	case "bool":
+		v, err = strconv.ParseBool(text)
+	}
+	if err != nil {
+		return nil, errs.Wrap(errs.Invalid, "field "+f.GetName(), err, "value %q is not of kind %s", text, f.GetKind())
+	}
+	return v, nil
+}

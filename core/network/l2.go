@@ -1,0 +1,268 @@
+package network
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// noVLAN is the wire's type of an untagged network.
+const noVLAN = "L2NoVlanNetwork"
+
+// ifName is what Linux accepts as a device's name, less what would confuse a
+// shell or a file system (net/core/dev.c, dev_valid_name: at most 15 bytes).
+var ifName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
+
+// newL2 holds the parameters of APICreateL2NoVlanNetworkMsg.
+type newL2 struct {
+	Name        string `api:"name,required,max=255"`
+	Description string `api:"description,max=2048"`
+	ZoneUUID    string `api:"zoneUuid,required,resource=Zone"`
+	Interface   string `api:"physicalInterface,required,max=1024"`
+	Type        string `api:"type"`
+	VSwitchType string `api:"vSwitchType,max=1024,default=LinuxBridge,values=LinuxBridge|OvsDpdk|MacVlan"`
+	Isolated    *bool  `api:"isolated,default=false"`
+	PVLAN       string `api:"pvlan,noempty"`
+}
+
+// l2Attach is the state of the flow that attaches a network to a cluster.
+type l2Attach struct{ RefUUID, L2UUID, ClusterUUID, ProviderType string }
+
+// l2Cluster holds the parameters that name a network and a cluster.
+type l2Cluster struct {
+	L2UUID       string `api:"l2NetworkUuid,required,path,resource=L2Network"`
+	ClusterUUID  string `api:"clusterUuid,required,path,resource=Cluster"`
+	ProviderType string `api:"l2ProviderType,values=LinuxBridge"`
+}
+
+// l2Detach is l2Cluster without the provider.
+type l2Detach struct {
+	L2UUID      string `api:"l2NetworkUuid,required,path,resource=L2Network"`
+	ClusterUUID string `api:"clusterUuid,required,path,resource=Cluster"`
+}
+
+func (s *Service) registerL2() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APICreateL2NoVlanNetworkMsg", Method: "POST", Path: "/l2-networks/no-vlan", Async: true, Create: true,
+		Access: action.Admin, Returns: "L2Network", Doc: "Makes an untagged layer 2 network on a physical interface.",
+	}, func(ctx context.Context, c *action.Call, p *newL2) (action.Ref, error) {
+		ref := action.Ref{Type: "L2Network", UUID: c.ResourceUUID}
+		if !ifName.MatchString(p.Interface) {
+			return ref, errs.New(errs.Invalid, "physicalInterface", "%q is no name of a network device", p.Interface)
+		}
+		if p.VSwitchType != "LinuxBridge" {
+			return ref, errs.New(errs.Invalid, "vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("use LinuxBridge")
+		}
+		row := &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType,
+			Isolated: p.Isolated != nil && *p.Isolated, PVLAN: p.PVLAN}
+		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
+		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
+				return err
+			}
+			if err := store.Insert(ctx, tx, L2NetworkType, row); err != nil {
+				return err
+			}
+			return s.Tags.CreateFor(ctx, tx, "L2Network", row.UUID, c)
+		})
+	})
+	s.registerL2Attach()
+	return first(
+		s.RegisterUpdate(L2NetworkType.Type, action.Admin, nil),
+		s.RegisterDelete(L2NetworkType.Type, action.Admin),
+	)
+}
+
+func (s *Service) registerL2Attach() {
+	const path = "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}"
+	action.Register(s.Actions, action.Action{
+		Message: "APIAttachL2NetworkToClusterMsg", Method: "POST", Path: path, Key: "null", Async: true, Access: action.Admin,
+		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Makes a layer 2 network exist on the hosts of a cluster.",
+	}, func(ctx context.Context, c *action.Call, p *l2Cluster) (action.Ref, error) {
+		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}
+		if err := s.checkL2Attach(ctx, p); err != nil {
+			return ref, err
+		}
+		st := &l2Attach{RefUUID: resource.NewUUID(), L2UUID: p.L2UUID, ClusterUUID: p.ClusterUUID, ProviderType: p.ProviderType}
+		return ref, flow.Run(ctx, s.Flows, s.attachFlow(), st, flow.Options{Job: c.Job, Key: p.L2UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIDetachL2NetworkFromClusterMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,
+		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Takes a layer 2 network from the hosts of a cluster.",
+	}, func(ctx context.Context, c *action.Call, p *l2Detach) (action.Ref, error) {
+		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}
+		row, found, err := store.First(ctx, s.Store, L2ClusterRefType, "`l2NetworkUuid` = ? AND `clusterUuid` = ?", p.L2UUID, p.ClusterUUID)
+		if err != nil || !found {
+			return ref, err
+		}
+		busy, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
+			"(SELECT `vmInstanceUuid` FROM `VmNic` WHERE `l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)) LIMIT 1", p.ClusterUUID, p.L2UUID)
+		if err != nil {
+			return ref, err
+		}
+		if len(busy) > 0 {
+			return ref, refused("L2Network "+p.L2UUID, "guest %s of the cluster is plugged in", busy[0]).WithAdvice("stop the cluster's guests on this network first")
+		}
+		return ref, s.Delete(ctx, c, L2ClusterRefType.Name, row.UUID)
+	})
+}
+
+// checkL2Attach applies the rules of spec section 1: same zone, not twice, and
+// one network of a kind on a physical interface in a cluster.
+func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
+	l2, err := store.Get(ctx, s.Store, L2NetworkType, p.L2UUID)
+	if err != nil {
+		return err
+	}
+	clusterType, _ := s.Types.Get("Cluster")
+	cluster, err := store.GetValues(ctx, s.Store, clusterType, p.ClusterUUID)
+	if err != nil {
+		return err
+	}
+	if cluster["zoneUuid"] != l2.ZoneUUID {
+		return refused("L2Network "+l2.Name, "is in another zone than cluster %v", cluster["name"])
+	}
+	if _, err := s.Plugins.L2Network(l2.Type, fmt.Sprint(cluster["hypervisorType"])); err != nil {
+		return err
+	}
+	others, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?) "+
+		"AND (`uuid` = ? OR (`physicalInterface` = ? AND `type` = ? AND `virtualNetworkId` = ?))",
+		p.ClusterUUID, p.L2UUID, l2.PhysicalInterface, l2.Type, l2.VirtualNetworkID)
+	if err != nil || len(others) == 0 {
+		return err
+	}
+	if others[0].UUID == p.L2UUID {
+		return refused("L2Network "+l2.Name, "is attached to cluster %v already", cluster["name"])
+	}
+	return refused("L2Network "+l2.Name, "interface %s carries network %s in cluster %v already", l2.PhysicalInterface, others[0].Name, cluster["name"])
+}
+
+func (s *Service) attachFlow() *flow.Def[l2Attach] {
+	return flow.Define("attach-l2-network",
+		flow.Tx("insert", func(ctx context.Context, tx *store.Tx, st *l2Attach) error {
+			if err := first(cascade.Guard(ctx, tx, "L2Network", st.L2UUID), cascade.Guard(ctx, tx, "Cluster", st.ClusterUUID)); err != nil {
+				return err
+			}
+			row := &L2NetworkClusterRef{ClusterUUID: st.ClusterUUID, L2NetworkUUID: st.L2UUID, L2ProviderType: st.ProviderType}
+			row.UUID = st.RefUUID
+			return store.Insert(ctx, tx, L2ClusterRefType, row)
+		}, func(ctx context.Context, tx *store.Tx, st *l2Attach) error {
+			return store.Delete(ctx, tx, L2ClusterRefType.Type, st.RefUUID)
+		}),
+		flow.Do("realize", func(ctx context.Context, st *l2Attach) error {
+			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.realize(ctx, st.L2UUID, h) })
+		}, func(ctx context.Context, st *l2Attach) error {
+			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.unrealize(ctx, st.L2UUID, h) })
+		}),
+	)
+}
+
+func (s *Service) eachHost(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = 'Connected'", clusterUUID)
+	if err != nil {
+		return err
+	}
+	for _, uuid := range uuids {
+		h, err := s.hosts.PluginHost(ctx, s.Store, uuid)
+		if errs.ClassOf(err) == errs.NotFound {
+			continue
+		}
+		if err := first(err); err != nil {
+			return err
+		}
+		if err := fn(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pluginL2(l2 *L2Network) *pluginv1.L2Network {
+	return &pluginv1.L2Network{Uuid: l2.UUID, Type: l2.Type, PhysicalInterface: l2.PhysicalInterface,
+		VirtualNetworkId: int32(l2.VirtualNetworkID), VswitchType: l2.VSwitchType}
+}
+
+// realize makes a network on a host and remembers its bridge there.
+func (s *Service) realize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
+	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
+	if err != nil {
+		return err
+	}
+	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	r, err := plug.Realize(ctx, &pluginv1.RealizeRequest{Host: h, Network: pluginL2(l2)})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be realized on host %s", h.GetName())
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		row, found, err := store.First(ctx, tx, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
+		if err != nil {
+			return err
+		}
+		if found {
+			row.Bridge = r.GetBridge()
+			return store.Save(ctx, tx, L2HostRefType, row, "bridge")
+		}
+		row = &L2NetworkHostRef{L2NetworkUUID: l2UUID, HostUUID: h.GetUuid(), Bridge: r.GetBridge()}
+		row.UUID = resource.NewUUID()
+		return store.Insert(ctx, tx, L2HostRefType, row)
+	})
+}
+
+func (s *Service) unrealize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
+	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.releaseNetworks(ctx, l2UUID, h); err != nil {
+		return err
+	}
+	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	if _, err := plug.Unrealize(ctx, &pluginv1.UnrealizeRequest{Host: h, Network: pluginL2(l2)}); err != nil {
+		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be removed from host %s", h.GetName())
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM `L2NetworkHostRef` WHERE `l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
+		return err
+	})
+}
+
+// deleteClusterRef takes a network from the cluster's hosts and removes the
+// row.
+func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.Mode) error {
+	ref, err := store.Get(ctx, s.Store, L2ClusterRefType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = s.eachHost(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
+		err := s.unrealize(ctx, ref.L2NetworkUUID, h)
+		if err != nil && m == cascade.Enforcing {
+			s.Log.Warn("network not removed", "host", h.GetUuid(), "error", err)
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return store.Delete(ctx, tx, L2ClusterRefType.Type, uuid) })
+}

@@ -1,0 +1,225 @@
+package network
+
+import (
+	"context"
+	"net/netip"
+	"regexp"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// basicL3 is the wire's default type of a layer 3 network.
+const basicL3 = "L3BasicNetwork"
+
+// dnsName is a DNS name (RFC 1123, section 2.1).
+var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
+
+// newL3 holds the parameters of APICreateL3NetworkMsg.
+type newL3 struct {
+	Name        string `api:"name,required,max=255"`
+	Description string `api:"description,max=2048"`
+	Type        string `api:"type,default=L3BasicNetwork"`
+	L2UUID      string `api:"l2NetworkUuid,required,resource=L2Network,noowner"`
+	Category    string `api:"category,default=Private,values=Public|Private|System"`
+	IPVersion   *int   `api:"ipVersion,values=4|6"`
+	System      bool   `api:"system,default=false"`
+	DNSDomain   string `api:"dnsDomain"`
+	EnableIPAM  *bool  `api:"enableIPAM,default=true"`
+}
+
+// l3DNS names a network and a name server.
+type l3DNS struct {
+	L3UUID string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	DNS    string `api:"dns,required"`
+}
+
+// l3DNSPath is l3DNS with the server in the path.
+type l3DNSPath struct {
+	L3UUID string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	DNS    string `api:"dns,required,path"`
+}
+
+func (s *Service) registerL3() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APICreateL3NetworkMsg", Method: "POST", Path: "/l3-networks", Async: true, Create: true,
+		Access: action.Normal, Returns: "L3Network", Doc: "Makes a layer 3 network on a layer 2 network.",
+	}, s.createL3)
+	action.Register(s.Actions, action.Action{
+		Message: "APIAddDnsToL3NetworkMsg", Method: "POST", Path: "/l3-networks/{l3NetworkUuid}/dns", Async: true,
+		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a name server that guests are told.",
+	}, func(ctx context.Context, _ *action.Call, p *l3DNS) (action.Ref, error) {
+		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
+		if _, err := netip.ParseAddr(p.DNS); err != nil {
+			return ref, invalid("dns", "%q is not an IP address", p.DNS)
+		}
+		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+			_, found, err := store.First(ctx, tx, DNSType, "`l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
+			if err != nil {
+				return err
+			}
+			if found {
+				return refused("L3Network "+p.L3UUID, "has name server %s already", p.DNS)
+			}
+			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: p.DNS}
+			row.UUID = resource.NewUUID()
+			return store.Insert(ctx, tx, DNSType, row)
+		})
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIRemoveDnsFromL3NetworkMsg", Method: "DELETE", Path: "/l3-networks/{l3NetworkUuid}/dns/{dns}", Async: true,
+		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Removes a name server.",
+	}, func(ctx context.Context, _ *action.Call, p *l3DNSPath) (action.Ref, error) {
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
+			return err
+		})
+	})
+	s.registerRoutes()
+	check := func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {
+		if d, ok := values["dnsDomain"].(string); ok && d != "" && !dnsName.MatchString(d) {
+			return invalid("dnsDomain", "%q is not a DNS name", d)
+		}
+		return nil
+	}
+	return first(
+		s.RegisterUpdate(L3NetworkType.Type, action.Normal, check,
+			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255},
+			action.Param{Name: "category", Type: "string", Values: []string{"Public", "Private", "System"}}),
+		s.RegisterState(L3NetworkType.Type, action.Normal, nil),
+		s.RegisterDelete(L3NetworkType.Type, action.Normal, s.l3Unused),
+	)
+}
+
+func (s *Service) createL3(ctx context.Context, c *action.Call, p *newL3) (action.Ref, error) {
+	ref := action.Ref{Type: "L3Network", UUID: c.ResourceUUID}
+	switch {
+	case p.Type != basicL3:
+		return ref, invalid("type", "%q is not offered; %s is", p.Type, basicL3)
+	case p.System != (p.Category == "System"):
+		// spec: network services, L3 network: the two say the same thing.
+		return ref, invalid("category", "%s does not go with system=%t; a system network has category System", p.Category, p.System)
+	case p.IPVersion != nil && *p.IPVersion == 6:
+		return ref, invalid("ipVersion", "IPv6 networks are not offered").WithAdvice("use 4")
+	case p.DNSDomain != "" && !dnsName.MatchString(p.DNSDomain):
+		return ref, invalid("dnsDomain", "%q is not a DNS name", p.DNSDomain)
+	}
+	if (p.System || p.Category == "Public") && !c.Caller.Admin {
+		return ref, errs.New(errs.Denied, "category "+p.Category, "only the administrator may make such a network")
+	}
+	row := &L3Network{Type: p.Type, L2NetworkUUID: p.L2UUID, State: "Enabled", DNSDomain: p.DNSDomain, System: p.System,
+		Category: p.Category, IPVersion: 4, EnableIPAM: p.EnableIPAM == nil || *p.EnableIPAM}
+	row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
+	row.AccountUUID = c.Caller.AccountUUID
+	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := cascade.Guard(ctx, tx, "L2Network", p.L2UUID); err != nil {
+			return err
+		}
+		l2, err := store.Get(ctx, tx, L2NetworkType, p.L2UUID)
+		if err != nil {
+			return err
+		}
+		row.ZoneUUID = l2.ZoneUUID
+		if err := store.Insert(ctx, tx, L3NetworkType, row); err != nil {
+			return err
+		}
+		return s.Tags.CreateFor(ctx, tx, "L3Network", row.UUID, c)
+	})
+}
+
+// l3Unused refuses to delete a network in which guests have NICs.
+func (s *Service) l3Unused(ctx context.Context, uuid string) error {
+	nic, found, err := store.First(ctx, s.Store, VMNicType, "`l3NetworkUuid` = ? AND `vmInstanceUuid` IS NOT NULL", uuid)
+	if err != nil || !found {
+		return err
+	}
+	return refused("L3Network "+uuid, "guest %s has a NIC in it", nic.VMInstanceUUID).WithAdvice("destroy and expunge the guests that use it first")
+}
+
+// deleteL3 lets the providers forget the network on every host, and removes
+// its row and addresses; ranges, routes and services went before by the cascade.
+func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) error {
+	l3, err := store.Get(ctx, s.Store, L3NetworkType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	hosts, err := store.Find(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ?", l3.L2NetworkUUID)
+	if err != nil {
+		return err
+	}
+	for _, ref := range hosts {
+		h, err := s.hosts.PluginHost(ctx, s.Store, ref.HostUUID)
+		if err == nil {
+			err = s.releaseL3(ctx, l3.UUID, ref.Bridge, h)
+		}
+		if err != nil && m != cascade.Enforcing {
+			return err
+		}
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `l3NetworkUuid` = ?", uuid); err != nil {
+			return err
+		}
+		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+			return err
+		}
+		return store.Delete(ctx, tx, L3NetworkType.Type, uuid)
+	})
+}
+
+// newRoute holds the parameters of APIAddHostRouteToL3NetworkMsg.
+type newRoute struct {
+	L3UUID  string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Prefix  string `api:"prefix,required"`
+	NextHop string `api:"nexthop,required"`
+}
+
+// oldRoute holds the parameters of APIRemoveHostRouteFromL3NetworkMsg.
+type oldRoute struct {
+	L3UUID string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Prefix string `api:"prefix,required"`
+}
+
+func (s *Service) registerRoutes() {
+	const path = "/l3-networks/{l3NetworkUuid}/hostroute"
+	action.Register(s.Actions, action.Action{
+		Message: "APIAddHostRouteToL3NetworkMsg", Method: "POST", Path: path, Async: true, Access: action.Normal,
+		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a route that guests are told by DHCP.",
+	}, func(ctx context.Context, _ *action.Call, p *newRoute) (action.Ref, error) {
+		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
+		prefix, err := netip.ParsePrefix(p.Prefix)
+		if err != nil || !prefix.Addr().Is4() {
+			return ref, invalid("prefix", "%q is not an IPv4 network such as 10.0.0.0/24", p.Prefix)
+		}
+		if a, err := netip.ParseAddr(p.NextHop); err != nil || !a.Is4() {
+			return ref, invalid("nexthop", "%q is not an IPv4 address", p.NextHop)
+		}
+		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+			_, found, err := store.First(ctx, tx, HostRouteType, "`l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, prefix.Masked().String())
+			if err != nil {
+				return err
+			}
+			if found {
+				return refused("L3Network "+p.L3UUID, "has a route to %s already", p.Prefix)
+			}
+			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: prefix.Masked().String(), NextHop: p.NextHop}
+			row.UUID = resource.NewUUID()
+			return store.Insert(ctx, tx, HostRouteType, row)
+		})
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIRemoveHostRouteFromL3NetworkMsg", Method: "DELETE", Path: path, Async: true, Access: action.Normal,
+		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Removes a route.",
+	}, func(ctx context.Context, _ *action.Call, p *oldRoute) (action.Ref, error) {
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, p.Prefix)
+			return err
+		})
+	})
+}

@@ -1,0 +1,265 @@
+package network
+
+import (
+	"context"
+	"encoding/binary"
+	"net/netip"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// newRange holds the parameters of APIAddIpRangeMsg.
+type newRange struct {
+	L3UUID      string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Name        string `api:"name,required,max=255"`
+	Description string `api:"description,max=2048"`
+	StartIP     string `api:"startIp,required"`
+	EndIP       string `api:"endIp,required"`
+	Netmask     string `api:"netmask,required"`
+	Gateway     string `api:"gateway"`
+	Type        string `api:"ipRangeType,values=Normal|AddressPool"`
+}
+
+// newRangeByCIDR holds the parameters of APIAddIpRangeByNetworkCidrMsg.
+type newRangeByCIDR struct {
+	L3UUID      string `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Name        string `api:"name,required,max=255"`
+	Description string `api:"description,max=2048"`
+	CIDR        string `api:"networkCidr,required"`
+	Gateway     string `api:"gateway,max=64"`
+	Type        string `api:"ipRangeType,values=Normal|AddressPool"`
+}
+
+func (s *Service) registerRanges() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APIAddIpRangeMsg", Method: "POST", Path: "/l3-networks/{l3NetworkUuid}/ip-ranges", Async: true, Create: true,
+		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "IpRange", Doc: "Adds a range of addresses to a network.",
+	}, func(ctx context.Context, c *action.Call, p *newRange) (action.Ref, error) {
+		row, err := parseRange(p)
+		if err != nil {
+			return action.Ref{}, err
+		}
+		row.Name, row.Description = p.Name, p.Description
+		return s.addRange(ctx, c, row)
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIAddIpRangeByNetworkCidrMsg", Method: "POST", Path: "/l3-networks/{l3NetworkUuid}/ip-ranges/by-cidr", Async: true,
+		Create: true, Access: action.Normal, Queue: "l3NetworkUuid", Returns: "IpRange", Doc: "Adds a whole subnet's addresses to a network.",
+	}, func(ctx context.Context, c *action.Call, p *newRangeByCIDR) (action.Ref, error) {
+		full, err := expandCIDR(p)
+		if err != nil {
+			return action.Ref{}, err
+		}
+		row, err := parseRange(full)
+		if err != nil {
+			return action.Ref{}, err
+		}
+		row.Name, row.Description = p.Name, p.Description
+		return s.addRange(ctx, c, row)
+	})
+	return first(s.RegisterUpdate(IPRangeType.Type, action.Normal, nil), s.RegisterDelete(IPRangeType.Type, action.Normal, s.rangeUnused))
+}
+
+func invalid(field, format string, args ...any) *errs.Error {
+	return errs.New(errs.Invalid, field, format, args...)
+}
+
+func parseIPv4(field, text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is4() {
+		return a, invalid(field, "%q is not an IPv4 address", text)
+	}
+	// Class D and E, link-local and loopback are no guests' addresses
+	// (spec: network services, IP range; RFC 1112, RFC 3927).
+	if b := a.As4(); b[0] >= 224 || b[0] == 0 || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return a, invalid(field, "%s cannot be used by guests", text).WithAdvice("use a unicast address")
+	}
+	return a, nil
+}
+
+// parseRange checks what can be told without the database.
+func parseRange(p *newRange) (*IPRange, error) {
+	start, err := parseIPv4("startIp", p.StartIP)
+	if err != nil {
+		return nil, err
+	}
+	end, err := parseIPv4("endIp", p.EndIP)
+	if err != nil {
+		return nil, err
+	}
+	if end.Less(start) {
+		return nil, invalid("endIp", "%s is below startIp %s", end, start)
+	}
+	bits, err := maskBits(p.Netmask)
+	if err != nil {
+		return nil, err
+	}
+	subnet := netip.PrefixFrom(start, bits).Masked()
+	if !subnet.Contains(end) {
+		return nil, invalid("endIp", "%s is not in %s, the subnet of startIp", end, subnet)
+	}
+	lo, hi := number(subnet.Addr()), number(subnet.Addr())+1<<(32-bits)-1
+	if bits < 31 && (number(start) == lo || number(end) == hi) {
+		return nil, invalid("startIp", "the range %s-%s holds the network's or the broadcast address of %s", start, end, subnet)
+	}
+	kind := orElse(p.Type, "Normal")
+	if p.Gateway == "" && kind == "Normal" {
+		return nil, invalid("gateway", "a Normal range needs a gateway")
+	}
+	if p.Gateway != "" {
+		gw, err := parseIPv4("gateway", p.Gateway)
+		if err != nil {
+			return nil, err
+		}
+		if !subnet.Contains(gw) {
+			return nil, invalid("gateway", "%s is not in %s", gw, subnet)
+		}
+		if !gw.Less(start) && !end.Less(gw) {
+			return nil, invalid("gateway", "%s is inside the range %s-%s", gw, start, end)
+		}
+	}
+	return &IPRange{L3NetworkUUID: p.L3UUID, StartIP: start.String(), EndIP: end.String(), Netmask: p.Netmask, Gateway: p.Gateway,
+		NetworkCIDR: subnet.String(), IPVersion: 4, PrefixLen: int64(bits), IPRangeType: kind}, nil
+}
+
+// expandCIDR turns a subnet into a range: the gateway is the first address
+// unless given, and the range is the larger part beside it.
+func expandCIDR(p *newRangeByCIDR) (*newRange, error) {
+	prefix, err := netip.ParsePrefix(p.CIDR)
+	if err != nil || !prefix.Addr().Is4() {
+		return nil, invalid("networkCidr", "%q is not an IPv4 network such as 10.0.0.0/24", p.CIDR)
+	}
+	if prefix.Bits() > 29 || prefix.Bits() < 8 {
+		return nil, invalid("networkCidr", "%s has a prefix of %d bits; 8 to 29 can be used", p.CIDR, prefix.Bits())
+	}
+	base := number(prefix.Masked().Addr())
+	first, last := base+1, base+1<<(32-prefix.Bits())-2
+	gw := first
+	if p.Gateway != "" {
+		a, err := parseIPv4("gateway", p.Gateway)
+		if err != nil {
+			return nil, err
+		}
+		if gw = number(a); gw < first || gw > last {
+			return nil, invalid("gateway", "%s is not among the addresses of %s", p.Gateway, p.CIDR)
+		}
+	}
+	start, end := gw+1, last
+	if gw-first > last-gw {
+		start, end = first, gw-1
+	}
+	mask := address(int64(^uint32(0) << (32 - prefix.Bits())))
+	return &newRange{L3UUID: p.L3UUID, StartIP: address(start).String(), EndIP: address(end).String(),
+		Netmask: mask.String(), Gateway: address(gw).String(), Type: p.Type}, nil
+}
+
+func maskBits(mask string) (int, error) {
+	a, err := netip.ParseAddr(mask)
+	if err == nil && a.Is4() {
+		m := uint32(number(a))
+		for bits := 8; bits <= 32; bits++ {
+			if m == ^uint32(0)<<(32-bits) {
+				return bits, nil
+			}
+		}
+	}
+	return 0, invalid("netmask", "%q is not an IPv4 netmask such as 255.255.255.0", mask)
+}
+
+// number and address convert between an IPv4 address and ipInLong.
+func number(a netip.Addr) int64 { b := a.As4(); return int64(binary.BigEndian.Uint32(b[:])) }
+
+func address(n int64) netip.Addr {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], uint32(n))
+	return netip.AddrFrom4(b)
+}
+
+// addRange applies the rules between ranges (spec: network services): ranges
+// of one network share one CIDR and one gateway and do not overlap.
+func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
+	row.UUID = c.ResourceUUID
+	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := cascade.Guard(ctx, tx, "L3Network", row.L3NetworkUUID); err != nil {
+			return err
+		}
+		l3, err := store.Get(ctx, tx, L3NetworkType, row.L3NetworkUUID)
+		if err != nil {
+			return err
+		}
+		if row.IPRangeType == "AddressPool" && l3.Category != "Public" {
+			return refused("L3Network "+l3.Name, "is %s; an address pool needs a Public network", l3.Category)
+		}
+		others, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ?", row.L3NetworkUUID)
+		if err != nil {
+			return err
+		}
+		for _, o := range others {
+			if err := fits(row, o); err != nil {
+				return err
+			}
+		}
+		if err := store.Insert(ctx, tx, IPRangeType, row); err != nil {
+			return err
+		}
+		if err := s.Tags.CreateFor(ctx, tx, "IpRange", row.UUID, c); err != nil {
+			return err
+		}
+		return s.ensureServiceIPs(ctx, tx, l3.UUID)
+	})
+}
+
+func fits(n, o *IPRange) error {
+	if n.StartIP == "" || o.IPVersion != n.IPVersion {
+		return nil
+	}
+	ns, ne := number(netip.MustParseAddr(n.StartIP)), number(netip.MustParseAddr(n.EndIP))
+	os, oe := number(netip.MustParseAddr(o.StartIP)), number(netip.MustParseAddr(o.EndIP))
+	switch {
+	case ns <= oe && os <= ne:
+		return invalid("startIp", "the range %s-%s overlaps range %s (%s-%s)", n.StartIP, n.EndIP, o.Name, o.StartIP, o.EndIP)
+	case n.IPRangeType != o.IPRangeType:
+		return nil
+	case n.NetworkCIDR != o.NetworkCIDR:
+		return invalid("networkCidr", "%s differs from %s of range %s; ranges of one network share one subnet", n.NetworkCIDR, o.NetworkCIDR, o.Name)
+	case n.Gateway != o.Gateway:
+		return invalid("gateway", "%s differs from %s of range %s; ranges of one network share one gateway", n.Gateway, o.Gateway, o.Name)
+	}
+	return nil
+}
+
+// rangeUnused refuses to delete a range whose addresses guests have.
+func (s *Service) rangeUnused(ctx context.Context, uuid string) error {
+	used, found, err := store.First(ctx, s.Store, UsedIPType, "`ipRangeUuid` = ? AND `vmNicUuid` IS NOT NULL", uuid)
+	if err != nil || !found {
+		return err
+	}
+	return refused("IpRange "+uuid, "address %s is in use by NIC %s", used.IP, used.VMNicUUID).WithAdvice("destroy and expunge the guests that use it first")
+}
+
+// deleteRange removes a range with its addresses; a provider's own address
+// moves to another range when there is one.
+func (s *Service) deleteRange(ctx context.Context, uuid string, _ cascade.Mode) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		row, found, err := store.First(ctx, tx, IPRangeType, "`uuid` = ?", uuid)
+		if err != nil || !found {
+			return err
+		}
+		if err := s.dropServiceIPs(ctx, tx, row.L3NetworkUUID, uuid); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ?", uuid); err != nil {
+			return err
+		}
+		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+			return err
+		}
+		if err := store.Delete(ctx, tx, IPRangeType.Type, uuid); err != nil {
+			return err
+		}
+		return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)
+	})
+}

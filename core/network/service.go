@@ -1,0 +1,177 @@
+package network
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Service keeps networks, addresses and NICs.
+type Service struct {
+	*kernel.Kernel
+	hosts port.Hosts
+}
+
+// New makes the service; hosts tells it how to reach a host.
+func New(k *kernel.Kernel, hosts port.Hosts) *Service { return &Service{Kernel: k, hosts: hosts} }
+
+// Register registers actions, flows, tags and delete rules. The plugins must
+// have been started.
+func (s *Service) Register() error {
+	flow.Register(s.Flows, s.attachFlow())
+	s.Cascade.Register(L2ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef})
+	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
+	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})
+	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC})
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetNetworkServices() {
+			if d.GetServiceIpTag() != "" {
+				if err := s.Tags.Define(tag.Pattern{Resource: "L3Network", Pattern: d.GetServiceIpTag(), Inherent: true}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, f := range []func() error{s.registerL2, s.registerL3, s.registerRanges, s.registerServices, s.registerFacts} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SaveProviders makes the rows of the providers that the plugins declare; it
+// is called at start and changes nothing when they exist. The UUID comes from
+// the type, so that it is the same after a fresh start; MD5 makes an identity here, no secret.
+func (s *Service) SaveProviders(ctx context.Context) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetNetworkServices() {
+				if err := s.saveProvider(ctx, tx, d); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) saveProvider(ctx context.Context, tx *store.Tx, d *pluginv1.NetworkServiceDecl) error {
+	p, found, err := store.First(ctx, tx, ProviderType, "`type` = ?", d.GetType())
+	if err != nil {
+		return err
+	}
+	if !found {
+		sum := md5.Sum([]byte("network service provider " + d.GetType()))
+		p = &Provider{Type: d.GetType()}
+		p.UUID, p.Name, p.Description = hex.EncodeToString(sum[:]), d.GetName(), d.GetDescription()
+		if err := store.Insert(ctx, tx, ProviderType, p); err != nil {
+			return err
+		}
+	}
+	have, err := store.Find(ctx, tx, ProviderServiceType, "`networkServiceProviderUuid` = ?", p.UUID)
+	if err != nil {
+		return err
+	}
+	known := map[string]bool{}
+	for _, h := range have {
+		known[h.Type] = true
+	}
+	for _, svc := range d.GetServices() {
+		if known[svc] {
+			continue
+		}
+		row := &ProviderService{ProviderUUID: p.UUID, Type: svc}
+		row.UUID = resource.NewUUID()
+		if err := store.Insert(ctx, tx, ProviderServiceType, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decl returns what the plugin declared for a provider type.
+func (s *Service) decl(providerType string) (*pluginv1.NetworkServiceDecl, bool) {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetNetworkServices() {
+			if d.GetType() == providerType {
+				return d, true
+			}
+		}
+	}
+	return nil, false
+}
+
+// registerFacts registers the lists of types.
+func (s *Service) registerFacts() error {
+	type l2Types struct {
+		Types []string `json:"l2NetworkTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetL2NetworkTypesMsg", Method: "GET", Path: "/l2-networks/types", Access: action.Normal,
+		Doc: "Lists the layer 2 network types that the plugins offer.",
+	}, func(context.Context, *action.Call, *struct{}) (l2Types, error) {
+		r, seen := l2Types{Types: []string{}}, map[string]bool{}
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetL2Networks() {
+				if !seen[d.GetType()] {
+					seen[d.GetType()] = true
+					r.Types = append(r.Types, d.GetType())
+				}
+			}
+		}
+		return r, nil
+	})
+	type l3Types struct {
+		Types []string `json:"l3NetworkTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetL3NetworkTypesMsg", Method: "GET", Path: "/l3-networks/types", Access: action.Normal,
+		Doc: "Lists the layer 3 network types.",
+	}, func(context.Context, *action.Call, *struct{}) (l3Types, error) {
+		return l3Types{Types: []string{basicL3}}, nil
+	})
+	return nil
+}
+
+// deleteNIC removes a NIC's row and addresses, for the cascade of a network.
+// The guest keeps running without it until it is stopped.
+func (s *Service) deleteNIC(ctx context.Context, uuid string, _ cascade.Mode) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `vmNicUuid` = ?", uuid); err != nil {
+			return err
+		}
+		return store.Delete(ctx, tx, VMNicType.Type, uuid)
+	})
+}
+
+func refused(object, format string, args ...any) *errs.Error {
+	return errs.New(errs.Refused, object, format, args...)
+}
+
+func first(list ...error) error {
+	for _, err := range list {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

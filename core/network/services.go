@@ -1,0 +1,144 @@
+package network
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// attachServices holds the parameters of
+// APIAttachNetworkServiceToL3NetworkMsg: provider UUID (or type) to services.
+type attachServices struct {
+	L3UUID   string              `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Services map[string][]string `api:"networkServices,required"`
+}
+
+// detachServices holds the parameters of the opposite.
+type detachServices struct {
+	L3UUID   string              `api:"l3NetworkUuid,required,path,resource=L3Network"`
+	Services map[string][]string `api:"networkServices"`
+	Service  string              `api:"service,path"`
+}
+
+func (s *Service) registerServices() error {
+	const path = "/l3-networks/{l3NetworkUuid}/network-services"
+	action.Register(s.Actions, action.Action{
+		Message: "APIAttachNetworkServiceToL3NetworkMsg", Method: "POST", Path: path, Async: true, Access: action.Normal,
+		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Binds services of providers to a network.",
+	}, func(ctx context.Context, _ *action.Call, p *attachServices) (action.Ref, error) {
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.attachServices(ctx, p)
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIDetachNetworkServiceFromL3NetworkMsg", Method: "DELETE", Path: path, Optional: []string{path + "/{service}"},
+		Async: true, Access: action.Admin, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Unbinds services from a network.",
+	}, func(ctx context.Context, _ *action.Call, p *detachServices) (action.Ref, error) {
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			if p.Service != "" {
+				_, err := tx.Exec(ctx, "DELETE FROM `NetworkServiceL3NetworkRef` WHERE `l3NetworkUuid` = ? AND `networkServiceType` = ?", p.L3UUID, p.Service)
+				return err
+			}
+			for provider, services := range p.Services {
+				if len(services) == 0 {
+					continue
+				}
+				_, err := tx.Exec(ctx, "DELETE FROM `NetworkServiceL3NetworkRef` WHERE `l3NetworkUuid` = ? AND `networkServiceProviderUuid` = ? AND `networkServiceType` IN (?)",
+					p.L3UUID, provider, services)
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+	type serviceTypes struct {
+		Types map[string][]string `json:"serviceAndProviderTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetNetworkServiceTypesMsg", Method: "GET", Path: "/network-services/types", Access: action.Admin,
+		Doc: "Lists the network services and which providers give them.",
+	}, func(context.Context, *action.Call, *struct{}) (serviceTypes, error) {
+		r := serviceTypes{Types: map[string][]string{}}
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetNetworkServices() {
+				for _, svc := range d.GetServices() {
+					r.Types[svc] = append(r.Types[svc], d.GetType())
+				}
+			}
+		}
+		return r, nil
+	})
+	return nil
+}
+
+// attachServices binds services; each service of a network has at most one
+// provider (spec: network services, intro).
+func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		l3, err := store.Get(ctx, tx, L3NetworkType, p.L3UUID)
+		if err != nil {
+			return err
+		}
+		l2, err := store.Get(ctx, tx, L2NetworkType, l3.L2NetworkUUID)
+		if err != nil {
+			return err
+		}
+		bound, err := store.Find(ctx, tx, L3ServiceType, "`l3NetworkUuid` = ?", p.L3UUID)
+		if err != nil {
+			return err
+		}
+		have := map[string]string{}
+		for _, b := range bound {
+			have[b.ServiceType] = b.ProviderUUID
+		}
+		for name, services := range p.Services {
+			provider, found, err := store.First(ctx, tx, ProviderType, "`uuid` = ? OR `type` = ?", name, name)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return errs.New(errs.NotFound, "network service provider "+name, "there is none with this UUID or type")
+			}
+			if err := s.bind(ctx, tx, l3, l2, provider, services, have); err != nil {
+				return err
+			}
+		}
+		return s.ensureServiceIPs(ctx, tx, p.L3UUID)
+	})
+}
+
+func (s *Service) bind(ctx context.Context, tx *store.Tx, l3 *L3Network, l2 *L2Network, p *Provider, services []string, have map[string]string) error {
+	d, ok := s.decl(p.Type)
+	if !ok {
+		return errs.New(errs.Unavailable, "network service provider "+p.Name, "its plugin is not enabled").WithAdvice("enable the plugin that brings provider type %s", p.Type)
+	}
+	if len(d.GetL2Types()) > 0 && !contains(d.GetL2Types(), l2.Type) {
+		return refused("L3Network "+l3.Name, "is on a network of type %s, which provider %s does not serve", l2.Type, p.Name)
+	}
+	for _, svc := range services {
+		if !contains(d.GetServices(), svc) {
+			return invalid("networkServices", "provider %s does not give %s; it gives %v", p.Name, svc, d.GetServices())
+		}
+		if other, bound := have[svc]; bound {
+			return refused("L3Network "+l3.Name, "service %s is bound to provider %s already", svc, other)
+		}
+		have[svc] = p.UUID
+		row := &L3NetworkService{L3NetworkUUID: l3.UUID, ProviderUUID: p.UUID, ServiceType: svc}
+		row.UUID = resource.NewUUID()
+		if err := store.Insert(ctx, tx, L3ServiceType, row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,244 @@
+package network
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// L2Network is a broadcast domain that can be attached to clusters.
+type L2Network struct {
+	resource.Base
+	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
+	PhysicalInterface string `db:"physicalInterface" kumo:"size=1024"`
+	Type              string `db:"type" kumo:"size=64"`
+	VSwitchType       string `db:"vSwitchType" kumo:"size=32"`
+	VirtualNetworkID  int64  `db:"virtualNetworkId"`
+	Isolated          bool   `db:"isolated"`
+	PVLAN             string `db:"pvlan" kumo:"size=255,null"`
+}
+
+// L2NetworkClusterRef attaches a layer 2 network to a cluster.
+type L2NetworkClusterRef struct {
+	resource.Ref
+	ClusterUUID    string `db:"clusterUuid" kumo:"size=32,index"`
+	L2NetworkUUID  string `db:"l2NetworkUuid" kumo:"size=32,index"`
+	L2ProviderType string `db:"l2ProviderType" kumo:"size=32,null"`
+}
+
+// L2NetworkHostRef is the device that carries a layer 2 network on a host.
+type L2NetworkHostRef struct {
+	resource.Ref
+	L2NetworkUUID string `db:"l2NetworkUuid" kumo:"size=32,index"`
+	HostUUID      string `db:"hostUuid" kumo:"size=32,index"`
+	Bridge        string `db:"bridge" kumo:"size=64"`
+}
+
+// L3Network is a set of subnets on a layer 2 network, with its services.
+type L3Network struct {
+	resource.Base
+	resource.Owned
+	Type          string `db:"type" kumo:"size=64"`
+	ZoneUUID      string `db:"zoneUuid" kumo:"size=32,index"`
+	L2NetworkUUID string `db:"l2NetworkUuid" kumo:"size=32,index"`
+	State         string `db:"state" kumo:"size=32"`
+	DNSDomain     string `db:"dnsDomain" kumo:"size=255,null"`
+	System        bool   `db:"system"`
+	Category      string `db:"category" kumo:"size=32"`
+	IPVersion     int64  `db:"ipVersion"`
+	EnableIPAM    bool   `db:"enableIPAM"`
+	Isolated      bool   `db:"isolated"`
+	// MTU in bytes; 0 is the default of the L2 network's type.
+	MTU int64 `db:"mtu" kumo:"hidden,null"`
+}
+
+// L3NetworkDNS is one name server of a network, in order of createDate.
+type L3NetworkDNS struct {
+	resource.Ref
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	DNS           string `db:"dns" kumo:"size=64"`
+}
+
+// L3NetworkHostRoute is a route that guests of a network are told by DHCP.
+type L3NetworkHostRoute struct {
+	resource.Ref
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	Prefix        string `db:"prefix" kumo:"size=64"`
+	NextHop       string `db:"nexthop" kumo:"size=64"`
+}
+
+// IPRange is a part of a subnet from which guests get addresses.
+type IPRange struct {
+	resource.Base
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	StartIP       string `db:"startIp" kumo:"size=64"`
+	EndIP         string `db:"endIp" kumo:"size=64"`
+	Netmask       string `db:"netmask" kumo:"size=64"`
+	Gateway       string `db:"gateway" kumo:"size=64,null"`
+	NetworkCIDR   string `db:"networkCidr" kumo:"size=64"`
+	IPVersion     int64  `db:"ipVersion"`
+	PrefixLen     int64  `db:"prefixLen"`
+	IPRangeType   string `db:"ipRangeType" kumo:"size=32"`
+}
+
+// UsedIP is an address that is in use. IPInLong orders addresses of a range.
+type UsedIP struct {
+	resource.Ident
+	IPRangeUUID   string `db:"ipRangeUuid" kumo:"size=32,index"`
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	IPVersion     int64  `db:"ipVersion"`
+	IP            string `db:"ip" kumo:"size=64,index"`
+	Netmask       string `db:"netmask" kumo:"size=64,null"`
+	Gateway       string `db:"gateway" kumo:"size=64,null"`
+	UsedFor       string `db:"usedFor" kumo:"size=64,null"`
+	IPInLong      int64  `db:"ipInLong" kumo:"index"`
+	VMNicUUID     string `db:"vmNicUuid" kumo:"size=32,null,index"`
+	// Claim is l3NetworkUuid:ip; its unique index makes a double use
+	// impossible whatever the allocator believes.
+	Claim string `db:"claim" kumo:"size=128,hidden,unique"`
+}
+
+// VMNic is a network card of a guest.
+type VMNic struct {
+	resource.Ident
+	VMInstanceUUID string `db:"vmInstanceUuid" kumo:"size=32,null,index"`
+	L3NetworkUUID  string `db:"l3NetworkUuid" kumo:"size=32,null,index"`
+	IP             string `db:"ip" kumo:"size=64,null,index"`
+	MAC            string `db:"mac" kumo:"size=32,unique"`
+	HypervisorType string `db:"hypervisorType" kumo:"size=32,null"`
+	Netmask        string `db:"netmask" kumo:"size=64,null"`
+	Gateway        string `db:"gateway" kumo:"size=64,null"`
+	IPVersion      int64  `db:"ipVersion" kumo:"null"`
+	DriverType     string `db:"driverType" kumo:"size=32,null"`
+	InternalName   string `db:"internalName" kumo:"size=32"`
+	DeviceID       int64  `db:"deviceId"`
+	Type           string `db:"type" kumo:"size=32"`
+	State          string `db:"state" kumo:"size=32"`
+	AccountUUID    string `db:"accountUuid" kumo:"size=32,hidden,index"`
+}
+
+// Provider is a network service provider that a plugin brings.
+type Provider struct {
+	resource.Base
+	Type string `db:"type" kumo:"size=64,unique"`
+}
+
+// ProviderService is one service that a provider can give.
+type ProviderService struct {
+	resource.Ref
+	ProviderUUID string `db:"networkServiceProviderUuid" kumo:"size=32,index"`
+	Type         string `db:"type" kumo:"size=64"`
+}
+
+// L3NetworkService binds a service of a network to a provider.
+type L3NetworkService struct {
+	resource.Ref
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	ProviderUUID  string `db:"networkServiceProviderUuid" kumo:"size=32,index"`
+	ServiceType   string `db:"networkServiceType" kumo:"size=64"`
+}
+
+// The resource types of this service.
+var (
+	L2NetworkType = resource.Define[L2Network](resource.Type{
+		Name: "L2Network", Path: "/l2-networks", FQN: "org.zstack.header.network.l2.L2NetworkInventory",
+		Discriminator: "type",
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
+			{Name: "l3Network", To: "L3Network", Column: "uuid", ToColumn: "l2NetworkUuid"},
+			{Name: "clusterRef", To: "L2NetworkClusterRef", Column: "uuid", ToColumn: "l2NetworkUuid", Hidden: true},
+		},
+		Aliases: []resource.Alias{{Name: "cluster", Path: "clusterRef.cluster"}},
+		Embeds: []resource.Embed{
+			{Name: "attachedClusterUuids", Type: "L2NetworkClusterRef", Column: "l2NetworkUuid", Scalar: "clusterUuid"},
+		},
+	})
+	L2ClusterRefType = resource.Define[L2NetworkClusterRef](resource.Type{
+		Name: "L2NetworkClusterRef", FQN: "org.zstack.header.network.l2.L2NetworkClusterRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
+			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
+		},
+	})
+	L2HostRefType = resource.Define[L2NetworkHostRef](resource.Type{
+		Name: "L2NetworkHostRef", FQN: "org.zstack.header.network.l2.L2NetworkHostRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
+			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
+		},
+	})
+	L3NetworkType = resource.Define[L3Network](resource.Type{
+		Name: "L3Network", Path: "/l3-networks", FQN: "org.zstack.header.network.l3.L3NetworkInventory", Owned: true,
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
+			"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
+		}},
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid"},
+			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
+			{Name: "vmNic", To: "VmNic", Column: "uuid", ToColumn: "l3NetworkUuid"},
+			{Name: "serviceProviderRef", To: "NetworkServiceL3NetworkRef", Column: "uuid", ToColumn: "l3NetworkUuid", Hidden: true},
+			{Name: "usedIp", To: "UsedIp", Column: "uuid", ToColumn: "l3NetworkUuid"},
+		},
+		Aliases: []resource.Alias{{Name: "serviceProvider", Path: "serviceProviderRef.serviceProvider"}},
+		Embeds: []resource.Embed{
+			{Name: "dns", Type: "L3NetworkDns", Column: "l3NetworkUuid", Scalar: "dns", OrderBy: "createDate"},
+			{Name: "ipRanges", Type: "IpRange", Column: "l3NetworkUuid", OrderBy: "createDate"},
+			{Name: "networkServices", Type: "NetworkServiceL3NetworkRef", Column: "l3NetworkUuid", OrderBy: "networkServiceType"},
+			{Name: "hostRoute", Type: "L3NetworkHostRoute", Column: "l3NetworkUuid", OrderBy: "createDate"},
+		},
+	})
+	DNSType = resource.Define[L3NetworkDNS](resource.Type{
+		Name: "L3NetworkDns", FQN: "org.zstack.header.network.l3.L3NetworkDnsInventory", Internal: true,
+		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
+	})
+	HostRouteType = resource.Define[L3NetworkHostRoute](resource.Type{
+		Name: "L3NetworkHostRoute", FQN: "org.zstack.header.network.l3.L3NetworkHostRouteInventory", Internal: true,
+		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
+	})
+	IPRangeType = resource.Define[IPRange](resource.Type{
+		Name: "IpRange", Path: "/l3-networks/ip-ranges", FQN: "org.zstack.header.network.l3.IpRangeInventory",
+		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
+	})
+	UsedIPType = resource.Define[UsedIP](resource.Type{
+		Name: "UsedIp", Path: "/l3-networks/ip-address", FQN: "org.zstack.header.network.l3.UsedIpInventory",
+		Edges: []resource.Edge{
+			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid"},
+			{Name: "vmNic", To: "VmNic", Column: "vmNicUuid"},
+			{Name: "ipRange", To: "IpRange", Column: "ipRangeUuid", OnDelete: resource.Cascade, Hidden: true},
+		},
+	})
+	VMNicType = resource.Define[VMNic](resource.Type{
+		Name: "VmNic", Path: "/vm-instances/nics", FQN: "org.zstack.header.vm.VmNicInventory", Owned: true,
+		Edges: []resource.Edge{
+			{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid", OnDelete: resource.Cascade},
+			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade},
+			{Name: "usedIp", To: "UsedIp", Column: "uuid", ToColumn: "vmNicUuid"},
+		},
+		Embeds: []resource.Embed{{Name: "usedIps", Type: "UsedIp", Column: "vmNicUuid", OrderBy: "ipVersion"}},
+	})
+	ProviderType = resource.Define[Provider](resource.Type{
+		Name: "NetworkServiceProvider", Path: "/network-services/providers",
+		FQN: "org.zstack.header.network.service.NetworkServiceProviderInventory",
+		Embeds: []resource.Embed{
+			{Name: "networkServiceTypes", Type: "NetworkServiceType", Column: "networkServiceProviderUuid", Scalar: "type", OrderBy: "type"},
+		},
+	})
+	ProviderServiceType = resource.Define[ProviderService](resource.Type{
+		Name: "NetworkServiceType", FQN: "org.zstack.header.network.service.NetworkServiceTypeInventory", Internal: true,
+		Edges: []resource.Edge{{Name: "provider", To: "NetworkServiceProvider", Column: "networkServiceProviderUuid", OnDelete: resource.Cascade}},
+	})
+	L3ServiceType = resource.Define[L3NetworkService](resource.Type{
+		Name: "NetworkServiceL3NetworkRef", Path: "/l3-networks/network-services/refs",
+		FQN: "org.zstack.header.network.service.NetworkServiceL3NetworkRefInventory",
+		Edges: []resource.Edge{
+			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade},
+			{Name: "serviceProvider", To: "NetworkServiceProvider", Column: "networkServiceProviderUuid", OnDelete: resource.Restrict},
+		},
+	})
+)
+
+// Types returns the resource types of this service.
+func Types() []*resource.Type {
+	return []*resource.Type{
+		L2NetworkType.Type, L2ClusterRefType.Type, L2HostRefType.Type, L3NetworkType.Type, DNSType.Type,
+		HostRouteType.Type, IPRangeType.Type, UsedIPType.Type, VMNicType.Type,
+		ProviderType.Type, ProviderServiceType.Type, L3ServiceType.Type,
+	}
+}

@@ -1,0 +1,237 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// attach is the state of the flow that attaches a storage to a cluster.
+type attach struct{ RefUUID, ClusterUUID, PrimaryUUID string }
+
+// attachParams name a cluster and a storage.
+type attachParams struct {
+	ClusterUUID string `api:"clusterUuid,required,path,resource=Cluster"`
+	PrimaryUUID string `api:"primaryStorageUuid,required,path,resource=PrimaryStorage"`
+}
+
+func (s *Service) registerAttach() error {
+	const path = "/clusters/{clusterUuid}/primary-storage/{primaryStorageUuid}"
+	action.Register(s.Actions, action.Action{
+		Message: "APIAttachPrimaryStorageToClusterMsg", Method: "POST", Path: path, Key: "params", Async: true,
+		Access: action.Admin, Queue: "primaryStorageUuid", Returns: "PrimaryStorage", Kind: "storage",
+		Doc: "Makes a storage usable on the hosts of a cluster.",
+	}, func(ctx context.Context, c *action.Call, p *attachParams) (action.Ref, error) {
+		st := &attach{RefUUID: resource.NewUUID(), ClusterUUID: p.ClusterUUID, PrimaryUUID: p.PrimaryUUID}
+		ref := action.Ref{Type: "PrimaryStorage", UUID: p.PrimaryUUID}
+		if err := s.checkAttach(ctx, p); err != nil {
+			return ref, err
+		}
+		return ref, flow.Run(ctx, s.Flows, s.attachFlow(), st, flow.Options{Job: c.Job, Key: p.PrimaryUUID,
+			ResourceType: ref.Type, ResourceUUID: ref.UUID})
+	})
+	action.Register(s.Actions, action.Action{
+		Message: "APIDetachPrimaryStorageFromClusterMsg", Method: "DELETE", Path: path, Async: true,
+		Access: action.Admin, Queue: "primaryStorageUuid", Returns: "PrimaryStorage", Kind: "storage",
+		Doc: "Takes a storage from the hosts of a cluster; guests that use it there must be stopped.",
+	}, func(ctx context.Context, c *action.Call, p *attachParams) (action.Ref, error) {
+		ref := action.Ref{Type: "PrimaryStorage", UUID: p.PrimaryUUID}
+		row, found, err := store.First(ctx, s.Store, ClusterRefType, "`clusterUuid` = ? AND `primaryStorageUuid` = ?", p.ClusterUUID, p.PrimaryUUID)
+		if err != nil || !found {
+			return ref, err
+		}
+		if err := s.checkDetach(ctx, s.Store, p.ClusterUUID, p.PrimaryUUID); err != nil {
+			return ref, err
+		}
+		return ref, s.Delete(ctx, c, ClusterRefType.Name, row.UUID)
+	})
+	return nil
+}
+
+// checkAttach applies the rules of spec section 1: same zone, not twice, and a
+// type that the cluster's hypervisor can use.
+func (s *Service) checkAttach(ctx context.Context, p *attachParams) error {
+	ps, err := store.Get(ctx, s.Store, PrimaryStorageType, p.PrimaryUUID)
+	if err != nil {
+		return err
+	}
+	cluster, err := store.GetValues(ctx, s.Store, s.typ("Cluster"), p.ClusterUUID)
+	if err != nil {
+		return err
+	}
+	if cluster["zoneUuid"] != ps.ZoneUUID {
+		return errs.New(errs.Refused, "primary storage "+ps.Name, "is in another zone than cluster %v", cluster["name"])
+	}
+	plug, err := s.Plugins.PrimaryStorage(ps.Type)
+	if err != nil {
+		return err
+	}
+	for _, h := range plug.Decl.GetHypervisorTypes() {
+		if h == cluster["hypervisorType"] {
+			_, found, err := store.First(ctx, s.Store, ClusterRefType, "`clusterUuid` = ? AND `primaryStorageUuid` = ?", p.ClusterUUID, p.PrimaryUUID)
+			if err == nil && found {
+				err = errs.New(errs.Refused, "primary storage "+ps.Name, "is attached to cluster %v already", cluster["name"])
+			}
+			return err
+		}
+	}
+	return errs.New(errs.Refused, "primary storage "+ps.Name, "of type %s cannot be used by hypervisor %v", ps.Type, cluster["hypervisorType"])
+}
+
+func (s *Service) attachFlow() *flow.Def[attach] {
+	return flow.Define("attach-primary-storage",
+		flow.Tx("insert", func(ctx context.Context, tx *store.Tx, st *attach) error {
+			for t, uuid := range map[string]string{"Cluster": st.ClusterUUID, "PrimaryStorage": st.PrimaryUUID} {
+				if err := cascade.Guard(ctx, tx, t, uuid); err != nil {
+					return err
+				}
+			}
+			row := &PrimaryStorageClusterRef{ClusterUUID: st.ClusterUUID, PrimaryStorageUUID: st.PrimaryUUID}
+			row.UUID = st.RefUUID
+			return store.Insert(ctx, tx, ClusterRefType, row)
+		}, func(ctx context.Context, tx *store.Tx, st *attach) error {
+			return store.Delete(ctx, tx, ClusterRefType.Type, st.RefUUID)
+		}),
+		flow.Do("attach-hosts", func(ctx context.Context, st *attach) error {
+			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.attachHost(ctx, st.PrimaryUUID, h) })
+		}, func(ctx context.Context, st *attach) error {
+			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.detachHost(ctx, st.PrimaryUUID, h) })
+		}),
+	)
+}
+
+// eachHost runs fn on the connected hosts of a cluster; the others attach when
+// they connect.
+func (s *Service) eachHost(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = ?", clusterUUID, Connected)
+	if err != nil {
+		return err
+	}
+	for _, uuid := range uuids {
+		h, err := s.hosts.PluginHost(ctx, s.Store, uuid)
+		if errs.ClassOf(err) == errs.NotFound {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := fn(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attachHost makes a storage usable on a host and saves its capacity there.
+func (s *Service) attachHost(ctx context.Context, psUUID string, h *pluginv1.Host) error {
+	st, plug, err := s.plugin(ctx, psUUID)
+	if err != nil {
+		return err
+	}
+	r, err := plug.AttachHost(ctx, &pluginv1.AttachHostRequest{Storage: st, Host: h})
+	if err != nil {
+		return fmt.Errorf("attach primary storage %s to host %s: %w", st.GetName(), h.GetName(), err)
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		return s.saveHostRef(ctx, tx, psUUID, h.GetUuid(), plug.Decl.GetHostLocal(), r.GetCapacity())
+	})
+}
+
+func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Host) error {
+	st, plug, err := s.plugin(ctx, psUUID)
+	if err != nil {
+		return err
+	}
+	if _, err := plug.DetachHost(ctx, &pluginv1.DetachHostRequest{Storage: st, Host: h}); err != nil {
+		return fmt.Errorf("detach primary storage %s from host %s: %w", st.GetName(), h.GetName(), err)
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.removeHostRef(ctx, tx, psUUID, h.GetUuid()) })
+}
+
+// HostConnected attaches the cluster's storages to a host
+// (topology.HostObserver).
+func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
+	refs, err := store.Find(ctx, s.Store, ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if err := s.attachHost(ctx, ref.PrimaryStorageUUID, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HostLost marks the host's links to storages (topology.HostObserver).
+func (s *Service) HostLost(ctx context.Context, hostUUID string) {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `status` = ? WHERE `hostUuid` = ?", Disconnected, hostUUID)
+		return err
+	})
+	if err != nil {
+		s.Log.Error("storage links not marked", "host", hostUUID, "error", err)
+	}
+}
+
+// HostVMs is of no interest here (topology.HostObserver).
+func (s *Service) HostVMs(context.Context, string, []*pluginv1.VMStatus, bool) {}
+
+// HostLeaving detaches the storages from a host (topology.HostObserver).
+func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
+	refs, err := store.Find(ctx, s.Store, HostRefType, "`hostUuid` = ?", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if err := s.detachHost(ctx, ref.PrimaryStorageUUID, h); err != nil {
+			return err
+		}
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM `ImageCache` WHERE `hostUuid` = ?", h.GetUuid())
+		return err
+	})
+}
+
+// checkDetach refuses while guests of the cluster run on the storage.
+func (s *Service) checkDetach(ctx context.Context, q store.Querier, clusterUUID, psUUID string) error {
+	running, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
+		"(SELECT `vmInstanceUuid` FROM `Volume` WHERE `primaryStorageUuid` = ?) LIMIT 1", clusterUUID, psUUID)
+	if err != nil || len(running) == 0 {
+		return err
+	}
+	return errs.New(errs.Refused, "primary storage "+psUUID, "guest %s of the cluster runs on it", running[0]).
+		WithAdvice("stop the cluster's guests on this storage first")
+}
+
+// deleteClusterRef detaches a storage from a cluster's hosts and removes the
+// row.
+func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.Mode) error {
+	ref, err := store.Get(ctx, s.Store, ClusterRefType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = s.eachHost(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
+		err := s.detachHost(ctx, ref.PrimaryStorageUUID, h)
+		if m == cascade.Enforcing && err != nil {
+			s.Log.Warn("storage not detached", "host", h.GetUuid(), "error", err)
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return store.Delete(ctx, tx, ClusterRefType.Type, uuid) })
+}

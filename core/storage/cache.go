@@ -1,0 +1,86 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// fetch is one running fill of a cache; done is closed when it has ended.
+type fetch struct {
+	done chan struct{}
+	row  *ImageCache
+	err  error
+}
+
+// cacheTimeout bounds the wait for an image's bytes; the data itself moves as
+// long as it moves, the plugin detects a stall.
+const cacheTimeout = 12 * time.Hour
+
+// ensureImage returns the image's place in the storage's cache, filling it
+// first when needed. Callers that ask for the same image meanwhile wait for
+// the one that fetches it; when that one is cancelled, the next takes over.
+func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, v *port.VolumePlan) (*ImageCache, error) {
+	hostUUID := ""
+	if plug.Decl.GetHostLocal() {
+		hostUUID = host.GetUuid()
+	}
+	key := st.GetUuid() + "/" + hostUUID + "/" + v.ImageUUID
+	for {
+		row, found, err := store.First(ctx, s.Store, ImageCacheType,
+			"`primaryStorageUuid` = ? AND `imageUuid` = ? AND COALESCE(`hostUuid`, '') = ?", st.GetUuid(), v.ImageUUID, hostUUID)
+		if err != nil || found {
+			return row, err
+		}
+		s.mu.Lock()
+		f, running := s.caching[key]
+		if !running {
+			f = &fetch{done: make(chan struct{})}
+			s.caching[key] = f
+		}
+		s.mu.Unlock()
+		if !running {
+			f.row, f.err = s.fill(ctx, st, plug, host, hostUUID, v)
+			s.mu.Lock()
+			delete(s.caching, key)
+			s.mu.Unlock()
+			close(f.done)
+			return f.row, f.err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-f.done:
+		}
+		if f.err == nil {
+			return f.row, nil
+		}
+		if c := errs.ClassOf(f.err); c != errs.Cancelled && c != errs.Timeout {
+			return nil, f.err
+		}
+	}
+}
+
+func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, hostUUID string, v *port.VolumePlan) (*ImageCache, error) {
+	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
+	defer cancel()
+	src, err := s.images.Source(ctx, v.ImageUUID, v.ImageStoreUUID, host.GetManagementIp())
+	if err != nil {
+		return nil, err
+	}
+	r, err := plug.EnsureImage(ctx, &pluginv1.EnsureImageRequest{Storage: st, Host: host, ImageUuid: v.ImageUUID, Source: src})
+	if err != nil {
+		return nil, errs.Wrap(errs.ClassOf(err), "image "+v.ImageUUID, err, "cannot be cached on primary storage %s", st.GetName())
+	}
+	row := &ImageCache{PrimaryStorageUUID: st.GetUuid(), HostUUID: hostUUID, ImageUUID: v.ImageUUID,
+		InstallURL: r.GetInstallPath(), Size: r.GetActualBytes(), State: "ready"}
+	row.UUID = resource.NewUUID()
+	err = s.Store.Update(ctx, func(tx *store.Tx) error { return store.Insert(ctx, tx, ImageCacheType, row) })
+	return row, err
+}

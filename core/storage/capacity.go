@@ -1,0 +1,177 @@
+package storage
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+func (s *Service) typ(name string) *resource.Type {
+	t, ok := s.Types.Get(name)
+	if !ok {
+		panic("resource type " + name + " is not registered")
+	}
+	return t
+}
+
+func (s *Service) subtype(psType string) *resource.Type {
+	for _, t := range s.Types.Subtypes(PrimaryStorageType.Name) {
+		if t.DiscriminatorValue == psType {
+			return t
+		}
+	}
+	return nil
+}
+
+func pluginStorage(p *PrimaryStorage, fields map[string]any) *pluginv1.Storage {
+	return &pluginv1.Storage{Uuid: p.UUID, Name: p.Name, Type: p.Type, Url: p.URL, Fields: kernel.PluginFields(fields)}
+}
+
+// plugin returns a storage as its plugin sees it, and the plugin.
+func (s *Service) plugin(ctx context.Context, psUUID string) (*pluginv1.Storage, *plugin.PrimaryStorage, error) {
+	row, err := store.Get(ctx, s.Store, PrimaryStorageType, psUUID)
+	if err != nil {
+		return nil, nil, err
+	}
+	var fields map[string]any
+	if sub := s.subtype(row.Type); sub != nil {
+		if fields, err = store.GetValues(ctx, s.Store, sub, psUUID); err != nil && errs.ClassOf(err) != errs.NotFound {
+			return nil, nil, err
+		}
+	}
+	plug, err := s.Plugins.PrimaryStorage(row.Type)
+	return pluginStorage(row, fields), plug, err
+}
+
+// saveHostRef records that a storage is usable on a host. Of a host-local
+// storage the capacity counts per host, and the storage's row is the sum; what
+// volumes have been promised stays taken when a host connects again.
+func (s *Service) saveHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, hostLocal bool, c *pluginv1.Capacity) error {
+	ref, found, err := store.First(ctx, tx, HostRefType, "`primaryStorageUuid` = ? AND `hostUuid` = ?", psUUID, hostUUID)
+	if err != nil {
+		return err
+	}
+	total, free := c.GetTotalBytes(), c.GetAvailableBytes()
+	switch {
+	case !found:
+		ref = &PrimaryStorageHostRef{PrimaryStorageUUID: psUUID, HostUUID: hostUUID, Status: Connected}
+		ref.UUID = resource.NewUUID()
+		if hostLocal {
+			ref.TotalCapacity, ref.TotalPhysical = total, total
+			ref.AvailableCapacity, ref.AvailablePhysical = free, free
+		}
+		if err := store.Insert(ctx, tx, HostRefType, ref); err != nil {
+			return err
+		}
+	default:
+		grown := int64(0)
+		if hostLocal {
+			grown = total - ref.TotalCapacity
+			ref.TotalCapacity, ref.TotalPhysical, ref.AvailablePhysical = total, total, free
+		}
+		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `status` = ?, `totalCapacity` = ?, `totalPhysicalCapacity` = ?, "+
+			"`availablePhysicalCapacity` = ?, `availableCapacity` = `availableCapacity` + ? WHERE `uuid` = ?",
+			Connected, ref.TotalCapacity, ref.TotalPhysical, ref.AvailablePhysical, grown, ref.UUID)
+		if err != nil {
+			return err
+		}
+	}
+	if !hostLocal {
+		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` + ? - `totalCapacity`, "+
+			"`totalCapacity` = ?, `totalPhysicalCapacity` = ?, `availablePhysicalCapacity` = ? WHERE `uuid` = ?", total, total, total, free, psUUID)
+		return err
+	}
+	return s.sumHosts(ctx, tx, psUUID)
+}
+
+func (s *Service) removeHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUID string) error {
+	n, err := tx.Exec(ctx, "DELETE FROM `PrimaryStorageHostRef` WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?", psUUID, hostUUID)
+	if err != nil || n == 0 {
+		return err
+	}
+	row, err := store.Get(ctx, tx, PrimaryStorageType, psUUID)
+	if err != nil {
+		return err
+	}
+	if plug, err := s.Plugins.PrimaryStorage(row.Type); err != nil || !plug.Decl.GetHostLocal() {
+		return err
+	}
+	return s.sumHosts(ctx, tx, psUUID)
+}
+
+func (s *Service) sumHosts(ctx context.Context, tx *store.Tx, psUUID string) error {
+	sum := func(col string) string {
+		return "`" + col + "` = (SELECT COALESCE(SUM(`" + col + "`), 0) FROM `PrimaryStorageHostRef` WHERE `primaryStorageUuid` = ?)"
+	}
+	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET "+sum("totalCapacity")+", "+sum("availableCapacity")+", "+
+		sum("totalPhysicalCapacity")+", "+sum("availablePhysicalCapacity")+" WHERE `uuid` = ?", psUUID, psUUID, psUUID, psUUID, psUUID)
+	return err
+}
+
+// take reserves bytes of a storage; a negative size gives them back. Errors:
+// Exhausted.
+func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, hostLocal bool, size int64) error {
+	reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", psUUID)
+	if size <= 0 {
+		reserved = -1 << 62 // giving back always fits
+	}
+	if hostLocal {
+		n, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? "+
+			"WHERE `primaryStorageUuid` = ? AND `hostUuid` = ? AND `availableCapacity` - ? >= ?", size, psUUID, hostUUID, reserved, size)
+		if err != nil {
+			return err
+		}
+		if n == 0 && size > 0 {
+			return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes on host %s", size, hostUUID)
+		}
+		reserved = -1 << 62 // the host's part decided
+	}
+	n, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `availableCapacity` - ? >= ?",
+		size, psUUID, reserved, size)
+	if err != nil {
+		return err
+	}
+	if n == 0 && size > 0 {
+		return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes", size)
+	}
+	return nil
+}
+
+// notAttached refuses to delete a storage that clusters use (spec section 1).
+func (s *Service) notAttached(ctx context.Context, uuid string) error {
+	_, attached, err := store.First(ctx, s.Store, ClusterRefType, "`primaryStorageUuid` = ?", uuid)
+	if err != nil || !attached {
+		return err
+	}
+	return errs.New(errs.Refused, "primary storage "+uuid, "is attached to clusters").WithAdvice("detach it from its clusters first")
+}
+
+// deletePrimary removes the row and its subtype's; volumes and attachments
+// have gone before it by the cascade. The bits of cached images stay where
+// they are, as upstream has it.
+func (s *Service) deletePrimary(ctx context.Context, uuid string, _ cascade.Mode) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		row, err := store.Get(ctx, tx, PrimaryStorageType, uuid)
+		if errs.ClassOf(err) == errs.NotFound {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if sub := s.subtype(row.Type); sub != nil {
+			if err := store.Delete(ctx, tx, sub, uuid); err != nil {
+				return err
+			}
+		}
+		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+			return err
+		}
+		return store.Delete(ctx, tx, PrimaryStorageType.Type, uuid)
+	})
+}

@@ -1,0 +1,171 @@
+package storage
+
+import (
+	"context"
+	"sync"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Service keeps primary storages and volumes.
+type Service struct {
+	*kernel.Kernel
+	hosts  port.Hosts
+	images port.Images
+
+	// caching holds one entry for each image that is being put in a cache, so
+	// that a thousand guests of one image ask the plugin once.
+	mu      sync.Mutex
+	caching map[string]*fetch
+}
+
+// New makes the service. hosts and images are the services it asks for a
+// host's properties and an image's bytes.
+func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
+	return &Service{Kernel: k, hosts: hosts, images: images, caching: map[string]*fetch{}}
+}
+
+// Register registers actions, flows, settings and delete rules. The storage
+// plugins must have been started.
+func (s *Service) Register() error {
+	flow.Register(s.Flows, s.attachFlow())
+	s.Cascade.Register(PrimaryStorageType.Name, cascade.Deleter{Delete: s.deletePrimary})
+	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef})
+	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume})
+	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) registerSettings() error {
+	for _, d := range []config.Setting{
+		{Category: "primaryStorage", Name: "reservedCapacity", Type: "size", Default: "1G",
+			Resources: []string{"PrimaryStorage"}, Doc: "Capacity of a storage that volumes do not get."},
+		{Category: "mevoco", Name: "overProvisioning.primaryStorage", Type: "float", Default: "1", Min: 0, Max: 1000,
+			Doc: "Bytes promised to volumes per byte of a storage."},
+	} {
+		if err := s.Config.Define(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// primaryParams are the parameters that every add-primary-storage message has.
+var primaryParams = []action.Param{
+	{Name: "name", Type: "string", Required: true, MaxLength: 255},
+	{Name: "description", Type: "string", MaxLength: 2048},
+	{Name: "url", Type: "string", Required: true, MaxLength: 2048},
+	{Name: "type", Type: "string"},
+	{Name: "zoneUuid", Type: "string", Required: true, Resource: "Zone"},
+}
+
+func (s *Service) registerTypes() error {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetPrimaryStorages() {
+			a := action.Action{
+				Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true,
+				Create: true, Access: action.Admin, Returns: "PrimaryStorage", Kind: "storage",
+				Params: kernel.AddParams(primaryParams, d.GetFields()), Doc: "Adds a primary storage of type " + d.GetType() + ".",
+			}
+			err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
+				return s.add(ctx, c, d, p)
+			})
+			if err != nil {
+				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "primary storage %s", d.GetType())
+			}
+		}
+	}
+	return nil
+}
+
+// add checks the configuration with the plugin, which touches no host, and
+// inserts the row; nothing is left when the plugin refuses.
+func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimaryStorageDecl, p map[string]any) (action.Ref, error) {
+	text := func(k string) string { v, _ := p[k].(string); return v }
+	ref := action.Ref{Type: "PrimaryStorage", UUID: c.ResourceUUID}
+	row := &PrimaryStorage{ZoneUUID: text("zoneUuid"), URL: text("url"), MountPath: text("url"), Type: d.GetType(),
+		State: Enabled, Status: Connected}
+	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")
+	fields, err := kernel.FieldValues(p, d.GetFields())
+	if err != nil {
+		return ref, err
+	}
+	ps, err := s.Plugins.PrimaryStorage(d.GetType())
+	if err != nil {
+		return ref, err
+	}
+	r, err := ps.ConnectStorage(ctx, &pluginv1.ConnectStorageRequest{Storage: pluginStorage(row, fields)})
+	if err != nil {
+		return ref, err
+	}
+	if !d.GetHostLocal() {
+		row.setCapacity(r.GetCapacity())
+	}
+	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := cascade.Guard(ctx, tx, "Zone", row.ZoneUUID); err != nil {
+			return err
+		}
+		_, found, err := store.First(ctx, tx, PrimaryStorageType, "`zoneUuid` = ? AND `url` = ? AND `type` = ?", row.ZoneUUID, row.URL, row.Type)
+		if err != nil {
+			return err
+		}
+		if found {
+			return errs.New(errs.Exists, "primary storage "+row.URL, "there is one of type %s with this url in the zone already", row.Type)
+		}
+		if err := store.Insert(ctx, tx, PrimaryStorageType, row); err != nil {
+			return err
+		}
+		if sub := s.subtype(d.GetType()); sub != nil {
+			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
+				return err
+			}
+		}
+		return s.Tags.CreateFor(ctx, tx, "PrimaryStorage", row.UUID, c)
+	})
+}
+
+func (p *PrimaryStorage) setCapacity(c *pluginv1.Capacity) {
+	p.TotalCapacity, p.TotalPhysical = c.GetTotalBytes(), c.GetTotalBytes()
+	p.AvailableCapacity, p.AvailablePhysical = c.GetAvailableBytes(), c.GetAvailableBytes()
+	p.SystemUsed = c.GetTotalBytes() - c.GetAvailableBytes()
+}
+
+func (s *Service) registerPrimary() error {
+	type types struct {
+		Types []string `json:"primaryStorageTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetPrimaryStorageTypesMsg", Method: "GET", Path: "/primary-storage/types", Access: action.Admin,
+		Doc: "Lists the primary storage types that the plugins offer.",
+	}, func(context.Context, *action.Call, *struct{}) (types, error) {
+		r := types{Types: []string{}}
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetPrimaryStorages() {
+				r.Types = append(r.Types, d.GetType())
+			}
+		}
+		return r, nil
+	})
+	for _, err := range []error{
+		s.RegisterUpdate(PrimaryStorageType.Type, action.Admin, nil),
+		s.RegisterState(PrimaryStorageType.Type, action.Admin, nil),
+		s.RegisterDelete(PrimaryStorageType.Type, action.Admin, s.notAttached),
+	} {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

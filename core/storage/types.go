@@ -1,0 +1,157 @@
+package storage
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// States and statuses of primary storages and volumes, as on the wire
+// (spec: compute and storage, sections 3 and 7).
+const (
+	Enabled  = "Enabled"
+	Disabled = "Disabled"
+
+	Connecting   = "Connecting"
+	Connected    = "Connected"
+	Disconnected = "Disconnected"
+
+	VolumeCreating = "Creating"
+	VolumeReady    = "Ready"
+	VolumeDeleted  = "Deleted"
+
+	RootVolume = "Root"
+	DataVolume = "Data"
+)
+
+// PrimaryStorage keeps volumes. Capacities are bytes; available is what may
+// still be promised to volumes, physical what the medium has.
+type PrimaryStorage struct {
+	resource.Base
+	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
+	URL               string `db:"url" kumo:"size=2048"`
+	TotalCapacity     int64  `db:"totalCapacity"`
+	AvailableCapacity int64  `db:"availableCapacity"`
+	TotalPhysical     int64  `db:"totalPhysicalCapacity"`
+	AvailablePhysical int64  `db:"availablePhysicalCapacity"`
+	SystemUsed        int64  `db:"systemUsedCapacity" kumo:"null"`
+	Type              string `db:"type" kumo:"size=64"`
+	State             string `db:"state" kumo:"size=32"`
+	Status            string `db:"status" kumo:"size=32"`
+	MountPath         string `db:"mountPath" kumo:"size=2048,null"`
+}
+
+// PrimaryStorageClusterRef attaches a storage to a cluster.
+type PrimaryStorageClusterRef struct {
+	resource.Ref
+	ClusterUUID        string `db:"clusterUuid" kumo:"size=32,index"`
+	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32,index"`
+}
+
+// PrimaryStorageHostRef is a storage's link to a host; for storages that keep
+// each volume on one host, it has the capacity there, in bytes.
+type PrimaryStorageHostRef struct {
+	resource.Ref
+	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32,index"`
+	HostUUID           string `db:"hostUuid" kumo:"size=32,index"`
+	Status             string `db:"status" kumo:"size=32"`
+	TotalCapacity      int64  `db:"totalCapacity"`
+	AvailableCapacity  int64  `db:"availableCapacity"`
+	TotalPhysical      int64  `db:"totalPhysicalCapacity"`
+	AvailablePhysical  int64  `db:"availablePhysicalCapacity"`
+}
+
+// Volume is a disk of a guest, or one that waits for a guest.
+type Volume struct {
+	resource.Base
+	resource.Owned
+	PrimaryStorageUUID string        `db:"primaryStorageUuid" kumo:"size=32,null,index"`
+	VMInstanceUUID     string        `db:"vmInstanceUuid" kumo:"size=32,null,index"`
+	DiskOfferingUUID   string        `db:"diskOfferingUuid" kumo:"size=32,null,index"`
+	RootImageUUID      string        `db:"rootImageUuid" kumo:"size=32,null,index"`
+	InstallPath        string        `db:"installPath" kumo:"size=2048,null"`
+	Type               string        `db:"type" kumo:"size=32"`
+	Format             string        `db:"format" kumo:"size=32,null"`
+	Size               int64         `db:"size"`
+	ActualSize         int64         `db:"actualSize" kumo:"null"`
+	DeviceID           int64         `db:"deviceId"`
+	State              string        `db:"state" kumo:"size=32"`
+	Status             string        `db:"status" kumo:"size=32"`
+	IsShareable        bool          `db:"isShareable"`
+	LastDetachDate     resource.Time `db:"lastDetachDate" kumo:"null"`
+	LastVMInstanceUUID string        `db:"lastVmInstanceUuid" kumo:"size=32,null"`
+	LastAttachDate     resource.Time `db:"lastAttachDate" kumo:"null"`
+	// HostUUID is set for volumes on host-local storage.
+	HostUUID string `db:"hostUuid" kumo:"size=32,hidden,index,null"`
+}
+
+// ImageCache is an image in the cache of a storage (on one host, for
+// host-local storages). Its size is physical bytes.
+type ImageCache struct {
+	resource.Ref
+	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32,index"`
+	HostUUID           string `db:"hostUuid" kumo:"size=32,hidden,null,index"`
+	ImageUUID          string `db:"imageUuid" kumo:"size=32,index"`
+	InstallURL         string `db:"installUrl" kumo:"size=2048"`
+	MediaType          string `db:"mediaType" kumo:"size=64,null"`
+	Size               int64  `db:"size"`
+	State              string `db:"state" kumo:"size=32"`
+}
+
+// The resource types of this service.
+var (
+	PrimaryStorageType = resource.Define[PrimaryStorage](resource.Type{
+		Name: "PrimaryStorage", Path: "/primary-storage",
+		FQN:           "org.zstack.header.storage.primary.PrimaryStorageInventory",
+		Discriminator: "type",
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":   {Enabled: Enabled, Disabled: Enabled, "Maintenance": Enabled},
+			"disable":  {Enabled: Disabled, Disabled: Disabled, "Maintenance": Disabled},
+			"maintain": {Enabled: "Maintenance", Disabled: "Maintenance"},
+		}},
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
+			{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "primaryStorageUuid"},
+			{Name: "clusterRef", To: "PrimaryStorageClusterRef", Column: "uuid", ToColumn: "primaryStorageUuid", Hidden: true},
+		},
+		Aliases: []resource.Alias{{Name: "cluster", Path: "clusterRef.cluster"}},
+		Embeds: []resource.Embed{
+			{Name: "attachedClusterUuids", Type: "PrimaryStorageClusterRef", Column: "primaryStorageUuid", Scalar: "clusterUuid"},
+		},
+	})
+	ClusterRefType = resource.Define[PrimaryStorageClusterRef](resource.Type{
+		Name: "PrimaryStorageClusterRef", FQN: "org.zstack.header.storage.primary.PrimaryStorageClusterRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
+			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
+		},
+	})
+	HostRefType = resource.Define[PrimaryStorageHostRef](resource.Type{
+		Name: "PrimaryStorageHostRef", FQN: "org.zstack.header.storage.primary.PrimaryStorageHostRefInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
+			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
+		},
+	})
+	VolumeType = resource.Define[Volume](resource.Type{
+		Name: "Volume", Path: "/volumes", FQN: "org.zstack.header.volume.VolumeInventory", Owned: true,
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":  {Enabled: Enabled, Disabled: Enabled},
+			"disable": {Enabled: Disabled, Disabled: Disabled},
+		}},
+		Edges: []resource.Edge{
+			{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid"},
+			{Name: "diskOffering", To: "DiskOffering", Column: "diskOfferingUuid", OnDelete: resource.Detach},
+			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
+			{Name: "image", To: "Image", Column: "rootImageUuid"},
+		},
+	})
+	ImageCacheType = resource.Define[ImageCache](resource.Type{
+		Name: "ImageCache", FQN: "org.zstack.header.storage.primary.ImageCacheInventory", Internal: true,
+		Edges: []resource.Edge{
+			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
+			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
+		},
+	})
+)
+
+// Types returns the resource types of this service.
+func Types() []*resource.Type {
+	return []*resource.Type{PrimaryStorageType.Type, ClusterRefType.Type, HostRefType.Type, VolumeType.Type, ImageCacheType.Type}
+}

@@ -1,0 +1,158 @@
+package topology
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Settings of this service (spec: compute and storage, sections 1.2 and 1.5).
+const (
+	catHost      = "host"
+	catHostAlloc = "hostAllocator"
+	// maxCandidates bounds how many hosts one allocation looks at in detail.
+	maxCandidates = 32
+)
+
+func (s *Service) registerSettings() error {
+	return first(
+		s.Config.Define(config.Setting{Category: catHost, Name: "cpu.overProvisioning.ratio", Type: "int", Default: "10", Min: 1, Max: 1000,
+			Doc: "Virtual processors per processor of a host."}),
+		s.Config.Define(config.Setting{Category: catHost, Name: "ping.interval", Type: "int", Default: "60", Min: 1, Max: 3600,
+			Doc: "Seconds between two checks of a host."}),
+		s.Config.Define(config.Setting{Category: catHost, Name: "ping.maxFailure", Type: "int", Default: "3", Min: 1, Max: 100,
+			Doc: "Failed checks in a row after which a host is Disconnected."}),
+		s.Config.Define(config.Setting{Category: "kvm", Name: "reservedMemory", Type: "size", Default: "1G",
+			Resources: []string{"Host", "Cluster", "Zone"}, Doc: "Memory of a host that guests do not get."}),
+	)
+}
+
+// Candidates returns hosts that can take a guest of this size now, in random
+// order and at most maxCandidates. When there is none, the error (Exhausted)
+// names each host of the clusters with the reason why it was refused.
+func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRequest) ([]port.HostCandidate, error) {
+	where, args := hostFilter(r)
+	reserved := s.Config.Int64(ctx, "kvm", "reservedMemory", "")
+	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?"
+	fitArgs := append(append([]any(nil), args...), Enabled, Connected, r.CPU, reserved, r.Memory)
+	start := randomUUID()
+	hosts, err := store.Find(ctx, q, HostType, fit+" AND `uuid` >= ? ORDER BY `uuid` LIMIT 32", append(append([]any(nil), fitArgs...), start)...)
+	if err != nil {
+		return nil, err
+	}
+	if len(hosts) < maxCandidates {
+		more, err := store.Find(ctx, q, HostType, fit+" AND `uuid` < ? ORDER BY `uuid` LIMIT 32", append(append([]any(nil), fitArgs...), start)...)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, more...)
+	}
+	if len(hosts) == 0 {
+		return nil, s.refusals(ctx, q, r, where, args, reserved)
+	}
+	list := make([]port.HostCandidate, 0, len(hosts))
+	for _, h := range hosts {
+		list = append(list, port.HostCandidate{UUID: h.UUID, ClusterUUID: h.ClusterUUID, ZoneUUID: h.ZoneUUID,
+			HypervisorType: h.HypervisorType, Architecture: h.Architecture, CPUMHz: h.CPUMHz})
+	}
+	return list, nil
+}
+
+func hostFilter(r port.HostRequest) (string, []any) {
+	conds, args := []string{"1 = 1"}, []any{}
+	add := func(c string, a any) { conds, args = append(conds, c), append(args, a) }
+	if r.ZoneUUID != "" {
+		add("`zoneUuid` = ?", r.ZoneUUID)
+	}
+	if len(r.ClusterUUIDs) > 0 {
+		add("`clusterUuid` IN (?)", r.ClusterUUIDs)
+	}
+	if r.HostUUID != "" {
+		add("`uuid` = ?", r.HostUUID)
+	}
+	if r.HypervisorType != "" {
+		add("`hypervisorType` = ?", r.HypervisorType)
+	}
+	if len(r.Avoid) > 0 {
+		add("`uuid` NOT IN (?)", r.Avoid)
+	}
+	conds = append(conds, "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled')",
+		"`zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')")
+	return strings.Join(conds, " AND "), args
+}
+
+// refusals explains an empty answer: one reason a host, the most useful first
+// (pains.md, section 2: "no valid host" must say which filter refused).
+func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequest, where string, args []any, reserved int64) error {
+	const listed = 8
+	hosts, err := store.Find(ctx, q, HostType, where+" LIMIT 9", args...)
+	if err != nil {
+		return err
+	}
+	if len(hosts) == 0 {
+		return errs.New(errs.Exhausted, "host allocation", "no host is in an enabled zone and cluster that fit the request").
+			WithAdvice("add a host, enable it, or attach the networks to its cluster")
+	}
+	var why []string
+	for i, h := range hosts {
+		if i == listed {
+			why = append(why, "…")
+			break
+		}
+		why = append(why, fmt.Sprintf("%s: %s", h.Name, refusal(h, r, reserved)))
+	}
+	return errs.New(errs.Exhausted, "host allocation", "no host can take a guest of %d CPU and %d bytes of memory: %s",
+		r.CPU, r.Memory, strings.Join(why, "; ")).WithAdvice("free capacity, add a host, or choose a smaller offering")
+}
+
+func refusal(h *Host, r port.HostRequest, reserved int64) string {
+	switch {
+	case h.State != Enabled:
+		return "state is " + h.State
+	case h.Status != Connected:
+		return "status is " + h.Status
+	case h.AvailableCPU < r.CPU:
+		return fmt.Sprintf("%d CPU available", h.AvailableCPU)
+	case h.AvailableMemory-reserved < r.Memory:
+		return fmt.Sprintf("%d bytes of memory available, of which %d are reserved", h.AvailableMemory, reserved)
+	}
+	return "was taken meanwhile"
+}
+
+// Reserve takes CPU and memory of a host in the caller's transaction. Errors:
+// Exhausted when the host has no longer enough, or may no longer be used.
+func (s *Service) Reserve(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error {
+	n, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` - ?, `availableMemoryCapacity` = `availableMemoryCapacity` - ? "+
+		"WHERE `uuid` = ? AND `state` = 'Enabled' AND `status` = 'Connected' AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?",
+		cpu, memory, hostUUID, cpu, s.Config.Int64(ctx, "kvm", "reservedMemory", ""), memory)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return errs.New(errs.Exhausted, "host "+hostUUID, "has no room for %d CPU and %d bytes of memory", cpu, memory)
+	}
+	return nil
+}
+
+// Return gives CPU and memory back; a host that is gone is a success. The
+// caller makes sure to return what it reserved only once.
+func (s *Service) Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error {
+	_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ?, `availableMemoryCapacity` = `availableMemoryCapacity` + ? WHERE `uuid` = ?",
+		cpu, memory, hostUUID)
+	return err
+}
+
+func randomUUID() string {
+	var b [16]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		panic(err) // crypto/rand never fails on Linux
+	}
+	return hex.EncodeToString(b[:])
+}

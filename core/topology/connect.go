@@ -1,0 +1,180 @@
+package topology
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// connectTimeout bounds one connect: pushing an agent over a slow line
+// included.
+const connectTimeout = 5 * time.Minute
+
+// hostName is a DNS name (RFC 1123, section 2.1).
+var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
+
+// subtype returns the type by which a hypervisor's plugin extends hosts, nil
+// when it adds no fields.
+func (s *Service) subtype(hypervisor string) *resource.Type {
+	for _, t := range s.Types.Subtypes(HostType.Name) {
+		if t.DiscriminatorValue == hypervisor {
+			return t
+		}
+	}
+	return nil
+}
+
+// PluginHost returns the host with all that its plugin needs to reach it,
+// secrets included; it must never be logged.
+func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) (*pluginv1.Host, error) {
+	h, err := store.Get(ctx, q, HostType, uuid)
+	if err != nil {
+		return nil, err
+	}
+	p := &pluginv1.Host{Uuid: h.UUID, Name: h.Name, ManagementIp: h.ManagementIP, ClusterUuid: h.ClusterUUID,
+		HypervisorType: h.HypervisorType, Fields: map[string]string{}}
+	sub := s.subtype(h.HypervisorType)
+	if sub == nil {
+		return p, nil
+	}
+	values, err := store.GetValues(ctx, q, sub, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return p, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.Fields = kernel.PluginFields(values)
+	return p, nil
+}
+
+// connect makes a host usable: plugin, facts, observers, guests, watch. It can
+// be repeated; on failure the host is Disconnected and the first cause is
+// returned.
+func (s *Service) connect(ctx context.Context, uuid string) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	h, err := s.PluginHost(ctx, s.Store, uuid)
+	if err != nil {
+		return err
+	}
+	s.stopWatch(uuid)
+	if err := s.setStatus(ctx, uuid, Connecting); err != nil {
+		return err
+	}
+	if err := s.connectNow(ctx, h); err != nil {
+		s.lost(context.WithoutCancel(ctx), uuid, err)
+		return err
+	}
+	if err := s.setStatus(ctx, uuid, Connected); err != nil {
+		return err
+	}
+	s.publish("connected", uuid, nil)
+	s.startWatch(h)
+	return nil
+}
+
+func (s *Service) connectNow(ctx context.Context, h *pluginv1.Host) error {
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	r, err := hv.ConnectHost(ctx, &pluginv1.ConnectHostRequest{Host: h})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "cannot be connected")
+	}
+	for _, note := range r.GetFacts().GetNotes() {
+		s.Log.Warn("host reported", "host", h.GetUuid(), "note", note)
+	}
+	if err := s.saveFacts(ctx, h, hv.Decl, r.GetFacts()); err != nil {
+		return err
+	}
+	for _, o := range s.observers {
+		if err := o.HostConnected(ctx, h); err != nil {
+			return fmt.Errorf("connect host %s: %w", h.GetName(), err)
+		}
+	}
+	vms, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "its guests cannot be listed")
+	}
+	for _, o := range s.observers {
+		o.HostVMs(ctx, h.GetUuid(), vms.GetVms(), true)
+	}
+	return nil
+}
+
+// saveFacts stores what the host is. Capacities are totals of the machine less
+// what running guests hold, computed in one statement, so that a reconnect
+// under load neither loses nor doubles a reservation.
+func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.HypervisorDecl, f *pluginv1.HostFacts) error {
+	ratio := s.Config.Int64(ctx, catHost, "cpu.overProvisioning.ratio", "")
+	cpu := f.GetCpuNum() * ratio
+	facts, err := kernel.Facts(f.GetFields(), d.GetFields())
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ? - `totalCpuCapacity`, "+
+			"`availableMemoryCapacity` = `availableMemoryCapacity` + ? - `totalMemoryCapacity` WHERE `uuid` = ?",
+			cpu, f.GetMemoryBytes(), h.GetUuid())
+		if err != nil {
+			return err
+		}
+		err = store.Set(ctx, tx, HostType.Type, h.GetUuid(), map[string]any{
+			"totalCpuCapacity": cpu, "totalMemoryCapacity": f.GetMemoryBytes(), "cpuNum": f.GetCpuNum(),
+			"cpuSockets": f.GetCpuSockets(), "cpuMHz": f.GetCpuMhz(), "architecture": f.GetArchitecture(),
+		})
+		if err != nil {
+			return err
+		}
+		if sub := s.subtype(h.GetHypervisorType()); sub != nil && len(facts) > 0 {
+			return store.Set(ctx, tx, sub, h.GetUuid(), facts)
+		}
+		return nil
+	})
+}
+
+// disconnect undoes connect; a host that is gone or was never connected is a
+// success.
+func (s *Service) disconnect(ctx context.Context, uuid string) error {
+	s.stopWatch(uuid)
+	h, err := s.PluginHost(ctx, s.Store, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	_, err = hv.DisconnectHost(ctx, &pluginv1.DisconnectHostRequest{Host: h})
+	return err
+}
+
+func (s *Service) setStatus(ctx context.Context, uuid, status string) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		return store.Set(ctx, tx, HostType.Type, uuid, map[string]any{"status": status})
+	})
+}
+
+// lost records that a host cannot be used and tells the observers.
+func (s *Service) lost(ctx context.Context, uuid string, cause error) {
+	s.Log.Warn("host disconnected", "host", uuid, "error", cause)
+	if err := s.setStatus(ctx, uuid, Disconnected); err != nil && errs.ClassOf(err) != errs.NotFound {
+		s.Log.Error("host status not saved", "host", uuid, "error", err)
+	}
+	for _, o := range s.observers {
+		o.HostLost(ctx, uuid)
+	}
+	s.publish("disconnected", uuid, map[string]string{"cause": cause.Error()})
+}

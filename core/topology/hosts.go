@@ -1,0 +1,270 @@
+package topology
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// hostParams are the parameters that every add-host message has.
+var hostParams = []action.Param{
+	{Name: "name", Type: "string", Required: true, MaxLength: 255},
+	{Name: "description", Type: "string", MaxLength: 2048},
+	{Name: "managementIp", Type: "string", Required: true, MaxLength: 255},
+	{Name: "clusterUuid", Type: "string", Required: true, Resource: "Cluster"},
+}
+
+// addHost is the state of the flow that adds a host.
+type addHost struct {
+	UUID, Name, Description, ManagementIP, ClusterUUID, ZoneUUID, Type string
+	Fields                                                             map[string]any
+	Tags                                                               []string
+	UserTags                                                           []string
+}
+
+// registerHypervisors registers what the hypervisor plugins declare: the
+// subtype of hosts and the add and update messages.
+func (s *Service) registerHypervisors() error {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetHypervisors() {
+			if err := s.registerHypervisor(d); err != nil {
+				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "hypervisor %s", d.GetType())
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
+	a := action.Action{
+		Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true, Create: true,
+		Access: action.Admin, Returns: "Host", Params: kernel.AddParams(hostParams, d.GetFields()), Kind: "host",
+		Doc: "Adds a host of type " + d.GetType() + " and connects it.",
+	}
+	err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
+		st, err := s.newHost(ctx, c, d, p)
+		if err != nil {
+			return action.Ref{}, err
+		}
+		return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.addHostFlow(), st,
+			flow.Options{Job: c.Job, Key: st.UUID, ResourceType: "Host", ResourceUUID: st.UUID})
+	})
+	if err != nil || d.GetAdd().GetUpdateMessage() == "" {
+		return err
+	}
+	return s.registerHostUpdate(d)
+}
+
+// newHost checks the parameters against the database; it changes nothing.
+func (s *Service) newHost(ctx context.Context, c *action.Call, d *pluginv1.HypervisorDecl, p map[string]any) (*addHost, error) {
+	text := func(k string) string { v, _ := p[k].(string); return v }
+	fields, err := kernel.FieldValues(p, d.GetFields())
+	if err != nil {
+		return nil, err
+	}
+	st := &addHost{
+		UUID: c.ResourceUUID, Name: text("name"), Description: text("description"),
+		ManagementIP: text("managementIp"), ClusterUUID: text("clusterUuid"), Type: d.GetType(),
+		Fields: fields, Tags: c.SystemTags, UserTags: c.UserTags,
+	}
+	cl, err := store.Get(ctx, s.Store, ClusterType, st.ClusterUUID)
+	if err != nil {
+		return nil, err
+	}
+	if cl.HypervisorType != d.GetType() {
+		return nil, errs.New(errs.Invalid, "cluster "+cl.Name, "takes hosts of type %s, not %s", cl.HypervisorType, d.GetType())
+	}
+	st.ZoneUUID = cl.ZoneUUID
+	return st, s.checkManagementIP(ctx, s.Store, st.UUID, st.ManagementIP)
+}
+
+// checkManagementIP refuses what is no address and no host name, and an
+// address that another host has.
+func (s *Service) checkManagementIP(ctx context.Context, q store.Querier, uuid, ip string) error {
+	if _, err := netip.ParseAddr(ip); err != nil && !hostName.MatchString(ip) {
+		return errs.New(errs.Invalid, "managementIp", "%q is neither an IP address nor a host name", ip)
+	}
+	other, found, err := store.First(ctx, q, HostType, "`managementIp` = ? AND `uuid` <> ?", ip, uuid)
+	if err != nil {
+		return err
+	}
+	if found {
+		return errs.New(errs.Exists, "managementIp "+ip, "host %s has this address already", other.Name).
+			WithAdvice("delete that host first, or use another address")
+	}
+	return nil
+}
+
+// addHostFlow inserts the host, connects it, and takes it back when the
+// connection fails (spec: compute and storage, section 1.1).
+func (s *Service) addHostFlow() *flow.Def[addHost] {
+	return flow.Define("add-host",
+		flow.Tx("insert", s.insertHost, func(ctx context.Context, tx *store.Tx, st *addHost) error {
+			if err := s.Tags.DeleteFor(ctx, tx, st.UUID); err != nil {
+				return err
+			}
+			return s.deleteHostRow(ctx, tx, st.UUID, st.Type)
+		}),
+		flow.Do("connect", func(ctx context.Context, st *addHost) error {
+			return s.connect(ctx, st.UUID)
+		}, func(ctx context.Context, st *addHost) error {
+			return s.disconnect(ctx, st.UUID)
+		}),
+	)
+}
+
+func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) error {
+	if err := cascade.Guard(ctx, tx, "Cluster", st.ClusterUUID); err != nil {
+		return err
+	}
+	if err := s.checkManagementIP(ctx, tx, st.UUID, st.ManagementIP); err != nil {
+		return err
+	}
+	h := &Host{ZoneUUID: st.ZoneUUID, ClusterUUID: st.ClusterUUID, ManagementIP: st.ManagementIP,
+		HypervisorType: st.Type, State: Enabled, Status: Connecting}
+	h.UUID, h.Name, h.Description = st.UUID, st.Name, st.Description
+	if err := store.Insert(ctx, tx, HostType, h); err != nil {
+		return err
+	}
+	if sub := s.subtype(st.Type); sub != nil {
+		if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, st.UUID, st.Fields)); err != nil {
+			return err
+		}
+	}
+	return s.Tags.CreateAll(ctx, tx, "Host", st.UUID, st.Tags, st.UserTags)
+}
+
+func (s *Service) deleteHostRow(ctx context.Context, tx *store.Tx, uuid, hypervisor string) error {
+	if sub := s.subtype(hypervisor); sub != nil {
+		if err := store.Delete(ctx, tx, sub, uuid); err != nil {
+			return err
+		}
+	}
+	return store.Delete(ctx, tx, HostType.Type, uuid)
+}
+
+// hostUUID holds the parameter of actions on one host.
+type hostUUID struct {
+	UUID string `api:"uuid,required,path,resource=Host"`
+}
+
+func (s *Service) registerHosts() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APIReconnectHostMsg", Method: "PUT", Path: "/hosts/{uuid}/actions", Key: "reconnectHost", Async: true,
+		Access: action.Admin, Queue: "uuid", Returns: "Host", Kind: "host", Doc: "Connects a host anew.",
+	}, func(ctx context.Context, _ *action.Call, p *hostUUID) (action.Ref, error) {
+		return action.Ref{Type: "Host", UUID: p.UUID}, s.connect(ctx, p.UUID)
+	})
+	type hypervisorTypes struct {
+		Types []string `json:"hypervisorTypes"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIGetHypervisorTypesMsg", Method: "GET", Path: "/hosts/hypervisor-types", Access: action.Admin,
+		Doc: "Lists the hypervisor types that the plugins offer.",
+	}, func(context.Context, *action.Call, *struct{}) (hypervisorTypes, error) {
+		r := hypervisorTypes{Types: []string{}}
+		for _, m := range s.Plugins.Manifests() {
+			for _, d := range m.GetHypervisors() {
+				r.Types = append(r.Types, d.GetType())
+			}
+		}
+		return r, nil
+	})
+	ip := action.Param{Name: "managementIp", Type: "string", MaxLength: 255}
+	check := func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+		if addr, ok := values["managementIp"].(string); ok {
+			return s.checkManagementIP(ctx, tx, uuid, addr)
+		}
+		return nil
+	}
+	return first(
+		s.RegisterUpdate(HostType.Type, action.Admin, check, ip),
+		s.registerHostState(),
+		s.RegisterDelete(HostType.Type, action.Admin),
+	)
+}
+
+// registerHostUpdate registers a plugin's own update message, which sets the
+// fields of the base type and of the subtype, and connects the host anew when
+// one of the latter changed.
+func (s *Service) registerHostUpdate(d *pluginv1.HypervisorDecl) error {
+	params := []action.Param{{Name: "uuid", Type: "string", In: "path", Required: true, Resource: "Host"},
+		{Name: "name", Type: "string", MaxLength: 255}, {Name: "description", Type: "string", MaxLength: 2048},
+		{Name: "managementIp", Type: "string", MaxLength: 255}}
+	for _, p := range kernel.AddParams(nil, d.GetFields()) {
+		p.Required, p.Default = false, ""
+		params = append(params, p)
+	}
+	key := action.ActionKey(d.GetAdd().GetUpdateMessage())
+	a := action.Action{Message: d.GetAdd().GetUpdateMessage(), Method: "PUT", Path: d.GetAdd().GetPath() + "/{uuid}/actions",
+		Key: key, Async: true, Access: action.Admin, Queue: "uuid", Returns: "Host", Params: params,
+		Doc: "Changes the fields of a host that are given."}
+	return s.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
+		uuid, _ := p["uuid"].(string)
+		base, own := map[string]any{}, map[string]any{}
+		for _, k := range []string{"name", "description", "managementIp"} {
+			if v, ok := p[k]; ok && v != nil {
+				base[k] = v
+			}
+		}
+		for _, f := range d.GetFields() {
+			if v, ok := p[f.GetName()]; ok && v != nil && !f.GetFact() {
+				own[f.GetName()] = v
+			}
+		}
+		err := s.Store.Update(ctx, func(tx *store.Tx) error {
+			if addr, ok := base["managementIp"].(string); ok {
+				if err := s.checkManagementIP(ctx, tx, uuid, addr); err != nil {
+					return err
+				}
+			}
+			if len(base) > 0 {
+				if err := store.Set(ctx, tx, HostType.Type, uuid, base); err != nil {
+					return err
+				}
+			}
+			if len(own) == 0 {
+				return nil
+			}
+			return store.Set(ctx, tx, s.subtype(d.GetType()), uuid, kernel.SubtypeValues(s.subtype(d.GetType()), own))
+		})
+		if err == nil && len(own) > 0 {
+			err = s.connect(ctx, uuid)
+		}
+		return action.Ref{Type: "Host", UUID: uuid}, err
+	})
+}
+
+// deleteHost lets the other services leave the host, disconnects it and
+// removes the row. With Enforcing, a host that cannot be reached is no obstacle.
+func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) error {
+	s.stopWatch(uuid)
+	h, err := s.PluginHost(ctx, s.Store, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, o := range s.observers {
+		if err := o.HostLeaving(ctx, h); err != nil && m != cascade.Enforcing {
+			return err
+		}
+	}
+	if err := s.disconnect(ctx, uuid); err != nil && m != cascade.Enforcing {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
+			return err
+		}
+		return s.deleteHostRow(ctx, tx, uuid, h.GetHypervisorType())
+	})
+}

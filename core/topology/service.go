@@ -1,0 +1,171 @@
+package topology
+
+import (
+	"context"
+	"sync"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// HostObserver is another service's interest in hosts. Calls for one host come
+// one after another and can be repeated.
+type HostObserver interface {
+	// HostConnected is called when a host has been connected or reconnected,
+	// before it takes guests: storages are attached, networks realized. An
+	// error leaves the host Disconnected.
+	HostConnected(ctx context.Context, h *pluginv1.Host) error
+	// HostLost is called when a host is judged Disconnected.
+	HostLost(ctx context.Context, hostUUID string)
+	// HostVMs is called after a connect with all guests that the hypervisor
+	// has on the host, and complete set; and for single changes, without it.
+	HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool)
+	// HostLeaving is called before a host is deleted, to undo HostConnected.
+	HostLeaving(ctx context.Context, h *pluginv1.Host) error
+}
+
+// Service keeps zones, clusters and hosts.
+type Service struct {
+	*kernel.Kernel
+	observers []HostObserver
+
+	mu       sync.Mutex
+	watches  map[string]context.CancelFunc
+	root     context.Context
+	watching sync.WaitGroup
+}
+
+// New makes the service; Register and Start bring it to life.
+func New(k *kernel.Kernel) *Service {
+	return &Service{Kernel: k, watches: map[string]context.CancelFunc{}, root: context.Background()}
+}
+
+// Observe adds an observer of hosts; called before Start, in the order in which
+// observers see a connected host.
+func (s *Service) Observe(o HostObserver) { s.observers = append(s.observers, o) }
+
+// Register registers actions, flows and delete rules. The hypervisor plugins
+// must have been started, because they declare the add messages.
+func (s *Service) Register() error {
+	flow.Register(s.Flows, s.addHostFlow())
+	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost})
+	steps := []func() error{
+		s.registerZones, s.registerClusters, s.registerHosts, s.registerHypervisors, s.registerSettings,
+	}
+	for _, f := range steps {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newZone holds the parameters of APICreateZoneMsg.
+type newZone struct {
+	Name        string `api:"name,required,max=255"`
+	Description string `api:"description,max=2048"`
+	IsDefault   *bool  `api:"isDefault"`
+}
+
+func (s *Service) registerZones() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APICreateZoneMsg", Method: "POST", Path: "/zones", Key: "params", Async: true, Create: true,
+		Access: action.Admin, Returns: "Zone", Doc: "Makes a zone.",
+	}, func(ctx context.Context, c *action.Call, p *newZone) (action.Ref, error) {
+		z := &Zone{State: Enabled, Type: "zstack", IsDefault: p.IsDefault != nil && *p.IsDefault}
+		z.UUID, z.Name, z.Description = c.ResourceUUID, p.Name, p.Description
+		return action.Ref{Type: "Zone", UUID: z.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := s.oneDefaultZone(ctx, tx, z.UUID, z.IsDefault); err != nil {
+				return err
+			}
+			if err := store.Insert(ctx, tx, ZoneType, z); err != nil {
+				return err
+			}
+			return s.Tags.CreateFor(ctx, tx, "Zone", z.UUID, c)
+		})
+	})
+	check := func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+		isDefault, _ := values["isDefault"].(bool)
+		return s.oneDefaultZone(ctx, tx, uuid, isDefault)
+	}
+	return first(
+		s.RegisterUpdate(ZoneType.Type, action.Admin, check, action.Param{Name: "isDefault", Type: "bool?"}),
+		s.RegisterState(ZoneType.Type, action.Admin, nil),
+		s.RegisterDelete(ZoneType.Type, action.Admin),
+	)
+}
+
+// oneDefaultZone takes the mark from the other zones when this one gets it.
+func (s *Service) oneDefaultZone(ctx context.Context, tx *store.Tx, uuid string, isDefault bool) error {
+	if !isDefault {
+		return nil
+	}
+	_, err := tx.Exec(ctx, "UPDATE `Zone` SET `isDefault` = ? WHERE `uuid` <> ?", false, uuid)
+	return err
+}
+
+// newCluster holds the parameters of APICreateClusterMsg. The hypervisor type
+// is checked against what the plugins offer, not against a list.
+type newCluster struct {
+	ZoneUUID       string `api:"zoneUuid,required,resource=Zone"`
+	Name           string `api:"name,required,max=255"`
+	Description    string `api:"description,max=2048"`
+	HypervisorType string `api:"hypervisorType,required"`
+	Type           string `api:"type,values=zstack|baremetal|baremetal2"`
+	Architecture   string `api:"architecture,values=x86_64|aarch64|mips64el|loongarch64"`
+}
+
+func (s *Service) registerClusters() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APICreateClusterMsg", Method: "POST", Path: "/clusters", Key: "params", Async: true, Create: true,
+		Access: action.Admin, Returns: "Cluster", Doc: "Makes a cluster of hosts with one hypervisor type.",
+	}, func(ctx context.Context, c *action.Call, p *newCluster) (action.Ref, error) {
+		if _, err := s.Plugins.Hypervisor(p.HypervisorType); err != nil {
+			return action.Ref{}, errs.Wrap(errs.Invalid, "hypervisorType", err, "no hypervisor %q", p.HypervisorType)
+		}
+		cl := &Cluster{ZoneUUID: p.ZoneUUID, State: Enabled, HypervisorType: p.HypervisorType,
+			Type: orElse(p.Type, "zstack"), Architecture: orElse(p.Architecture, "x86_64")}
+		cl.UUID, cl.Name, cl.Description = c.ResourceUUID, p.Name, p.Description
+		return action.Ref{Type: "Cluster", UUID: cl.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
+				return err
+			}
+			if err := store.Insert(ctx, tx, ClusterType, cl); err != nil {
+				return err
+			}
+			return s.Tags.CreateFor(ctx, tx, "Cluster", cl.UUID, c)
+		})
+	})
+	return first(
+		s.RegisterUpdate(ClusterType.Type, action.Admin, nil),
+		s.RegisterState(ClusterType.Type, action.Admin, nil),
+		s.RegisterDelete(ClusterType.Type, action.Admin),
+	)
+}
+
+// publish tells what happened to a host.
+func (s *Service) publish(verb, uuid string, detail map[string]string) {
+	s.Events.Publish(event.Event{Type: "Host", Verb: verb, UUID: uuid, Detail: detail})
+}
+
+func first(list ...error) error {
+	for _, err := range list {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orElse(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}

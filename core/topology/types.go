@@ -1,0 +1,114 @@
+package topology
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// States and statuses of zones, clusters and hosts, as on the wire
+// (spec: compute and storage, section 1).
+const (
+	Enabled        = "Enabled"
+	Disabled       = "Disabled"
+	PreMaintenance = "PreMaintenance"
+	Maintenance    = "Maintenance"
+
+	Connecting   = "Connecting"
+	Connected    = "Connected"
+	Disconnected = "Disconnected"
+)
+
+// Zone is a site: the outermost container of clusters, storages and networks.
+type Zone struct {
+	resource.Base
+	State     string `db:"state" kumo:"size=32"`
+	Type      string `db:"type" kumo:"size=32"`
+	IsDefault bool   `db:"isDefault"`
+}
+
+// Cluster is a group of like hosts in a zone.
+type Cluster struct {
+	resource.Base
+	ZoneUUID       string `db:"zoneUuid" kumo:"size=32,index"`
+	State          string `db:"state" kumo:"size=32"`
+	HypervisorType string `db:"hypervisorType" kumo:"size=32"`
+	Type           string `db:"type" kumo:"size=32"`
+	Architecture   string `db:"architecture" kumo:"size=32,null"`
+}
+
+// Host is a machine that runs guests. What a hypervisor needs beyond these
+// fields is a subtype that its plugin declares. Capacities: CPU in virtual
+// processors after over-provisioning, memory in bytes.
+type Host struct {
+	resource.Base
+	ZoneUUID        string `db:"zoneUuid" kumo:"size=32,index"`
+	ClusterUUID     string `db:"clusterUuid" kumo:"size=32,index"`
+	ManagementIP    string `db:"managementIp" kumo:"size=255,unique"`
+	HypervisorType  string `db:"hypervisorType" kumo:"size=32"`
+	State           string `db:"state" kumo:"size=32"`
+	Status          string `db:"status" kumo:"size=32"`
+	TotalCPU        int64  `db:"totalCpuCapacity"`
+	AvailableCPU    int64  `db:"availableCpuCapacity"`
+	CPUSockets      int64  `db:"cpuSockets"`
+	TotalMemory     int64  `db:"totalMemoryCapacity"`
+	AvailableMemory int64  `db:"availableMemoryCapacity"`
+	CPUNum          int64  `db:"cpuNum"`
+	Architecture    string `db:"architecture" kumo:"size=32,null"`
+	// CPUMHz is the speed of one processor, for the guests' cpuSpeed.
+	CPUMHz int64 `db:"cpuMHz" kumo:"hidden"`
+}
+
+// The resource types of this service.
+var (
+	ZoneType = resource.Define[Zone](resource.Type{
+		Name: "Zone", Path: "/zones", FQN: "org.zstack.header.zone.ZoneInventory",
+		States: enableDisable,
+		Edges: []resource.Edge{
+			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "cluster", To: "Cluster", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "host", To: "Host", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "primaryStorage", To: "PrimaryStorage", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "l2Network", To: "L2Network", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "l3Network", To: "L3Network", Column: "uuid", ToColumn: "zoneUuid"},
+			{Name: "backupStorageRef", To: "BackupStorageZoneRef", Column: "uuid", ToColumn: "zoneUuid", Hidden: true},
+		},
+		Aliases: []resource.Alias{{Name: "backupStorage", Path: "backupStorageRef.backupStorage"}},
+	})
+	ClusterType = resource.Define[Cluster](resource.Type{
+		Name: "Cluster", Path: "/clusters", FQN: "org.zstack.header.cluster.ClusterInventory",
+		States: enableDisable,
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
+			{Name: "host", To: "Host", Column: "uuid", ToColumn: "clusterUuid"},
+			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "clusterUuid"},
+			{Name: "l2NetworkRef", To: "L2NetworkClusterRef", Column: "uuid", ToColumn: "clusterUuid", Hidden: true},
+			{Name: "primaryStorageRef", To: "PrimaryStorageClusterRef", Column: "uuid", ToColumn: "clusterUuid", Hidden: true},
+		},
+		Aliases: []resource.Alias{
+			{Name: "l2Network", Path: "l2NetworkRef.l2Network"},
+			{Name: "primaryStorage", Path: "primaryStorageRef.primaryStorage"},
+		},
+	})
+	HostType = resource.Define[Host](resource.Type{
+		Name: "Host", Path: "/hosts", FQN: "org.zstack.header.host.HostInventory",
+		Discriminator: "hypervisorType",
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":      {Enabled: Enabled, Disabled: Enabled, PreMaintenance: Enabled, Maintenance: Enabled},
+			"disable":     {Enabled: Disabled, Disabled: Disabled, PreMaintenance: Disabled, Maintenance: Disabled},
+			"preMaintain": {Enabled: PreMaintenance, Disabled: PreMaintenance},
+			"maintain":    {PreMaintenance: Maintenance},
+		}},
+		Edges: []resource.Edge{
+			{Name: "zone", To: "Zone", Column: "zoneUuid"},
+			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
+			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "hostUuid"},
+		},
+	})
+)
+
+var enableDisable = &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+	"enable":  {Enabled: Enabled, Disabled: Enabled},
+	"disable": {Enabled: Disabled, Disabled: Disabled},
+}}
+
+// Types returns the resource types of this service.
+func Types() []*resource.Type {
+	return []*resource.Type{ZoneType.Type, ClusterType.Type, HostType.Type}
+}

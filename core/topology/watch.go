@@ -1,0 +1,271 @@
+package topology
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+const (
+	// checkTimeout bounds one check of a host (spec: section 1.2).
+	checkTimeout = 10 * time.Second
+	// connectParallel bounds how many hosts are connected at once at start.
+	connectParallel = 100
+)
+
+// Start connects all hosts in the background, and checks and watches them
+// until ctx ends. Stop waits for what it began.
+func (s *Service) Start(ctx context.Context) error {
+	hosts, err := store.Find(ctx, s.Store, HostType, "`state` <> ?", Maintenance)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.root = ctx
+	s.mu.Unlock()
+	slots := make(chan struct{}, connectParallel)
+	for _, h := range hosts {
+		s.watching.Add(1)
+		go func() {
+			defer s.watching.Done()
+			select {
+			case slots <- struct{}{}:
+				defer func() { <-slots }()
+			case <-ctx.Done():
+				return
+			}
+			s.reconnect(ctx, h.UUID)
+		}()
+	}
+	s.watching.Add(1)
+	go func() { defer s.watching.Done(); s.checkLoop(ctx) }()
+	return nil
+}
+
+// Stop waits until the work that Start began has ended; cancel its context
+// first.
+func (s *Service) Stop() { s.watching.Wait() }
+
+// reconnect connects a host in its queue, so that it does not meet an
+// operation of a user on the same host.
+func (s *Service) reconnect(ctx context.Context, uuid string) {
+	done := make(chan struct{})
+	err := s.Dispatch.Submit(uuid, "host", func() {
+		defer close(done)
+		if ctx.Err() != nil {
+			return
+		}
+		if err := s.connect(ctx, uuid); err != nil && errs.ClassOf(err) != errs.NotFound {
+			s.Log.Warn("host not connected", "host", uuid, "error", err)
+		}
+	})
+	if err != nil {
+		s.Log.Warn("host not queued for its connect", "host", uuid, "error", err)
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// checkLoop pings hosts and brings those that are Disconnected back.
+func (s *Service) checkLoop(ctx context.Context) {
+	failures := map[string]int64{}
+	for {
+		interval := time.Duration(s.Config.Int64(ctx, catHost, "ping.interval", "")) * time.Second
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(interval):
+		}
+		hosts, err := store.Find(ctx, s.Store, HostType, "`state` NOT IN (?) AND `status` <> ?",
+			[]string{PreMaintenance, Maintenance}, Connecting)
+		if err != nil {
+			s.Log.Error("hosts not listed", "error", err)
+			continue
+		}
+		s.checkAll(ctx, hosts, failures)
+	}
+}
+
+func (s *Service) checkAll(ctx context.Context, hosts []*Host, failures map[string]int64) {
+	type outcome struct {
+		host *Host
+		err  error
+	}
+	results := make(chan outcome)
+	slots := make(chan struct{}, connectParallel)
+	for _, h := range hosts {
+		go func() {
+			slots <- struct{}{}
+			err := s.check(ctx, h)
+			<-slots
+			results <- outcome{h, err}
+		}()
+	}
+	limit := s.Config.Int64(ctx, catHost, "ping.maxFailure", "")
+	for range hosts {
+		r := <-results
+		switch {
+		case r.err == nil && r.host.Status == Connected:
+			delete(failures, r.host.UUID)
+		case r.err == nil:
+			delete(failures, r.host.UUID)
+			s.reconnectSoon(ctx, r.host.UUID)
+		default:
+			failures[r.host.UUID]++
+			if failures[r.host.UUID] >= limit && r.host.Status == Connected {
+				s.stopWatch(r.host.UUID)
+				s.lost(ctx, r.host.UUID, r.err)
+			}
+		}
+	}
+}
+
+func (s *Service) reconnectSoon(ctx context.Context, uuid string) {
+	s.watching.Add(1)
+	go func() { defer s.watching.Done(); s.reconnect(ctx, uuid) }()
+}
+
+func (s *Service) check(ctx context.Context, h *Host) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	p, err := s.PluginHost(ctx, s.Store, h.UUID)
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.HypervisorType)
+	if err != nil {
+		return err
+	}
+	_, err = hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p})
+	return err
+}
+
+// startWatch follows the changes of a host's guests until stopWatch. A broken
+// watch is a sign before the next ping: the host is connected anew, which
+// lists its guests again, so that no change is missed.
+func (s *Service) startWatch(h *pluginv1.Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.root.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(s.root)
+	if old := s.watches[h.GetUuid()]; old != nil {
+		old()
+	}
+	s.watches[h.GetUuid()] = cancel
+	s.watching.Add(1)
+	go func() { defer s.watching.Done(); s.watch(ctx, h) }()
+}
+
+func (s *Service) stopWatch(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if cancel := s.watches[uuid]; cancel != nil {
+		cancel()
+		delete(s.watches, uuid)
+	}
+}
+
+func (s *Service) watch(ctx context.Context, h *pluginv1.Host) {
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err == nil {
+		err = hv.WatchHost(ctx, &pluginv1.WatchHostRequest{Host: h}, func(vm *pluginv1.VMStatus) error {
+			for _, o := range s.observers {
+				o.HostVMs(ctx, h.GetUuid(), []*pluginv1.VMStatus{vm}, false)
+			}
+			return nil
+		})
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	s.Log.Warn("watch of host ended", "host", h.GetUuid(), "error", err)
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Second):
+		s.reconnectSoon(s.root, h.GetUuid())
+	}
+}
+
+// registerHostState registers APIChangeHostStateMsg. Maintenance passes through
+// PreMaintenance, in which the observers stop the host's guests.
+func (s *Service) registerHostState() error {
+	type params struct {
+		UUID  string `api:"uuid,required,path,resource=Host"`
+		Event string `api:"stateEvent,required,values=enable|disable|maintain"`
+	}
+	action.Register(s.Actions, action.Action{
+		Message: "APIChangeHostStateMsg", Method: "PUT", Path: "/hosts/{uuid}/actions", Key: "changeHostState", Async: true,
+		Access: action.Admin, Queue: "uuid", Returns: "Host", Kind: "host", Doc: "Enables or disables a host, or puts it in maintenance.",
+	}, func(ctx context.Context, _ *action.Call, p *params) (action.Ref, error) {
+		ref := action.Ref{Type: "Host", UUID: p.UUID}
+		if p.Event != "maintain" {
+			_, err := s.ChangeState(ctx, HostType.Type, p.UUID, p.Event)
+			return ref, err
+		}
+		return ref, s.maintain(ctx, p.UUID)
+	})
+	return nil
+}
+
+// maintain empties a host. On failure it returns to its earlier state.
+func (s *Service) maintain(ctx context.Context, uuid string) error {
+	h, err := store.Get(ctx, s.Store, HostType, uuid)
+	if err != nil {
+		return err
+	}
+	if h.Status != Connected {
+		return errs.New(errs.Refused, "host "+h.Name, "is %s; only a Connected host can be put in maintenance", h.Status)
+	}
+	if _, err := s.ChangeState(ctx, HostType.Type, uuid, "preMaintain"); err != nil {
+		return err
+	}
+	for _, o := range s.observers {
+		m, ok := o.(HostEmptier)
+		if !ok {
+			continue
+		}
+		if err := m.EmptyHost(ctx, uuid); err != nil {
+			back := map[string]string{Enabled: "enable", Disabled: "disable"}[h.State]
+			if _, e := s.ChangeState(context.WithoutCancel(ctx), HostType.Type, uuid, back); e != nil {
+				s.Log.Error("host not returned to its state", "host", uuid, "error", e)
+			}
+			return err
+		}
+	}
+	_, err = s.ChangeState(ctx, HostType.Type, uuid, "maintain")
+	return err
+}
+
+// HostEmptier is implemented by observers that have something on hosts which
+// must leave before maintenance.
+type HostEmptier interface {
+	EmptyHost(ctx context.Context, hostUUID string) error
+}
+
+// HostCall carries a typed operation to the agent on a host, for plugins (it
+// implements part of plugin.CoreHandler). Errors: Unsupported when the host's
+// hypervisor has no agent.
+func (s *Service) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {
+	h, err := s.PluginHost(ctx, s.Store, hostUUID)
+	if err != nil {
+		return err
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	gw, err := hv.Gateway()
+	if err != nil {
+		return err
+	}
+	return gw.CallAgent(ctx, &pluginv1.CallAgentRequest{Host: h, Method: method, Payload: payload}, emit)
+}
