@@ -59,10 +59,6 @@ func L2Network(t *testing.T, f L2NetworkFixture) {
 		_, err := l2.Realize(ctx, &pluginv1.RealizeRequest{Host: f.Host, Network: network})
 		return err
 	})
-	s.refused("Realize without a network", func(ctx context.Context) error {
-		_, err := l2.Realize(ctx, &pluginv1.RealizeRequest{Host: f.Host})
-		return err
-	})
 }
 
 // NetworkServiceFixture is what a network service plugin is tested with.

@@ -27,6 +27,9 @@ type PrimaryStorageFixture struct {
 	// Image is where a small image can be read from. Its address must be good
 	// for the whole test.
 	Image *pluginv1.ImageSource
+	// SourceOf gives the source of the image with a UUID, for plugins whose
+	// sources know their image; nil means Image for all.
+	SourceOf func(t *testing.T, imageUUID string) *pluginv1.ImageSource
 	// Format of volumes; empty means "qcow2".
 	Format string
 	// Parallel is how many volumes are made at once; 0 means 8.
@@ -43,6 +46,9 @@ func PrimaryStorage(t *testing.T, f PrimaryStorageFixture) {
 	t.Helper()
 	if f.Format == "" {
 		f.Format = "qcow2"
+	}
+	if f.SourceOf == nil {
+		f.SourceOf = func(*testing.T, string) *pluginv1.ImageSource { return f.Image }
 	}
 	s := &storageSuite{suite: newSuite(t, f.Conn), f: f, ps: f.Conn.PrimaryStorage()}
 	for _, d := range f.Conn.Manifest.PrimaryStorages {
@@ -190,7 +196,7 @@ func (s *storageSuite) volumes() {
 
 func (s *storageSuite) ensure(ctx context.Context, conn grpc.ClientConnInterface, id string) (*pluginv1.EnsureImageResponse, error) {
 	r, err := pluginsdk.NewPrimaryStorageClient(conn).EnsureImage(ctx, &pluginv1.EnsureImageRequest{
-		Storage: s.f.Storage, Host: s.f.Host, ImageUuid: id, Source: s.f.Image,
+		Storage: s.f.Storage, Host: s.f.Host, ImageUuid: id, Source: s.f.SourceOf(s.t, id),
 	})
 	if err == nil && (r.InstallPath == "" || r.VirtualBytes <= 0) {
 		err = fmt.Errorf("image makes no sense: %v", r)

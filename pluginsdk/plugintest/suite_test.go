@@ -1,0 +1,121 @@
+package plugintest_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+func memoryHost() *pluginv1.Host {
+	return &pluginv1.Host{Uuid: plugintest.NewUUID(), HypervisorType: "Memory"}
+}
+
+func TestHypervisor(t *testing.T) {
+	plugintest.Hypervisor(t, plugintest.HypervisorFixture{
+		Conn: plugintest.Loopback(t, memoryPlugin()), Host: memoryHost(), Absent: memoryHost(),
+		VM: func(_ int, uuid string) *pluginv1.VM {
+			return &pluginv1.VM{Uuid: uuid, CpuNum: 1, MemoryBytes: 1 << 20}
+		},
+	})
+}
+
+func TestBackupStorage(t *testing.T) {
+	plugintest.BackupStorage(t, plugintest.BackupStorageFixture{
+		Conn:    plugintest.Loopback(t, memoryPlugin()),
+		Store:   &pluginv1.Storage{Uuid: plugintest.NewUUID(), Type: "Memory"},
+		Invalid: &pluginv1.Storage{Uuid: "wrong", Type: "Memory"},
+		NoBytes: true, ImageURL: "http://192.0.2.1/image",
+	})
+}
+
+func TestL2Network(t *testing.T) {
+	plugintest.L2Network(t, plugintest.L2NetworkFixture{
+		Conn: plugintest.Loopback(t, memoryPlugin()), Host: memoryHost(), Parallel: 64,
+		Network: func(n int, uuid string) *pluginv1.L2Network {
+			return &pluginv1.L2Network{Uuid: uuid, Type: "Memory", PhysicalInterface: fmt.Sprintf("eth%d", n)}
+		},
+	})
+}
+
+func TestNetworkService(t *testing.T) {
+	network := &pluginv1.L3Network{Uuid: plugintest.NewUUID(), Bridge: "br0"}
+	plugintest.NetworkService(t, plugintest.NetworkServiceFixture{
+		Conn: plugintest.Loopback(t, memoryPlugin()), Host: memoryHost(), Network: network,
+		NIC: func(n int, uuid string) *pluginv1.GuestNIC {
+			return &pluginv1.GuestNIC{NicUuid: uuid, Mac: fmt.Sprintf("fa:00:00:00:00:%02x", n), Ip: fmt.Sprintf("192.0.2.%d", n+1), L3Uuid: network.Uuid}
+		},
+	})
+}
+
+// TestFindsBrokenPromises runs the suites above on plugins that break one
+// promise each, in processes of their own, and wants the right check to fail.
+func TestFindsBrokenPromises(t *testing.T) {
+	tests := []struct{ broken, test, check string }{
+		{"repeat", "TestHypervisor", "StartVM repeated"},
+		{"repeat", "TestHypervisor", "StartVM, answer lost"},
+		{"differs", "TestHypervisor", "StartVM repeated"},
+		{"undo", "TestHypervisor", "DestroyVM of what never was"},
+		{"undo", "TestHypervisor", "DestroyVM, answer lost"},
+		{"leaves", "TestHypervisor", "StartVM and DestroyVM"},
+		{"accepts", "TestHypervisor", "StartVM with no memory is refused"},
+		{"class", "TestBackupStorage", "ConnectStore with a wrong configuration is refused"},
+		{"object", "TestNetworkService", "PrepareNICs with an IP address that is none is refused"},
+		{"parallel", "TestL2Network", "Realize in parallel"},
+		{"accepts", "TestL2Network", "Realize on an interface that cannot be is refused"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.broken+" "+tt.check, func(t *testing.T) {
+			cmd := exec.Command(os.Args[0], "-test.run=^"+tt.test+"$")
+			cmd.Env = append(os.Environ(), breakEnv+"="+tt.broken)
+			out, err := cmd.CombinedOutput()
+			var exit *exec.ExitError
+			if !errors.As(err, &exit) {
+				t.Fatalf("the suite passed: %v", err)
+			}
+			for line := range strings.Lines(string(out)) {
+				if name, rest, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && name == tt.check && strings.Contains(rest, "FAILED") {
+					return
+				}
+			}
+			t.Errorf("check %q did not fail:\n%s", tt.check, out)
+		})
+	}
+}
+
+func TestDropAnswer(t *testing.T) {
+	conn := plugintest.Loopback(t, memoryPlugin())
+	hv := pluginsdk.NewHypervisorClient(plugintest.DropAnswer(conn, 2))
+	start := func() error {
+		_, err := hv.StartVM(t.Context(), &pluginv1.StartVMRequest{Vm: &pluginv1.VM{Uuid: plugintest.NewUUID(), CpuNum: 1, MemoryBytes: 1}})
+		return err
+	}
+	if err := start(); err != nil {
+		t.Errorf("first call: %v", err)
+	}
+	if err := start(); !errors.Is(err, errs.Unavailable) || !errors.Is(err, pluginsdk.ErrConnectionLost) {
+		t.Errorf("second call: %v", err)
+	}
+	if err := start(); err != nil {
+		t.Errorf("third call: %v", err)
+	}
+	r, err := conn.Hypervisor().ListVMs(t.Context(), &pluginv1.ListVMsRequest{})
+	if err != nil || len(r.Vms) != 3 {
+		t.Errorf("all three calls must have happened: %v %v", r, err)
+	}
+	hv = pluginsdk.NewHypervisorClient(plugintest.DropAnswer(conn, 1))
+	err = hv.CallAgent(t.Context(), &pluginv1.CallAgentRequest{Method: "/kumo.host.v1.HostAgentService/Info"}, func([]byte) error {
+		t.Error("an answer came through")
+		return nil
+	})
+	if !errors.Is(err, pluginsdk.ErrConnectionLost) {
+		t.Errorf("stream: %v", err)
+	}
+}
