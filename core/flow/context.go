@@ -21,6 +21,7 @@ type flowRun interface {
 	progress() int64
 	saveProgress(ctx context.Context, done int64) error
 	stopped() error
+	stopping() <-chan struct{}
 }
 
 type stepKey struct{}
@@ -61,4 +62,24 @@ func OperationID(ctx context.Context) string {
 		return c.flow.uuid() + "." + c.step + ".undo"
 	}
 	return c.flow.uuid() + "." + c.step
+}
+
+// Stopped is for a step that takes long and can be repeated cheaply: when it is
+// not nil, the server is stopping or the flow's time is up, and the step should
+// return the error as it is. A flow that stops is not undone; the step is
+// repeated after the next start. nil outside of flows.
+func Stopped(ctx context.Context) error {
+	if c := current(ctx); c != nil {
+		return c.flow.stopped()
+	}
+	return nil
+}
+
+// Stopping is closed when the server stops, for a step that waits; nil outside
+// of flows.
+func Stopping(ctx context.Context) <-chan struct{} {
+	if c := current(ctx); c != nil {
+		return c.flow.stopping()
+	}
+	return nil
 }

@@ -30,11 +30,23 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return []error{e.Cause, e.Undo} }
 
 // errStopped ends a run that stays in the journal.
-var errStopped = errors.New("the flow was stopped between two steps")
+var errStopped error = stopped{}
+
+type stopped struct{}
+
+func (stopped) Error() string { return "the flow was stopped between two steps" }
+
+// GoesOn tells whoever keeps the job of the flow that this is not its end.
+func (stopped) GoesOn() bool { return true }
 
 // IsStopped reports whether Run returned because the server is stopping or the
 // caller gave up: the flow has not failed, it goes on later by itself.
 func IsStopped(err error) bool { return errors.Is(err, errStopped) }
+
+// refusal is returned when a flow was stopped before it had changed anything.
+func refusal(name string) error {
+	return errs.New(errs.Unavailable, "flow "+name, "stopped before it had begun").WithAdvice("repeat the call")
+}
 
 func stopError(name string) error {
 	return errs.Wrap(errs.Unavailable, "flow "+name, errStopped, "").WithAdvice("it goes on by itself when the server is up again")

@@ -36,9 +36,9 @@ type run[S any] struct {
 // the first cause; when the undo failed too, the error is an *Error.
 //
 // When ctx is cancelled, or the engine stops, the running step is finished and
-// Run returns an errs.Unavailable for which IsStopped holds: the flow stays in
+// Run returns an errs.Unavailable. If IsStopped holds for it, the flow stays in
 // the journal and goes on forward later (after the next start; if only ctx was
-// cancelled, at the next Collect). When ctx reaches its deadline, the flow fails
+// cancelled, at the next Collect); otherwise nothing has happened. When ctx reaches its deadline, the flow fails
 // and is undone.
 //
 // s belongs to the flow until Run returns, and for good when IsStopped.
@@ -71,6 +71,8 @@ func newRun[S any](ctx context.Context, e *Engine, d *Def[S], s *S, row Journal)
 func (r *run[S]) name() string    { return r.def.name }
 func (r *run[S]) uuid() string    { return r.row.UUID }
 func (r *run[S]) progress() int64 { return r.row.Progress }
+
+func (r *run[S]) stopping() <-chan struct{} { return r.e.stopping }
 
 // stopped returns why no further step may begin; nil if one may.
 func (r *run[S]) stopped() error {
@@ -374,7 +376,11 @@ func (r *run[S]) guarded(ctx context.Context, step string, f func(context.Contex
 
 // halt leaves the flow as the journal has it.
 func (r *run[S]) halt() error {
-	if r.written && !r.e.stopped() {
+	if !r.written {
+		r.over("stopped", nil)
+		return refusal(r.def.name)
+	}
+	if !r.e.stopped() {
 		uuid := r.row.UUID
 		r.e.park(uuid, r.row.Key, func(ctx context.Context) error { return r.e.resume(ctx, uuid) })
 	}
