@@ -48,6 +48,34 @@ type Engine struct {
 // the daemons that still run, and repairs what is missing. What cannot be
 // repaired is logged, and tried again by the next Apply or Sync that has it.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e, err := load(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, owner := range e.store.owners() {
+		all := e.store.set(owner)
+		for _, step := range e.plan(owner, all, all, all) {
+			if err := step.do(ctx); err != nil {
+				e.log.Error("network state could not be restored", "owner", owner, "object", step.object, "error", err)
+			}
+		}
+	}
+	e.turn <- struct{}{}
+	return e, nil
+}
+
+// Remove takes all that an Engine with this folder made off the machine. No
+// Engine may have it open.
+func Remove(ctx context.Context, cfg Config) error {
+	e, err := load(cfg)
+	if err != nil {
+		return err
+	}
+	e.turn <- struct{}{}
+	return errors.Join(e.Purge(ctx), e.Close())
+}
+
+func load(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = hclog.NewNullLogger()
 	}
@@ -66,15 +94,6 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	}
 	e := &Engine{cfg: cfg, log: cfg.Log, store: s, networks: map[string]*network{}, turn: make(chan struct{}, 1)}
 	e.closed, e.close = context.WithCancel(context.Background())
-	for _, owner := range s.owners() {
-		all := s.set(owner)
-		for _, step := range e.plan(owner, all, all, all) {
-			if err := step.do(ctx); err != nil {
-				e.log.Error("network state could not be restored", "owner", owner, "object", step.object, "error", err)
-			}
-		}
-	}
-	e.turn <- struct{}{}
 	return e, nil
 }
 

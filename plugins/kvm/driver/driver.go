@@ -1,0 +1,223 @@
+package driver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/plugins/kvm/domain"
+	"github.com/kumo-cloud/kumo/plugins/kvm/hostlink"
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// connectTimeout is for a first connection, which may install the agent.
+const connectTimeout = 5 * time.Minute
+
+// Emulation says how guests run.
+type Emulation string
+
+const (
+	// Auto uses KVM where it works and software emulation elsewhere.
+	Auto Emulation = "auto"
+	// KVM never emulates: a guest does not start where KVM does not work.
+	KVM Emulation = "kvm"
+	// TCG always emulates.
+	TCG Emulation = "tcg"
+)
+
+// Config is what the plugin's settings say.
+type Config struct {
+	Links     hostlink.Config
+	Emulation Emulation
+	DiskCache string
+	Log       hclog.Logger
+}
+
+// Driver is the hypervisor. Make it with New.
+type Driver struct {
+	cfg Config
+	log hclog.Logger
+
+	mu    sync.Mutex // guards slots; never held during a connection's I/O
+	slots map[string]*slot
+}
+
+var (
+	_ pluginsdk.Hypervisor  = (*Driver)(nil)
+	_ pluginsdk.VMPauser    = (*Driver)(nil)
+	_ pluginsdk.VMConsoler  = (*Driver)(nil)
+	_ pluginsdk.HostGateway = (*Driver)(nil)
+)
+
+// New makes a driver; Configure must come before any other call.
+func New() *Driver { return &Driver{slots: map[string]*slot{}} }
+
+// Configure checks the configuration (errs.Invalid) and connects to nothing
+// yet. It is called once.
+func (d *Driver) Configure(cfg Config) error {
+	if !slices.Contains([]Emulation{Auto, KVM, TCG}, cfg.Emulation) {
+		return errs.New(errs.Invalid, "setting emulation", "%q is not auto, kvm or tcg", cfg.Emulation)
+	}
+	if err := domain.CheckCache(cfg.DiskCache); err != nil {
+		return err
+	}
+	if err := cfg.Links.Check(); err != nil {
+		return err
+	}
+	if cfg.Log == nil {
+		cfg.Log = hclog.NewNullLogger()
+	}
+	cfg.Links.Log = cfg.Log
+	d.cfg, d.log = cfg, cfg.Log
+	return nil
+}
+
+// slot is the connection to one host, being made or made.
+type slot struct {
+	access string
+	ready  chan struct{}
+	link   *hostlink.Link // readable when ready is closed
+	feed   *feed
+	err    error
+	mu     sync.Mutex
+	// kvmFailed is set when libvirt could not start a guest by KVM.
+	kvmFailed string
+}
+
+func (s *slot) usable() bool {
+	select {
+	case <-s.ready:
+	default:
+		return true // a caller can wait for it
+	}
+	if s.err != nil {
+		return false
+	}
+	select {
+	case <-s.link.Lost():
+		return false
+	default:
+		return true
+	}
+}
+
+// access identifies how a host is reached, without keeping its password.
+func access(host *pluginv1.Host) string {
+	f := host.GetFields()
+	sum := sha256.Sum256([]byte(strings.Join([]string{host.GetManagementIp(), f["username"], f["password"], f["sshPort"]}, "\x00")))
+	return hex.EncodeToString(sum[:])
+}
+
+// connect returns the host's connection and makes one when there is none, it
+// was lost, or the host is reached otherwise now. Callers that come together
+// share one attempt.
+func (d *Driver) connect(ctx context.Context, host *pluginv1.Host) (*slot, error) {
+	if host.GetUuid() == "" {
+		return nil, errs.New(errs.Invalid, "host", "it has no UUID")
+	}
+	s := d.take(ctx, host)
+	select {
+	case <-s.ready:
+		return s, s.err
+	case <-ctx.Done():
+		return nil, errs.Wrap(errs.ClassOf(ctx.Err()), "host "+host.GetUuid(), ctx.Err(), "the connection takes too long")
+	}
+}
+
+func (d *Driver) take(ctx context.Context, host *pluginv1.Host) *slot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	key := access(host)
+	old := d.slots[host.GetUuid()]
+	if old != nil && old.access == key && old.usable() {
+		return old
+	}
+	s := &slot{access: key, ready: make(chan struct{})}
+	d.slots[host.GetUuid()] = s
+	go func() {
+		old.close()
+		// Others may wait for this attempt, so it does not end with one caller.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+		defer cancel()
+		s.open(ctx, d.cfg.Links, host)
+		close(s.ready)
+	}()
+	return s
+}
+
+func (s *slot) open(ctx context.Context, cfg hostlink.Config, host *pluginv1.Host) {
+	link, err := hostlink.Connect(ctx, cfg, host)
+	if err != nil {
+		s.err = err
+		return
+	}
+	s.link = link
+	if s.feed, s.err = startFeed(ctx, s, "host "+host.GetUuid()); s.err != nil {
+		link.Close()
+	}
+}
+
+// close ends the connection, when there is one.
+func (s *slot) close() {
+	if s == nil {
+		return
+	}
+	<-s.ready
+	if s.link != nil {
+		s.link.Close()
+	}
+}
+
+// forget drops the host's connection.
+func (d *Driver) forget(uuid string) {
+	d.mu.Lock()
+	s := d.slots[uuid]
+	delete(d.slots, uuid)
+	d.mu.Unlock()
+	s.close()
+}
+
+// Close ends all connections. Agents and guests go on.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	slots := d.slots
+	d.slots = map[string]*slot{}
+	d.mu.Unlock()
+	var all sync.WaitGroup
+	for _, s := range slots {
+		all.Go(s.close)
+	}
+	all.Wait()
+	return nil
+}
+
+// useKVM decides how the host's next guest runs, and why not by KVM.
+func (d *Driver) useKVM(s *slot) (use bool, reason string) {
+	switch d.cfg.Emulation {
+	case KVM:
+		return true, ""
+	case TCG:
+		return false, "the setting emulation is tcg"
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kvmFailed != "" {
+		return false, s.kvmFailed
+	}
+	return s.link.Info.GetKvm(), s.link.Info.GetKvmReason()
+}
+
+func (s *slot) failKVM(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kvmFailed = fmt.Sprintf("libvirt could not start a guest by KVM: %v", err)
+}

@@ -1,0 +1,104 @@
+package driver
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"github.com/kumo-cloud/kumo/plugins/kvm/hostlink"
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// checkTimeout is what the contract gives CheckHost.
+const checkTimeout = 10 * time.Second
+
+// ConnectHost makes the host ready and tells its facts. A connection that was
+// made before is used only when agent and libvirt still answer on it.
+func (d *Driver) ConnectHost(ctx context.Context, r *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error) {
+	host := r.GetHost()
+	s, err := d.connect(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	info, err := d.check(ctx, s, host)
+	if err != nil {
+		d.forget(host.GetUuid())
+		if s, err = d.connect(ctx, host); err != nil {
+			return nil, err
+		}
+		if info, err = d.check(ctx, s, host); err != nil {
+			return nil, err
+		}
+	}
+	return &pluginv1.ConnectHostResponse{Facts: d.facts(s, info)}, nil
+}
+
+func (d *Driver) facts(s *slot, info *hostv1.InfoResponse) *pluginv1.HostFacts {
+	facts := &pluginv1.HostFacts{
+		CpuNum: info.GetCpuNum(), CpuMhz: info.GetCpuMhz(), CpuSockets: info.GetCpuSockets(),
+		MemoryBytes: info.GetMemoryBytes(), Architecture: info.GetArchitecture(),
+		Fields: map[string]string{
+			"osDistribution": info.GetOsDistribution(), "osRelease": info.GetOsRelease(), "osVersion": info.GetOsVersion(),
+		},
+	}
+	if kvm, reason := d.useKVM(s); !kvm {
+		facts.Notes = append(facts.Notes, "guests run in software emulation, which is slow: "+reason)
+	}
+	return facts
+}
+
+// check asks agent and libvirt for a sign of life.
+func (d *Driver) check(ctx context.Context, s *slot, host *pluginv1.Host) (*hostv1.InfoResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout-time.Second)
+	defer cancel()
+	info, err := hostv1.NewHostAgentServiceClient(s.link.Agent()).Info(ctx, &hostv1.InfoRequest{})
+	if err != nil {
+		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "its agent does not answer")
+	}
+	_, err = hostlink.Call(ctx, s.link, "host "+host.GetUuid(), func(l *libvirt.Libvirt) (uint64, error) { return l.ConnectGetLibVersion() })
+	if err != nil {
+		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "libvirt does not answer")
+	}
+	return info, nil
+}
+
+// CheckHost tells within 10 s whether agent and libvirt answer. It does not
+// install anything: an agent that has gone is started by ConnectHost.
+func (d *Driver) CheckHost(ctx context.Context, r *pluginv1.CheckHostRequest) (*pluginv1.CheckHostResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	s, err := d.connect(ctx, r.GetHost())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.check(ctx, s, r.GetHost()); err != nil {
+		return nil, err
+	}
+	return &pluginv1.CheckHostResponse{}, nil
+}
+
+// DisconnectHost stops the agent, takes its networks off the host and forgets
+// the connection. Guests are not touched.
+func (d *Driver) DisconnectHost(ctx context.Context, r *pluginv1.DisconnectHostRequest) (*pluginv1.DisconnectHostResponse, error) {
+	d.forget(r.GetHost().GetUuid())
+	if err := hostlink.Disconnect(ctx, d.cfg.Links, r.GetHost()); err != nil {
+		return nil, err
+	}
+	return &pluginv1.DisconnectHostResponse{}, nil
+}
+
+// CallAgent carries a typed operation to the host's agent.
+func (d *Driver) CallAgent(ctx context.Context, r *pluginv1.CallAgentRequest, emit func([]byte) error) error {
+	s, err := d.connect(ctx, r.GetHost())
+	if err != nil {
+		return err
+	}
+	return pluginsdk.ForwardAgentCall(ctx, s.link.Agent(), r.GetMethod(), r.GetPayload(), emit)
+}
+
+func vmObject(uuid string) string { return fmt.Sprintf("VM %s", uuid) }

@@ -1,0 +1,200 @@
+package driver
+
+import (
+	"context"
+
+	"github.com/digitalocean/go-libvirt"
+
+	"github.com/kumo-cloud/kumo/plugins/kvm/domain"
+	"github.com/kumo-cloud/kumo/plugins/kvm/hostlink"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// metadataElement is VIR_DOMAIN_METADATA_ELEMENT of libvirt's API.
+const metadataElement = 2
+
+// uuidText is a guest's UUID in the core's form.
+func uuidText(id libvirt.UUID) string {
+	const digits = "0123456789abcdef"
+	out := make([]byte, 0, 32)
+	for _, b := range id {
+		out = append(out, digits[b>>4], digits[b&15])
+	}
+	return string(out)
+}
+
+// isOurs tells a guest that this plugin started from an operator's own.
+func isOurs(ctx context.Context, s *slot, dom libvirt.Domain) (bool, error) {
+	_, err := call(ctx, s, vmObject(uuidText(dom.UUID)), func(l *libvirt.Libvirt) (string, error) {
+		return l.DomainGetMetadata(dom, metadataElement, libvirt.OptString{domain.Namespace}, 0)
+	})
+	if hostlink.IsGone(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// statusOf asks state and screen of a guest.
+func statusOf(ctx context.Context, s *slot, dom libvirt.Domain) (*pluginv1.VMStatus, error) {
+	uuid := uuidText(dom.UUID)
+	status := &pluginv1.VMStatus{Uuid: uuid}
+	type state struct{ state, reason int32 }
+	now, err := call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (state, error) {
+		st, reason, err := l.DomainGetState(dom, 0)
+		return state{st, reason}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	status.State = stateOf(libvirt.DomainState(now.state))
+	if status.State != pluginv1.VMState_VM_STATE_RUNNING && status.State != pluginv1.VMState_VM_STATE_PAUSED {
+		return status, nil
+	}
+	text, err := call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
+	if err != nil {
+		return nil, err
+	}
+	status.VncPort, err = domain.VNCPort(text)
+	return status, err
+}
+
+func stateOf(state libvirt.DomainState) pluginv1.VMState {
+	switch state {
+	case libvirt.DomainRunning, libvirt.DomainBlocked, libvirt.DomainShutdown, libvirt.DomainNostate:
+		return pluginv1.VMState_VM_STATE_RUNNING
+	case libvirt.DomainPaused, libvirt.DomainPmsuspended:
+		return pluginv1.VMState_VM_STATE_PAUSED
+	case libvirt.DomainCrashed:
+		return pluginv1.VMState_VM_STATE_CRASHED
+	}
+	return pluginv1.VMState_VM_STATE_STOPPED
+}
+
+// list returns the guests that this plugin has on the host.
+func list(ctx context.Context, s *slot, object string) ([]*pluginv1.VMStatus, error) {
+	domains, err := call(ctx, s, object, func(l *libvirt.Libvirt) ([]libvirt.Domain, error) {
+		all, _, err := l.ConnectListAllDomains(1, 0)
+		return all, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var out []*pluginv1.VMStatus
+	for _, dom := range domains {
+		ours, err := isOurs(ctx, s, dom)
+		if err != nil {
+			return nil, err
+		}
+		if !ours {
+			continue
+		}
+		status, err := statusOf(ctx, s, dom)
+		if hostlink.IsGone(err) {
+			continue // it ended meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, status)
+	}
+	return out, nil
+}
+
+// ListVMs tells the guests that this plugin has on the host, not an operator's.
+func (d *Driver) ListVMs(ctx context.Context, r *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error) {
+	s, err := d.connect(ctx, r.GetHost())
+	if err != nil {
+		return nil, err
+	}
+	vms, err := list(ctx, s, "host "+r.GetHost().GetUuid())
+	if err != nil {
+		return nil, err
+	}
+	return &pluginv1.ListVMsResponse{Vms: vms}, nil
+}
+
+// WatchHost emits the state of every guest, then each change as libvirt tells
+// it. It subscribes before it lists, so nothing falls between.
+func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, emit func(*pluginv1.VMStatus) error) error {
+	object := "host " + r.GetHost().GetUuid()
+	s, err := d.connect(ctx, r.GetHost())
+	if err != nil {
+		return err
+	}
+	events, stop, err := s.feed.subscribe(object)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	vms, err := list(ctx, s, object)
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	for _, vm := range vms {
+		ours[vm.GetUuid()] = true
+		if err := emit(vm); err != nil {
+			return err
+		}
+	}
+	lost := errs.New(errs.Unavailable, object, "the connection to libvirt was lost")
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.link.Lost():
+			return lost
+		case e, open := <-events:
+			if !open {
+				return lost
+			}
+			status, err := changed(ctx, s, e, ours)
+			if err != nil {
+				return err
+			}
+			if status == nil {
+				continue
+			}
+			if err := emit(status); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// changed makes a status of an event, nil for one that says nothing of ours.
+// Ended guests are gone from libvirt, so ours remembers whose they were.
+func changed(ctx context.Context, s *slot, e libvirt.DomainEventLifecycleMsg, ours map[string]bool) (*pluginv1.VMStatus, error) {
+	uuid := uuidText(e.Dom.UUID)
+	switch libvirt.DomainEventType(e.Event) {
+	case libvirt.DomainEventStopped:
+		if !ours[uuid] || libvirt.DomainEventStoppedDetailType(e.Detail) == libvirt.DomainEventStoppedMigrated {
+			return nil, nil
+		}
+		delete(ours, uuid)
+		return &pluginv1.VMStatus{Uuid: uuid, State: stoppedState(e.Detail)}, nil
+	case libvirt.DomainEventStarted, libvirt.DomainEventSuspended, libvirt.DomainEventResumed,
+		libvirt.DomainEventPmsuspended, libvirt.DomainEventCrashed:
+	default:
+		return nil, nil
+	}
+	is, err := isOurs(ctx, s, e.Dom)
+	if err != nil || !is {
+		return nil, err
+	}
+	ours[uuid] = true
+	status, err := statusOf(ctx, s, e.Dom)
+	if hostlink.IsGone(err) {
+		return nil, nil // its end is the next event
+	}
+	return status, err
+}
+
+func stoppedState(detail int32) pluginv1.VMState {
+	switch libvirt.DomainEventStoppedDetailType(detail) {
+	case libvirt.DomainEventStoppedCrashed, libvirt.DomainEventStoppedFailed:
+		return pluginv1.VMState_VM_STATE_CRASHED
+	}
+	return pluginv1.VMState_VM_STATE_STOPPED
+}

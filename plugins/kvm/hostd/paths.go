@@ -1,0 +1,116 @@
+package hostd
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// systemFolders are never a storage's root, and nothing below those in
+// systemTrees is.
+var (
+	systemFolders = []string{"/", "/home", "/mnt", "/media", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/tmp", "/var/cache"}
+	systemTrees   = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run", "/var/lib/dpkg", "/var/lib/libvirt/qemu"}
+)
+
+// checkFolder refuses a folder that cannot be a storage's: relative, not clean,
+// or the system's (errs.Invalid). Symbolic links in the part that exists are
+// followed first, so that a link to /etc is /etc.
+func checkFolder(path string) error {
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	real, err := realPath(path)
+	if err != nil {
+		return err
+	}
+	for _, p := range []string{path, real} {
+		if slices.Contains(systemFolders, p) || slices.ContainsFunc(systemTrees, func(tree string) bool { return within(p, tree) }) {
+			return errs.New(errs.Invalid, "folder "+path, "it is one of the system's folders").
+				WithAdvice("give a folder of its own, such as /kumo_storage")
+		}
+	}
+	return nil
+}
+
+// checkBelow refuses a path that is not below root, or that a symbolic link
+// leads out of root (errs.Invalid). The path itself need not exist.
+func checkBelow(path, root string) error {
+	if err := checkFolder(root); err != nil {
+		return err
+	}
+	if err := checkPath(path); err != nil {
+		return err
+	}
+	if path == root || !within(path, root) {
+		return errs.New(errs.Invalid, "path "+path, "it is not below %s", root)
+	}
+	realRoot, err := realPath(root)
+	if err != nil {
+		return err
+	}
+	real, err := realPath(path)
+	if err != nil {
+		return err
+	}
+	if !within(real, realRoot) {
+		return errs.New(errs.Invalid, "path "+path, "a symbolic link leads out of %s, to %s", root, real)
+	}
+	return nil
+}
+
+func checkPath(path string) error {
+	switch {
+	case !filepath.IsAbs(path), filepath.Clean(path) != path:
+		return errs.New(errs.Invalid, "path "+path, "it must be absolute, without . and .. and double slashes")
+	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return errs.New(errs.Invalid, "path "+filepath.Base(path), "it has control characters")
+	case len(path) > 4000:
+		return errs.New(errs.Invalid, "path "+path[:80], "it is too long")
+	}
+	return nil
+}
+
+func within(path, tree string) bool {
+	return path == tree || tree == "/" || strings.HasPrefix(path, tree+"/")
+}
+
+// realPath follows the links of the part of path that exists.
+func realPath(path string) (string, error) {
+	rest := ""
+	for {
+		real, err := filepath.EvalSymlinks(path)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", pathError(path, err, "cannot be followed")
+		}
+		if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			return "", errs.New(errs.Invalid, "path "+path, "it is a symbolic link to nothing")
+		}
+		rest = filepath.Join(filepath.Base(path), rest)
+		path = filepath.Dir(path)
+	}
+}
+
+// pathError classes what the kernel says about a path.
+func pathError(path string, err error, format string, args ...any) error {
+	class := errs.Internal
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		class = errs.NotFound
+	case errors.Is(err, errNoSpace), errors.Is(err, errQuota):
+		class = errs.Exhausted
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, errReadOnly):
+		class = errs.Refused
+	case errors.Is(err, errNotDir), errors.Is(err, errLoop):
+		class = errs.Invalid
+	}
+	return errs.Wrap(class, "path "+path, err, format, args...)
+}

@@ -1,0 +1,225 @@
+package hostlink
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/digitalocean/go-libvirt"
+	"github.com/hashicorp/go-hclog"
+	"google.golang.org/grpc"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+const (
+	dialTimeout = 10 * time.Second
+	infoTimeout = 10 * time.Second
+	// closeTimeout bounds what a lost host can hold up.
+	closeTimeout = 5 * time.Second
+)
+
+// folderPattern keeps what goes into commands on hosts free of anything that a
+// shell could read otherwise.
+var folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
+
+// Config is the same for all hosts.
+type Config struct {
+	// DataDir keeps keys, certificates and known host keys, mode 0700.
+	DataDir string
+	// Hostd is the agent's program on this machine.
+	Hostd string
+	// StateDir is the agent's folder on each host.
+	StateDir string
+	// Port is where agents on other hosts listen.
+	Port int
+	// Libvirt says where libvirt is: see ParseLibvirt.
+	Libvirt Libvirt
+	Log     hclog.Logger
+}
+
+// Link is a host that can be used: its agent answers and libvirt is connected.
+type Link struct {
+	// Info is what the agent said when the link was made.
+	Info *hostv1.InfoResponse
+	// Local is true when the host is this machine.
+	Local bool
+	// Address is where guests' screens listen.
+	Address netip.Addr
+
+	agent   *grpc.ClientConn
+	libvirt *libvirt.Libvirt
+	ssh     *sshHost
+	once    sync.Once
+	closed  chan struct{}
+}
+
+// Agent is the connection to the host's agent.
+func (l *Link) Agent() *grpc.ClientConn { return l.agent }
+
+// Lost is closed when libvirt's connection, or SSH's, has ended: the link is of
+// no more use.
+func (l *Link) Lost() <-chan struct{} { return l.closed }
+
+// Close ends the connections. The agent keeps running.
+func (l *Link) Close() {
+	l.once.Do(func() {
+		close(l.closed)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if l.libvirt != nil {
+				// The host may be gone: then this says so, and all is closed.
+				_ = l.libvirt.Disconnect()
+			}
+		}()
+		select {
+		case <-done:
+		case <-time.After(closeTimeout):
+		}
+		if l.agent != nil {
+			_ = l.agent.Close() // it can only have been closed before
+		}
+		if l.ssh != nil {
+			l.ssh.close()
+		}
+	})
+}
+
+// Connect makes the host ready and connects to it: the agent is installed,
+// replaced when it is another version, and started when it does not run. All of
+// it can be repeated. Errors: Invalid for wrong credentials or addresses,
+// Unavailable when the host cannot be reached, Refused when it lacks something.
+func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err error) {
+	ip, err := hostAddress(host)
+	if err != nil {
+		return nil, err
+	}
+	local, err := isLocal(ip)
+	if err != nil {
+		return nil, err
+	}
+	l := &Link{Local: local, Address: ip, closed: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			l.Close()
+		}
+	}()
+	if local {
+		// Screens of this machine's guests are shown by the core on it.
+		l.Address = netip.MustParseAddr("127.0.0.1")
+		err = connectLocal(ctx, cfg, host, l)
+	} else {
+		err = connectRemote(ctx, cfg, host, ip, l)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if l.libvirt, err = dialLibvirt(ctx, object(host), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
+		return nil, err
+	}
+	go func() {
+		select {
+		case <-l.libvirt.Disconnected():
+		case <-l.sshLost():
+		case <-l.closed:
+		}
+		l.Close()
+	}()
+	return l, nil
+}
+
+func (l *Link) sshLost() <-chan struct{} {
+	if l.ssh == nil {
+		return nil
+	}
+	return l.ssh.lost
+}
+
+// Disconnect stops the host's agent and takes off what it made. A host that
+// cannot be reached, or has no agent, is a success: it is forgotten.
+func Disconnect(ctx context.Context, cfg Config, host *pluginv1.Host) error {
+	ip, err := hostAddress(host)
+	if err != nil {
+		return err
+	}
+	local, err := isLocal(ip)
+	if err != nil {
+		return err
+	}
+	if local {
+		return runLocal(ctx, cfg, object(host), "stop", "--state", cfg.StateDir, "--purge")
+	}
+	return disconnectRemote(ctx, cfg, host, ip)
+}
+
+// Check refuses settings that cannot work (errs.Invalid). Connect and
+// Disconnect want a Config that passed.
+func (c Config) Check() error {
+	if !folderPattern.MatchString(c.StateDir) || filepath.Clean(c.StateDir) != c.StateDir {
+		return errs.New(errs.Invalid, "setting stateFolder", "%q is not an absolute path of letters, digits, dots, dashes and underscores", c.StateDir)
+	}
+	if len(c.StateDir) > 90 {
+		return errs.New(errs.Invalid, "setting stateFolder", "it is too long for the agent's socket in it")
+	}
+	if c.Port < 1 || c.Port > 65535 {
+		return errs.New(errs.Invalid, "setting hostdPort", "%d is no port", c.Port)
+	}
+	return nil
+}
+
+func object(host *pluginv1.Host) string { return "host " + host.GetUuid() }
+
+func hostAddress(host *pluginv1.Host) (netip.Addr, error) {
+	ip, err := netip.ParseAddr(host.GetManagementIp())
+	if err != nil || ip.IsUnspecified() || ip.IsMulticast() {
+		return ip, errs.New(errs.Invalid, object(host), "its management address %q is no IP address", host.GetManagementIp())
+	}
+	return ip.Unmap(), nil
+}
+
+// isLocal reports whether the address is of this machine.
+func isLocal(ip netip.Addr) (bool, error) {
+	if ip.IsLoopback() {
+		return true, nil
+	}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return false, errs.Wrap(errs.Internal, "management node", err, "its addresses cannot be read")
+	}
+	for _, a := range addrs {
+		if n, ok := a.(*net.IPNet); ok {
+			if own, ok := netip.AddrFromSlice(n.IP); ok && own.Unmap() == ip {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+func sshPort(host *pluginv1.Host) (int, error) {
+	text := host.GetFields()["sshPort"]
+	if text == "" {
+		return 22, nil
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil || port < 1 || port > 65535 {
+		return 0, errs.New(errs.Invalid, object(host), "its SSH port %q is no port", text)
+	}
+	return port, nil
+}
+
+// agentInfo asks the agent who it is. Options: grpc.WaitForReady for an agent
+// that was just started, because the connection remembers its first failure.
+func agentInfo(ctx context.Context, conn *grpc.ClientConn, options ...grpc.CallOption) (*hostv1.InfoResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, infoTimeout)
+	defer cancel()
+	return hostv1.NewHostAgentServiceClient(conn).Info(ctx, &hostv1.InfoRequest{}, options...)
+}

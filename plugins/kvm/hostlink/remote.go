@@ -1,0 +1,115 @@
+package hostlink
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"path"
+	"path/filepath"
+	"strconv"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Places on a host, below the state folder.
+func programPath(stateDir string) string { return path.Join(stateDir, "bin", "kumo-hostd") }
+func tlsPath(stateDir, name string) string {
+	return path.Join(stateDir, "tls", name)
+}
+
+// connectRemote uses the agent that runs on the host when it is this version.
+// Otherwise it installs program and certificates over SSH and starts it there.
+func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip netip.Addr, l *Link) error {
+	version, err := hostdVersion(ctx, cfg.Hostd)
+	if err != nil {
+		return err
+	}
+	ca, err := openAuthority(filepath.Join(cfg.DataDir, "tls"))
+	if err != nil {
+		return errs.Wrap(errs.Internal, object(host), err, "certificates cannot be made")
+	}
+	config, err := ca.clientTLS(host.GetUuid())
+	if err != nil {
+		return errs.Wrap(errs.Internal, object(host), err, "certificates cannot be made")
+	}
+	// SSH comes first: it tells wrong credentials from a host that is away, and
+	// carries libvirt's connection.
+	if l.ssh, err = dialSSH(ctx, cfg, host, ip); err != nil {
+		return err
+	}
+	address := net.JoinHostPort(ip.String(), strconv.Itoa(cfg.Port))
+	l.agent, err = grpc.NewClient("passthrough:"+address, append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
+	if err != nil {
+		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
+	}
+	if l.Info, err = agentInfo(ctx, l.agent); err == nil && l.Info.GetVersion() == version {
+		return nil
+	}
+	if err := install(ctx, cfg, host, l.ssh, ca, version); err != nil {
+		return err
+	}
+	program := programPath(cfg.StateDir)
+	if _, err := l.ssh.run(ctx, program, "stop", "--state", cfg.StateDir); err != nil {
+		return err
+	}
+	if _, err := l.ssh.run(ctx, program, "start", "--state", cfg.StateDir, "--listen", address,
+		"--cert", tlsPath(cfg.StateDir, "agent.pem"), "--key", tlsPath(cfg.StateDir, "agent.key"), "--ca", tlsPath(cfg.StateDir, "ca.pem")); err != nil {
+		return err
+	}
+	l.agent.ResetConnectBackoff()
+	if l.Info, err = agentInfo(ctx, l.agent, grpc.WaitForReady(true)); err != nil {
+		return errs.Wrap(errs.Unavailable, object(host), err, "its agent at %s cannot be called", address).
+			WithAdvice("open TCP port %d of the host for the management node", cfg.Port)
+	}
+	return nil
+}
+
+// install puts the program there when the host has another, and the
+// certificates always: they are small, and may have been renewed.
+func install(ctx context.Context, cfg Config, host *pluginv1.Host, h *sshHost, ca *authority, version string) error {
+	certFile, keyFile, err := ca.leaf(host.GetUuid())
+	if err != nil {
+		return errs.Wrap(errs.Internal, object(host), err, "its certificate cannot be made")
+	}
+	files := []upload{
+		{certFile, tlsPath(cfg.StateDir, "agent.pem"), 0o600},
+		{keyFile, tlsPath(cfg.StateDir, "agent.key"), 0o600},
+		{filepath.Join(ca.folder, "ca.pem"), tlsPath(cfg.StateDir, "ca.pem"), 0o600},
+	}
+	// The version has the program's SHA-256 sum in it.
+	present, err := h.run(ctx, programPath(cfg.StateDir), "version")
+	if errors.Is(err, errs.Unavailable) {
+		return err
+	}
+	if err != nil || present != version {
+		files = append(files, upload{cfg.Hostd, programPath(cfg.StateDir), 0o755})
+	}
+	return h.upload(ctx, files)
+}
+
+func disconnectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip netip.Addr) error {
+	h, err := dialSSH(ctx, cfg, host, ip)
+	if err != nil {
+		cfg.Log.Warn("a host was forgotten without stopping its agent", "host", host.GetUuid(), "error", err)
+		return nil
+	}
+	defer h.close()
+	_, err = h.run(ctx, programPath(cfg.StateDir), "stop", "--state", cfg.StateDir, "--purge")
+	if errors.Is(err, errs.Refused) {
+		// Code 127 of the shell: the agent was never there.
+		if _, missing := h.run(ctx, "test", "-e", programPath(cfg.StateDir)); missing != nil {
+			return nil
+		}
+	}
+	if errors.Is(err, errs.Unavailable) {
+		cfg.Log.Warn("a host was lost while its agent was stopped", "host", host.GetUuid(), "error", err)
+		return nil
+	}
+	return err
+}
