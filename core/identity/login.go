@@ -1,0 +1,178 @@
+package identity
+
+import (
+	"context"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+type loginParams struct {
+	AccountName string            `api:"accountName,required"`
+	Password    string            `api:"password,required,secret,notrim" doc:"The SHA-512 of the password, as lower-case hex digits."`
+	AccountType string            `api:"accountType"`
+	CaptchaUUID string            `api:"captchaUuid"`
+	VerifyCode  string            `api:"verifyCode"`
+	ClientInfo  map[string]string `api:"clientInfo"`
+}
+
+type sessionParams struct {
+	SessionUUID string `api:"sessionUuid,path,required"`
+}
+
+type logoutParams struct {
+	SessionUUID string            `api:"sessionUuid,path"`
+	ClientInfo  map[string]string `api:"clientInfo"`
+}
+
+type renewParams struct {
+	SessionUUID string `api:"sessionUuid,path,required,resource=Session"`
+	Duration    *int64 `api:"duration,range=60:31536000" doc:"Seconds from now."`
+}
+
+// sessionView is a session on the wire.
+type sessionView struct {
+	UUID        string `json:"uuid"`
+	AccountUUID string `json:"accountUuid"`
+	UserUUID    string `json:"userUuid"`
+	UserType    string `json:"userType"`
+	ExpiredDate string `json:"expiredDate"`
+	CreateDate  string `json:"createDate"`
+}
+
+type sessionReply struct {
+	Inventory sessionView `json:"inventory"`
+}
+
+type validReply struct {
+	Valid bool `json:"valid"`
+}
+
+func viewOf(uuid string, c action.Caller, expires, created time.Time) sessionReply {
+	return sessionReply{Inventory: sessionView{UUID: uuid, AccountUUID: c.AccountUUID, UserUUID: c.UserUUID, UserType: "AccountVO",
+		ExpiredDate: action.FormatTime(expires), CreateDate: action.FormatTime(created)}}
+}
+
+func (s *Service) registerSessions(r *action.Registry) {
+	action.Register(r, action.Action{Message: "APILogInByAccountMsg", Method: "PUT", Path: "/accounts/login",
+		Access: action.Anonymous, Doc: "Opens a session."}, s.apiLogin)
+	action.Register(r, action.Action{Message: "APIValidateSessionMsg", Method: "GET", Path: "/accounts/sessions/{sessionUuid}/valid",
+		Access: action.Anonymous, Doc: "Tells whether a session is alive, without using it."}, s.apiValidate)
+	action.Register(r, action.Action{Message: "APILogOutMsg", Method: "DELETE", Path: "/accounts/sessions/{sessionUuid}",
+		Access: action.Anonymous, Doc: "Ends a session; one that is unknown is a success."}, s.apiLogout)
+	action.Register(r, action.Action{Message: "APIRenewSessionMsg", Method: "PUT", Path: "/accounts/sessions/{sessionUuid}/renew",
+		Async: true, Access: action.Normal, Doc: "Lets a session live longer."}, s.apiRenew)
+}
+
+func wrongPassword(name string) error {
+	return action.WithCode("ID.1000", errs.New(errs.Unauthenticated, "account "+name, "the account name or the password is wrong"))
+}
+
+// nobody is hashed when there is no such account, so that the time of the
+// answer does not tell which names exist. It is the hash of nothing known.
+const nobody = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+
+// apiLogin checks the password and opens a session. Errors: ID.1000 for a
+// wrong name or password, ID.1006 for too many sessions, errs.Unavailable for
+// too many wrong guesses.
+func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) (sessionReply, error) {
+	if len(p.AccountName) > 1020 || len(p.Password) > 1020 { // longer than any that could be stored
+		return sessionReply{}, wrongPassword(p.AccountName[:min(len(p.AccountName), 64)])
+	}
+	account, found, err := store.First(ctx, s.store, AccountType, "`name` = ?", p.AccountName)
+	if err != nil {
+		return sessionReply{}, err
+	}
+	stored := nobody
+	if found {
+		stored = account.Password
+	}
+	guess := c.Client + " " + p.AccountName
+	if !s.hasher.remembered(stored, p.Password) && !s.guesses.allow(guess) {
+		return sessionReply{}, errs.New(errs.Unavailable, "account "+p.AccountName, "there were too many wrong passwords from this address").
+			WithAdvice("wait a few seconds and try again")
+	}
+	ok, err := s.hasher.verify(ctx, stored, p.Password)
+	if err != nil {
+		return sessionReply{}, err
+	}
+	if !ok || !found {
+		s.guesses.failed(guess)
+		return sessionReply{}, wrongPassword(p.AccountName)
+	}
+	s.guesses.succeeded(guess)
+	return s.open(ctx, account.UUID, account.Password)
+}
+
+// open makes a session for an account whose password has not changed since it
+// was checked.
+func (s *Service) open(ctx context.Context, accountUUID, checked string) (sessionReply, error) {
+	var row *Session
+	var account *Account
+	before := s.sessions.generation()
+	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		if account, err = store.Get(ctx, tx, AccountType, accountUUID); err != nil {
+			return err
+		}
+		if account.Password != checked {
+			return wrongPassword(account.Name)
+		}
+		row, err = s.newSession(ctx, tx, account)
+		return err
+	})
+	if err != nil {
+		return sessionReply{}, err
+	}
+	x := newSession(row, account)
+	s.sessions.add(x, before)
+	return viewOf(x.uuid, x.caller, row.ExpiredDate.Time, x.created), nil
+}
+
+func (s *Service) apiValidate(ctx context.Context, _ *action.Call, p *sessionParams) (validReply, error) {
+	_, err := s.sessions.find(ctx, p.SessionUUID)
+	switch errs.ClassOf(err) {
+	case "":
+		return validReply{Valid: true}, nil
+	case errs.Unauthenticated:
+		return validReply{}, nil
+	}
+	return validReply{}, err
+}
+
+func (s *Service) apiLogout(ctx context.Context, _ *action.Call, p *logoutParams) (action.Empty, error) {
+	if !action.IsUUID(p.SessionUUID) {
+		return action.Empty{}, nil // no session has such a name
+	}
+	// Strangers ask for anything: only a session that exists costs a write.
+	if _, err := store.Get(ctx, s.store, SessionType, p.SessionUUID); err != nil {
+		if errs.ClassOf(err) == errs.NotFound {
+			return action.Empty{}, nil
+		}
+		return action.Empty{}, err
+	}
+	return action.Empty{}, s.store.Update(ctx, func(tx *store.Tx) error {
+		tx.OnCommit(func() { s.sessions.dropOne(p.SessionUUID) })
+		return store.Delete(ctx, tx, SessionType.Type, p.SessionUUID)
+	})
+}
+
+func (s *Service) apiRenew(ctx context.Context, c *action.Call, p *renewParams) (sessionReply, error) {
+	x, err := s.sessions.find(ctx, p.SessionUUID)
+	if err != nil {
+		return sessionReply{}, err
+	}
+	d := s.timeout(ctx)
+	if p.Duration != nil {
+		d = time.Duration(*p.Duration) * time.Second
+	}
+	s.sessions.slide(x, d)
+	expires := time.UnixMilli(x.expires.Load())
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		tx.OnCommit(func() { x.written.Store(expires.UnixMilli()) })
+		return store.Set(ctx, tx, SessionType.Type, x.uuid, map[string]any{"expiredDate": resource.Time{Time: expires}})
+	})
+	return viewOf(x.uuid, x.caller, expires, x.created), err
+}

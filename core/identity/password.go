@@ -1,0 +1,265 @@
+package identity
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Cost of one hash: the second choice of RFC 9106 scaled to 19 MiB, which
+// OWASP's password cheat sheet recommends for servers; about 25 ms of one core.
+const (
+	hashMemory = 19 << 10 // KiB
+	hashTime   = 2
+	hashSalt   = 16
+	hashKey    = 32
+)
+
+// wirePassword is what clients send for a password: the SHA-512 as lower-case
+// hex digits.
+func wirePassword(plain string) string {
+	sum := sha512.Sum512([]byte(plain))
+	return hex.EncodeToString(sum[:])
+}
+
+// hasher checks passwords without melting the machine: few hashes at once, a
+// bounded number of waiters, and no repeated work for a password that was
+// right a short while ago.
+type hasher struct {
+	slots   chan struct{} // hashes at once
+	waiting chan struct{} // callers in line, the running ones included
+	once    singleflight.Group
+	secret  []byte // keys known, so that it holds nothing to guess from
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]time.Time // proofs of right passwords, until
+	now   func() time.Time
+}
+
+const (
+	maxHashes  = 2
+	maxWaiting = 256
+	maxKnown   = 4096
+	knownFor   = 10 * time.Minute
+)
+
+func newHasher(now func() time.Time) *hasher {
+	h := &hasher{slots: make(chan struct{}, maxHashes), waiting: make(chan struct{}, maxWaiting),
+		secret: make([]byte, 32), known: map[[sha256.Size]byte]time.Time{}, now: now}
+	_, _ = rand.Read(h.secret) // never fails: crypto/rand ends the process instead
+	return h
+}
+
+// hash returns the stored form of a wire password.
+func (h *hasher) hash(ctx context.Context, wire string) (string, error) {
+	salt := make([]byte, hashSalt)
+	_, _ = rand.Read(salt) // never fails
+	key, err := h.key(ctx, wire, salt, hashTime, hashMemory, hashKey)
+	if err != nil {
+		return "", err
+	}
+	b64 := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=1$%s$%s", argon2.Version, hashMemory, hashTime, b64(salt), b64(key)), nil
+}
+
+// key computes Argon2id in one of the slots. errs.Unavailable when too many
+// wait.
+func (h *hasher) key(ctx context.Context, wire string, salt []byte, rounds, memory, size uint32) ([]byte, error) {
+	select {
+	case h.waiting <- struct{}{}:
+		defer func() { <-h.waiting }()
+	default:
+		return nil, errs.New(errs.Unavailable, "log-in", "%d others wait already", maxWaiting).WithAdvice("repeat the call in a few seconds")
+	}
+	select {
+	case h.slots <- struct{}{}:
+		defer func() { <-h.slots }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return argon2.IDKey([]byte(wire), salt, rounds, memory, 1, size), nil
+}
+
+// proof identifies a pair of stored hash and password.
+func (h *hasher) proof(stored, wire string) (out [sha256.Size]byte) {
+	m := hmac.New(sha256.New, h.secret)
+	m.Write([]byte(stored))
+	m.Write([]byte{0})
+	m.Write([]byte(wire))
+	copy(out[:], m.Sum(nil))
+	return out
+}
+
+// remembered reports whether the pair was found right lately, in constant time
+// for its content.
+func (h *hasher) remembered(stored, wire string) bool {
+	p := h.proof(stored, wire)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	until, ok := h.known[p]
+	return ok && h.now().Before(until)
+}
+
+// verify reports whether wire is the password of a stored hash. At once asked
+// again for the same pair, it hashes once.
+func (h *hasher) verify(ctx context.Context, stored, wire string) (bool, error) {
+	if h.remembered(stored, wire) {
+		return true, nil
+	}
+	p := h.proof(stored, wire)
+	ch := h.once.DoChan(string(p[:]), func() (any, error) {
+		// The work serves all who wait, so it does not end with the first.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		ok, err := h.compute(ctx, stored, wire)
+		if ok {
+			h.remember(p)
+		}
+		return ok, err
+	})
+	select {
+	case r := <-ch:
+		ok, _ := r.Val.(bool)
+		return ok, r.Err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+func (h *hasher) compute(ctx context.Context, stored, wire string) (bool, error) {
+	parts := strings.Split(stored, "$")
+	var version, memory, rounds, threads uint32
+	if len(parts) != 6 || parts[1] != "argon2id" {
+		return false, errs.New(errs.Internal, "stored password", "it has an unknown form")
+	}
+	if _, err := fmt.Sscanf(parts[2]+" "+parts[3], "v=%d m=%d,t=%d,p=%d", &version, &memory, &rounds, &threads); err != nil ||
+		version != argon2.Version || threads != 1 || memory > 1<<20 || rounds > 64 {
+		return false, errs.New(errs.Internal, "stored password", "it has unknown parameters")
+	}
+	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
+	want, err2 := base64.RawStdEncoding.DecodeString(parts[5])
+	if err1 != nil || err2 != nil || len(want) == 0 {
+		return false, errs.New(errs.Internal, "stored password", "it is damaged")
+	}
+	got, err := h.key(ctx, wire, salt, rounds, memory, uint32(len(want)))
+	if err != nil {
+		return false, err
+	}
+	return subtle.ConstantTimeCompare(got, want) == 1, nil
+}
+
+func (h *hasher) remember(p [sha256.Size]byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if len(h.known) >= maxKnown {
+		for k, until := range h.known {
+			if now.After(until) {
+				delete(h.known, k)
+			}
+		}
+	}
+	if len(h.known) >= maxKnown { // all fresh: any tenth may go
+		for k := range h.known {
+			if delete(h.known, k); len(h.known) < maxKnown*9/10 {
+				break
+			}
+		}
+	}
+	h.known[p] = now.Add(knownFor)
+}
+
+// throttle slows down who guesses passwords: a name from one address may be
+// wrong burst times, then once each refill.
+type throttle struct {
+	mu   sync.Mutex
+	seen map[string]*bucket
+	now  func() time.Time
+}
+
+type bucket struct {
+	tokens float64
+	at     time.Time
+}
+
+const (
+	guessBurst  = 10.0
+	guessRefill = 3 * time.Second
+	maxBuckets  = 16384
+)
+
+func newThrottle(now func() time.Time) *throttle {
+	return &throttle{seen: map[string]*bucket{}, now: now}
+}
+
+// allow reports whether another guess may be looked at.
+func (t *throttle) allow(key string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.seen[key]
+	if b == nil {
+		return true
+	}
+	t.fill(b)
+	return b.tokens >= 1
+}
+
+func (t *throttle) fill(b *bucket) {
+	now := t.now()
+	b.tokens = min(guessBurst, b.tokens+now.Sub(b.at).Seconds()/guessRefill.Seconds())
+	b.at = now
+}
+
+// failed counts a wrong guess.
+func (t *throttle) failed(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.seen[key]
+	if b == nil {
+		t.forgetOld()
+		b = &bucket{tokens: guessBurst, at: t.now()}
+		t.seen[key] = b
+	}
+	t.fill(b)
+	b.tokens--
+}
+
+// succeeded forgets the wrong guesses.
+func (t *throttle) succeeded(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.seen, key)
+}
+
+// forgetOld keeps the number of buckets bounded: full ones say nothing, and
+// when nearly all say something any tenth may go, so that it runs seldom.
+func (t *throttle) forgetOld() {
+	if len(t.seen) < maxBuckets {
+		return
+	}
+	for k, b := range t.seen {
+		if t.fill(b); b.tokens >= guessBurst {
+			delete(t.seen, k)
+		}
+	}
+	for k := range t.seen {
+		if len(t.seen) < maxBuckets*9/10 {
+			return
+		}
+		delete(t.seen, k)
+	}
+}

@@ -1,0 +1,222 @@
+package identity
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// session is a login in memory. Only its times change.
+type session struct {
+	uuid    string
+	caller  action.Caller
+	created time.Time
+	expires atomic.Int64 // Unix milliseconds
+	written atomic.Int64 // expires as the database has it
+}
+
+// sessions keeps the logins in use. The database has all of them; sliding is
+// written back by flush, so that a call costs no write.
+type sessions struct {
+	store *store.Store
+	now   func() time.Time
+
+	mu    sync.RWMutex
+	known map[string]*session
+	// gone counts deletions, so that a load that began before one does not
+	// bring the session back.
+	gone uint64
+}
+
+const (
+	// maxSessions bounds the logins in memory; others are read again.
+	maxSessions = 65536
+	// writeStep is how far a session slides before the database is told.
+	writeStep = time.Minute
+	// flushEvery is how often that is looked at.
+	flushEvery = 5 * time.Second
+)
+
+func newSessions(st *store.Store, now func() time.Time) *sessions {
+	return &sessions{store: st, now: now, known: map[string]*session{}}
+}
+
+func unknownSession() error {
+	return errs.New(errs.Unauthenticated, "session", "it is unknown or has expired").WithAdvice("log in again")
+}
+
+// find returns a live session. errs.Unauthenticated.
+func (s *sessions) find(ctx context.Context, uuid string) (*session, error) {
+	if !action.IsUUID(uuid) {
+		return nil, unknownSession()
+	}
+	s.mu.RLock()
+	x := s.known[uuid]
+	s.mu.RUnlock()
+	if x == nil {
+		var err error
+		if x, err = s.load(ctx, uuid); err != nil {
+			return nil, err
+		}
+	}
+	if x.expires.Load() <= s.now().UnixMilli() {
+		return nil, unknownSession()
+	}
+	return x, nil
+}
+
+func (s *sessions) load(ctx context.Context, uuid string) (*session, error) {
+	before := s.generation()
+	row, err := store.Get(ctx, s.store, SessionType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil, unknownSession()
+	}
+	if err != nil {
+		return nil, err
+	}
+	account, err := store.Get(ctx, s.store, AccountType, row.AccountUUID)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil, unknownSession()
+	}
+	if err != nil {
+		return nil, err
+	}
+	x := newSession(row, account)
+	if x.expires.Load() <= s.now().UnixMilli() {
+		return nil, unknownSession()
+	}
+	return s.add(x, before), nil
+}
+
+// generation changes with every deletion.
+func (s *sessions) generation() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.gone
+}
+
+// add keeps a session that was read or made since generation before, unless
+// something was deleted meanwhile: then it is good for this call, and the next
+// one reads it again. It returns the one to use.
+func (s *sessions) add(x *session, before uint64) *session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.gone != before {
+		return x
+	}
+	if have := s.known[x.uuid]; have != nil {
+		return have
+	}
+	s.put(x)
+	return x
+}
+
+func newSession(row *Session, account *Account) *session {
+	x := &session{uuid: row.UUID, created: row.CreateDate.Time, caller: action.Caller{SessionUUID: row.UUID,
+		AccountUUID: account.UUID, UserUUID: row.UserUUID, Admin: account.Type == SystemAdmin}}
+	x.expires.Store(row.ExpiredDate.UnixMilli())
+	x.written.Store(row.ExpiredDate.UnixMilli())
+	return x
+}
+
+// put adds a session; mu is held.
+func (s *sessions) put(x *session) {
+	if len(s.known) >= maxSessions {
+		now := s.now().UnixMilli()
+		for k, o := range s.known {
+			if o.expires.Load() <= now || o.expires.Load() == o.written.Load() {
+				delete(s.known, k)
+			}
+			if len(s.known) < maxSessions*9/10 {
+				break
+			}
+		}
+	}
+	s.known[x.uuid] = x
+}
+
+// slide moves the end of a session that is used, never closer.
+func (s *sessions) slide(x *session, timeout time.Duration) {
+	to := s.now().Add(timeout).UnixMilli()
+	for {
+		have := x.expires.Load()
+		if have >= to || x.expires.CompareAndSwap(have, to) {
+			return
+		}
+	}
+}
+
+// drop forgets sessions that were deleted.
+func (s *sessions) drop(match func(*session) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone++
+	for k, x := range s.known {
+		if match(x) {
+			delete(s.known, k)
+		}
+	}
+}
+
+// dropOne forgets one session.
+func (s *sessions) dropOne(uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gone++
+	delete(s.known, uuid)
+}
+
+// flush writes the ends of sessions that slid by at least step, all in one
+// transaction. A session that is deleted meanwhile stays deleted.
+func (s *sessions) flush(ctx context.Context, step time.Duration) error {
+	type change struct {
+		x  *session
+		to int64
+	}
+	var changes []change
+	s.mu.RLock()
+	for _, x := range s.known {
+		if to := x.expires.Load(); to-x.written.Load() >= step.Milliseconds() && to != x.written.Load() {
+			changes = append(changes, change{x, to})
+		}
+	}
+	s.mu.RUnlock()
+	if len(changes) == 0 {
+		return nil
+	}
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		for _, c := range changes {
+			if _, err := tx.Exec(ctx, "UPDATE `Session` SET `expiredDate` = ? WHERE `uuid` = ? AND `expiredDate` < ?", c.to, c.x.uuid, c.to); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		c.x.written.Store(c.to)
+	}
+	return nil
+}
+
+// sweep deletes the sessions that ended before now; they do not come back,
+// since their end in memory is never before that in the database.
+func (s *sessions) sweep(ctx context.Context) error {
+	if err := s.flush(ctx, 0); err != nil {
+		return err
+	}
+	now := s.now()
+	s.drop(func(x *session) bool { return x.expires.Load() <= now.UnixMilli() })
+	return s.store.Update(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, "DELETE FROM `Session` WHERE `expiredDate` <= ?", resource.Time{Time: now})
+		return err
+	})
+}

@@ -1,0 +1,70 @@
+package identity
+
+import "github.com/kumo-cloud/kumo/core/resource"
+
+// AdminUUID is the UUID of the initial admin account (catalogue README,
+// section 7).
+const AdminUUID = "36c27e8ff05c4780bf6d2fa65700f22e"
+
+// The kinds of accounts.
+const (
+	SystemAdmin = "SystemAdmin"
+	Normal      = "Normal"
+)
+
+// Account is a tenant. Its accountUuid is its own UUID, so that each account
+// sees and changes itself only.
+type Account struct {
+	UUID        string `db:"uuid" kumo:"size=32,immutable"`
+	Name        string `db:"name" kumo:"size=255,unique"`
+	Description string `db:"description" kumo:"size=2048,null"`
+	Type        string `db:"type" kumo:"size=32,immutable,values=SystemAdmin|Normal"`
+	// Password is an Argon2id hash of the wire's SHA-512 text.
+	Password   string        `db:"password" kumo:"size=255,secret"`
+	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
+	LastOpDate resource.Time `db:"lastOpDate"`
+	resource.Owned
+}
+
+// Session is a login. ExpiredDate in the database lags behind memory by at most
+// a minute's sliding.
+type Session struct {
+	UUID        string        `db:"uuid" kumo:"size=32,immutable"`
+	UserUUID    string        `db:"userUuid" kumo:"size=32,index,immutable"`
+	ExpiredDate resource.Time `db:"expiredDate" kumo:"index"`
+	CreateDate  resource.Time `db:"createDate" kumo:"immutable"`
+	resource.Owned
+}
+
+// AccessKey is a pair of texts by which programs sign their calls. The secret
+// is kept as it is, because checking a signature needs it.
+type AccessKey struct {
+	resource.Ident
+	Description string `db:"description" kumo:"size=2048,null"`
+	AccountUUID string `db:"accountUuid" kumo:"size=32,index,immutable"`
+	UserUUID    string `db:"userUuid" kumo:"size=32,immutable"`
+	KeyID       string `db:"AccessKeyID" kumo:"size=20,unique,immutable"`
+	Secret      string `db:"AccessKeySecret" kumo:"size=40,secret,immutable"`
+	State       string `db:"state" kumo:"size=16,values=Enabled|Disabled"`
+}
+
+// The resource types of this package.
+var (
+	AccountType = resource.Define[Account](resource.Type{
+		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory"})
+	SessionType = resource.Define[Session](resource.Type{
+		Name: "Session", Internal: true, FQN: "org.zstack.header.identity.SessionInventory",
+		Edges: []resource.Edge{{To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}}})
+	AccessKeyType = resource.Define[AccessKey](resource.Type{
+		Name: "AccessKey", Path: "/accesskeys", FQN: "org.zstack.accessKey.AccessKeyInventory", Owned: true,
+		Edges: []resource.Edge{{Name: "account", To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}},
+		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
+			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
+			"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
+		}}})
+)
+
+// Types are the resource types of this package.
+func Types() []*resource.Type {
+	return []*resource.Type{AccountType.Type, SessionType.Type, AccessKeyType.Type}
+}
