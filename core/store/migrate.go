@@ -17,16 +17,8 @@ type applied struct {
 	name, checksum string
 }
 
-// migrate brings the schema to the newest embedded migration.
-func (s *Store) migrate(ctx context.Context) error {
-	all, err := schemasql.All()
-	if err != nil {
-		return errs.Wrap(errs.Internal, "migrations", err, "")
-	}
-	return s.migrateTo(ctx, all)
-}
-
-func (s *Store) migrateTo(ctx context.Context, all []schemasql.Migration) error {
+// migrate brings the schema to the newest of the migrations.
+func (s *Store) migrate(ctx context.Context, all []schemasql.Migration) error {
 	return s.backend.change(ctx, func(ctx context.Context, tx *Tx) error {
 		if err := s.ddl(ctx, tx, migrationsTable); err != nil {
 			return err

@@ -58,9 +58,17 @@ type Querier interface {
 // A damaged file, a file that another process serves, a schema of a newer
 // version and a wrong DSN give errors that say so and change nothing.
 func Open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Logger) (*Store, error) {
+	migrations, err := schemasql.All()
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "migrations", err, "")
+	}
 	if reg == nil {
 		reg = resource.NewRegistry()
 	}
+	return open(ctx, dsn, reg, log, migrations, reg.All())
+}
+
+func open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Logger, migrations []schemasql.Migration, types []*resource.Type) (*Store, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
@@ -77,10 +85,10 @@ func Open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Log
 	if err != nil {
 		return nil, err
 	}
-	if err := s.migrate(ctx); err != nil {
+	if err := s.migrate(ctx, migrations); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	if err := s.EnsureTypes(ctx, reg.All()...); err != nil {
+	if err := s.EnsureTypes(ctx, types...); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
