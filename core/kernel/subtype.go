@@ -50,7 +50,7 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 // shadow begins the name of a subtype's column for a parameter that is called
 // like a field of the base type: a storage's totalCapacity as it was asked
 // for, beside the one that was measured.
-const shadow = "given_"
+const shadow = "given0"
 
 // SubtypeRow returns the values of a subtype's new row.
 func SubtypeRow(sub *resource.Type, uuid string, values map[string]any) map[string]any {

@@ -1,0 +1,118 @@
+package serve
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/job"
+	"github.com/kumo-cloud/kumo/core/query"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/web/api"
+)
+
+// The packages of the core do not import each other where a small interface
+// is enough; these adapters fit one's interface to another's type.
+
+// jobs is job.Service as the action registry and the API see it.
+type jobs struct{ *job.Service }
+
+func (j jobs) Accept(ctx context.Context, a action.Job) error { return j.Service.Accept(ctx, jobOf(a)) }
+
+func (j jobs) Reject(ctx context.Context, a action.Job, err error) error {
+	return j.Service.Reject(ctx, jobOf(a), err)
+}
+
+func jobOf(a action.Job) job.Job {
+	return job.Job{UUID: a.UUID, Message: a.Message, ResourceType: a.ResourceType, ResourceUUID: a.ResourceUUID,
+		AccountUUID: a.AccountUUID, WebHook: a.WebHook}
+}
+
+func (j jobs) Finish(ctx context.Context, uuid string, o action.Outcome) {
+	out := job.Outcome{Err: o.Err, Result: o.Result}
+	if o.Ref != nil {
+		out.ResourceType, out.ResourceUUID = o.Ref.Type, o.Ref.UUID
+	}
+	j.Service.Finish(ctx, uuid, out)
+}
+
+// polls is job.Service as the API sees it.
+type polls struct{ *job.Service }
+
+func (p polls) Wait(ctx context.Context, uuid string, limit time.Duration) (api.JobStatus, error) {
+	st, err := p.Service.Wait(ctx, uuid, limit)
+	return api.JobStatus{Done: st.Done, Err: st.Err, Body: st.Body, Schema: st.Schema}, err
+}
+
+// renderer shows resources for jobs and actions.
+type renderer struct {
+	query *query.Engine
+	store *store.Store
+}
+
+func (r renderer) Render(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
+	return r.query.Inventory(ctx, r.store, typeName, uuid)
+}
+
+func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
+	return r.query.Inventory(ctx, r.store, typeName, uuid)
+}
+
+// Query answers the query of a URL (action.Querier).
+func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+	q, err := query.Parse(v)
+	if err != nil {
+		return nil, action.HTTPErrorf(http.StatusBadRequest, "%s", err.Error())
+	}
+	res, err := r.query.Run(ctx, typeName, q, query.Scope{Admin: c.Admin, AccountUUID: c.AccountUUID})
+	if errors.Is(err, query.ErrUnknownField) {
+		// The wire's code for this is that of an internal error (catalogue
+		// README, section 8).
+		return nil, action.WithCode("SYS.1000", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &action.QueryResult{Inventories: res.Inventories, Total: res.Total, HasTotal: res.HasTotal, CountOnly: q.Count, Schema: res.Schema}, nil
+}
+
+// planner answers ?plan=true.
+type planner struct{ *cascade.Engine }
+
+func (p planner) PlanTree(ctx context.Context, typeName, uuid string) (any, error) {
+	return p.Engine.PlanTree(ctx, typeName, uuid)
+}
+
+// handler answers what plugins ask of the core (plugin.CoreHandler). The
+// services are set when they exist; before that nothing runs that could ask.
+type handler struct {
+	hostCall func(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error
+	setting  func(ctx context.Context, category, name, resourceUUID string) string
+	progress func(plugin, operationID string, percent int, message string)
+}
+
+func (h *handler) Progress(plugin, operationID string, percent int, message string) {
+	if h.progress != nil {
+		h.progress(plugin, operationID, percent, message)
+	}
+}
+
+func (h *handler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {
+	if h.hostCall == nil {
+		return errs.New(errs.Unavailable, "host "+hostUUID, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.hostCall(ctx, hostUUID, method, payload, emit)
+}
+
+func (h *handler) Setting(ctx context.Context, category, name, resourceUUID string) (string, error) {
+	if h.setting == nil {
+		return "", errs.New(errs.Unavailable, "setting "+category+"/"+name, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.setting(ctx, category, name, resourceUUID), nil
+}

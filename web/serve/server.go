@@ -1,0 +1,156 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/web/api"
+)
+
+// drainTimeout is how long running steps and calls have to end at a stop.
+const drainTimeout = 60 * time.Second
+
+// Run serves until ctx ends or SIGTERM or SIGINT comes, then ends in order:
+// no new calls, running flows finish their step (the rest is resumed at the
+// next start), plugins end. Errors name what could not be started and leave
+// nothing running.
+func Run(ctx context.Context, o Options, version string) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	log := hclog.New(&hclog.LoggerOptions{Name: "kumo", Level: hclog.LevelFromString(o.LogLevel), Output: os.Stderr})
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return errs.Wrap(errs.Invalid, "data folder "+o.DataDir, err, "cannot be made").WithAdvice("choose another one with --data-dir")
+	}
+	listener, err := net.Listen("tcp", o.Listen)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return errs.Wrap(errs.Refused, "listen "+o.Listen, err, "is another server running?").WithAdvice("stop it, or choose another port with --listen")
+		}
+		return errs.Wrap(errs.Invalid, "listen "+o.Listen, err, "cannot be used").WithAdvice("choose an address of this machine with --listen")
+	}
+	defer listener.Close()
+	s, err := newServer(ctx, o, version, log)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.serve(ctx, listener)
+}
+
+// server is a running core with its API.
+type server struct {
+	opt     Options
+	version string
+	log     hclog.Logger
+	*parts
+	api   *api.Server
+	ready atomic.Bool
+}
+
+func newServer(ctx context.Context, o Options, version string, log hclog.Logger) (*server, error) {
+	s := &server{opt: o, version: version, log: log}
+	p, err := build(ctx, o, version, log)
+	if err != nil {
+		return nil, err
+	}
+	s.parts = p
+	s.api = api.New(api.Options{
+		Actions: p.kernel.Actions, Types: p.kernel.Types, Jobs: polls{p.jobs}, Version: version,
+		Ready: func(context.Context) error {
+			if !s.ready.Load() {
+				return errs.New(errs.Unavailable, "server", "it is starting or stopping")
+			}
+			return nil
+		},
+		Samples:       p.samples,
+		CheckTimeZone: func(ctx context.Context) bool { return p.kernel.Config.Bool(ctx, "rest", "checkTimeZone", "") },
+		PollHold: func(ctx context.Context) time.Duration {
+			return time.Duration(p.kernel.Config.Int64(ctx, "rest", "poll.hold", "")) * time.Millisecond
+		},
+	}, log.Named("api"))
+	return s, nil
+}
+
+func (s *server) serve(ctx context.Context, l net.Listener) error {
+	work, cancelWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancelWork()
+	if err := s.start(work); err != nil {
+		return err
+	}
+	h := s.api.HTTPServer()
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(l) }()
+	s.ready.Store(true)
+	s.log.Info("serving", "address", "http://"+l.Addr().String()+"/zstack/v1/", "version", s.version)
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-ctx.Done():
+	}
+	s.log.Info("stopping: running steps end, the rest is resumed at the next start")
+	s.ready.Store(false)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	flows := make(chan error, 1)
+	go func() { flows <- s.kernel.Flows.Stop(end) }()
+	if err := h.Shutdown(end); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		s.log.Warn("connections cut", "error", err)
+	}
+	if err := <-flows; err != nil {
+		s.log.Warn("flows did not stop in time", "error", err)
+	}
+	if err := s.kernel.Dispatch.Drain(end); err != nil {
+		s.log.Warn("work did not end in time", "error", err)
+	}
+	if err := s.mgmt.Stop(end); err != nil {
+		s.log.Warn("management node not signed off", "error", err)
+	}
+	if err := s.identity.Stop(end); err != nil {
+		s.log.Warn("sessions not saved", "error", err)
+	}
+	cancelWork()
+	s.topology.Stop()
+	return nil
+}
+
+// close ends plugins and closes the database; after a failed start too.
+func (s *server) close() {
+	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := s.jobs.Stop(end); err != nil {
+		s.log.Warn("web hooks did not end in time", "error", err)
+	}
+	s.kernel.Plugins.Stop(end)
+	if err := s.kernel.Store.Close(); err != nil {
+		s.log.Error("database not closed", "error", err)
+	}
+	s.log.Info("stopped")
+}
+
+// enabled returns the plugins to run: those asked for, or all in the folder.
+func enabled(o Options) ([]string, error) {
+	if len(o.Plugins) > 0 {
+		return o.Plugins, nil
+	}
+	names := plugin.Available(o.PluginDir)
+	if len(names) == 0 {
+		return nil, errs.New(errs.NotFound, "plugin folder "+o.PluginDir, "has no plugin (files named kumo-plugin-<name>)").
+			WithAdvice("run make build, or name the folder with --plugin-dir")
+	}
+	return names, nil
+}
+
+func pluginData(o Options) string { return filepath.Join(o.DataDir, "plugins") }

@@ -1,0 +1,103 @@
+package serve
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/identity"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/web/api"
+)
+
+// collectInterval is how often undos that failed are tried again.
+const collectInterval = 30 * time.Second
+
+// start takes up what the last process left and begins the background work,
+// which ends with ctx.
+func (s *server) start(ctx context.Context) error {
+	k := s.kernel
+	if err := k.Config.Load(ctx); err != nil {
+		return err
+	}
+	if err := s.bootstrap(ctx); err != nil {
+		return err
+	}
+	if err := s.network.SaveProviders(ctx); err != nil {
+		return err
+	}
+	goesOn, err := k.Flows.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.jobs.Start(ctx, goesOn); err != nil {
+		return err
+	}
+	submit := func(key string, run func(context.Context)) {
+		if err := k.Dispatch.Submit(key, "flow", func() { run(ctx) }); err != nil { // it stays in the journal
+			s.log.Warn("flow not queued to go on", "key", key, "error", err)
+		}
+	}
+	if err := k.Flows.Resume(ctx, submit); err != nil {
+		return err
+	}
+	go k.Flows.CollectEvery(ctx, func() time.Duration { return collectInterval }, submit)
+	go k.Cascade.CollectEvery(ctx, func() time.Duration { return collectInterval })
+	if err := s.mgmt.Start(ctx); err != nil {
+		return err
+	}
+	s.identity.Start(ctx)
+	go s.image.Start(ctx)
+	go s.compute.Start(ctx)
+	return s.topology.Start(ctx)
+}
+
+// bootstrap makes the administrator's account at the first start. Its password
+// is the given one; else "password" when only this machine can reach the API,
+// and otherwise a random one that is printed once.
+func (s *server) bootstrap(ctx context.Context) error {
+	password, told := s.opt.AdminPassword, true
+	if password == "" {
+		password = "password"
+		if !s.opt.loopbackOnly() {
+			var b [15]byte
+			if _, err := rand.Read(b[:]); err != nil {
+				return fmt.Errorf("make the administrator's password: %w", err)
+			}
+			password, told = base64.RawURLEncoding.EncodeToString(b[:]), false
+		}
+	}
+	before, err := store.Count(ctx, s.kernel.Store, identity.AccountType.Type, "")
+	if err != nil {
+		return err
+	}
+	if err := s.identity.Bootstrap(ctx, password); err != nil {
+		return err
+	}
+	if before == 0 && !told {
+		fmt.Fprintf(os.Stdout, "account admin was made; its password, shown only now: %s\n", password)
+	}
+	return nil
+}
+
+// samples are the measured values for /metrics.
+func (p *parts) samples() []api.Sample {
+	var list []api.Sample
+	gauge := func(name, help string, v float64, labels map[string]string) {
+		list = append(list, api.Sample{Name: name, Help: help, Labels: labels, Value: v})
+	}
+	d := p.kernel.Dispatch.Stats()
+	gauge("kumo_dispatch_queued", "Work that waits for its turn.", float64(d.Queued), nil)
+	gauge("kumo_dispatch_running", "Work that runs.", float64(d.Running), nil)
+	f := p.kernel.Flows.Stats()
+	gauge("kumo_flows_running", "Flows that run.", float64(f.Active), nil)
+	gauge("kumo_flows_parked", "Flows whose undo failed and is tried again.", float64(f.Parked), nil)
+	for _, st := range p.kernel.Plugins.Status() {
+		list = append(list, api.Sample{Name: "kumo_plugin_restarts_total", Help: "Restarts of a plugin process.",
+			Labels: map[string]string{"plugin": st.Name}, Value: float64(st.Restarts), Counter: true})
+	}
+	return list
+}
