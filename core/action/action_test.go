@@ -451,6 +451,13 @@ func TestWireErrors(t *testing.T) {
 	if got := string(ErrorBody(&ErrorCodeError{Code: &ErrorCode{Code: "SYS.1003"}})); got != `{"error":{"code":"SYS.1003"}}` {
 		t.Error(got)
 	}
+	kept := WithCode("ID.1003", errs.Wrap(errs.Exhausted, "quota", inner, "used up"))
+	if got := DecodeError(EncodeError(kept)); string(ErrorBody(got)) != string(ErrorBody(kept)) {
+		t.Errorf("%s became %s", ErrorBody(kept), ErrorBody(got))
+	}
+	if DecodeError(EncodeError(nil)) != nil || Wire(DecodeError("damaged")).Code != "SYS.1000" {
+		t.Error("nil or damaged text")
+	}
 	for c, w := range codes {
 		if w.description == "" || w.code == "" {
 			t.Errorf("class %s has no wire form", c)

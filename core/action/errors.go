@@ -130,6 +130,31 @@ type ErrorCodeError struct{ Code *ErrorCode }
 // Error returns the details.
 func (e *ErrorCodeError) Error() string { return e.Code.Code + ": " + e.Code.Details }
 
+// EncodeError writes an error as text for the database, with its wire code.
+func EncodeError(err error) string {
+	if err == nil {
+		return ""
+	}
+	b, merr := json.Marshal(Wire(err))
+	if merr != nil { // only Opaque could fail; nothing sets it to what JSON cannot say
+		return err.Error()
+	}
+	return string(b)
+}
+
+// DecodeError reads what EncodeError wrote; "" is nil. Other text becomes an
+// internal error with that text.
+func DecodeError(text string) error {
+	if text == "" {
+		return nil
+	}
+	var c ErrorCode
+	if err := json.Unmarshal([]byte(text), &c); err != nil || c.Code == "" {
+		return errs.New(errs.Internal, "", "%s", text)
+	}
+	return &ErrorCodeError{Code: &c}
+}
+
 // ErrorBody returns {"error":…} for clients.
 func ErrorBody(err error) json.RawMessage {
 	b, merr := json.Marshal(struct {

@@ -27,6 +27,8 @@ type Service struct {
 
 	mu   sync.Mutex // held by whoever replaces view
 	view atomic.Pointer[view]
+
+	undefined sync.Map // keys that were read but never defined, to tell once
 }
 
 // view is one immutable state of all settings.
@@ -178,7 +180,9 @@ func (s *Service) value(ctx context.Context, category, name, resourceUUID string
 	w, k := s.view.Load(), key{category, name}
 	v, ok := w.values[k]
 	if !ok {
-		s.log.Error("undefined setting was read", "category", category, "name", name)
+		if _, told := s.undefined.LoadOrStore(k, true); !told {
+			s.log.Error("undefined setting was read", "category", category, "name", name)
+		}
 		return parsed{}
 	}
 	over := w.overrides[k]

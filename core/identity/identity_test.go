@@ -61,6 +61,9 @@ func setup(t *testing.T) *fixture {
 	st := storetest.Open(t, append(append(types, config.Types()...), tag.Types()...)...)
 	f := &fixture{t: t, st: st, clock: &clock{t: time.Now()}}
 	f.restart()
+	if err := st.Registry().Check(); err != nil {
+		t.Fatal(err)
+	}
 	if err := f.Bootstrap(t.Context(), "password"); err != nil {
 		t.Fatal(err)
 	}

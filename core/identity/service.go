@@ -44,14 +44,16 @@ func newService(st *store.Store, cfg *config.Service, tags *tag.Service, log hcl
 		hasher: newHasher(now), guesses: newThrottle(now)}
 }
 
-// Settings defines the settings of this package (global-configs.json, category
-// identity).
+// settings defines what can be set of log-ins (global-configs.json, categories
+// identity and rest).
 func (s *Service) settings() error {
 	for _, d := range []config.Setting{
 		{Category: category, Name: "session.timeout", Type: "int", Default: "7200", Min: 1, Max: 31535999, Doc: "Seconds that a session lives after its last use."},
 		{Category: category, Name: "session.maxConcurrent", Type: "int", Default: "500", Min: 1, Doc: "Sessions that one user may have at once."},
 		{Category: category, Name: "session.cleanup.interval", Type: "int", Default: "3600", Min: 2, Doc: "Seconds between two deletions of ended sessions."},
 		{Category: category, Name: "enable.unique.session", Type: "string", Default: "false", Values: []string{"true", "false"}, Doc: "Whether a log-in ends the user's other sessions."},
+		{Category: "rest", Name: "checkTimeZone", Type: "bool", Default: "false", Values: []string{"true", "false"},
+			Doc: "Whether the Date of a signed request must be right with its zone; otherwise its clock time may also be the server's."},
 	} {
 		if err := s.config.Define(d); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ const maxSkew = 15 * time.Minute
 
 // credentials reads the Authorization header. Errors are HTTP 400 for a missing
 // or unknown scheme and 403 for a Date that is too far off.
-func credentials(req *http.Request, now time.Time, checkZone bool) (*action.Credentials, error) {
+func credentials(req *http.Request, now time.Time, checkZone func(context.Context) bool) (*action.Credentials, error) {
 	h := strings.TrimSpace(req.Header.Get("Authorization"))
 	if h == "" {
 		return nil, action.HTTPErrorf(http.StatusBadRequest, "the header Authorization is missing; send OAuth <session> or ZStack <access key id>:<signature>")
@@ -30,7 +31,7 @@ func credentials(req *http.Request, now time.Time, checkZone bool) (*action.Cred
 	return nil, action.HTTPErrorf(http.StatusBadRequest, "the header Authorization has an unknown form; send OAuth <session> or ZStack <access key id>:<signature>")
 }
 
-func signed(req *http.Request, value string, now time.Time, checkZone bool) (*action.Credentials, error) {
+func signed(req *http.Request, value string, now time.Time, checkZone func(context.Context) bool) (*action.Credentials, error) {
 	id, sig, ok := strings.Cut(value, ":")
 	if !ok || id == "" || sig == "" {
 		return nil, action.HTTPErrorf(http.StatusBadRequest, "the header Authorization is not ZStack <access key id>:<signature>")
@@ -39,7 +40,7 @@ func signed(req *http.Request, value string, now time.Time, checkZone bool) (*ac
 	if date == "" {
 		return nil, action.HTTPErrorf(http.StatusBadRequest, "a signed request needs a Date header")
 	}
-	if err := checkDate(date, now, checkZone); err != nil {
+	if err := checkDate(date, now, checkZone(req.Context())); err != nil {
 		return nil, err
 	}
 	return &action.Credentials{AccessKeyID: id, Signature: sig, Method: req.Method, Date: date,

@@ -127,7 +127,7 @@ func (s *Server) Handle(method, pattern string, h http.HandlerFunc) {
 
 // Credentials reads who sent a request, for raw routes. Errors as of the API.
 func (s *Server) Credentials(req *http.Request) (*action.Credentials, error) {
-	return credentials(req, time.Now(), s.checkZone(req.Context()))
+	return credentials(req, time.Now(), s.checkZone)
 }
 
 // WriteError answers a raw route with an error in the API's form.
