@@ -42,7 +42,7 @@ func (e *Engine) define() *flow.Def[deletion] {
 		flow.Do("mark", e.mark, nil).When(world),
 		flow.Do("check", e.check, nil).When(world).When(func(s *deletion) bool { return s.Mode == Permissive }),
 		flow.Do("delete", e.deleteAll, nil).When(world).Timeout(wholeTime),
-		flow.Tx("end", e.end, nil).When(world),
+		flow.Tx("unmark", e.end, nil).When(world),
 	)
 }
 
@@ -275,16 +275,12 @@ func each[T any](ctx context.Context, items []T, f func(T) error) error {
 		if stopped = flow.Stopped(ctx); stopped != nil || failed.Load() {
 			break
 		}
-		g.Go(func() (err error) {
-			defer func() {
-				if v := recover(); v != nil {
-					err = errs.New(errs.Internal, "cascade", "panic: %v\n%s", v, debug.Stack())
-				}
-				if err != nil {
-					failed.Store(true)
-				}
-			}()
-			return f(item)
+		g.Go(func() error {
+			err := f(item)
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -389,7 +385,7 @@ func (e *Engine) onQueue(ctx context.Context, s *deletion, uuid string, f func(c
 	ctx, cancel := context.WithTimeout(ctx, rowTime)
 	defer cancel()
 	if e.Queue == nil || uuid == s.UUID {
-		return f(ctx)
+		return e.guarded(ctx, uuid, f)
 	}
 	const (
 		waiting int32 = iota
@@ -404,13 +400,8 @@ func (e *Engine) onQueue(ctx context.Context, s *deletion, uuid string, f func(c
 		}
 		// Whatever f does, even ending the goroutine, the waiter gets an answer.
 		answer := error(errs.New(errs.Internal, "resource "+uuid, "its deletion ended unexpectedly"))
-		defer func() {
-			if v := recover(); v != nil {
-				answer = errs.New(errs.Internal, "resource "+uuid, "panic: %v\n%s", v, debug.Stack())
-			}
-			result <- answer
-		}()
-		answer = f(ctx)
+		defer func() { result <- answer }()
+		answer = e.guarded(ctx, uuid, f)
 	})
 	if err != nil {
 		return fmt.Errorf("queue the deletion of %s: %w", uuid, err)
@@ -428,4 +419,15 @@ func (e *Engine) onQueue(ctx context.Context, s *deletion, uuid string, f func(c
 		return why
 	}
 	return <-result
+}
+
+// guarded calls a service's function; a panic in it is the error of that row.
+func (e *Engine) guarded(ctx context.Context, uuid string, f func(context.Context) error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.log.Error("deleter panicked", "resource", uuid, "panic", v, "stack", string(debug.Stack()))
+			err = errs.New(errs.Internal, "resource "+uuid, "panic: %v", v).WithAdvice("the log has the details")
+		}
+	}()
+	return f(ctx)
 }

@@ -22,6 +22,7 @@ type flowRun interface {
 	saveProgress(ctx context.Context, done int64) error
 	stopped() error
 	stopping() <-chan struct{}
+	panicked(step string, v any) error
 }
 
 type stepKey struct{}

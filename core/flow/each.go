@@ -78,7 +78,7 @@ func (c *stepContext) item(ctx context.Context, f func(context.Context) error) (
 	defer cancel()
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicError(c.flow.name(), c.step, v)
+			err = c.flow.panicked(c.step, v)
 		}
 	}()
 	err = f(ctx)

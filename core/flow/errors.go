@@ -52,8 +52,11 @@ func stopError(name string) error {
 	return errs.Wrap(errs.Unavailable, "flow "+name, errStopped, "").WithAdvice("it goes on by itself when the server is up again")
 }
 
-func panicError(flow, step string, v any) error {
-	return errs.New(errs.Internal, fmt.Sprintf("step %s of %s", step, flow), "panic: %v\n%s", v, debug.Stack())
+// panicked makes an error of a panic. The stack goes to the log only, as the
+// error is shown to callers.
+func (e *Engine) panicked(flow, step string, v any) error {
+	e.log.Error("step panicked", "flow", flow, "step", step, "panic", v, "stack", string(debug.Stack()))
+	return errs.New(errs.Internal, fmt.Sprintf("step %s of %s", step, flow), "panic: %v", v).WithAdvice("the log has the details")
 }
 
 func internal(err error, flow, format string, args ...any) error {

@@ -74,6 +74,8 @@ func (r *run[S]) progress() int64 { return r.row.Progress }
 
 func (r *run[S]) stopping() <-chan struct{} { return r.e.stopping }
 
+func (r *run[S]) panicked(step string, v any) error { return r.e.panicked(r.def.name, step, v) }
+
 // stopped returns why no further step may begin; nil if one may.
 func (r *run[S]) stopped() error {
 	if r.e.stopped() {
@@ -240,7 +242,7 @@ func (r *run[S]) update(fn func(ctx context.Context, tx *store.Tx) error) error 
 			if _, ok := v.(Abort); ok {
 				r.aborted, err = true, errStopped
 			} else if v != nil {
-				err = panicError(r.def.name, "transaction", v)
+				err = r.e.panicked(r.def.name, "transaction", v)
 			}
 		}()
 		return fn(ctx, tx)
@@ -335,7 +337,7 @@ func (r *run[S]) runs(i int) (runs bool, err error) {
 	st := &r.def.steps[i]
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicError(r.def.name, st.name, v)
+			err = r.panicked(st.name, v)
 		}
 	}()
 	return st.runs(r.s), nil
@@ -368,7 +370,7 @@ func (r *run[S]) call(ctx context.Context, i int, undo bool, f func(context.Cont
 func (r *run[S]) guarded(ctx context.Context, step string, f func(context.Context) error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = panicError(r.def.name, step, v)
+			err = r.panicked(step, v)
 		}
 	}()
 	return f(ctx)
