@@ -59,7 +59,7 @@ func (s *Service) registerAdd() {
 			return action.Ref{}, err
 		}
 		ref := action.Ref{Type: "Image", UUID: st.Row.UUID}
-		return ref, flow.Run(ctx, s.Flows, s.addFlow(), st,
+		return ref, flow.Run(ctx, s.Flows, s.adding, st,
 			flow.Options{Job: c.Job, Key: ref.UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
 	})
 }

@@ -17,15 +17,22 @@ import (
 )
 
 // Service keeps backup storages and images.
-type Service struct{ *kernel.Kernel }
+type Service struct {
+	*kernel.Kernel
+	adding *flow.Def[addImage]
+}
 
 // New makes the service.
-func New(k *kernel.Kernel) *Service { return &Service{Kernel: k} }
+func New(k *kernel.Kernel) *Service {
+	s := &Service{Kernel: k}
+	s.adding = s.addFlow()
+	return s
+}
 
 // Register registers actions, flows, settings and delete rules. The backup
 // storage plugins must have been started.
 func (s *Service) Register() error {
-	flow.Register(s.Flows, s.addFlow())
+	flow.Register(s.Flows, s.adding)
 	s.Cascade.Register(BackupStorageType.Name, cascade.Deleter{Delete: s.deleteStore})
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
 	for _, f := range []func() error{s.registerSettings, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {

@@ -92,7 +92,7 @@ func (s *Service) registerL2Attach() {
 			return ref, err
 		}
 		st := &l2Attach{RefUUID: resource.NewUUID(), L2UUID: p.L2UUID, ClusterUUID: p.ClusterUUID, ProviderType: p.ProviderType}
-		return ref, flow.Run(ctx, s.Flows, s.attachFlow(), st, flow.Options{Job: c.Job, Key: p.L2UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
+		return ref, flow.Run(ctx, s.Flows, s.attaching, st, flow.Options{Job: c.Job, Key: p.L2UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachL2NetworkFromClusterMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,

@@ -20,16 +20,21 @@ import (
 // Service keeps networks, addresses and NICs.
 type Service struct {
 	*kernel.Kernel
-	hosts port.Hosts
+	hosts     port.Hosts
+	attaching *flow.Def[l2Attach]
 }
 
 // New makes the service; hosts tells it how to reach a host.
-func New(k *kernel.Kernel, hosts port.Hosts) *Service { return &Service{Kernel: k, hosts: hosts} }
+func New(k *kernel.Kernel, hosts port.Hosts) *Service {
+	s := &Service{Kernel: k, hosts: hosts}
+	s.attaching = s.attachFlow()
+	return s
+}
 
 // Register registers actions, flows, tags and delete rules. The plugins must
 // have been started.
 func (s *Service) Register() error {
-	flow.Register(s.Flows, s.attachFlow())
+	flow.Register(s.Flows, s.attaching)
 	s.Cascade.Register(L2ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef})
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
 	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})

@@ -34,7 +34,7 @@ func (s *Service) registerAttach() error {
 		if err := s.checkAttach(ctx, p); err != nil {
 			return ref, err
 		}
-		return ref, flow.Run(ctx, s.Flows, s.attachFlow(), st, flow.Options{Job: c.Job, Key: p.PrimaryUUID,
+		return ref, flow.Run(ctx, s.Flows, s.attaching, st, flow.Options{Job: c.Job, Key: p.PrimaryUUID,
 			ResourceType: ref.Type, ResourceUUID: ref.UUID})
 	})
 	action.Register(s.Actions, action.Action{

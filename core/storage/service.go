@@ -18,8 +18,9 @@ import (
 // Service keeps primary storages and volumes.
 type Service struct {
 	*kernel.Kernel
-	hosts  port.Hosts
-	images port.Images
+	hosts     port.Hosts
+	images    port.Images
+	attaching *flow.Def[attach]
 
 	// caching holds one entry for each image that is being put in a cache, so
 	// that a thousand guests of one image ask the plugin once.
@@ -30,13 +31,15 @@ type Service struct {
 // New makes the service. hosts and images are the services it asks for a
 // host's properties and an image's bytes.
 func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
-	return &Service{Kernel: k, hosts: hosts, images: images, caching: map[string]*fetch{}}
+	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[string]*fetch{}}
+	s.attaching = s.attachFlow()
+	return s
 }
 
 // Register registers actions, flows, settings and delete rules. The storage
 // plugins must have been started.
 func (s *Service) Register() error {
-	flow.Register(s.Flows, s.attachFlow())
+	flow.Register(s.Flows, s.attaching)
 	s.Cascade.Register(PrimaryStorageType.Name, cascade.Deleter{Delete: s.deletePrimary})
 	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume})

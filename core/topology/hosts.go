@@ -53,7 +53,7 @@ func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 		if err != nil {
 			return action.Ref{}, err
 		}
-		return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.addHostFlow(), st,
+		return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.adding, st,
 			flow.Options{Job: c.Job, Key: st.UUID, ResourceType: "Host", ResourceUUID: st.UUID})
 	})
 	if err != nil || d.GetAdd().GetUpdateMessage() == "" {

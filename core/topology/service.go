@@ -34,6 +34,7 @@ type HostObserver interface {
 type Service struct {
 	*kernel.Kernel
 	observers []HostObserver
+	adding    *flow.Def[addHost]
 
 	mu       sync.Mutex
 	watches  map[string]context.CancelFunc
@@ -43,7 +44,9 @@ type Service struct {
 
 // New makes the service; Register and Start bring it to life.
 func New(k *kernel.Kernel) *Service {
-	return &Service{Kernel: k, watches: map[string]context.CancelFunc{}, root: context.Background()}
+	s := &Service{Kernel: k, watches: map[string]context.CancelFunc{}, root: context.Background()}
+	s.adding = s.addHostFlow()
+	return s
 }
 
 // Observe adds an observer of hosts; called before Start, in the order in which
@@ -53,7 +56,7 @@ func (s *Service) Observe(o HostObserver) { s.observers = append(s.observers, o)
 // Register registers actions, flows and delete rules. The hypervisor plugins
 // must have been started, because they declare the add messages.
 func (s *Service) Register() error {
-	flow.Register(s.Flows, s.addHostFlow())
+	flow.Register(s.Flows, s.adding)
 	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost})
 	steps := []func() error{
 		s.registerZones, s.registerClusters, s.registerHosts, s.registerHypervisors, s.registerSettings,
