@@ -17,6 +17,7 @@ RUN_PACKAGES=(
 TEST_PACKAGES=(
 	"${RUN_PACKAGES[@]}"
 	mariadb-server # the core's suite on the other database
+	busybox-static # plays a guest in tests of networks
 )
 
 policy=/usr/sbin/policy-rc.d

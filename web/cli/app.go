@@ -93,7 +93,7 @@ func (a *App) Root(serve *cobra.Command) *cobra.Command {
 	if serve != nil {
 		add("cloud", serve)
 	}
-	add("cloud", a.statusCommand(), a.loginCommand(), a.logoutCommand(), a.quickstartCommand())
+	add("cloud", a.statusCommand(), a.loginCommand(), a.logoutCommand(), a.quickstartCommand(), a.pluginCommand())
 	add("resource", a.nounCommands()...)
 	add("resource", a.queryCommand())
 	return root

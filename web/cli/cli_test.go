@@ -305,6 +305,21 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+func TestPluginNewWritesAPlugin(t *testing.T) {
+	s := newSession(t, "http://127.0.0.1:1")
+	dir := filepath.Join(t.TempDir(), "mine")
+	if code, text := s.run("plugin", "new", "mine", "--dir", dir); code != 0 {
+		t.Fatal(text)
+	}
+	source, err := os.ReadFile(filepath.Join(dir, "main.go"))
+	if err != nil || !strings.Contains(string(source), `"mine"`) {
+		t.Errorf("main.go has %q, %v", source, err)
+	}
+	if code, text := s.run("plugin", "new", "mine", "--dir", dir); code != 1 || !strings.Contains(text, dir) {
+		t.Errorf("into a folder with something in it: exit code %d, %s", code, text)
+	}
+}
+
 func TestParseSize(t *testing.T) {
 	for text, want := range map[string]int64{"0": 0, "17": 17, "1k": 1024, "512M": 512 << 20, "10G": 10 << 30, "2TiB": 2 << 40, "3gb": 3 << 30, "-1": -1, "": -1, "G": -1, "1.5G": -1, "99999999999T": -1} {
 		got, err := ParseSize(text)
