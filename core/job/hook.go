@@ -1,0 +1,192 @@
+package job
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+const (
+	// hookWorkers is how many web hooks are called at once.
+	hookWorkers = 8
+	// maxPending is how many undelivered web hooks are kept in memory; the
+	// others wait in the database.
+	maxPending = 10_000
+)
+
+// httpClient is what the delivery needs of *http.Client.
+type httpClient interface {
+	Do(*http.Request) (*http.Response, error)
+}
+
+// newClient makes a client that does not follow redirects: a hook that answers
+// with one was not delivered, and nobody chose where it leads.
+func newClient() *http.Client {
+	return &http.Client{
+		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 64, MaxIdleConnsPerHost: hookWorkers, IdleConnTimeout: 30 * time.Second},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// hook is a web hook that is to be called.
+type hook struct {
+	uuid, url string
+	entry     *entry // nil when the job is not in memory
+	tries     int
+}
+
+// queueHook has a hook called; when too many wait, it stays in the database
+// until the others are done.
+func (s *Service) queueHook(h hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	if s.pending >= maxPending {
+		if h.entry == nil || h.entry.kept {
+			s.overflow = true
+		} else {
+			s.log.Warn("web hook dropped, too many wait", "job", h.uuid)
+		}
+		return
+	}
+	s.pending++
+	s.submit(h)
+}
+
+// submit hands a pending hook to the workers. The queue is larger than what
+// can be pending, so it refuses only after Stop.
+func (s *Service) submit(h hook) {
+	if err := s.hooks.Submit("", "webhook", func() { s.deliver(h) }); err != nil {
+		s.pending--
+	}
+}
+
+// deliver calls a hook once and decides what is next.
+func (s *Service) deliver(h hook) {
+	c := s.config()
+	ctx, cancel := context.WithTimeout(context.Background(), c.HookTimeout)
+	defer cancel()
+	h.tries++
+	err := s.post(ctx, h, c)
+	if err != nil && h.tries < c.HookTries {
+		time.AfterFunc(c.HookPause, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.submit(h)
+		})
+		return
+	}
+	if err != nil {
+		s.log.Warn("web hook given up", "job", h.uuid, "tries", h.tries, "error", err)
+	}
+	s.delivered(h)
+}
+
+// post sends what a poll would answer. Errors do not show the URL, which may
+// hold a secret.
+func (s *Service) post(ctx context.Context, h hook, c Settings) error {
+	st, err := s.hookStatus(ctx, h)
+	if err != nil {
+		return err
+	}
+	body := []byte(st.Body)
+	if st.Err != nil {
+		body = c.ErrorBody(st.Err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	if err != nil {
+		return errors.New("the URL is malformed")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Job-UUID", h.uuid)
+	req.Header.Set("X-Job-Success", fmt.Sprint(st.Err == nil))
+	res, err := s.client.Do(req)
+	if err != nil {
+		return errs.Wrap(errs.Unavailable, "web hook of job "+h.uuid, withoutURL(err), "")
+	}
+	defer res.Body.Close()
+	// A short answer is read so that the connection can be used again.
+	_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // what it says does not matter
+	if res.StatusCode/100 != 2 {
+		return errs.New(errs.Unavailable, "web hook of job "+h.uuid, "it answered %s", res.Status)
+	}
+	return nil
+}
+
+// withoutURL takes the wrapping off in which net/http shows the URL.
+func withoutURL(err error) error {
+	if inner := errors.Unwrap(err); inner != nil {
+		return inner
+	}
+	return err
+}
+
+func (s *Service) hookStatus(ctx context.Context, h hook) (Status, error) {
+	if h.entry == nil {
+		return s.stored(ctx, h.uuid)
+	}
+	s.mu.Lock()
+	st, later := h.entry.status, h.entry.later
+	s.mu.Unlock()
+	if later != nil {
+		return s.answer(ctx, *later)
+	}
+	return st, nil
+}
+
+// delivered forgets a hook, here and in the database.
+func (s *Service) delivered(h hook) {
+	if h.entry == nil || h.entry.kept {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err := s.store.Update(ctx, func(tx *store.Tx) error {
+			return store.Set(ctx, tx, rows.Type, h.uuid, map[string]any{"webHook": nil})
+		})
+		if err != nil && errs.ClassOf(err) != errs.NotFound {
+			s.log.Warn("delivery of web hook not recorded, it is repeated after a restart", "job", h.uuid, "error", err)
+		}
+	}
+	s.mu.Lock()
+	s.pending--
+	reload := s.pending == 0 && s.overflow && !s.closed
+	if reload {
+		s.overflow = false
+	}
+	s.mu.Unlock()
+	if reload {
+		s.loadHooks(context.Background())
+	}
+}
+
+// loadHooks queues the hooks of ended jobs that the database has.
+func (s *Service) loadHooks(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var list []hook
+	err := s.store.Each(ctx, "SELECT `uuid`, `webHook` FROM `ApiJob` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
+		[]any{Done, maxPending}, func(r *store.Row) error {
+			list = append(list, hook{uuid: r.Text(0), url: r.Text(1)})
+			return nil
+		})
+	if err != nil {
+		s.log.Error("web hooks not loaded", "error", err)
+		return
+	}
+	if len(list) == maxPending {
+		s.mu.Lock()
+		s.overflow = true
+		s.mu.Unlock()
+	}
+	for _, h := range list {
+		s.queueHook(h)
+	}
+}

@@ -1,0 +1,209 @@
+package job
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/core/dispatch"
+	"github.com/kumo-cloud/kumo/core/errtext"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Job is an API call that was accepted.
+type Job struct {
+	// UUID is the job's, 32 characters; the caller may have chosen it.
+	UUID string
+	// Message is the API message's name.
+	Message string
+	// ResourceType and ResourceUUID name the inventory in the answer, when
+	// they are known beforehand.
+	ResourceType, ResourceUUID string
+	// AccountUUID is the caller's account, "" for one that is not known.
+	AccountUUID string
+	// WebHook is the http or https URL that is told of the end; "" for none.
+	WebHook string
+}
+
+// Outcome is how a job ended: with Err; or with the inventory of a resource;
+// or with Result as the whole body; or, when all is empty, with "{}".
+type Outcome struct {
+	Err                        error
+	ResourceType, ResourceUUID string
+	Result                     json.RawMessage
+}
+
+// Status is what a poll sees.
+type Status struct {
+	// Done is false while the job is processing; the rest is then empty.
+	Done bool
+	// Err is why the job failed.
+	Err error
+	// Body is the answer of a job that did not fail: a JSON object.
+	Body json.RawMessage
+	// Schema maps the paths of Body to Java classes.
+	Schema map[string]string
+}
+
+// Renderer shows resources. It is given by who has a query engine.
+type Renderer interface {
+	// Render returns the inventory of a resource and its schema: the path
+	// below the inventory, "" for itself, to the Java class. errs.NotFound
+	// when the resource is gone.
+	Render(ctx context.Context, resourceType, resourceUUID string) (json.RawMessage, map[string]string, error)
+}
+
+// Settings bound the jobs. DefaultSettings returns the values of the API's
+// documentation (catalogue README, section 4).
+type Settings struct {
+	// Expiry is how long after its creation an ended job is kept, SweepEvery
+	// how often the expired ones are deleted.
+	Expiry, SweepEvery time.Duration
+	// Remember is how many ended jobs are kept in memory as well.
+	Remember int
+	// Waiters bounds the polls that are held open; more are answered at once.
+	Waiters int
+	// HookTries and HookPause are how often and with what pause a web hook is
+	// called until it answers 2xx; HookTimeout bounds each call.
+	HookTries              int
+	HookPause, HookTimeout time.Duration
+	// EncodeError and DecodeError keep the error of an ended job as text, for
+	// polls after it has left the memory. Default: package errtext.
+	EncodeError func(error) string
+	DecodeError func(string) error
+	// ErrorBody returns what a poll of a failed job answers, for web hooks.
+	ErrorBody func(error) json.RawMessage
+}
+
+// DefaultSettings returns the settings that New uses.
+func DefaultSettings() Settings {
+	return Settings{
+		Expiry: 10800 * time.Second, SweepEvery: 3600 * time.Second, Remember: 2000, Waiters: 10000,
+		HookTries: 15, HookPause: 2 * time.Second, HookTimeout: 10 * time.Second,
+		EncodeError: errtext.Encode, DecodeError: errtext.Decode, ErrorBody: plainErrorBody,
+	}
+}
+
+// plainErrorBody is the error shape of the API with the class as its code.
+func plainErrorBody(err error) json.RawMessage {
+	body, jsonErr := json.Marshal(map[string]any{"error": map[string]string{"code": string(errs.ClassOf(err)), "details": err.Error()}})
+	if jsonErr != nil {
+		return json.RawMessage(`{"error":{}}`)
+	}
+	return body
+}
+
+// The states of a job's row.
+const (
+	Processing = "Processing"
+	Done       = "Done"
+)
+
+// Row is a job in the database.
+type Row struct {
+	UUID         string        `db:"uuid" kumo:"size=32,immutable"`
+	Message      string        `db:"message" kumo:"size=255,immutable"`
+	State        string        `db:"state" kumo:"size=16"`
+	ResourceType string        `db:"resourceType" kumo:"size=100,null"`
+	ResourceUUID string        `db:"resourceUuid" kumo:"size=32,null"`
+	AccountUUID  string        `db:"accountUuid" kumo:"size=32,null"`
+	Error        string        `db:"error" kumo:"text,null"`
+	Result       string        `db:"result" kumo:"text,null,secret"`
+	WebHook      string        `db:"webHook" kumo:"size=2048,null,secret"` // cleared when it is delivered or given up
+	CreateDate   resource.Time `db:"createDate" kumo:"immutable,index"`
+	DoneDate     resource.Time `db:"doneDate" kumo:"null"`
+}
+
+var rows = resource.Define[Row](resource.Type{Name: "ApiJob", Internal: true})
+
+// Types returns the resource types of this package, for the registry.
+func Types() []*resource.Type { return []*resource.Type{rows.Type} }
+
+// Service keeps the jobs. Its methods may be called from any goroutine.
+type Service struct {
+	store  *store.Store
+	render Renderer
+	log    hclog.Logger
+	hooks  *dispatch.Queues
+	client httpClient
+
+	mu       sync.Mutex
+	settings Settings
+	entries  map[string]*entry // every job that is processing, and the last ended ones
+	ended    []string          // a ring of the ended ones
+	next     int
+	waiters  int
+	pending  int  // web hooks that wait or run
+	overflow bool // there are web hooks in the database that are not pending
+	closed   bool
+}
+
+// New makes the service. render may be nil when no job has an inventory.
+func New(s *store.Store, render Renderer, log hclog.Logger) *Service {
+	if log == nil {
+		log = hclog.NewNullLogger()
+	}
+	return &Service{
+		store: s, render: render, log: log, entries: map[string]*entry{}, settings: DefaultSettings(),
+		hooks: dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log}), client: newClient(),
+	}
+}
+
+// Configure changes the settings; zero fields keep their value. Remember takes
+// effect only before the first job.
+func (s *Service) Configure(c Settings) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set(&s.settings.Expiry, c.Expiry)
+	set(&s.settings.SweepEvery, c.SweepEvery)
+	set(&s.settings.Remember, c.Remember)
+	set(&s.settings.Waiters, c.Waiters)
+	set(&s.settings.HookTries, c.HookTries)
+	set(&s.settings.HookPause, c.HookPause)
+	set(&s.settings.HookTimeout, c.HookTimeout)
+	if c.EncodeError != nil && c.DecodeError != nil {
+		s.settings.EncodeError, s.settings.DecodeError = c.EncodeError, c.DecodeError
+	}
+	if c.ErrorBody != nil {
+		s.settings.ErrorBody = c.ErrorBody
+	}
+}
+
+func set[T comparable](to *T, v T) {
+	var zero T
+	if v != zero {
+		*to = v
+	}
+}
+
+func (s *Service) config() Settings {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.settings
+}
+
+// check refuses a job that could not be kept.
+func (j *Job) check() error {
+	if len(j.UUID) != 32 {
+		return errs.New(errs.Invalid, "job "+j.UUID, "a job's uuid has 32 characters, not %d", len(j.UUID))
+	}
+	for _, c := range []byte(j.UUID) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9') {
+			return errs.New(errs.Invalid, "job "+j.UUID, "a job's uuid is made of letters and digits")
+		}
+	}
+	if j.WebHook == "" {
+		return nil
+	}
+	u, err := url.Parse(j.WebHook)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || len(j.WebHook) > 2048 {
+		return errs.Wrap(errs.Invalid, "web hook of job "+j.UUID, err, "it is not an http or https URL of at most 2048 characters")
+	}
+	return nil
+}
