@@ -14,6 +14,9 @@ import (
 // that can take its volumes; the one with the most free bytes first for each
 // host. Errors: Exhausted, with the reason for each storage of the clusters.
 func (s *Service) Places(ctx context.Context, q store.Querier, r port.PlaceRequest) ([]port.Place, error) {
+	// A few places are enough: when all are taken before the flow gets there,
+	// the cloud is full but for a moment.
+	const enough = 3
 	byCluster := map[string][]*PrimaryStorage{}
 	var places []port.Place
 	var why []string
@@ -36,6 +39,9 @@ func (s *Service) Places(ctx context.Context, q store.Querier, r port.PlaceReque
 				continue
 			}
 			places = append(places, p)
+			break
+		}
+		if len(places) == enough {
 			break
 		}
 	}

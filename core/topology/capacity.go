@@ -18,7 +18,7 @@ const (
 	catHost      = "host"
 	catHostAlloc = "hostAllocator"
 	// maxCandidates bounds how many hosts one allocation looks at in detail.
-	maxCandidates = 32
+	maxCandidates = 8
 )
 
 func (s *Service) registerSettings() error {
@@ -43,12 +43,12 @@ func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRe
 	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?"
 	fitArgs := append(append([]any(nil), args...), Enabled, Connected, r.CPU, reserved, r.Memory)
 	start := randomUUID()
-	hosts, err := store.Find(ctx, q, HostType, fit+" AND `uuid` >= ? ORDER BY `uuid` LIMIT 32", append(append([]any(nil), fitArgs...), start)...)
+	hosts, err := store.Find(ctx, q, HostType, fit+" AND `uuid` >= ? ORDER BY `uuid` LIMIT 8", append(append([]any(nil), fitArgs...), start)...)
 	if err != nil {
 		return nil, err
 	}
 	if len(hosts) < maxCandidates {
-		more, err := store.Find(ctx, q, HostType, fit+" AND `uuid` < ? ORDER BY `uuid` LIMIT 32", append(append([]any(nil), fitArgs...), start)...)
+		more, err := store.Find(ctx, q, HostType, fit+" AND `uuid` < ? ORDER BY `uuid` LIMIT 8", append(append([]any(nil), fitArgs...), start)...)
 		if err != nil {
 			return nil, err
 		}

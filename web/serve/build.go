@@ -167,15 +167,9 @@ func addPluginTypes(ctx context.Context, k *kernel.Kernel) error {
 // register lets every part register its actions, flows, tags and settings.
 func (p *parts) register() error {
 	k := p.kernel
-	for _, d := range []config.Setting{
-		{Category: "rest", Name: "poll.hold", Type: "int", Default: "1000", Min: 0, Max: 1000,
-			Doc: "Milliseconds that a job poll is held open until the job ends."},
-		{Category: "rest", Name: "checkTimeZone", Type: "bool", Default: "false",
-			Doc: "Whether the time zone in the Date of a signed request counts; otherwise local clock times are compared."},
-	} {
-		if err := k.Config.Define(d); err != nil {
-			return err
-		}
+	if err := k.Config.Define(config.Setting{Category: "rest", Name: "poll.hold", Type: "int", Default: "1000", Min: 0, Max: 1000,
+		Doc: "Milliseconds that a job poll is held open until the job ends."}); err != nil {
+		return err
 	}
 	k.Tags.Register(k.Actions)
 	k.Config.Register(k.Actions)

@@ -27,6 +27,8 @@ type Options struct {
 	// AdminPassword is the initial password of account admin.
 	AdminPassword string `yaml:"admin-password"`
 	LogLevel      string `yaml:"log-level"`
+	// ProfileListen serves Go's profiles (net/http/pprof); empty is off.
+	ProfileListen string `yaml:"profile-listen"`
 	// PluginSettings has values for plugins' settings, by plugin and setting;
 	// it is read from the file only.
 	PluginSettings map[string]map[string]string `yaml:"plugin-settings"`
@@ -44,6 +46,7 @@ var texts = []text{
 	{"db", "database: sqlite:PATH or mysql://user:pass@host:port/db (default: sqlite in the data folder)", func(o *Options) *string { return &o.DB }},
 	{"plugin-dir", "folder with the plugins' binaries (default: plugins beside the program)", func(o *Options) *string { return &o.PluginDir }},
 	{"admin-password", "initial password of account admin; better given as KUMO_ADMIN_PASSWORD", func(o *Options) *string { return &o.AdminPassword }},
+	{"profile-listen", "loopback address and port for Go's profiles (default: off)", func(o *Options) *string { return &o.ProfileListen }},
 	{"log-level", "trace, debug, info, warn or error (default info)", func(o *Options) *string { return &o.LogLevel }},
 }
 
@@ -147,6 +150,10 @@ func (o *Options) complete() error {
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		return errs.Wrap(errs.Invalid, "listen "+o.Listen, err, "is not an address and a port").WithAdvice("use something like 127.0.0.1:8080")
 	}
+	if o.ProfileListen != "" && !loopback(o.ProfileListen) {
+		return errs.New(errs.Invalid, "profile-listen "+o.ProfileListen, "profiles tell secrets, so they are served on loopback only").
+			WithAdvice("use something like 127.0.0.1:6060")
+	}
 	if o.DB == "" {
 		o.DB = "sqlite:" + filepath.Join(o.DataDir, "kumo.db")
 	}
@@ -168,8 +175,10 @@ func (o *Options) complete() error {
 }
 
 // loopbackOnly reports whether only this machine can reach the API.
-func (o *Options) loopbackOnly() bool {
-	host, _, err := net.SplitHostPort(o.Listen)
+func (o *Options) loopbackOnly() bool { return loopback(o.Listen) }
+
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
 	ip := net.ParseIP(host)
 	return err == nil && (host == "localhost" || (ip != nil && ip.IsLoopback()))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -47,7 +48,25 @@ func Run(ctx context.Context, o Options, version string) error {
 		return err
 	}
 	defer s.close()
+	if o.ProfileListen != "" {
+		profiles, err := net.Listen("tcp", o.ProfileListen)
+		if err != nil {
+			return errs.Wrap(errs.Invalid, "profile-listen "+o.ProfileListen, err, "cannot be used")
+		}
+		defer profiles.Close()
+		go serveProfiles(profiles)
+	}
 	return s.serve(ctx, listener)
+}
+
+// serveProfiles serves Go's profiles until the listener is closed.
+func serveProfiles(l net.Listener) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	h := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	_ = h.Serve(l) // ends with the listener
 }
 
 // server is a running core with its API.
