@@ -45,7 +45,7 @@ type Queues struct {
 	mu       sync.Mutex
 	keys     map[string]*queue
 	kinds    map[string]*kind
-	runnable list[kind, *kind] // kinds that have a ready key and a free place
+	runnable list[kind] // kinds that have a ready key and a free place
 	workers  int
 	queued   int
 	closed   bool
@@ -68,7 +68,7 @@ type queue struct {
 	key         string
 	first, last *item
 	running     bool
-	next        *queue
+	place       node[queue]
 }
 
 // kind is a kind of work: its bound, and the keys whose first item is of this
@@ -77,10 +77,10 @@ type kind struct {
 	name    string
 	limit   int
 	running int
-	ready   list[queue, *queue]
+	ready   list[queue]
 	waiting int // items of this kind that do not run yet
 	listed  bool
-	next    *kind
+	place   node[kind]
 }
 
 // New makes the queues.
@@ -154,7 +154,7 @@ func (d *Queues) enqueue(key string, it *item) {
 // makeReady lists q under the kind of its first item.
 func (d *Queues) makeReady(q *queue) {
 	k := q.first.kind
-	k.ready.push(q)
+	k.ready.push(q, &q.place)
 	d.list(k)
 }
 
@@ -164,7 +164,7 @@ func (d *Queues) list(k *kind) {
 		return
 	}
 	k.listed = true
-	d.runnable.push(k)
+	d.runnable.push(k, &k.place)
 }
 
 // schedule starts workers as long as there is work and room for it.
@@ -340,9 +340,9 @@ func (d *Queues) Drain(ctx context.Context) error {
 func (d *Queues) drop() int {
 	n := d.queued
 	for _, k := range d.kinds {
-		k.ready, k.listed, k.waiting = list[queue, *queue]{}, false, 0
+		k.ready, k.listed, k.waiting = list[queue]{}, false, 0
 	}
-	d.runnable = list[kind, *kind]{}
+	d.runnable = list[kind]{}
 	for key, q := range d.keys {
 		if !q.running {
 			delete(d.keys, key)
