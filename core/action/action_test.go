@@ -442,6 +442,9 @@ func TestWireErrors(t *testing.T) {
 	if e := Wire(WithCode("ID.1000", errs.New(errs.Unauthenticated, "account a", "wrong password"))); e.Code != "ID.1000" {
 		t.Errorf("%+v", e)
 	}
+	if e := Wire(WithCode("SYS.1000", errs.New(errs.Invalid, "query", "unknown field"))); e.Description != codes[errs.Internal].description {
+		t.Errorf("%+v", e)
+	}
 	if e := Wire(errors.New(strings.Repeat("ü", 4096))); e.Code != "SYS.1000" || len(e.Details) != 4096 {
 		t.Errorf("%s %d", e.Code, len(e.Details))
 	}

@@ -17,7 +17,9 @@ var uuidPattern = regexp.MustCompile(`^[0-9a-f]{12}[1-5][0-9a-f]{3}[89ab][0-9a-f
 // IsUUID tells whether s is a UUID as this API writes them.
 func IsUUID(s string) bool { return uuidPattern.MatchString(s) }
 
-// NewUUID returns a random UUID (version 4, RFC 9562) without dashes.
+// NewUUID returns a UUID of 122 random bits (version 4, RFC 9562) without
+// dashes, for those that open something, such as sessions. Others are better
+// made by resource.NewUUID, which keeps indexes compact.
 func NewUUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead

@@ -98,9 +98,7 @@ func wire(err error, depth int) *ErrorCode {
 	var c *coded
 	if errors.As(err, &c) {
 		out.Code = c.code
-		if d, ok := special[c.code]; ok {
-			out.Description = d
-		}
+		out.Description = description(c.code, out.Description)
 	}
 	var e *errs.Error
 	if depth < 4 && errors.As(err, &e) && e.Err != nil {
@@ -110,6 +108,22 @@ func wire(err error, depth int) *ErrorCode {
 		}
 	}
 	return out
+}
+
+// description returns the fixed text of a code, or other for an unknown one.
+func description(code, other string) string {
+	if d, ok := special[code]; ok {
+		return d
+	}
+	if code == codes[errs.Refused].code { // several classes have it
+		return codes[errs.Refused].description
+	}
+	for _, c := range codes {
+		if c.code == code {
+			return c.description
+		}
+	}
+	return other
 }
 
 func clip(s string) string {

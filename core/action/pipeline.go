@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -139,7 +140,7 @@ func (a *Action) setIdentity(c *Call, b *base) error {
 	if a.Create {
 		c.ResourceUUID = b.resourceUUID
 		if c.ResourceUUID == "" {
-			c.ResourceUUID = NewUUID()
+			c.ResourceUUID = resource.NewUUID()
 		} else if !IsUUID(c.ResourceUUID) {
 			return errs.New(errs.Invalid, "parameter resourceUuid of "+a.Message,
 				"%q is not a UUID of 32 hex digits without dashes", c.ResourceUUID)
@@ -298,7 +299,7 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	}
 	c.Job = req.JobUUID
 	if c.Job == "" {
-		c.Job = NewUUID()
+		c.Job = resource.NewUUID()
 	}
 	key := a.queueKey(c, params)
 	job := Job{UUID: c.Job, Message: a.Message, AccountUUID: c.Caller.AccountUUID, WebHook: req.WebHook, Timeout: limit}

@@ -101,11 +101,16 @@ func (r *Registry) RegisterDynamic(a Action, h func(ctx context.Context, c *Call
 	return r.add(&a)
 }
 
-// RegisterQuery adds the query of a resource type: GET path and path/{uuid},
-// message APIQuery<name>Msg.
-func (r *Registry) RegisterQuery(typeName, path string, access Access) error {
+// RegisterQuery adds the query of a resource type: GET path and path/{uuid}.
+// Its message is APIQuery<name>Msg, unless another is given (the wire has
+// APIQueryIpAddressMsg for UsedIp).
+func (r *Registry) RegisterQuery(typeName, path string, access Access, message ...string) error {
+	name := "APIQuery" + typeName + "Msg"
+	if len(message) > 0 {
+		name = message[0]
+	}
 	return r.add(&Action{
-		Message: "APIQuery" + typeName + "Msg", Method: http.MethodGet, Path: path,
+		Message: name, Method: http.MethodGet, Path: path,
 		Optional: []string{path + "/{uuid}"}, Access: access, Query: typeName, Key: "-",
 		Doc: "Lists resources of type " + typeName + " that match conditions.",
 	})

@@ -1,8 +1,10 @@
 package config
 
 import (
+	"cmp"
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -118,8 +120,11 @@ func (s *Service) complete(ctx context.Context, tx *store.Tx, settings map[key]*
 		last = max(last, r.ID)
 	}
 	var fresh []*GlobalConfig
-	for k, d := range settings {
-		row := have[k]
+	order := slices.SortedFunc(maps.Keys(settings), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.category, b.category), cmp.Compare(a.name, b.name))
+	})
+	for _, k := range order {
+		d, row := settings[k], have[k]
 		if row == nil {
 			last++
 			fresh = append(fresh, &GlobalConfig{UUID: resource.NewUUID(), ID: last, Name: d.Name, Category: d.Category,

@@ -178,7 +178,7 @@ func (s *Service) newSession(ctx context.Context, tx *store.Tx, account *Account
 		return nil, action.WithCode("ID.1006", errs.New(errs.Exhausted, "account "+account.Name, "it has %d sessions, the most allowed", n).
 			WithAdvice("log out sessions that are not used, or raise identity/session.maxConcurrent"))
 	}
-	row := &Session{UUID: resource.NewUUID(), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))}, CreateDate: resource.Time{Time: now}}
+	row := &Session{UUID: action.NewUUID(), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))}, CreateDate: resource.Time{Time: now}}
 	row.AccountUUID = account.UUID
 	return row, store.Insert(ctx, tx, SessionType, row)
 }

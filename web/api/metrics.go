@@ -34,10 +34,12 @@ type meters struct {
 	poll, unknown *meter
 }
 
-// meter measures one message; the usual statuses are looked up once.
+// meter measures one message. Its series appear with its first request; the
+// usual statuses are looked up once.
 type meter struct {
 	message  string
 	all      *meters
+	once     sync.Once
 	duration prometheus.Observer
 	ok       prometheus.Counter
 	accepted prometheus.Counter
@@ -67,13 +69,17 @@ func (m *meters) of(message string) *meter {
 	if k := m.known[message]; k != nil {
 		return k
 	}
-	k := &meter{message: message, all: m, duration: m.duration.WithLabelValues(message),
-		ok: m.requests.WithLabelValues(message, "200"), accepted: m.requests.WithLabelValues(message, "202")}
+	k := &meter{message: message, all: m}
 	m.known[message] = k
 	return k
 }
 
 func (m *meter) done(status int, start time.Time) {
+	m.once.Do(func() {
+		m.duration = m.all.duration.WithLabelValues(m.message)
+		m.ok = m.all.requests.WithLabelValues(m.message, "200")
+		m.accepted = m.all.requests.WithLabelValues(m.message, "202")
+	})
 	switch status {
 	case http.StatusOK:
 		m.ok.Inc()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -57,11 +58,18 @@ type renderer struct {
 }
 
 func (r renderer) Render(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
-	return r.query.Inventory(ctx, r.store, typeName, uuid)
+	return r.Inventory(ctx, typeName, uuid)
 }
 
+// Inventory gives the schema's paths below the inventory, as jobs and actions
+// put them under a key of theirs; the engine's begin with "inventory".
 func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
-	return r.query.Inventory(ctx, r.store, typeName, uuid)
+	inventory, schema, err := r.query.Inventory(ctx, r.store, typeName, uuid)
+	below := make(map[string]string, len(schema))
+	for path, class := range schema {
+		below[strings.TrimPrefix(strings.TrimPrefix(path, "inventory"), ".")] = class
+	}
+	return inventory, below, err
 }
 
 // Query answers the query of a URL (action.Querier).

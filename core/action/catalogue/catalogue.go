@@ -100,8 +100,11 @@ func Compare(e *Endpoint, a *action.Action) []string {
 	if e.Access != "" {
 		diff("access", a.Access.String(), e.Access)
 	}
+	if e.Query && e.SDKOnly {
+		e.Inventory = a.Query + "Inventory" // the SDK does not tell it
+	}
 	if e.Query {
-		diff("query", a.Query != "", true)
+		diff("inventory", a.Query+"Inventory", e.Inventory)
 		return out
 	}
 	diff("body key", a.Key, e.Key)
@@ -138,6 +141,9 @@ func compareParams(e *Endpoint, a *action.Action) []string {
 	}
 	for _, p := range a.Params {
 		w, ok := want[p.Name]
+		if !ok && shared[p.Name] {
+			continue
+		}
 		if !ok {
 			out = append(out, fmt.Sprintf("parameter %s is not in the catalogue", p.Name))
 			continue
