@@ -43,11 +43,11 @@ func OpenDSN(t testing.TB, dsn string, types ...*resource.Type) *store.Store {
 	return s
 }
 
-var update = flag.Bool("update", false, "write the next migration")
+var update = flag.Bool("update-migrations", false, "write the next migration")
 
 // Migrations proves that the migrations embedded in sql/ make exactly the
 // schema that types declare, on SQLite and on the MySQL-like server of mysql, a
-// function that returns the DSN of a new empty database. With the flag -update
+// function that returns the DSN of a new empty database. With the flag -update-migrations
 // it first writes the missing migration to dir, the folder sql/migrations.
 func Migrations(t *testing.T, dir string, mysql func(testing.TB) string, types ...*resource.Type) {
 	t.Helper()
@@ -60,7 +60,7 @@ func Migrations(t *testing.T, dir string, mysql func(testing.TB) string, types .
 		t.Fatalf("wrote %s; run the test again", writeMigration(t, dir, text))
 	}
 	if text != "" {
-		t.Fatalf("a migration is missing; run this test with -update to write it:\n%s", text)
+		t.Fatalf("a migration is missing; run this test with -update-migrations to write it:\n%s", text)
 	}
 	file := func(testing.TB) string { return "sqlite:" + filepath.Join(t.TempDir(), resource.NewUUID()+".db") }
 	for name, dsn := range map[string]func(testing.TB) string{"sqlite": file, "mysql": mysql} {
