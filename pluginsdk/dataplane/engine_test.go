@@ -59,10 +59,8 @@ func TestBridgeMovesTheUplinksAddressesAndBack(t *testing.T) {
 		if dev := defaultDevice(t); dev != "br_up0" {
 			t.Fatalf("the default route is on %s", dev)
 		}
-		if out, err := in(t, ns, "ping", "-c1", "-W2", "192.0.2.2"); err != nil {
-			if out, err = in(t, ns, "busybox", "ping", "-c1", "-W2", "192.0.2.2"); err != nil {
-				t.Fatalf("the host is not reachable through the bridge: %s", out)
-			}
+		if out, err := in(t, ns, "busybox", "ping", "-c1", "-W2", "192.0.2.2"); err != nil {
+			t.Fatalf("the host is not reachable through the bridge: %s", out)
 		}
 	}
 	must(t, e.Apply(t.Context(), "flat", nil, []string{"l2"}))

@@ -88,7 +88,10 @@ type slot struct {
 	link   *hostlink.Link // readable when ready is closed
 	feed   *feed
 	err    error
-	mu     sync.Mutex
+
+	creations creations
+
+	mu sync.Mutex
 	// kvmFailed is set when libvirt could not start a guest by KVM.
 	kvmFailed string
 }

@@ -23,7 +23,7 @@ type feed struct {
 
 // startFeed subscribes until the connection ends.
 func startFeed(ctx context.Context, s *slot, object string) (*feed, error) {
-	events, err := call(ctx, s, object, func(l *libvirt.Libvirt) (<-chan libvirt.DomainEventLifecycleMsg, error) {
+	events, err := ask(ctx, s, object, func(l *libvirt.Libvirt) (<-chan libvirt.DomainEventLifecycleMsg, error) {
 		return l.LifecycleEvents(context.Background())
 	})
 	if err != nil {

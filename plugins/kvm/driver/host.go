@@ -60,7 +60,7 @@ func (d *Driver) check(ctx context.Context, s *slot, host *pluginv1.Host) (*host
 	if err != nil {
 		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "its agent does not answer")
 	}
-	_, err = hostlink.Call(ctx, s.link, "host "+host.GetUuid(), func(l *libvirt.Libvirt) (uint64, error) { return l.ConnectGetLibVersion() })
+	_, err = hostlink.Ask(ctx, s.link, "host "+host.GetUuid(), func(l *libvirt.Libvirt) (uint64, error) { return l.ConnectGetLibVersion() })
 	if err != nil {
 		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "libvirt does not answer")
 	}

@@ -25,6 +25,13 @@ func call[T any](ctx context.Context, s *slot, object string, f func(*libvirt.Li
 	return hostlink.Call(ctx, s.link, object, f)
 }
 
+// ask is call for events and short questions.
+func ask[T any](ctx context.Context, s *slot, object string, f func(*libvirt.Libvirt) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return hostlink.Ask(ctx, s.link, object, f)
+}
+
 type nothing struct{}
 
 // lookup finds a guest; errs.NotFound when libvirt has none of that UUID.
@@ -33,7 +40,10 @@ func lookup(ctx context.Context, s *slot, uuid string) (libvirt.Domain, error) {
 	if err != nil {
 		return libvirt.Domain{}, err
 	}
-	return call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) { return l.DomainLookupByUUID(id) })
+	if err := s.creations.wait(ctx, uuid); err != nil {
+		return libvirt.Domain{}, err
+	}
+	return ask(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) { return l.DomainLookupByUUID(id) })
 }
 
 // StartVM starts the guest as a transient domain: libvirt keeps nothing of it
@@ -62,23 +72,22 @@ func (d *Driver) start(ctx context.Context, s *slot, vm *pluginv1.VM) (*pluginv1
 	if err != nil || status != nil {
 		return status, err
 	}
-	create := func(text string) error {
-		_, err := call(ctx, s, vmObject(vm.GetUuid()), func(l *libvirt.Libvirt) (libvirt.Domain, error) { return l.DomainCreateXML(text, 0) })
-		return err
-	}
-	err = create(text)
+	err = s.create(ctx, vm.GetUuid(), text)
 	if err != nil && kvm && d.cfg.Emulation == Auto && aboutKVM(err) {
 		s.failKVM(err)
 		d.log.Warn("KVM does not work on the host, guests are emulated", "vm", vm.GetUuid(), "error", err)
 		if text, err = d.define(s, vm, false); err != nil {
 			return nil, err
 		}
-		err = create(text)
+		err = s.create(ctx, vm.GetUuid(), text)
 	} else if !kvm {
 		d.log.Debug("guest is emulated", "vm", vm.GetUuid(), "reason", reason)
 	}
 	// A call that was cut off may have worked, and one of two that came at once
 	// finds the other's guest: what runs now decides.
+	if err != nil && ctx.Err() != nil {
+		return nil, err
+	}
 	status, lookErr := running(ctx, s, vm.GetUuid())
 	switch {
 	case status != nil:
@@ -103,22 +112,61 @@ func aboutKVM(err error) bool {
 }
 
 // running returns the guest's status when it runs or is paused, nil otherwise.
+// A guest that another call is starting, perhaps one whose caller gave up, is
+// waited for: it may still fail.
 func running(ctx context.Context, s *slot, uuid string) (*pluginv1.VMStatus, error) {
-	dom, err := lookup(ctx, s, uuid)
-	if hostlink.IsGone(err) {
-		return nil, nil
-	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	events, stop, err := s.feed.subscribe(vmObject(uuid))
 	if err != nil {
 		return nil, err
 	}
-	status, err := statusOf(ctx, s, dom)
-	if hostlink.IsGone(err) {
-		return nil, nil
+	defer stop()
+	for {
+		status, starting, err := runningNow(ctx, s, uuid)
+		if hostlink.IsGone(err) {
+			return nil, nil
+		}
+		if err != nil || !starting {
+			return status, err
+		}
+		if err := awaitEvent(ctx, events, uuid); err != nil {
+			return nil, err
+		}
 	}
+}
+
+func runningNow(ctx context.Context, s *slot, uuid string) (status *pluginv1.VMStatus, starting bool, err error) {
+	dom, err := lookup(ctx, s, uuid)
+	if err != nil {
+		return nil, false, err
+	}
+	now, err := askState(ctx, s, dom)
+	if err != nil || now.starting() {
+		return nil, err == nil, err
+	}
+	status, err = statusOf(ctx, s, dom)
 	if err != nil || status.GetState() != pluginv1.VMState_VM_STATE_RUNNING && status.GetState() != pluginv1.VMState_VM_STATE_PAUSED {
-		return nil, err
+		return nil, false, err
 	}
-	return status, nil
+	return status, false, nil
+}
+
+// awaitEvent waits for the next event of the guest.
+func awaitEvent(ctx context.Context, events <-chan libvirt.DomainEventLifecycleMsg, uuid string) error {
+	for {
+		select {
+		case e, open := <-events:
+			if !open {
+				return errs.New(errs.Unavailable, vmObject(uuid), "the connection to libvirt was lost while it started")
+			}
+			if uuidText(e.Dom.UUID) == uuid {
+				return nil
+			}
+		case <-ctx.Done():
+			return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), "it is still being started")
+		}
+	}
 }
 
 // StopVM asks the guest to shut down and waits for libvirt to say that it
@@ -186,7 +234,7 @@ func (d *Driver) askToStop(ctx context.Context, s *slot, dom libvirt.Domain, uui
 				return true, nil
 			}
 		case <-timer.C:
-			d.log.Info("guest did not shut down in time, its power is cut", "vm", uuid, "grace", grace)
+			d.log.Info("guest did not shut down in time, its power is cut", "vm", uuid, "grace", grace.String())
 			return false, nil
 		case <-ctx.Done():
 			return false, errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), "it has not shut down yet")

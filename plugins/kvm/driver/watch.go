@@ -26,7 +26,7 @@ func uuidText(id libvirt.UUID) string {
 
 // isOurs tells a guest that this plugin started from an operator's own.
 func isOurs(ctx context.Context, s *slot, dom libvirt.Domain) (bool, error) {
-	_, err := call(ctx, s, vmObject(uuidText(dom.UUID)), func(l *libvirt.Libvirt) (string, error) {
+	_, err := ask(ctx, s, vmObject(uuidText(dom.UUID)), func(l *libvirt.Libvirt) (string, error) {
 		return l.DomainGetMetadata(dom, metadataElement, libvirt.OptString{domain.Namespace}, 0)
 	})
 	if hostlink.IsGone(err) {
@@ -35,23 +35,41 @@ func isOurs(ctx context.Context, s *slot, dom libvirt.Domain) (bool, error) {
 	return err == nil, err
 }
 
-// statusOf asks state and screen of a guest.
+// vmState is libvirt's answer about a guest.
+type vmState struct {
+	state  libvirt.DomainState
+	reason int32
+}
+
+// starting reports that another call is still starting the guest: QEMU is
+// there, its processors wait.
+func (v vmState) starting() bool {
+	return v.state == libvirt.DomainPaused && libvirt.DomainPausedReason(v.reason) == libvirt.DomainPausedStartingUp
+}
+
+func askState(ctx context.Context, s *slot, dom libvirt.Domain) (vmState, error) {
+	return ask(ctx, s, vmObject(uuidText(dom.UUID)), func(l *libvirt.Libvirt) (vmState, error) {
+		state, reason, err := l.DomainGetState(dom, 0)
+		return vmState{libvirt.DomainState(state), reason}, err
+	})
+}
+
+// statusOf asks state and screen of a guest. One that is being started counts
+// as running: it has its place on the host.
 func statusOf(ctx context.Context, s *slot, dom libvirt.Domain) (*pluginv1.VMStatus, error) {
 	uuid := uuidText(dom.UUID)
-	status := &pluginv1.VMStatus{Uuid: uuid}
-	type state struct{ state, reason int32 }
-	now, err := call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (state, error) {
-		st, reason, err := l.DomainGetState(dom, 0)
-		return state{st, reason}, err
-	})
+	now, err := askState(ctx, s, dom)
 	if err != nil {
 		return nil, err
 	}
-	status.State = stateOf(libvirt.DomainState(now.state))
+	status := &pluginv1.VMStatus{Uuid: uuid, State: stateOf(now.state)}
+	if now.starting() {
+		status.State = pluginv1.VMState_VM_STATE_RUNNING
+	}
 	if status.State != pluginv1.VMState_VM_STATE_RUNNING && status.State != pluginv1.VMState_VM_STATE_PAUSED {
 		return status, nil
 	}
-	text, err := call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
+	text, err := ask(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +91,7 @@ func stateOf(state libvirt.DomainState) pluginv1.VMState {
 
 // list returns the guests that this plugin has on the host.
 func list(ctx context.Context, s *slot, object string) ([]*pluginv1.VMStatus, error) {
-	domains, err := call(ctx, s, object, func(l *libvirt.Libvirt) ([]libvirt.Domain, error) {
+	domains, err := ask(ctx, s, object, func(l *libvirt.Libvirt) ([]libvirt.Domain, error) {
 		all, _, err := l.ConnectListAllDomains(1, 0)
 		return all, err
 	})

@@ -134,11 +134,39 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
+// Own records for which host (its UUID) the agent of the state folder works.
+// The last one to connect wins: a cloud that was set up anew has other UUIDs
+// for the same machine.
+func Own(stateDir, owner string) error {
+	if err := os.MkdirAll(stateDir, 0o755); err != nil {
+		return pathError(stateDir, err, "the state folder cannot be made")
+	}
+	file := ownerFile(stateDir)
+	if err := os.WriteFile(file+".new", []byte(owner), 0o644); err != nil {
+		return pathError(file, err, "cannot be written")
+	}
+	return os.Rename(file+".new", file)
+}
+
+func ownerFile(stateDir string) string { return filepath.Join(stateDir, "owner") }
+
 // Stop ends the agent of the state folder and waits for its end; with purge it
-// also takes the network state off the host. No agent is a success.
-func Stop(ctx context.Context, stateDir string, purge bool, log hclog.Logger) error {
+// also takes the network state off the host. No agent is a success, and so is
+// one that works for another host than owner, when owner is given: the host
+// that is being forgotten is not the one which has the machine now.
+func Stop(ctx context.Context, stateDir, owner string, purge bool, log hclog.Logger) error {
 	if _, err := os.Stat(stateDir); errors.Is(err, os.ErrNotExist) {
 		return nil
+	}
+	if owner != "" {
+		recorded, err := os.ReadFile(ownerFile(stateDir))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return pathError(ownerFile(stateDir), err, "cannot be read")
+		}
+		if string(recorded) != owner {
+			log.Info("the agent works for another host and is left alone", "host", owner)
+			return nil
+		}
 	}
 	if err := stopAgent(ctx, stateDir); err != nil {
 		return err
@@ -153,7 +181,7 @@ func Stop(ctx context.Context, stateDir string, purge bool, log hclog.Logger) er
 	ctx, cancel := context.WithTimeout(ctx, purgeTimeout)
 	defer cancel()
 	err = dataplane.Remove(ctx, dataplane.Config{StateDir: stateDir, Log: log})
-	return errors.Join(err, os.Remove(lockFile(stateDir)), unlock())
+	return errors.Join(err, ignoreMissing(os.Remove(ownerFile(stateDir))), os.Remove(lockFile(stateDir)), unlock())
 }
 
 func stopAgent(ctx context.Context, stateDir string) error {

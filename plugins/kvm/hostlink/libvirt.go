@@ -51,7 +51,7 @@ func ParseLibvirt(text string) (Libvirt, error) {
 			return bad("a unix socket has no port")
 		}
 		socket := u.Query().Get("socket")
-		if socket == "" {
+		if u.RawQuery == "" {
 			return Libvirt{sockets: defaultSockets}, nil
 		}
 		if !folderPattern.MatchString(socket) {
@@ -135,13 +135,23 @@ func dialLibvirt(ctx context.Context, object string, dial func(context.Context) 
 // libvirt that does not answer one call will not answer the next. IsGone tells
 // a missing guest from other errors.
 func Call[T any](ctx context.Context, l *Link, object string, f func(*libvirt.Libvirt) (T, error)) (T, error) {
+	return callOn(ctx, l, l.work[int(l.turn.Add(1))%len(l.work)], object, f)
+}
+
+// Ask is Call for events and short questions: it does not wait for guests that
+// are being started.
+func Ask[T any](ctx context.Context, l *Link, object string, f func(*libvirt.Libvirt) (T, error)) (T, error) {
+	return callOn(ctx, l, l.control, object, f)
+}
+
+func callOn[T any](ctx context.Context, l *Link, c *libvirt.Libvirt, object string, f func(*libvirt.Libvirt) (T, error)) (T, error) {
 	type answer struct {
 		value T
 		err   error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		v, err := f(l.libvirt)
+		v, err := f(c)
 		answers <- answer{v, err}
 	}()
 	var zero T

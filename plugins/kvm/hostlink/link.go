@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -22,6 +23,8 @@ import (
 const (
 	dialTimeout = 10 * time.Second
 	infoTimeout = 10 * time.Second
+	// workConnections, with libvirtd's five calls each, start 15 guests at once.
+	workConnections = 3
 	// closeTimeout bounds what a lost host can hold up.
 	closeTimeout = 5 * time.Second
 )
@@ -54,11 +57,18 @@ type Link struct {
 	// Address is where guests' screens listen.
 	Address netip.Addr
 
-	agent   *grpc.ClientConn
-	libvirt *libvirt.Libvirt
-	ssh     *sshHost
-	once    sync.Once
-	closed  chan struct{}
+	agent *grpc.ClientConn
+	// control carries events and short questions, work the rest in turn:
+	// libvirtd works on five calls of one connection at a time, and starting
+	// guests must not keep a check of the host waiting.
+	control *libvirt.Libvirt
+	work    []*libvirt.Libvirt
+	turn    atomic.Uint32
+	// conns are the connections below libvirt's protocol.
+	conns  []net.Conn
+	ssh    *sshHost
+	once   sync.Once
+	closed chan struct{}
 }
 
 // Agent is the connection to the host's agent.
@@ -75,14 +85,18 @@ func (l *Link) Close() {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			if l.libvirt != nil {
+			for _, c := range l.connections() {
 				// The host may be gone: then this says so, and all is closed.
-				_ = l.libvirt.Disconnect()
+				_ = c.Disconnect()
 			}
 		}()
 		select {
 		case <-done:
 		case <-time.After(closeTimeout):
+		}
+		for _, c := range l.conns {
+			// For a libvirt that does not answer; others have closed it.
+			_ = c.Close()
 		}
 		if l.agent != nil {
 			_ = l.agent.Close() // it can only have been closed before
@@ -122,18 +136,49 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	if err != nil {
 		return nil, err
 	}
-	if l.libvirt, err = dialLibvirt(ctx, object(host), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
+	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
 		return nil, err
 	}
-	go func() {
-		select {
-		case <-l.libvirt.Disconnected():
-		case <-l.sshLost():
-		case <-l.closed:
-		}
-		l.Close()
-	}()
+	for _, c := range l.connections() {
+		go func() {
+			select {
+			case <-c.Disconnected():
+			case <-l.sshLost():
+			case <-l.closed:
+			}
+			l.Close()
+		}()
+	}
 	return l, nil
+}
+
+func (l *Link) openLibvirt(ctx context.Context, object string, dial func(context.Context) (net.Conn, error)) (err error) {
+	remember := func(ctx context.Context) (net.Conn, error) {
+		conn, err := dial(ctx)
+		if err == nil {
+			l.conns = append(l.conns, conn)
+		}
+		return conn, err
+	}
+	if l.control, err = dialLibvirt(ctx, object, remember); err != nil {
+		return err
+	}
+	for range workConnections {
+		c, err := dialLibvirt(ctx, object, remember)
+		if err != nil {
+			return err
+		}
+		l.work = append(l.work, c)
+	}
+	return nil
+}
+
+// connections are all to libvirt that have been opened.
+func (l *Link) connections() []*libvirt.Libvirt {
+	if l.control == nil {
+		return nil
+	}
+	return append([]*libvirt.Libvirt{l.control}, l.work...)
 }
 
 func (l *Link) sshLost() <-chan struct{} {
@@ -155,7 +200,7 @@ func Disconnect(ctx context.Context, cfg Config, host *pluginv1.Host) error {
 		return err
 	}
 	if local {
-		return runLocal(ctx, cfg, object(host), "stop", "--state", cfg.StateDir, "--purge")
+		return runLocal(ctx, cfg, object(host), "stop", "--state", cfg.StateDir, "--purge", "--owner", host.GetUuid())
 	}
 	return disconnectRemote(ctx, cfg, host, ip)
 }

@@ -34,6 +34,9 @@ func connectLocal(ctx context.Context, cfg Config, host *pluginv1.Host, l *Link)
 		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
 	}
 	l.agent = conn
+	if err := runLocal(ctx, cfg, object(host), "own", "--state", cfg.StateDir, "--owner", host.GetUuid()); err != nil {
+		return err
+	}
 	if l.Info, err = agentInfo(ctx, conn); err == nil && l.Info.GetVersion() == version {
 		return nil
 	}

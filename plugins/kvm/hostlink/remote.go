@@ -48,13 +48,20 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 	if err != nil {
 		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
 	}
+	program := programPath(cfg.StateDir)
+	own := func() error {
+		_, err := l.ssh.run(ctx, program, "own", "--state", cfg.StateDir, "--owner", host.GetUuid())
+		return err
+	}
 	if l.Info, err = agentInfo(ctx, l.agent); err == nil && l.Info.GetVersion() == version {
-		return nil
+		return own()
 	}
 	if err := install(ctx, cfg, host, l.ssh, ca, version); err != nil {
 		return err
 	}
-	program := programPath(cfg.StateDir)
+	if err := own(); err != nil {
+		return err
+	}
 	if _, err := l.ssh.run(ctx, program, "stop", "--state", cfg.StateDir); err != nil {
 		return err
 	}
@@ -100,7 +107,7 @@ func disconnectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip n
 		return nil
 	}
 	defer h.close()
-	_, err = h.run(ctx, programPath(cfg.StateDir), "stop", "--state", cfg.StateDir, "--purge")
+	_, err = h.run(ctx, programPath(cfg.StateDir), "stop", "--state", cfg.StateDir, "--purge", "--owner", host.GetUuid())
 	if errors.Is(err, errs.Refused) {
 		// Code 127 of the shell: the agent was never there.
 		if _, missing := h.run(ctx, "test", "-e", programPath(cfg.StateDir)); missing != nil {

@@ -107,8 +107,10 @@ func handshakeError(object, user, address string, err error) error {
 	if errors.As(err, &known) {
 		return known
 	}
-	// The library has no type for it.
-	if strings.Contains(err.Error(), "unable to authenticate") {
+	// The library has no type for it. Type 51 is SSH's own word for "failed"
+	// (RFC 4252 section 6), where a server offers keyboard-interactive but asks
+	// nothing.
+	if text := err.Error(); strings.Contains(text, "unable to authenticate") || strings.Contains(text, "unexpected message type 51 ") {
 		return errs.New(errs.Invalid, object, "user %q cannot sign in by SSH at %s: wrong user name or password", user, address)
 	}
 	return errs.Wrap(errs.Unavailable, object, err, "SSH at %s does not answer", address)

@@ -25,6 +25,7 @@ var version = "unknown"
 const usage = `usage: kumo-hostd COMMAND [options]
   start    run the agent in the background and wait until it can be called
   serve    run the agent in the foreground
+  own      record for which host the agent of a state folder works
   stop     end the agent of a state folder; --purge also removes its networks
   version  print the version
 `
@@ -52,14 +53,18 @@ func run(args []string) error {
 			return err
 		}
 		return hostd.Start(ctx, o.StateDir, append(args[1:], "--tell-ready"))
-	case "stop":
-		set := flag.NewFlagSet("stop", flag.ContinueOnError)
+	case "stop", "own":
+		set := flag.NewFlagSet(args[0], flag.ContinueOnError)
 		state := set.String("state", "/var/lib/kumo/hostd", "the state folder")
+		owner := set.String("owner", "", "the host's UUID; stop leaves the agent of another host alone")
 		purge := set.Bool("purge", false, "remove bridges and DHCP networks too")
 		if err := set.Parse(args[1:]); err != nil {
 			return err
 		}
-		return hostd.Stop(ctx, *state, *purge, logger())
+		if args[0] == "own" {
+			return hostd.Own(*state, *owner)
+		}
+		return hostd.Stop(ctx, *state, *owner, *purge, logger())
 	case "version":
 		fullVersion, err := buildVersion()
 		fmt.Println(fullVersion)

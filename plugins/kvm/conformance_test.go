@@ -1,0 +1,47 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/integration/rig"
+	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+func TestMain(m *testing.M) { rig.Main(m, rig.WithPackages(rig.Hypervisor...)) }
+
+// TestConformance runs the kit on the plugin's process, with a real libvirtd
+// and real, if idle, guests.
+func TestConformance(t *testing.T) {
+	rig.Libvirtd(t)
+	bin := t.TempDir()
+	rig.Build(t, "./plugins/kvm", filepath.Join(bin, "kumo-plugin-kvm"))
+	rig.Build(t, "./plugins/kvm/cmd/kumo-hostd", filepath.Join(bin, "kumo-hostd"))
+	state, err := os.MkdirTemp("/run", "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn := plugintest.Process(t, filepath.Join(bin, "kumo-plugin-kvm"), plugintest.WithSettings(map[string]string{"stateFolder": state}))
+	disks := t.TempDir()
+	host := func(uuid string) *pluginv1.Host {
+		return &pluginv1.Host{Uuid: uuid, ManagementIp: "127.0.0.1", HypervisorType: "KVM",
+			Fields: map[string]string{"username": "root", "password": "x", "sshPort": "22"}}
+	}
+	plugintest.Hypervisor(t, plugintest.HypervisorFixture{
+		Conn: conn, Host: host(plugintest.NewUUID()), Absent: host(plugintest.NewUUID()), Parallel: 4,
+		VM: func(n int, uuid string) *pluginv1.VM {
+			disk := filepath.Join(disks, strconv.Itoa(n)+".qcow2")
+			if _, err := os.Stat(disk); err != nil {
+				if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M").CombinedOutput(); err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+			}
+			return &pluginv1.VM{Uuid: uuid, Name: "guest " + strconv.Itoa(n), CpuNum: 1, MemoryBytes: 32 << 20,
+				Disks: []*pluginv1.Disk{{Uuid: uuid, Source: disk, Format: "qcow2"}}}
+		},
+	})
+}

@@ -1,0 +1,50 @@
+package hostd
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+func TestCheckFolder(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.Symlink("/etc", filepath.Join(dir, "link")))
+	for _, bad := range []string{
+		"", "relative", "/", "/etc", "/etc/kumo", "/usr/lib", "/proc/1", "/dev/shm/x", "/boot", "/var", "/var/lib", "/home",
+		"/a/../b", "/a//b", "/a/", "/a/./b", "/a\nb", filepath.Join(dir, "link"), filepath.Join(dir, "link", "new"), "/" + strings.Repeat("a", 5000),
+	} {
+		if err := checkFolder(bad); !errors.Is(err, errs.Invalid) {
+			t.Errorf("folder %.60q: %v", bad, err)
+		}
+	}
+	for _, good := range []string{dir, filepath.Join(dir, "new", "er"), "/kumo_storage", "/var/lib/kumo/local", "/etcetera"} {
+		if err := checkFolder(good); err != nil {
+			t.Errorf("folder %q: %v", good, err)
+		}
+	}
+}
+
+func TestCheckBelow(t *testing.T) {
+	root, outside := t.TempDir(), t.TempDir()
+	must(t, os.Symlink(outside, filepath.Join(root, "out")))
+	must(t, os.Symlink(filepath.Join(root, "in"), filepath.Join(root, "loop")))
+	must(t, os.Symlink("/nowhere/at/all", filepath.Join(root, "broken")))
+	for _, bad := range []string{
+		root, root + "x/disk", filepath.Join(outside, "disk"), root + "/../disk", filepath.Join(root, "out", "disk"),
+		filepath.Join(root, "out"), filepath.Join(root, "broken"), "/etc/passwd",
+	} {
+		if err := checkBelow(bad, root); !errors.Is(err, errs.Invalid) {
+			t.Errorf("path %q: %v", bad, err)
+		}
+	}
+	if err := checkBelow("/etc/passwd", "/etc"); !errors.Is(err, errs.Invalid) {
+		t.Errorf("a system folder as root: %v", err)
+	}
+	must(t, checkBelow(filepath.Join(root, "a", "b.qcow2"), root))
+	// A root that is itself reached by a link is fine.
+	must(t, checkBelow(filepath.Join(root, "out", "b.qcow2"), filepath.Join(root, "out")))
+}
