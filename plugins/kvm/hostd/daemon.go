@@ -63,7 +63,7 @@ func Serve(ctx context.Context, o Options, ready func()) (err error) {
 	hostv1.RegisterHostAgentServiceServer(server, New(o.Version, engine, o.Log))
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	o.Log.Info("agent started", "version", o.Version, "address", listener.Addr().String())
+	o.Log.Info("agent started", "version", o.Version, "address", o.Socket+o.Listen)
 	ready()
 	select {
 	case err := <-served:
