@@ -47,11 +47,11 @@ func (s *Service) registerImages() error {
 	})
 	if err := s.RegisterUpdate(ImageType.Type, action.Normal, nil,
 		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
-		action.Param{Name: "mediaType", Type: "string", Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
-		action.Param{Name: "format", Type: "string", Values: []string{"raw", "qcow2", "iso", "vmdk"}},
+		action.Param{Name: "mediaType", Type: "string", MaxLength: 255, Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
+		action.Param{Name: "format", Type: "string", MaxLength: 255, Values: []string{"raw", "qcow2", "iso"}},
 		action.Param{Name: "system", Type: "bool?"},
 		action.Param{Name: "platform", Type: "string", Values: []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}},
-		action.Param{Name: "architecture", Type: "string", Values: []string{"x86_64", "aarch64", "mips64el", "loongarch64"}},
+		action.Param{Name: "architecture", Type: "string", MaxLength: 32, Values: []string{"x86_64", "aarch64", "mips64el", "loongarch64"}},
 		action.Param{Name: "virtio", Type: "bool?"},
 	); err != nil {
 		return err

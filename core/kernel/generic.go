@@ -22,7 +22,7 @@ func uuidParam(t *resource.Type) action.Param {
 // when the row has changed.
 func (k *Kernel) RegisterState(t *resource.Type, access action.Access, after func(ctx context.Context, uuid, state string) error) error {
 	var events []string
-	for _, e := range []string{"enable", "disable", "maintain"} {
+	for _, e := range []string{"enable", "disable", "maintain", "deleting"} {
 		if _, ok := t.States.Moves[e]; ok {
 			events = append(events, e)
 		}

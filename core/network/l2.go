@@ -64,6 +64,7 @@ func (s *Service) registerL2() error {
 		row := &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType,
 			Isolated: p.Isolated != nil && *p.Isolated, PVLAN: p.PVLAN}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
+		row.AccountUUID = c.Caller.AccountUUID
 		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
 				return err
@@ -76,7 +77,7 @@ func (s *Service) registerL2() error {
 	})
 	s.registerL2Attach()
 	return first(
-		s.RegisterUpdate(L2NetworkType.Type, action.Admin, nil),
+		s.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
 		s.RegisterDelete(L2NetworkType.Type, action.Admin),
 	)
 }

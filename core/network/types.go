@@ -5,6 +5,7 @@ import "github.com/kumo-cloud/kumo/core/resource"
 // L2Network is a broadcast domain that can be attached to clusters.
 type L2Network struct {
 	resource.Base
+	resource.Owned
 	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
 	PhysicalInterface string `db:"physicalInterface" kumo:"size=1024"`
 	Type              string `db:"type" kumo:"size=64"`
@@ -137,7 +138,7 @@ type L3NetworkService struct {
 // The resource types of this service.
 var (
 	L2NetworkType = resource.Define[L2Network](resource.Type{
-		Name: "L2Network", Path: "/l2-networks", FQN: "org.zstack.header.network.l2.L2NetworkInventory",
+		Name: "L2Network", Path: "/l2-networks", FQN: "org.zstack.header.network.l2.L2NetworkInventory", Owned: true,
 		Discriminator: "type",
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},

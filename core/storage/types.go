@@ -104,6 +104,7 @@ var (
 			"enable":   {Enabled: Enabled, Disabled: Enabled, "Maintenance": Enabled},
 			"disable":  {Enabled: Disabled, Disabled: Disabled, "Maintenance": Disabled},
 			"maintain": {Enabled: "Maintenance", Disabled: "Maintenance"},
+			"deleting": {Enabled: "Deleting", Disabled: "Deleting", "Maintenance": "Deleting"},
 		}},
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},

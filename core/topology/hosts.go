@@ -17,7 +17,7 @@ import (
 var hostParams = []action.Param{
 	{Name: "name", Type: "string", Required: true, MaxLength: 255},
 	{Name: "description", Type: "string", MaxLength: 2048},
-	{Name: "managementIp", Type: "string", Required: true, MaxLength: 255},
+	{Name: "managementIp", Type: "string", Required: true, NoEmptyString: true},
 	{Name: "clusterUuid", Type: "string", Required: true, Resource: "Cluster"},
 }
 

@@ -86,6 +86,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 		Events: event.New(), Dispatch: dispatch.New(l)}
 	p := &parts{kernel: k}
 	p.jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
+	p.jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
 	k.Flows = flow.NewEngine(st, log.Named("flow"), p.jobs)
 	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
 	k.Tags = tag.New(st, types)
@@ -187,7 +188,7 @@ func (p *parts) register() error {
 }
 
 // adminOnly are the types that only the administrator may query.
-var adminOnly = map[string]bool{"GlobalConfig": true}
+var adminOnly = map[string]bool{"ManagementNode": true, "NetworkServiceL3NetworkRef": true}
 
 // registerQueries registers the query of every type that has a path; of a
 // subtype, under the path of its add message.
@@ -200,7 +201,11 @@ func (p *parts) registerQueries() error {
 		if adminOnly[t.Name] {
 			access = action.Admin
 		}
-		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, access); err != nil {
+		var message []string
+		if t.Name == "UsedIp" {
+			message = []string{"APIQueryIpAddressMsg"} // the wire's name for it
+		}
+		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, access, message...); err != nil {
 			return err
 		}
 	}
