@@ -93,6 +93,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	k.Cascade.Queue = func(key string, fn func()) error { return k.Dispatch.Submit(key, "cascade", fn) }
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
 	k.Config = config.New(st, k.Events, log.Named("config"))
+	k.Tags.Also(k.Config.DeleteFor)
 	h := &handler{}
 	names, err := enabled(o)
 	if err != nil {
