@@ -27,12 +27,17 @@ var reported = map[pluginv1.VMState]string{
 }
 
 // HostConnected restores the network services of the guests on a host
-// (topology.HostObserver).
+// (topology.HostObserver). Operations on guests go on meanwhile: what they
+// prepare or release between the reading of the guests and the restoring would
+// be undone by it, so guests that move are looked at again when they have
+// come to rest.
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	vms, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ?", h.GetUuid())
 	if err != nil {
 		return err
 	}
+	states := make(map[string]string, len(vms))
+	restored := make(map[string][]*port.NICPlan, len(vms))
 	guests := make([]port.GuestNICs, 0, len(vms))
 	for _, vm := range vms {
 		_, w, err := s.load(ctx, s.Store, vm.UUID)
@@ -42,9 +47,63 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 		if err != nil {
 			return err
 		}
+		states[vm.UUID], restored[vm.UUID] = vm.State, w.NICs
 		guests = append(guests, port.GuestNICs{Guest: w.Guest, NICs: w.NICs})
 	}
-	return s.networks.Sync(ctx, h, guests)
+	if err := s.networks.Sync(ctx, h, guests); err != nil {
+		return err
+	}
+	vms, err = store.Find(ctx, s.Store, VMType, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?)", h.GetUuid(), Starting)
+	if err != nil {
+		return err
+	}
+	for _, vm := range vms {
+		if vm.State == states[vm.UUID] && atRest(vm.State) {
+			delete(states, vm.UUID)
+		} else {
+			states[vm.UUID] = vm.State
+		}
+	}
+	for uuid := range states {
+		s.restoreLater(ctx, h, uuid, restored[uuid])
+	}
+	return nil
+}
+
+// atRest reports whether no operation that touches the world can be running on
+// a guest in this state.
+func atRest(state string) bool {
+	switch state {
+	case Running, Paused, Stopped, Destroyed, Unknown, Crashed, NoState:
+		return true
+	}
+	return false
+}
+
+// restoreLater waits in the guest's queue for what runs there, and then makes
+// the network services on the host fit the guest; nics are what they were
+// given for one that may be gone by then.
+func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid string, nics []*port.NICPlan) {
+	err := s.Dispatch.Submit(uuid, "vm", func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
+		defer cancel()
+		vm, w, err := s.load(ctx, s.Store, uuid)
+		switch {
+		case errs.ClassOf(err) == errs.NotFound:
+			err = s.networks.Release(ctx, h, uuid, nics)
+		case err != nil:
+		case vm.HostUUID == h.GetUuid():
+			err = s.networks.Prepare(ctx, h, w.Guest, w.NICs)
+		default:
+			err = s.networks.Release(ctx, h, uuid, w.NICs)
+		}
+		if err != nil {
+			s.Log.Warn("network services not restored", "vm", uuid, "host", h.GetUuid(), "error", err)
+		}
+	})
+	if err != nil { // the next connect of the host restores it
+		s.Log.Warn("guest not queued to restore its network services", "vm", uuid, "host", h.GetUuid(), "error", err)
+	}
 }
 
 // HostLost makes the state of a lost host's guests Unknown
