@@ -179,13 +179,22 @@ func JobID(body []byte) (string, error) {
 
 // send makes one request.
 func (c *Client) send(ctx context.Context, method, path string, body any) (int, []byte, error) {
-	var content io.Reader
+	var text []byte
 	if body != nil {
-		text, err := json.Marshal(body)
-		if err != nil {
+		var err error
+		if text, err = json.Marshal(body); err != nil {
 			return 0, nil, fmt.Errorf("%s %s: %w", method, path, err)
 		}
-		content = bytes.NewReader(text)
+	}
+	return c.Raw(ctx, method, path, nil, text)
+}
+
+// Raw makes one request with any body and with headers that are added to the
+// client's own or take their place, and returns status and body as they come.
+func (c *Client) Raw(ctx context.Context, method, path string, header http.Header, body []byte) (int, []byte, error) {
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+Root+path, content)
 	if err != nil {
@@ -196,6 +205,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (int, 
 	}
 	if c.session != "" {
 		req.Header.Set("Authorization", "OAuth "+c.session)
+	}
+	for name, values := range header {
+		req.Header[name] = values
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -1,0 +1,266 @@
+package crash
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/compute"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/integration/server"
+	"github.com/kumo-cloud/kumo/integration/wire"
+)
+
+func TestMain(m *testing.M) {
+	code := server.Main(m)
+	if err := os.RemoveAll(made.dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// template is the data folder of a small cloud with a guest in each state; the
+// tests work on copies of it.
+type template struct {
+	dir                         string
+	cloud                       *wire.Cloud
+	running, stopped, destroyed string
+}
+
+var made struct {
+	sync.Once
+	template
+	ok bool
+}
+
+// cloud returns the template, made by the first caller's test.
+func cloud(t *testing.T) *template {
+	t.Helper()
+	made.Do(func() {
+		dir, err := os.MkdirTemp("", "kumo-t-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		made.dir = dir
+		s := server.Start(t, server.Options{Dir: dir})
+		ctx, c := t.Context(), s.Client
+		if made.cloud, err = wire.NewCloud(ctx, c, wire.Spec{Name: "crash", Hosts: 2}); err != nil {
+			t.Fatal(err)
+		}
+		for name, into := range map[string]*string{"running": &made.running, "stopped": &made.stopped, "destroyed": &made.destroyed} {
+			p := made.cloud.VM(name)
+			p["dataDiskSizes"] = []int64{1 << 30}
+			if *into, err = c.Create(ctx, wire.VMs, p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := c.Act(ctx, wire.VMs+"/"+made.stopped, "stopVmInstance", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Delete(ctx, wire.VMs+"/"+made.destroyed); err != nil {
+			t.Fatal(err)
+		}
+		s.Audit(s.Database())
+		s.Stop()
+		made.ok = !t.Failed()
+	})
+	if !made.ok {
+		t.Fatal("the cloud to work on could not be made")
+	}
+	return &made.template
+}
+
+// copy returns a copy of the template's data.
+func (m *template) copy(t *testing.T) string {
+	t.Helper()
+	dir := server.Folder(t) + "/d"
+	if err := os.CopyFS(dir, os.DirFS(m.dir)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// operation is a call that runs one flow, and the fault that makes it fail.
+type operation struct {
+	method, path string
+	body         map[string]any
+	// broken names the plugin's method that fails to reach the points of the
+	// undo; byStep another one for the journal of a step's undo.
+	broken string
+	byStep map[string]string
+}
+
+func (m *template) operation(name string) operation {
+	act := func(vm, action string) operation {
+		return operation{method: http.MethodPut, path: wire.VMs + "/" + vm + "/actions", body: map[string]any{action: wire.Params{}}}
+	}
+	var op operation
+	switch name {
+	case "create-vm":
+		p := m.cloud.VM("made")
+		p["dataDiskSizes"] = []int64{1 << 30, 2 << 30}
+		op = operation{method: http.MethodPost, path: wire.VMs, body: map[string]any{"params": p, "userTags": []string{"crash"}, "systemTags": []string{"hostname::made"}},
+			broken: "StartVM", byStep: map[string]string{"make-volumes": "CreateVolume", "prepare-network": "PrepareNICs"}}
+	case "start-vm":
+		op = act(m.stopped, "startVmInstance")
+		op.broken, op.byStep = "StartVM", map[string]string{"prepare-network": "PrepareNICs"}
+	case "stop-vm":
+		op = act(m.running, "stopVmInstance")
+		op.broken = "StopVM"
+	case "destroy-vm":
+		op = operation{method: http.MethodDelete, path: wire.VMs + "/" + m.running, broken: "DestroyVM"}
+	case "expunge-vm":
+		op = act(m.destroyed, "expungeVmInstance")
+		op.broken = "DeleteVolume"
+	}
+	return op
+}
+
+// point is one place of a flow, as flow.Def.Points names it.
+type point struct{ flow, step, what string }
+
+func parse(name string) point {
+	parts := strings.Split(name, "/")
+	return point{parts[0], parts[1], parts[2]}
+}
+
+// passed tells which points a run can pass. A step that touches the world has
+// a point "journal", but the journal is written only before the first of
+// several such steps; and it is written for the undo of such a step when that
+// is the one that failed. What release-network meets when a guest ends is no
+// failure of the flow.
+func passed(points []string) []string {
+	world := map[string]bool{}
+	for _, name := range points {
+		if p := parse(name); p.what == "journal" && p.step != "end" {
+			world[p.step] = true
+		}
+	}
+	var list []string
+	before := ""
+	for _, name := range points {
+		p := parse(name)
+		switch {
+		case p.what == "journal" && p.step != "end" && world[before]:
+		case p.what == "undo-journal" && p.step != "end" && !world[p.step]:
+		case p.what == "undo-journal" && p.step == "release-network":
+		default:
+			list = append(list, name)
+		}
+		if p.what == "after" {
+			before = p.step
+		}
+	}
+	return list
+}
+
+// TestKillAtEveryPoint is the test of durable flows on the real thing: the
+// process dies at a point, the next one goes on or takes everything back.
+func TestKillAtEveryPoint(t *testing.T) {
+	m := cloud(t)
+	all := compute.Points()
+	for _, name := range []string{"create-vm", "destroy-vm", "expunge-vm", "start-vm", "stop-vm"} {
+		points := passed(all[name])
+		if len(points) < 8 {
+			t.Fatalf("flow %s has the points %v only", name, points)
+		}
+		for _, at := range points {
+			t.Run(strings.ReplaceAll(at, "/", "_"), func(t *testing.T) {
+				t.Parallel()
+				m.kill(t, parse(at), at)
+			})
+		}
+	}
+}
+
+func (m *template) kill(t *testing.T, p point, at string) {
+	op := m.operation(p.flow)
+	undo := strings.HasPrefix(p.what, "undo-")
+	s := server.Launch(t, server.Options{Dir: m.copy(t), Env: []string{flow.CrashVariable + "=" + at}, MayDie: true})
+	s.Login()
+	s.Ready()
+	if undo {
+		broken := op.broken
+		if other := op.byStep[p.step]; other != "" && p.what == "undo-journal" {
+			broken = other
+		}
+		s.Faults(broken + ":fail=internal")
+	}
+	job := fmt.Sprintf("%032x", time.Now().UnixNano())
+	accepted := s.Begin(job, op.method, op.path, op.body)
+	if !s.WaitDead(20 * time.Second) {
+		t.Fatalf("the server has not passed %s", at)
+	}
+	next := s.Again()
+	db := next.Database()
+	next.Settle(db)
+	err := next.Outcome(job)
+	if err != nil && (accepted || next.Status(job) != http.StatusNotFound) {
+		clear(t, err)
+	}
+	if undo && err == nil {
+		t.Error("the job has succeeded though a step was made to fail")
+	}
+	next.Faults("")
+	if err != nil {
+		if p.flow != "expunge-vm" { // a guest that is half expunged stays so until the next try
+			next.Audit(db)
+		}
+		next.Ready()
+		again := strings.Repeat("a", 32)
+		next.Begin(again, op.method, op.path, op.body)
+		if err := next.Outcome(again); err != nil {
+			t.Errorf("the call cannot be repeated after it failed: %v", err)
+		}
+	}
+	next.Audit(db)
+	m.check(t, next, p.flow)
+}
+
+// clear fails the test unless an error tells what, why and what to do.
+func clear(t *testing.T, err error) {
+	t.Helper()
+	var e *wire.Error
+	if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code == "" || len(e.Details) < 20 {
+		t.Errorf("the job's error is not clear: %v", err)
+	}
+}
+
+// check looks at the state that the operation leads to.
+func (m *template) check(t *testing.T, s *server.Server, name string) {
+	t.Helper()
+	want := map[string]string{"running": "Running", "stopped": "Stopped", "destroyed": "Destroyed"}
+	switch name {
+	case "create-vm":
+		want["made"] = "Running"
+	case "start-vm":
+		want["stopped"] = "Running"
+	case "stop-vm":
+		want["running"] = "Stopped"
+	case "destroy-vm":
+		want["running"] = "Destroyed"
+	case "expunge-vm":
+		delete(want, "destroyed")
+	}
+	got := s.States()
+	var names []string
+	for vm := range got {
+		names = append(names, vm)
+	}
+	slices.Sort(names)
+	for vm, state := range want {
+		if got[vm] != state {
+			t.Errorf("guest %s is %q, want %s", vm, got[vm], state)
+		}
+	}
+	if len(got) != len(want) {
+		t.Errorf("there are the guests %v; want %d", names, len(want))
+	}
+}

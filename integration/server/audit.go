@@ -1,0 +1,239 @@
+package server
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	_ "modernc.org/sqlite" // to read what the server wrote
+
+	"github.com/kumo-cloud/kumo/plugins/simulator/fault"
+	"github.com/kumo-cloud/kumo/plugins/simulator/world"
+)
+
+// settled bounds how long flows may take to end; undos that failed are tried
+// again every half minute.
+const settled = 100 * time.Second
+
+// Database opens the server's database to be read. It is closed with the test.
+func (s *Server) Database() *sql.DB {
+	s.t.Helper()
+	driver, dsn := "sqlite", ""
+	if path, ok := strings.CutPrefix(s.DB, "sqlite:"); ok {
+		dsn = "file:" + path + "?mode=ro&_pragma=busy_timeout(5000)"
+	} else {
+		driver = "mysql"
+		login, place, _ := strings.Cut(strings.TrimPrefix(s.DB, "mysql://"), "@")
+		c := mysql.NewConfig()
+		c.User, c.Passwd, _ = strings.Cut(login, ":")
+		c.Net = "tcp"
+		c.Addr, c.DBName, _ = strings.Cut(place, "/")
+		dsn = c.FormatDSN()
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return db
+}
+
+// Table names every table of the server, and Counts how many rows each has.
+// Those that any call may add to are left out.
+func (s *Server) Counts(db *sql.DB) map[string]int64 {
+	s.t.Helper()
+	query := "SELECT name FROM sqlite_master WHERE type = 'table'"
+	if strings.HasPrefix(s.DB, "mysql:") {
+		query = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+	}
+	counts := map[string]int64{}
+	for _, name := range s.texts(db, query) {
+		if !slices.Contains([]string{"ApiJob", "Session", "ManagementNode"}, name) && !strings.HasPrefix(name, "sqlite_") {
+			counts[name] = s.number(db, "SELECT COUNT(*) FROM `"+name+"`")
+		}
+	}
+	if len(counts) < 20 {
+		s.t.Fatalf("the database has %d tables only", len(counts))
+	}
+	return counts
+}
+
+// Differences lists the tables with another number of rows.
+func Differences(before, after map[string]int64) []string {
+	var list []string
+	for name, n := range after {
+		if n != before[name] {
+			list = append(list, fmt.Sprintf("%s: %d rows before, %d after", name, before[name], n))
+		}
+	}
+	sort.Strings(list)
+	return list
+}
+
+func (s *Server) texts(db *sql.DB, query string, args ...any) []string {
+	s.t.Helper()
+	rows, err := db.QueryContext(s.ctx(), query, args...)
+	if err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	var list []string
+	for rows.Next() {
+		var text sql.NullString
+		if err := rows.Scan(&text); err != nil {
+			s.t.Fatalf("%s: %v", query, err)
+		}
+		list = append(list, text.String)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	return list
+}
+
+func (s *Server) number(db *sql.DB, query string, args ...any) int64 {
+	s.t.Helper()
+	var n int64
+	if err := db.QueryRowContext(s.ctx(), query, args...).Scan(&n); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+func (s *Server) ctx() context.Context { return s.t.Context() }
+
+// Settle waits until no flow is in the journal and no job is processing.
+func (s *Server) Settle(db *sql.DB) {
+	s.t.Helper()
+	var left []string
+	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(20 * time.Millisecond) {
+		left = append(s.texts(db, "SELECT name FROM `FlowJournal`"), s.texts(db, "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'")...)
+		if len(left) == 0 {
+			return
+		}
+	}
+	s.t.Errorf("flows and jobs that have not ended after %s: %v", settled, left)
+}
+
+// leaks are queries whose every row is something that nothing explains.
+var leaks = map[string]string{
+	"unfinished flow":                      "SELECT name FROM `FlowJournal`",
+	"unfinished job":                       "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'",
+	"NIC without guest":                    "SELECT uuid FROM `VmNic` WHERE `vmInstanceUuid` IS NULL OR `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"address without NIC":                  "SELECT ip FROM `UsedIp` WHERE `usedFor` IS NULL AND (`vmNicUuid` IS NULL OR `vmNicUuid` NOT IN (SELECT uuid FROM `VmNic`))",
+	"address of a NIC outside of a range":  "SELECT ip FROM `UsedIp` WHERE `ipRangeUuid` NOT IN (SELECT uuid FROM `IpRange`)",
+	"CD-ROM without guest":                 "SELECT uuid FROM `VmCdRom` WHERE `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"volume of a guest that is gone":       "SELECT uuid FROM `Volume` WHERE `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"root volume without guest":            "SELECT uuid FROM `Volume` WHERE `type` = 'Root' AND `vmInstanceUuid` IS NULL",
+	"volume that is not made":              "SELECT uuid FROM `Volume` WHERE `status` = 'Creating'",
+	"guest without its root volume":        "SELECT uuid FROM `VmInstance` WHERE `rootVolumeUuid` NOT IN (SELECT uuid FROM `Volume`)",
+	"guest between two states":             "SELECT CONCAT(uuid, ' ', state) FROM `VmInstance` WHERE `state` NOT IN ('Running', 'Stopped', 'Paused', 'Destroyed')",
+	"guest that runs on no host":           "SELECT uuid FROM `VmInstance` WHERE `state` IN ('Running', 'Paused') AND (`hostUuid` IS NULL OR `hostUuid` NOT IN (SELECT uuid FROM `Host`))",
+	"guest that holds a host and runs not": "SELECT uuid FROM `VmInstance` WHERE `state` IN ('Stopped', 'Destroyed') AND `hostUuid` IS NOT NULL",
+	"image that is not ready":              "SELECT uuid FROM `Image` WHERE `status` NOT IN ('Ready', 'Deleted')",
+	"system tag of a guest that is gone":   "SELECT tag FROM `SystemTag` WHERE `resourceType` = 'VmInstanceVO' AND `resourceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"user tag of a guest that is gone":     "SELECT tag FROM `UserTag` WHERE `resourceType` = 'VmInstanceVO' AND `resourceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"host whose CPUs do not add up": "SELECT name FROM `Host` h WHERE h.`availableCpuCapacity` <> h.`totalCpuCapacity` - " +
+		"(SELECT COALESCE(SUM(v.`cpuNum`), 0) FROM `VmInstance` v WHERE v.`hostUuid` = h.uuid)",
+	"host whose memory does not add up": "SELECT name FROM `Host` h WHERE h.`availableMemoryCapacity` <> h.`totalMemoryCapacity` - " +
+		"(SELECT COALESCE(SUM(v.`memorySize`), 0) FROM `VmInstance` v WHERE v.`hostUuid` = h.uuid)",
+	"primary storage whose bytes do not add up": "SELECT name FROM `PrimaryStorage` p WHERE p.`availableCapacity` <> p.`totalCapacity` - " +
+		"(SELECT COALESCE(SUM(v.`size`), 0) FROM `Volume` v WHERE v.`primaryStorageUuid` = p.uuid)",
+}
+
+// Audit fails the test for everything in the database that nothing explains,
+// and for every difference between the database and the simulated world.
+func (s *Server) Audit(db *sql.DB) {
+	s.t.Helper()
+	for what, query := range leaks {
+		if strings.HasPrefix(s.DB, "sqlite:") {
+			query = strings.ReplaceAll(query, "CONCAT(uuid, ' ', state)", "uuid || ' ' || state")
+		}
+		if found := s.texts(db, query); len(found) > 0 {
+			s.t.Errorf("%s: %v", what, found)
+		}
+	}
+	w := s.World()
+	for _, v := range w.Violations() {
+		s.t.Errorf("simulated world: %s", v)
+	}
+	s.same("running guests, as guest on host",
+		s.texts(db, s.concat("SELECT %s FROM `VmInstance` WHERE `state` IN ('Running', 'Paused')", "uuid", "`hostUuid`")),
+		collect(w.VMs, func(v *world.VM) (string, bool) { return v.UUID + " " + v.Host, v.Active() }))
+	known := s.texts(db, "SELECT uuid FROM `VmInstance` WHERE `state` <> 'Destroyed'")
+	for uuid, v := range w.VMs {
+		if !slices.Contains(known, uuid) {
+			s.t.Errorf("simulated host %s has guest %s (%s), of which the database does not know", v.Host, uuid, v.State)
+		}
+	}
+	s.same("volumes",
+		s.texts(db, "SELECT `installPath` FROM `Volume`"),
+		collect(w.Volumes, func(v *world.Volume) (string, bool) { return world.VolumePath(v.Storage, v.UUID), true }))
+	s.same("prepared NICs, as NIC with address",
+		s.texts(db, s.concat("SELECT %s FROM `VmNic` n JOIN `VmInstance` v ON v.uuid = n.`vmInstanceUuid` WHERE v.`state` IN ('Running', 'Paused')", "n.uuid", "n.ip")),
+		collect(w.Bindings, func(b *world.Binding) (string, bool) { return b.NIC + " " + b.IP, true }))
+	s.same("images",
+		s.texts(db, "SELECT `installPath` FROM `ImageBackupStorageRef` r JOIN `BackupStorage` b ON b.uuid = r.`backupStorageUuid` WHERE b.`type` = 'SimulatorBackupStorage'"),
+		collect(w.Images, func(i *world.Image) (string, bool) { return world.ImagePath(i.Store, i.UUID), true }))
+}
+
+func (s *Server) concat(query, a, b string) string {
+	if strings.HasPrefix(s.DB, "sqlite:") {
+		return fmt.Sprintf(query, a+" || ' ' || "+b)
+	}
+	return fmt.Sprintf(query, "CONCAT("+a+", ' ', "+b+")")
+}
+
+func collect[T any](m map[string]T, show func(T) (string, bool)) []string {
+	var list []string
+	for _, v := range m {
+		if text, ok := show(v); ok {
+			list = append(list, text)
+		}
+	}
+	return list
+}
+
+func (s *Server) same(what string, db, sim []string) {
+	s.t.Helper()
+	sort.Strings(db)
+	sort.Strings(sim)
+	if !slices.Equal(db, sim) {
+		s.t.Errorf("%s: the database has %v, the simulated world %v", what, db, sim)
+	}
+}
+
+// World reads the simulator's world; one that nothing was written to is empty.
+func (s *Server) World() world.World {
+	s.t.Helper()
+	found, err := world.Find(s.Dir)
+	if err != nil || len(found) > 1 {
+		s.t.Fatalf("%d simulated worlds below %s: %v", len(found), s.Dir, err)
+	}
+	if len(found) == 0 {
+		return world.World{}
+	}
+	w, err := world.Load(found[0])
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return w
+}
+
+// Faults replaces the simulator's fault rules; "" removes them.
+func (s *Server) Faults(rules string) {
+	s.t.Helper()
+	if err := fault.Write(filepath.Join(s.Dir, "plugins", "simulator"), rules); err != nil {
+		s.t.Fatal(err)
+	}
+}
