@@ -57,7 +57,11 @@ var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 func (s *Service) registerTags() error {
 	var failed error
 	def := func(pattern string, validate func(tokens map[string]string) error) {
-		failed = errors.Join(failed, s.Tags.Define(tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate}))
+		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate}
+		if pattern == tagConsolePass {
+			p.Secret = "consolePassword"
+		}
+		failed = errors.Join(failed, s.Tags.Define(p))
 	}
 	bad := func(field, format string, args ...any) error {
 		return errs.New(errs.Invalid, "system tag "+field, format, args...)

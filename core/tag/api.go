@@ -117,11 +117,11 @@ func (s *Service) apiUpdate(ctx context.Context, c *action.Call, p *updateParams
 		if err != nil {
 			return err
 		}
-		if old, _ := s.find(typeName, row.Tag); old != nil && old != pattern {
+		if old, _ := s.find(typeName, row.text()); old != nil && old != pattern {
 			return errs.New(errs.Invalid, "system tag "+p.UUID, "the new text is of the pattern %s, it must stay %s", pattern.Pattern, old.Pattern)
 		}
-		row.Tag = p.Tag
-		return store.Save(ctx, tx, SystemTagType, row, "tag")
+		row.set(pattern, p.Tag)
+		return store.Save(ctx, tx, SystemTagType, row, "tag", "sealed")
 	})
 }
 

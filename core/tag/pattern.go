@@ -18,6 +18,9 @@ type Pattern struct {
 	Inherent bool
 	// AdminOnly tags are made by the admin account only.
 	AdminOnly bool
+	// Secret names the token whose value clients never see again; it is stored
+	// apart and shown as stars.
+	Secret string
 	// Validate checks the tokens' values; nil accepts all. It must not block.
 	Validate func(tokens map[string]string) error
 
@@ -95,6 +98,29 @@ func Match(pattern, tag string) (map[string]string, bool) {
 		return nil, false
 	}
 	return match(parts, tag)
+}
+
+// masked stands in a shown tag where the secret is.
+const masked = "*****"
+
+// show returns what clients see of a tag of this pattern.
+func (p *Pattern) show(tag string) string {
+	tokens, ok := match(p.parts, tag)
+	if p.Secret == "" || !ok {
+		return tag
+	}
+	out := make([]string, len(p.parts))
+	for i, part := range p.parts {
+		switch {
+		case !part.token:
+			out[i] = part.text
+		case part.text == p.Secret:
+			out[i] = masked
+		default:
+			out[i] = tokens[part.text]
+		}
+	}
+	return strings.Join(out, separator)
 }
 
 // Format writes the tag of a pattern. errs.Invalid when a token has no value or,

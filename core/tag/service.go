@@ -208,7 +208,9 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 			rows = append(rows, old)
 			continue
 		}
-		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Tag: text, Type: "System", Inherent: inherent}
+		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Type: "System", Inherent: inherent}
+		p, _ := s.find(typeName, text)
+		row.set(p, text)
 		row.UUID, row.AccountUUID = resource.NewUUID(), owner
 		rows, fresh, have = append(rows, row), append(fresh, row), append(have, row)
 	}
@@ -220,7 +222,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 
 func named(rows []*SystemTag, text string) *SystemTag {
 	for _, r := range rows {
-		if r.Tag == text {
+		if r.text() == text {
 			return r
 		}
 	}
@@ -256,7 +258,7 @@ func (s *Service) owner(ctx context.Context, q store.Querier, typeName, uuid str
 
 // Of returns the texts of a resource's system tags, the oldest first.
 func (s *Service) Of(ctx context.Context, q store.Querier, uuid string) ([]string, error) {
-	return store.Texts(ctx, q, "SELECT `tag` FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", uuid)
+	return store.Texts(ctx, q, "SELECT COALESCE(`sealed`, `tag`) FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", uuid)
 }
 
 // Tokens returns the tokens of each of a resource's tags that fit a pattern,
@@ -285,7 +287,7 @@ func (s *Service) fitting(ctx context.Context, q store.Querier, uuid, pattern st
 	}
 	p := Pattern{Pattern: pattern, parts: parts}
 	var out []fit
-	err = q.Each(ctx, "SELECT `uuid`, `tag` FROM `SystemTag` WHERE `resourceUuid` = ? AND `tag` LIKE ? ESCAPE '!' ORDER BY `createDate`, `uuid`",
+	err = q.Each(ctx, "SELECT `uuid`, COALESCE(`sealed`, `tag`) FROM `SystemTag` WHERE `resourceUuid` = ? AND `tag` LIKE ? ESCAPE '!' ORDER BY `createDate`, `uuid`",
 		[]any{uuid, p.prefix()}, func(r *store.Row) error {
 			if tokens, ok := match(parts, r.Text(1)); ok {
 				out = append(out, fit{r.Text(0), tokens})

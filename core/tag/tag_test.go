@@ -278,3 +278,41 @@ func TestAPI(t *testing.T) {
 }
 
 func second(_ action.Ref, err error) error { return err }
+
+// TestSecretTag checks that clients never see a secret again, and the services
+// do.
+func TestSecretTag(t *testing.T) {
+	f := setup(t)
+	ctx := context.Background()
+	if err := f.Define(Pattern{Resource: "VmInstance", Pattern: "consolePassword::{consolePassword}", Secret: "consolePassword"}); err != nil {
+		t.Fatal(err)
+	}
+	insert := func(text string) {
+		err := f.st.Update(ctx, func(tx *store.Tx) error {
+			return f.Create(ctx, tx, "VmInstance", vm1, []string{text}, false)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	insert("consolePassword::s3cret")
+	insert("consolePassword::s3cret") // it is there: nothing is added
+	rows, err := store.Find(ctx, f.st, SystemTagType, "`resourceUuid` = ?", vm1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != 1 || rows[0].Tag != "consolePassword::*****" {
+		t.Fatalf("stored as %+v", rows)
+	}
+	if sealed, ok := SystemTagType.Field("sealed"); !ok || !sealed.Secret {
+		t.Fatal("the sealed text is not a secret field")
+	}
+	tokens, err := f.Tokens(ctx, f.st, vm1, "consolePassword::{consolePassword}")
+	if err != nil || len(tokens) != 1 || tokens[0]["consolePassword"] != "s3cret" {
+		t.Fatalf("services read %v, %v", tokens, err)
+	}
+	texts, err := f.Of(ctx, f.st, vm1)
+	if err != nil || len(texts) != 1 || texts[0] != "consolePassword::s3cret" {
+		t.Fatalf("services read %v, %v", texts, err)
+	}
+}

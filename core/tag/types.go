@@ -9,10 +9,28 @@ type SystemTag struct {
 	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable"`
 	// ResourceType is the wire's name of the stored type: "VmInstanceVO".
 	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
-	Tag          string `db:"tag" kumo:"text"`
-	Type         string `db:"type" kumo:"size=16,immutable"`
+	// Tag is what clients see; Sealed is the whole text of a tag with a secret.
+	Tag    string `db:"tag" kumo:"text"`
+	Sealed string `db:"sealed" kumo:"text,null,secret"`
+	Type   string `db:"type" kumo:"size=16,immutable"`
 	// Inherent tags are made by the system; clients cannot change them.
 	Inherent bool `db:"inherent"`
+}
+
+// text returns the tag with its secret.
+func (t *SystemTag) text() string {
+	if t.Sealed != "" {
+		return t.Sealed
+	}
+	return t.Tag
+}
+
+// set gives the tag a text of a pattern, which may be nil.
+func (t *SystemTag) set(p *Pattern, text string) {
+	t.Tag, t.Sealed = text, ""
+	if p != nil && p.Secret != "" {
+		t.Tag, t.Sealed = p.show(text), text
+	}
 }
 
 // UserTag is a label that a person put on a resource.

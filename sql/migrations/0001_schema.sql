@@ -350,6 +350,7 @@ CREATE TABLE IF NOT EXISTS `SystemTag` (
   `resourceUuid` {{.UUID}} NOT NULL DEFAULT '',
   `resourceType` {{.String 64}} NOT NULL DEFAULT '',
   `tag` {{.Text}} NOT NULL DEFAULT {{.TextDefault ""}},
+  `sealed` {{.Text}},
   `type` {{.String 16}} NOT NULL DEFAULT '',
   `inherent` {{.Bool}} NOT NULL DEFAULT 0{{.End "SystemTag" "accountUuid" "resourceUuid"}}
 CREATE TABLE IF NOT EXISTS `UsedIp` (
