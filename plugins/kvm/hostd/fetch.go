@@ -37,13 +37,14 @@ var md5Pattern = regexp.MustCompile(`^[0-9a-f]{32}$`)
 // goes on as long as one of them waits.
 type fetcher struct {
 	client *http.Client
+	paths  *pathLocks
 	slots  chan struct{}
 	mu     sync.Mutex // guards running and waiters, held for map work only
 	// running has the download of each path.
 	running map[string]*download
 }
 
-func newFetcher() *fetcher {
+func newFetcher(paths *pathLocks) *fetcher {
 	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
@@ -52,7 +53,7 @@ func newFetcher() *fetcher {
 		// The bytes must be those that the checksum is of.
 		DisableCompression: true,
 	}
-	return &fetcher{client: &http.Client{Transport: transport}, slots: make(chan struct{}, maxFetches), running: map[string]*download{}}
+	return &fetcher{client: &http.Client{Transport: transport}, paths: paths, slots: make(chan struct{}, maxFetches), running: map[string]*download{}}
 }
 
 // download is one file on its way.
@@ -119,13 +120,8 @@ func (f *fetcher) fetch(ctx context.Context, r *hostv1.FetchFileRequest, emit fu
 	if err != nil {
 		return 0, err
 	}
-	if info, err := os.Stat(r.GetPath()); err == nil {
-		if !info.Mode().IsRegular() || r.GetSizeBytes() != 0 && info.Size() != r.GetSizeBytes() {
-			return 0, errs.New(errs.Exists, "file "+r.GetPath(), "something of another size has this name")
-		}
-		return info.Size(), nil
-	} else if !errors.Is(err, fs.ErrNotExist) {
-		return 0, pathError(r.GetPath(), err, "cannot be looked at")
+	if size, there, err := fetched(r); err != nil || there {
+		return size, err
 	}
 	d, err := f.join(r, u)
 	if err != nil {
@@ -146,6 +142,20 @@ func (f *fetcher) fetch(ctx context.Context, r *hostv1.FetchFileRequest, emit fu
 			}
 		}
 	}
+}
+
+// fetched tells whether the file is there already; Exists for another one.
+func fetched(r *hostv1.FetchFileRequest) (size int64, there bool, err error) {
+	info, err := os.Stat(r.GetPath())
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, pathError(r.GetPath(), err, "cannot be looked at")
+	case !info.Mode().IsRegular() || r.GetSizeBytes() != 0 && info.Size() != r.GetSizeBytes():
+		return 0, false, errs.New(errs.Exists, "file "+r.GetPath(), "something of another size has this name")
+	}
+	return info.Size(), true, nil
 }
 
 // join finds the running download of the path or starts one. One that its last
@@ -202,6 +212,16 @@ func (f *fetcher) leave(d *download) {
 
 func (f *fetcher) run(ctx context.Context, d *download, u *url.URL) error {
 	r := d.request
+	release, err := f.paths.take(ctx, r.GetPath())
+	if err != nil {
+		return err
+	}
+	defer release()
+	// What the path was waited for may have made the file.
+	if size, there, err := fetched(r); err != nil || there {
+		d.add(int(size))
+		return err
+	}
 	select {
 	case f.slots <- struct{}{}:
 		defer func() { <-f.slots }()

@@ -25,6 +25,7 @@ type Server struct {
 	log     hclog.Logger
 	engine  *dataplane.Engine
 	fetcher *fetcher
+	paths   *pathLocks
 	disks   chan struct{}
 }
 
@@ -35,7 +36,26 @@ func New(version string, engine *dataplane.Engine, log hclog.Logger) *Server {
 		log = hclog.NewNullLogger()
 	}
 	go probeKVM() // takes a moment where the answer is no
-	return &Server{version: version, log: log, engine: engine, fetcher: newFetcher(), disks: make(chan struct{}, maxDiskCalls)}
+	paths := newPathLocks()
+	return &Server{version: version, log: log, engine: engine, fetcher: newFetcher(paths), paths: paths, disks: make(chan struct{}, maxDiskCalls)}
+}
+
+// changeDisk waits until nobody else changes the disk, then for a turn at
+// qemu-img: those that wait for a path must not hold up other disks.
+func (s *Server) changeDisk(ctx context.Context, path string) (done func(), err error) {
+	release, err := s.paths.take(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	free, err := s.diskSlot(ctx, "disk "+path)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() {
+		free()
+		release()
+	}, nil
 }
 
 // diskSlot waits for a turn at qemu-img.
@@ -106,11 +126,11 @@ func (s *Server) ListFolder(_ context.Context, r *hostv1.ListFolderRequest) (*ho
 
 // CreateDisk makes a disk; one with the same parameters stays as it is.
 func (s *Server) CreateDisk(ctx context.Context, r *hostv1.CreateDiskRequest) (*hostv1.CreateDiskResponse, error) {
-	free, err := s.diskSlot(ctx, "disk "+r.GetPath())
+	done, err := s.changeDisk(ctx, r.GetPath())
 	if err != nil {
 		return nil, err
 	}
-	defer free()
+	defer done()
 	info, err := createDisk(ctx, r)
 	if err != nil {
 		return nil, err
@@ -140,11 +160,11 @@ func (s *Server) ResizeDisk(ctx context.Context, r *hostv1.ResizeDiskRequest) (*
 	if err := checkBelow(r.GetPath(), r.GetRoot()); err != nil {
 		return nil, err
 	}
-	free, err := s.diskSlot(ctx, "disk "+r.GetPath())
+	done, err := s.changeDisk(ctx, r.GetPath())
 	if err != nil {
 		return nil, err
 	}
-	defer free()
+	defer done()
 	info, err := resizeDisk(ctx, r.GetPath(), r.GetSizeBytes())
 	if err != nil {
 		return nil, err
@@ -153,11 +173,17 @@ func (s *Server) ResizeDisk(ctx context.Context, r *hostv1.ResizeDiskRequest) (*
 }
 
 // DeleteFile removes a file, or an empty folder; gone is a success. Parts of a
-// download or creation that a crash left go too.
-func (s *Server) DeleteFile(_ context.Context, r *hostv1.DeleteFileRequest) (*hostv1.DeleteFileResponse, error) {
+// download or creation that a crash left go too; one that is at work is waited
+// for.
+func (s *Server) DeleteFile(ctx context.Context, r *hostv1.DeleteFileRequest) (*hostv1.DeleteFileResponse, error) {
 	if err := checkBelow(r.GetPath(), r.GetRoot()); err != nil {
 		return nil, err
 	}
+	release, err := s.paths.take(ctx, r.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	for _, path := range []string{r.GetPath(), temporaryName(r.GetPath())} {
 		switch err := os.Remove(path); {
 		case err == nil, errors.Is(err, os.ErrNotExist):

@@ -145,6 +145,65 @@ func TestDisks(t *testing.T) {
 	}
 }
 
+// A caller that gives up leaves its call at work for a moment; what follows for
+// the same path must neither fail nor find half a disk.
+func TestRepeatsAfterGivenUpCalls(t *testing.T) {
+	agent, root := serveAgent(t, stateFolder(t)), t.TempDir()
+	disk := filepath.Join(root, "disk.qcow2")
+	request := &hostv1.CreateDiskRequest{Path: disk, Format: "qcow2", SizeBytes: 8 << 20, Root: root}
+	for i := range 30 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*time.Millisecond)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				// Whether it is in time does not matter.
+				_, _ = agent.CreateDisk(ctx, request)
+			})
+		}
+		all.Wait()
+		cancel()
+		made, err := agent.CreateDisk(t.Context(), request)
+		must(t, err)
+		if made.GetDisk().GetVirtualBytes() != 8<<20 {
+			t.Fatalf("disk %v", made)
+		}
+		_, err = agent.DeleteFile(t.Context(), &hostv1.DeleteFileRequest{Path: disk, Root: root})
+		must(t, err)
+		entries, err := os.ReadDir(root)
+		must(t, err)
+		if len(entries) != 0 {
+			t.Fatalf("round %d leaves %v", i, entries)
+		}
+	}
+}
+
+func TestPathLocks(t *testing.T) {
+	locks := newPathLocks()
+	release, err := locks.take(t.Context(), "/a")
+	must(t, err)
+	other, err := locks.take(t.Context(), "/b")
+	must(t, err)
+	other()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := locks.take(ctx, "/a"); !errors.Is(err, errs.Timeout) {
+		t.Errorf("a second holder: %v", err)
+	}
+	got := make(chan error)
+	go func() {
+		again, err := locks.take(t.Context(), "/a")
+		if err == nil {
+			again()
+		}
+		got <- err
+	}()
+	release()
+	must(t, <-got)
+	if len(locks.held) != 0 {
+		t.Errorf("locks that nobody has: %v", locks.held)
+	}
+}
+
 func TestFolders(t *testing.T) {
 	agent, root := serveAgent(t, stateFolder(t)), t.TempDir()
 	folder := filepath.Join(root, "new", "folder")
