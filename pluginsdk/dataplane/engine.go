@@ -124,7 +124,9 @@ func (e *Engine) release() { e.turn <- struct{}{} }
 
 // Apply adds or replaces the fragments in upsert and removes those whose keys
 // are in remove, of one owner. Removing a network removes its bindings and
-// metadata. Wrong input changes nothing (Invalid, Exists, NotFound); a step
+// metadata. A binding takes its address and MAC, and metadata its address, from
+// an older fragment of the owner that still has them: two entries with one of
+// them must never exist (specification of network services, section 3). Wrong input changes nothing (Invalid, Exists, NotFound); a step
 // that fails is undone, those before it stay, and a repeat of the call goes on.
 func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragment, remove []string) error {
 	if err := checkAll(owner, upsert); err != nil {
@@ -140,6 +142,7 @@ func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragm
 		next[f.GetKey()], touched[f.GetKey()] = f, f
 	}
 	next = next.without(remove)
+	next.evict(touched)
 	return e.change(ctx, owner, next, touched)
 }
 

@@ -178,6 +178,46 @@ func TestNetworkServesDHCPNamesAndMetadata(t *testing.T) {
 	}
 }
 
+// An agent that missed a release still has the binding of a guest that is gone;
+// the next owner of its address or MAC must get them.
+func TestNewerBindingEvictsTheOlder(t *testing.T) {
+	folder := stateFolder(t)
+	e := openEngine(t, folder)
+	apply(t, e, bridge("l2", "br_g", ""))
+	mac1, _, ask1 := guest(t, "g4", "br_g")
+	mac2, run2, ask2 := guest(t, "g5", "br_g")
+	apply(t, e, dhcpNetwork("l3", "br_g"), bindingOf("old", "l3", mac1, "10.40.0.11", "old"), metadataOf("old-meta", "l3", "10.40.0.11", "i-old"),
+		bindingOf("stays", "l3", net.HardwareAddr{0x52, 0x54, 0, 0, 0, 9}, "10.40.0.19", "stays"))
+	expect(t, ask1(), "ip=10.40.0.11")
+
+	apply(t, e, bindingOf("new", "l3", mac2, "10.40.0.11", "new"), metadataOf("new-meta", "l3", "10.40.0.11", "i-new"))
+	expect(t, ask2(), "ip=10.40.0.11")
+	if got := ask1(); got != "" {
+		t.Errorf("the guest that was evicted got %s", got)
+	}
+	out, _ := run2("busybox", "wget", "-q", "-O-", "http://169.254.169.254/latest/meta-data/instance-id")
+	expect(t, out, "i-new")
+
+	// The same MAC in another NIC, written in another way.
+	moved := bindingOf("moved", "l3", mac2, "10.40.0.12", "moved")
+	moved.GetDhcpBinding().Mac = strings.ToUpper(moved.GetDhcpBinding().GetMac())
+	apply(t, e, moved)
+	expect(t, ask2(), "ip=10.40.0.12")
+
+	// What was evicted does not come back with a new agent.
+	must(t, e.Close())
+	e = openEngine(t, folder)
+	purge(t, e)
+	t.Cleanup(func() {
+		must(t, netlink.LinkSetNoMaster(link(t, "g4")))
+		must(t, netlink.LinkSetNoMaster(link(t, "g5")))
+	})
+	keys := strings.Join(e.store.set("flat").sortedKeys(), " ")
+	if keys != "l2 l3 moved new-meta stays" {
+		t.Errorf("the agent has %s", keys)
+	}
+}
+
 func TestAgentThatStartsAgainTakesOver(t *testing.T) {
 	folder := stateFolder(t)
 	e := openEngine(t, folder)

@@ -40,6 +40,40 @@ func (s set) without(keys []string) set {
 	return next
 }
 
+// evict drops what is not in newer and has an address or MAC that a fragment in
+// newer has on the same network. Those in newer may still clash: then the caller
+// contradicts itself, which checkSet refuses.
+func (s set) evict(newer set) {
+	wanted := map[string]bool{}
+	for key, f := range newer {
+		if s[key] == nil {
+			continue // it was removed by the same call
+		}
+		for _, name := range guestNames(f) {
+			wanted[name] = true
+		}
+	}
+	maps.DeleteFunc(s, func(key string, f *hostv1.Fragment) bool {
+		return newer[key] == nil && slices.ContainsFunc(guestNames(f), func(name string) bool { return wanted[name] })
+	})
+}
+
+// guestNames are what of a fragment must be its own within its network.
+func guestNames(f *hostv1.Fragment) []string {
+	network := networkKey(f)
+	if b := f.GetDhcpBinding(); b != nil {
+		mac := b.GetMac()
+		if parsed, err := parseMAC("", mac); err == nil { // it was checked before
+			mac = parsed.String()
+		}
+		return []string{network + " MAC " + mac, network + " address " + b.GetIp()}
+	}
+	if m := f.GetMetadata(); m != nil {
+		return []string{network + " metadata address " + m.GetIp()}
+	}
+	return nil
+}
+
 // sortedKeys gives every run the same order.
 func (s set) sortedKeys() []string { return slices.Sorted(maps.Keys(s)) }
 
