@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/flow"
@@ -30,6 +31,10 @@ type addParams struct {
 	Virtio       bool     `api:"virtio,default=true"`
 }
 
+// addTimeout bounds the adding of an image, as upstream does; a source that
+// stalls is noticed much earlier by the store's plugin.
+const addTimeout = 72 * time.Hour
+
 // addImage is the state of the flow that adds an image.
 type addImage struct {
 	Row      Image
@@ -52,7 +57,7 @@ type copyPlan struct {
 func (s *Service) registerAdd() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIAddImageMsg", Method: "POST", Path: "/images", Key: "params", Async: true, Create: true,
-		Access: action.Normal, Returns: "Image", Kind: "image", Doc: "Adds an image by URL to one or more backup storages.",
+		Access: action.Normal, Returns: "Image", Kind: "image", Timeout: addTimeout, Doc: "Adds an image by URL to one or more backup storages.",
 	}, func(ctx context.Context, c *action.Call, p *addParams) (action.Ref, error) {
 		st, err := s.newImage(ctx, c, p)
 		if err != nil {
@@ -109,7 +114,7 @@ func (s *Service) addFlow() *flow.Def[addImage] {
 				}
 			}
 			return nil
-		}),
+		}).Timeout(addTimeout),
 		flow.Tx("finish", s.finishImage, nil),
 	)
 }
@@ -162,7 +167,11 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	if format == "iso" {
 		format = "raw"
 	}
-	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: st.URL, Format: format, Checksum: st.Checksum})
+	url := st.URL
+	if strings.HasPrefix(url, uploadScheme) {
+		url = uploadScheme + st.Row.UUID // what clients call it is between them and us
+	}
+	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: format, Checksum: st.Checksum})
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "image "+st.Row.Name, err, "cannot be added to backup storage %s", target.GetName())
 	}

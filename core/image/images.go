@@ -27,6 +27,7 @@ type imageParams struct {
 
 func (s *Service) registerImages() error {
 	s.registerAdd()
+	s.registerUpload()
 	action.Register(s.Actions, action.Action{
 		Message: "APIDeleteImageMsg", Method: "DELETE", Path: "/images/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
 		SuccessIfMissing: true, Kind: "image", Doc: "Deletes an image, or its copies in the named stores, by the deletion policy.",
