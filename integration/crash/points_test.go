@@ -164,6 +164,7 @@ func passed(points []string) []string {
 // TestKillAtEveryPoint is the test of durable flows on the real thing: the
 // process dies at a point, the next one goes on or takes everything back.
 func TestKillAtEveryPoint(t *testing.T) {
+	t.Parallel()
 	m := cloud(t)
 	all := compute.Points()
 	for _, name := range []string{"create-vm", "destroy-vm", "expunge-vm", "start-vm", "stop-vm"} {
