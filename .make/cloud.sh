@@ -7,6 +7,7 @@ NETWORK=${KUMO_NETWORK:-172.30.0.0/24}
 STATE=/var/lib/kumo # where the host agent keeps its state, on every host
 STORAGE=${KUMO_STORAGE:-$STATE/make-run}
 STORAGE_MARK=.made-by-make-run
+LIBVIRT_LOGS=/var/log/libvirt/qemu
 UPLINK=kumo0
 UPLINK_ALIAS="kumo make run"
 BEFORE=$RUN/before
@@ -22,6 +23,8 @@ namespaces() { ip netns list | awk '{print $1}' | sort; }
 tables() { nft list tables | awk '{print $2, $3}' | sort; }
 domains() { virsh -q -c qemu:///system list --all --name 2>/dev/null | grep . | sort || true; }
 
+guest_logs() { find "$LIBVIRT_LOGS" -maxdepth 1 -type f -printf '%f\n' 2>/dev/null | grep -E '^[0-9a-f]{32}(-console)?\.log$' | sort || true; }
+
 # new KIND prints what is there now of a kind and was not before the first run.
 new() {
 	[ -f "$BEFORE/$1" ] || return 0
@@ -31,7 +34,7 @@ new() {
 # DOMAIN_MARK is in the XML of each guest that Kumo's KVM plugin defined.
 DOMAIN_MARK=kumo-cloud.github.io/xmlns/guest
 
-console_log() { printf '/var/log/libvirt/qemu/%s-console.log' "$1"; }
+console_log() { printf '%s/%s-console.log' "$LIBVIRT_LOGS" "$1"; }
 
 # console_says UUID PATTERN looks at what the guest wrote since its last start,
 # which begins with the boot loader's line.

@@ -12,6 +12,7 @@ RUN_PACKAGES=(
 	dnsmasq-base          # DHCP and DNS of the flat network
 	nftables iproute2     # the flat network; make down
 	iputils-ping procps
+	tini # parent of libvirtd where no systemd runs
 	mtools syslinux syslinux-common cpio kmod # the guest image
 )
 TEST_PACKAGES=(

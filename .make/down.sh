@@ -13,35 +13,25 @@ through_api() {
 	bin/kumo logout 2>/dev/null || true
 }
 
-# our_processes prints the processes of this checkout's programs. Plugins end
-# with the server; the host agent does not, so that guests keep their network.
-our_processes() {
-	local exe
-	for exe in /proc/[0-9]*/exe; do
-		case $(readlink "$exe" 2>/dev/null) in
-		"$ROOT/bin/"*) exe=${exe#/proc/} && printf '%s\n' "${exe%/exe}" ;;
-		esac
-	done
-}
-# stop_agents ends the host agents that are left, with the networks they made.
-stop_agents() {
-	local pid folder
-	for pid in $(our_processes); do
-		folder=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | grep -xA1 -e '--state' | tail -n 1) || continue
-		[ -z "$folder" ] || bin/plugins/kumo-hostd stop --state "$folder" --purge || true
-	done
-}
-none_left() { [ -z "$(our_processes)" ]; }
-
-processes() {
-	say "== server"
-	end kumo 60
+# server ends the server, and its plugins when they do not end with it. The host
+# agent outlives the server, so that guests keep their network; it is asked to
+# end and to remove that, unless it was here before.
+server() {
+	local pid child children
+	if pid=$(remembered kumo); then
+		say "== server"
+		children=$(pgrep -P "$pid" || true)
+		for child in $children; do remember "plugin-$child" "$child"; done
+		end kumo 60
+		for child in $children; do
+			wait_for 5 gone "plugin-$child" || true
+			end "plugin-$child" 5
+		done
+	fi
 	rm -f "$RUN/kumo.pid"
-	stop_agents
-	wait_for 5 none_left && return
-	our_processes | xargs -r kill -TERM 2>/dev/null || true
-	wait_for 5 none_left && return
-	our_processes | xargs -r kill -KILL 2>/dev/null || true
+	if [ -f "$BEFORE/no-state-folder" ] && [ -d "$STATE/hostd" ]; then
+		bin/plugins/kumo-hostd stop --state "$STATE/hostd" --purge || say "  the host agent could not remove its networks; sweeping"
+	fi
 }
 
 # guests ends and undefines the domains that appeared since the first run and
@@ -84,6 +74,8 @@ networks() {
 }
 
 files() {
+	local name
+	new guest_logs | while read -r name; do rm -f "$LIBVIRT_LOGS/$name"; done
 	[ ! -f "$STORAGE/$STORAGE_MARK" ] || rm -rf "$STORAGE"
 	[ ! -f "$BEFORE/no-state-folder" ] || rm -rf "$STATE"
 	rm -rf "$RUN/data" "$RUN/vm" "$RUN/vm.new" "$RUN/user-data" "$BEFORE" "$STARTED" "$RUN/log"
@@ -99,7 +91,7 @@ main() {
 	exec 8>"$RUN/lock"
 	flock -n 8 || die "another make run or make down is at work here"
 	through_api
-	processes
+	server
 	say "== what is left"
 	guests
 	networks

@@ -8,17 +8,45 @@ units=(libvirtd.service libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket
 
 answers() { timeout 10 virsh -q -c qemu:///system uri; }
 
-# running PROGRAM is true when a process of that name lives, in whatever way it
-# was started. /run's PID files may be stale, so the process table decides.
-running() { pgrep -x "$1" >/dev/null; }
+# running PROGRAM is true when a process of that name lives on this machine, in
+# whatever way it was started; those in other namespaces serve other machines.
+running() { pgrep -x --ns $$ --nslist mnt,net "$1" >/dev/null; }
 
 # launch NAME ARGS... starts a daemon in a session of its own and notes it. It
 # must not inherit the lock that run.sh holds open as 8.
+#
+# libvirtd asks short-lived QEMU daemons what they can, and waits until each is
+# gone from the process table. A first process that takes 2 s to reap orphans
+# made the definition of one guest last 76 s; tini as their subreaper takes
+# them away at once.
 launch() {
 	local name=$1
 	mkdir -p "$RUN/log"
-	setsid "$@" </dev/null >>"$RUN/log/$name.log" 2>&1 8>&- &
+	setsid tini -s -- "$@" </dev/null >>"$RUN/log/$name.log" 2>&1 8>&- &
 	remember "$name" $!
+}
+
+# open_kvm gives /dev/kvm to the group kvm, as udev would, and notes what it was.
+# libvirt asks QEMU as root but looks at the device as QEMU's user; when the two
+# differ it forgets what QEMU can and asks again at every step: a guest's
+# definition took 12 s instead of 0.02 s.
+open_kvm() {
+	[ -c /dev/kvm ] && getent group kvm >/dev/null || return 0
+	[ "$(stat -c %G:%a /dev/kvm)" != kvm:660 ] || return 0
+	[ -f "$STARTED/kvm-device" ] || stat -c '%u:%g %a' /dev/kvm >"$STARTED/kvm-device"
+	chgrp kvm /dev/kvm
+	chmod 660 /dev/kvm
+}
+
+close_kvm() {
+	local owner mode
+	[ -f "$STARTED/kvm-device" ] || return 0
+	read -r owner mode <"$STARTED/kvm-device"
+	if [ -c /dev/kvm ]; then
+		chown "$owner" /dev/kvm
+		chmod "$mode" /dev/kvm
+	fi
+	rm -f "$STARTED/kvm-device"
 }
 
 up() {
@@ -32,7 +60,8 @@ up() {
 		systemctl start libvirtd.service
 		: >"$STARTED/libvirtd.systemd"
 	else
-		mkdir -p /run/libvirt
+		mkdir -p /run/libvirt "$STARTED"
+		open_kvm
 		running virtlogd || launch virtlogd
 		running libvirtd || launch libvirtd
 	fi
@@ -61,6 +90,7 @@ down() {
 		say "libvirtd: stopped"
 	fi
 	[ ! -f "$STARTED/virtlogd" ] || end virtlogd
+	close_kvm
 }
 
 case ${1:-} in

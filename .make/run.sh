@@ -32,6 +32,7 @@ note_before() {
 	namespaces >"$BEFORE.new/namespaces"
 	tables >"$BEFORE.new/tables"
 	domains >"$BEFORE.new/domains"
+	guest_logs >"$BEFORE.new/guest_logs"
 	[ -e "$STATE" ] || : >"$BEFORE.new/no-state-folder"
 	mv "$BEFORE.new" "$BEFORE"
 }
@@ -93,7 +94,9 @@ user_data() {
 
 cloud() {
 	user_data >"$RUN/user-data"
-	bin/kumo quickstart --image "$CACHE/guest/guest.qcow2" --interface "$UPLINK" --network "$NETWORK" \
+	# The image store takes no file from a hidden folder.
+	cp --reflink=auto -u "$CACHE/guest/guest.qcow2" bin/guest.qcow2
+	bin/kumo quickstart --image "$ROOT/bin/guest.qcow2" --interface "$UPLINK" --network "$NETWORK" \
 		--primary-storage "$STORAGE/primary" --image-store "$STORAGE/images" --user-data "$RUN/user-data" >"$RUN/vm.new"
 	mv "$RUN/vm.new" "$RUN/vm"
 }

@@ -80,10 +80,14 @@ func (a *App) query(cmd *cobra.Command, path string, columns []render.Column, q 
 			columns = append(columns, render.Column{Title: strings.ToUpper(field), Path: field})
 		}
 	}
+	if columns == nil && f == render.Table {
+		columns = render.Columns(page.Inventories)
+	}
 	return render.List(a.Out, f, columns, page.Inventories)
 }
 
-// typeOf finds where a type is queried: in the catalogue, else in the server's
+// typeOf finds where a type is queried, and the columns of its table (nil: those
+// that the answer suggests): in the catalogue, else in the server's
 // own description, which knows the types of all plugins.
 func (a *App) typeOf(ctx context.Context, name string) (string, []render.Column, error) {
 	if n, ok := catalog.Find(name); ok {
@@ -102,7 +106,7 @@ func (a *App) typeOf(ctx context.Context, name string) (string, []render.Column,
 		return "", nil, errs.New(errs.NotFound, "type "+name, "the server has no query for it").
 			WithAdvice("see %s/zstack/v1/openapi.json for those it has", c.Server)
 	}
-	return path, []render.Column{{Title: "NAME", Path: "name"}, {Title: "UUID", Path: "uuid"}, {Title: "STATE", Path: "state"}}, nil
+	return path, nil, nil
 }
 
 // queryPath finds the path of the operation that queries a type: the one whose

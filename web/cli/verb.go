@@ -132,8 +132,11 @@ func (a *App) send(ctx context.Context, c *client.Client, f render.Format, r ver
 		}
 	}
 	inventory := client.Inventory(answer)
+	// Linking two objects answers with either; a table of the other would only
+	// confuse.
+	other := !r.verb.Creates && client.Text(inventory, "uuid") != uuid
 	switch {
-	case inventory == nil && f == render.Table:
+	case f == render.Table && (inventory == nil || other):
 		a.say("%s: done", what)
 		return nil
 	case inventory == nil:

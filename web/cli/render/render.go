@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -65,6 +66,33 @@ func List(w io.Writer, f Format, columns []Column, inventories []json.RawMessage
 		line(t, cells)
 	}
 	return t.Flush()
+}
+
+// Columns chooses a table's columns for a type that nobody described: name and
+// UUID first, then the first plain values of the first inventory.
+func Columns(inventories []json.RawMessage) []Column {
+	out := []Column{{Title: "UUID", Path: "uuid"}}
+	if len(inventories) == 0 {
+		return out
+	}
+	value, err := decode(inventories[0])
+	object, ok := value.(map[string]any)
+	if err != nil || !ok {
+		return out
+	}
+	if _, named := object["name"]; named {
+		out = append([]Column{{Title: "NAME", Path: "name"}}, out...)
+	}
+	for _, member := range members(inventories[0]) {
+		switch object[member].(type) {
+		case []any, map[string]any:
+			continue
+		}
+		if !slices.Contains([]string{"name", "uuid", "description", "createDate", "lastOpDate"}, member) && len(out) < 7 {
+			out = append(out, Column{Title: strings.ToUpper(member), Path: member})
+		}
+	}
+	return out
 }
 
 // line writes one row; trailing empty cells leave no blanks behind.
