@@ -113,10 +113,11 @@ func (s *Service) planSize(ctx context.Context, tx *store.Tx, p *newVM, w *work)
 	case p.CPUNum == nil || p.MemorySize == nil:
 		return errs.New(errs.Invalid, "instanceOfferingUuid", "give an instance offering, or both cpuNum and memorySize")
 	}
-	if p.CPUNum != nil {
+	// ZStack's Go client sends 0 for both when it names an offering.
+	if p.CPUNum != nil && *p.CPUNum != 0 {
 		w.CPU = int64(*p.CPUNum)
 	}
-	if p.MemorySize != nil {
+	if p.MemorySize != nil && *p.MemorySize != 0 {
 		w.Memory = *p.MemorySize
 	}
 	if p.ReservedMemorySize != nil {

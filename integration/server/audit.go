@@ -133,7 +133,7 @@ var leaks = map[string]string{
 	"address without NIC":                  "SELECT ip FROM `UsedIp` WHERE `usedFor` IS NULL AND (`vmNicUuid` IS NULL OR `vmNicUuid` NOT IN (SELECT uuid FROM `VmNic`))",
 	"address of a NIC outside of a range":  "SELECT ip FROM `UsedIp` WHERE `ipRangeUuid` NOT IN (SELECT uuid FROM `IpRange`)",
 	"CD-ROM without guest":                 "SELECT uuid FROM `VmCdRom` WHERE `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
-	"volume of a guest that is gone":       "SELECT uuid FROM `Volume` WHERE `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
+	"volume of a guest that is gone":       "SELECT uuid FROM `Volume` WHERE `vmInstanceUuid` IS NOT NULL AND `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
 	"root volume without guest":            "SELECT uuid FROM `Volume` WHERE `type` = 'Root' AND `vmInstanceUuid` IS NULL",
 	"volume that is not made":              "SELECT uuid FROM `Volume` WHERE `status` = 'Creating'",
 	"guest without its root volume":        "SELECT uuid FROM `VmInstance` WHERE `rootVolumeUuid` NOT IN (SELECT uuid FROM `Volume`)",
