@@ -113,6 +113,7 @@ hello() {
 		die "VM $name did not come up within 180 s; above is the end of its console"
 	}
 	console_says "$uuid" "^guest: address .* $ip/" || die "VM $name is up, but got another address than $ip; see its console"
+	grep -qs " $ip " "$STATE"/hostd/dhcp/*/leases || die "VM $name is up, but the DHCP server on this host has no lease for $ip"
 	wait_for 30 answers_ping "$ip" || die "VM $name is up, but $ip does not answer a ping"
 	say "VM $name: up, got $ip by DHCP, answers a ping"
 }
