@@ -9,6 +9,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/errtext"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -352,6 +353,9 @@ func (r *run[S]) call(ctx context.Context, i int, undo bool, f func(context.Cont
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, st.timeout)
 		defer cancel()
+	}
+	if !st.isTx() { // plugins are called with it
+		ctx = pluginsdk.WithOperationID(ctx, OperationID(ctx))
 	}
 	r.trace.step(st.name, undo)
 	if r.e.test != nil && r.e.test.Call != nil {

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -38,6 +39,9 @@ type TraceStep struct {
 	// Took is 0 while the step runs.
 	Took  time.Duration `json:"took"`
 	Error string        `json:"error,omitempty"`
+	// Percent and Message are what a plugin reported last while it runs.
+	Percent int    `json:"percent,omitempty"`
+	Message string `json:"message,omitempty"`
 }
 
 // trace is a Trace that grows.
@@ -50,6 +54,26 @@ func (t *trace) step(name string, undo bool) {
 	t.mu.Lock()
 	t.Steps = append(t.Steps, TraceStep{Name: name, Undo: undo, Begin: time.Now()})
 	t.mu.Unlock()
+}
+
+// Report takes a plugin's progress on an operation (OperationID). It is kept in
+// the trace while the step runs; an operation that is not known is ignored.
+func (e *Engine) Report(operationID string, percent int, message string) {
+	uuid, step, ok := strings.Cut(operationID, ".")
+	if !ok {
+		return
+	}
+	step = strings.TrimSuffix(step, ".undo")
+	e.traces.mu.Lock()
+	t := e.traces.byUUID[uuid]
+	e.traces.mu.Unlock()
+	if t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if n := len(t.Steps); n > 0 && t.Steps[n-1].Name == step && t.Steps[n-1].Took == 0 {
+			t.Steps[n-1].Percent, t.Steps[n-1].Message = min(max(percent, 0), 100), message
+		}
+	}
 }
 
 // stepped ends the last step and returns how long it took.

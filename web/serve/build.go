@@ -122,6 +122,9 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.network = network.New(k, p.topology)
 	p.compute = compute.New(k, p.topology, p.storage, p.image, p.network)
 	h.hostCall, h.setting = p.topology.HostCall, k.Config.String
+	h.progress = func(_, operationID string, percent int, message string) {
+		k.Flows.Report(operationID, percent, message)
+	}
 	p.topology.Observe(p.storage)
 	p.topology.Observe(p.network)
 	p.topology.Observe(p.compute)
@@ -174,6 +177,7 @@ func (p *parts) register() error {
 		return err
 	}
 	k.Tags.Register(k.Actions)
+	k.RegisterProgress()
 	k.Config.Register(k.Actions)
 	for _, f := range []func() error{
 		func() error { return p.mgmt.Register(k.Actions) },
