@@ -13,9 +13,7 @@ through_api() {
 	bin/kumo logout 2>/dev/null || true
 }
 
-# server ends the server, and its plugins when they do not end with it. The host
-# agent outlives the server, so that guests keep their network; it is asked to
-# end and to remove that, unless it was here before.
+# server ends the server, and its plugins when they do not end with it.
 server() {
 	local pid child children
 	if pid=$(remembered kumo); then
@@ -29,6 +27,11 @@ server() {
 		done
 	fi
 	rm -f "$RUN/kumo.pid"
+}
+
+# agent ends the host agent, which outlives the server so that guests keep their
+# network, and lets it remove what it made; unless it was here before.
+agent() {
 	if [ -f "$BEFORE/no-state-folder" ] && [ -d "$STATE/hostd" ]; then
 		bin/plugins/kumo-hostd stop --state "$STATE/hostd" --purge || say "  the host agent could not remove its networks; sweeping"
 	fi
@@ -94,6 +97,7 @@ main() {
 	server
 	say "== what is left"
 	guests
+	agent
 	networks
 	.make/libvirtd.sh down
 	files

@@ -40,12 +40,14 @@ wait_for() {
 }
 
 # start_time PID prints when the process began, in clock ticks since boot. With
-# the PID it names one process for ever, as PIDs are used again.
+# the PID it names one process for ever, as PIDs are used again. A process that
+# has ended and only waits to be reaped is none.
 start_time() {
 	local stat
 	stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
 	stat=${stat##*) } # the name in parentheses may have blanks
 	set -- $stat
+	[ "$1" != Z ] || return 1
 	printf '%s' "${20}"
 }
 

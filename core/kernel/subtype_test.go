@@ -9,13 +9,13 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-type store struct {
+type disks struct {
 	resource.Base
 	Type  string `db:"type" kumo:"size=32"`
 	Total int64  `db:"totalCapacity"`
 }
 
-var base = resource.Define[store](resource.Type{Name: "Store", Discriminator: "type"})
+var base = resource.Define[disks](resource.Type{Name: "Store", Discriminator: "type"})
 
 var fields = []*pluginv1.Field{
 	{Name: "totalCapacity", Kind: "long", Default: "7"},
