@@ -33,7 +33,6 @@ func New(k *kernel.Kernel) *Service {
 // storage plugins must have been started.
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
-	s.Cascade.Register(BackupStorageType.Name, cascade.Deleter{Delete: s.deleteStore})
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
 	for _, f := range []func() error{s.registerSettings, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {
 		if err := f(); err != nil {
@@ -94,7 +93,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 	if err != nil {
 		return ref, err
 	}
-	r, err := plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: pluginStore(row, fields)})
+	r, err := plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: pluginStore(row, kernel.PluginFields(fields))})
 	if err != nil {
 		return ref, err
 	}
@@ -110,7 +109,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 		if err := store.Insert(ctx, tx, BackupStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.subtype(d.GetType()); sub != nil {
+		if sub := s.SubtypeOf(BackupStorageType.Type, d.GetType()); sub != nil {
 			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
 				return err
 			}
@@ -119,17 +118,8 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 	})
 }
 
-func pluginStore(b *BackupStorage, fields map[string]any) *pluginv1.Storage {
-	return &pluginv1.Storage{Uuid: b.UUID, Name: b.Name, Type: b.Type, Url: b.URL, Fields: kernel.PluginFields(fields)}
-}
-
-func (s *Service) subtype(bsType string) *resource.Type {
-	for _, t := range s.Types.Subtypes(BackupStorageType.Name) {
-		if t.DiscriminatorValue == bsType {
-			return t
-		}
-	}
-	return nil
+func pluginStore(b *BackupStorage, fields map[string]string) *pluginv1.Storage {
+	return &pluginv1.Storage{Uuid: b.UUID, Name: b.Name, Type: b.Type, Url: b.URL, Fields: fields}
 }
 
 // plugin returns a store as its plugin sees it, and the plugin.
@@ -138,11 +128,9 @@ func (s *Service) plugin(ctx context.Context, uuid string) (*pluginv1.Storage, *
 	if err != nil {
 		return nil, nil, err
 	}
-	var fields map[string]any
-	if sub := s.subtype(row.Type); sub != nil {
-		if fields, err = store.GetValues(ctx, s.Store, sub, uuid); err != nil && errs.ClassOf(err) != errs.NotFound {
-			return nil, nil, err
-		}
+	fields, err := s.PluginFieldsOf(ctx, s.Store, BackupStorageType.Type, row.Type, uuid)
+	if err != nil {
+		return nil, nil, err
 	}
 	plug, err := s.Plugins.BackupStorage(row.Type)
 	return pluginStore(row, fields), plug, err
@@ -217,29 +205,6 @@ func (s *Service) registerZones() error {
 	return nil
 }
 
-// deleteStore removes a store's row; the images in it stay where they are, and
-// their references went before by the cascade.
-func (s *Service) deleteStore(ctx context.Context, uuid string, _ cascade.Mode) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		row, err := store.Get(ctx, tx, BackupStorageType, uuid)
-		if errs.ClassOf(err) == errs.NotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if sub := s.subtype(row.Type); sub != nil {
-			if err := store.Delete(ctx, tx, sub, uuid); err != nil {
-				return err
-			}
-		}
-		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-			return err
-		}
-		return store.Delete(ctx, tx, BackupStorageType.Type, uuid)
-	})
-}
-
 // Usable returns an image that a guest in the zone can be made from
 // (port.Images). Errors: NotFound; Refused with the reason.
 func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*port.Image, error) {
@@ -253,24 +218,24 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	case img.Status != Ready:
 		return nil, errs.New(errs.Refused, "image "+img.Name, "is not Ready but %s", img.Status)
 	}
-	where, args := "`state` = ? AND `status` = ? AND `uuid` IN (SELECT `backupStorageUuid` FROM `ImageBackupStorageRef` WHERE `imageUuid` = ? AND `status` = ?)",
-		[]any{Enabled, Connected, imageUUID, Ready}
-	if zoneUUID != "" {
-		where += " AND `uuid` IN (SELECT `backupStorageUuid` FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ?)"
-		args = append(args, zoneUUID)
-	}
-	stores, err := store.Find(ctx, q, BackupStorageType, where, args...)
-	if err != nil {
-		return nil, err
-	}
-	if len(stores) == 0 {
-		return nil, errs.New(errs.Refused, "image "+img.Name, "is in no enabled, connected backup storage of the zone").
-			WithAdvice("attach its backup storage to the zone")
-	}
 	r := &port.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
 		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize}
-	for _, st := range stores {
-		r.Stores = append(r.Stores, port.ImageStore{UUID: st.UUID, Type: st.Type})
+	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid` "+
+		"WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?", []any{imageUUID, Ready, Enabled, Connected}
+	if zoneUUID != "" {
+		query += " AND s.`uuid` IN (SELECT `backupStorageUuid` FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ?)"
+		args = append(args, zoneUUID)
+	}
+	err = q.Each(ctx, query, args, func(row *store.Row) error {
+		r.Stores = append(r.Stores, port.ImageStore{UUID: row.Text(0), Type: row.Text(1)})
+		return nil
+	})
+	if err == nil && len(r.Stores) == 0 {
+		err = errs.New(errs.Refused, "image "+img.Name, "is in no enabled, connected backup storage of the zone").
+			WithAdvice("attach its backup storage to the zone")
+	}
+	if err != nil {
+		return nil, err
 	}
 	return r, nil
 }

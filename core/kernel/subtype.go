@@ -1,12 +1,14 @@
 package kernel
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -45,6 +47,31 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		})
 	}
 	return resource.Declare(*t)
+}
+
+// SubtypeOf returns the type by which a plugin extends a base type for one
+// value of its discriminator, nil when it adds no fields.
+func (k *Kernel) SubtypeOf(parent *resource.Type, value string) *resource.Type {
+	for _, t := range k.Types.Subtypes(parent.Name) {
+		if t.DiscriminatorValue == value {
+			return t
+		}
+	}
+	return nil
+}
+
+// PluginFieldsOf reads what a resource's plugin is told beyond the fields of
+// the base type, secrets included. A resource without a subtype has none.
+func (k *Kernel) PluginFieldsOf(ctx context.Context, q store.Querier, parent *resource.Type, value, uuid string) (map[string]string, error) {
+	sub := k.SubtypeOf(parent, value)
+	if sub == nil {
+		return map[string]string{}, nil
+	}
+	row, err := store.GetValues(ctx, q, sub, uuid)
+	if err != nil && errs.ClassOf(err) != errs.NotFound {
+		return nil, err
+	}
+	return PluginFields(row), nil
 }
 
 // shadow begins the name of a subtype's column for a parameter that is called
