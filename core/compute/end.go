@@ -82,7 +82,7 @@ func (s *Service) destroyVM(ctx context.Context, c *action.Call, uuid string) er
 func (s *Service) destroyFlow() *flow.Def[work] {
 	return flow.Define("destroy-vm",
 		flow.Tx("destroying", s.setState("destroying"), s.restoreState),
-		flow.Do("destroy-on-host", s.destroyOnHost, nil),
+		flow.Do("destroy-on-host", s.destroyWhereItWas, nil),
 		flow.Do("release-network", s.letGoOfNetwork, nil),
 		flow.Tx("destroyed", func(ctx context.Context, tx *store.Tx, w *work) error {
 			for _, v := range w.Volumes {
@@ -99,6 +99,21 @@ func (s *Service) destroyFlow() *flow.Def[work] {
 			return s.left(ctx, tx, w, "destroyed", map[string]any{"destroyDate": resource.Now()})
 		}, nil),
 	)
+}
+
+// destroyWhereItWas removes a guest from its host. Of a stopped one, the host
+// that it ran on last may keep a definition; that host need not be reachable
+// for the guest to go.
+func (s *Service) destroyWhereItWas(ctx context.Context, w *work) error {
+	if w.Host.UUID != "" || w.LastHost == "" {
+		return s.destroyOnHost(ctx, w)
+	}
+	last := *w
+	last.Host.UUID = w.LastHost
+	if err := s.destroyOnHost(ctx, &last); err != nil {
+		s.Log.Warn("stopped guest may have left its definition on its last host", "vm", w.UUID, "host", w.LastHost, "error", err)
+	}
+	return nil
 }
 
 // expungeFlow removes what a destroyed guest still has.

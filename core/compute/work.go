@@ -21,7 +21,8 @@ type work struct {
 	UUID, Name, AccountUUID string
 	Before                  string // state before the flow
 	Host                    port.HostCandidate
-	Capacity                bool // the flow holds CPU and memory of Host
+	LastHost                string // where it ran last, if it holds no host
+	Capacity                bool   // the flow holds CPU and memory of Host
 	CPU, Memory             int64
 	Platform, Architecture  string
 	Volumes                 []*port.VolumePlan
@@ -117,7 +118,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 		return nil, nil, err
 	}
 	w := &work{UUID: uuid, Name: vm.Name, AccountUUID: vm.AccountUUID, Before: vm.State, CPU: vm.CPUNum, Memory: vm.MemorySize,
-		Platform: vm.Platform, Architecture: vm.Architecture,
+		Platform: vm.Platform, Architecture: vm.Architecture, LastHost: vm.LastHostUUID,
 		Host: port.HostCandidate{UUID: vm.HostUUID, ClusterUUID: vm.ClusterUUID, ZoneUUID: vm.ZoneUUID, HypervisorType: vm.HypervisorType}}
 	if w.Volumes, err = s.storage.OfVM(ctx, q, uuid); err != nil {
 		return nil, nil, err
