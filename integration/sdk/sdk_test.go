@@ -229,7 +229,9 @@ func TestAccessKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var key struct{ Inventory struct{ UUID, AccessKeyID, AccessKeySecret string } }
+	var key struct {
+		Inventory struct{ UUID, AccessKeyID, AccessKeySecret string }
+	}
 	if err := json.Unmarshal(body, &key); err != nil || key.Inventory.AccessKeySecret == "" {
 		t.Fatalf("access key %s: %v", body, err)
 	}

@@ -180,7 +180,8 @@ func (s *Server) Audit(db *sql.DB) {
 		s.texts(db, "SELECT `installPath` FROM `Volume`"),
 		collect(w.Volumes, func(v *world.Volume) (string, bool) { return world.VolumePath(v.Storage, v.UUID), true }))
 	s.same("prepared NICs, as NIC with address",
-		s.texts(db, s.concat("SELECT %s FROM `VmNic` n JOIN `VmInstance` v ON v.uuid = n.`vmInstanceUuid` WHERE v.`state` IN ('Running', 'Paused')", "n.uuid", "n.ip")),
+		s.texts(db, s.concat("SELECT %s FROM `VmNic` n JOIN `VmInstance` v ON v.uuid = n.`vmInstanceUuid` WHERE v.`state` IN ('Running', 'Paused') AND "+
+			"n.`l3NetworkUuid` IN (SELECT `l3NetworkUuid` FROM `NetworkServiceL3NetworkRef`)", "n.uuid", "n.ip")),
 		collect(w.Bindings, func(b *world.Binding) (string, bool) { return b.NIC + " " + b.IP, true }))
 	s.same("images",
 		s.texts(db, "SELECT `installPath` FROM `ImageBackupStorageRef` r JOIN `BackupStorage` b ON b.uuid = r.`backupStorageUuid` WHERE b.`type` = 'SimulatorBackupStorage'"),

@@ -19,9 +19,9 @@ var built struct {
 	made map[string]error // by target
 }
 
-// Main is for TestMain: it runs the tests, removes what was built for them,
-// and returns their exit code.
-func Main(m *testing.M) int {
+// Main is for TestMain: it runs the tests (a *testing.M, or what runs one),
+// removes what was built for them, and returns their exit code.
+func Main(m interface{ Run() int }) int {
 	code := m.Run()
 	built.Lock()
 	defer built.Unlock()
