@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# lint.sh : every check that needs no running part. Stops at the first that fails.
+# lint.sh : every check that needs no running part. Makes all of them and fails
+# at the end when one did.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$ROOT"
 
@@ -40,13 +41,19 @@ breaking() ( # a shell of its own, for the trap
 
 buf() { (cd "$PROTO" && "${TOOL[@]}" buf "$@"); }
 
-# step NAME COMMAND... says how long each check took.
+failed=()
+
+# step NAME COMMAND... makes one check and says how long it took.
 step() {
 	local name=$1 began
 	shift
 	began=$(now_ms)
-	"$@" || die "lint: $name failed"
-	say "lint: $name, $(seconds_since "$began") s"
+	if ("$@"); then
+		say "lint: $name, $(seconds_since "$began") s"
+	else
+		say "lint: $name FAILED, $(seconds_since "$began") s"
+		failed+=("$name")
+	fi
 }
 
 step "gofmt" format
@@ -55,3 +62,4 @@ step "staticcheck" "${TOOL[@]}" staticcheck ./...
 step "house rules" "$GO" test -count=1 ./integration/house
 step "buf lint" buf lint
 step "buf breaking" breaking
+[ ${#failed[@]} = 0 ] || die "lint: $(printf '%s, ' "${failed[@]}" | sed 's/, $//') failed"
