@@ -1,0 +1,190 @@
+package suite
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/integration/wire"
+)
+
+func TestZonesAndClusters(t *testing.T) {
+	each(t, true, func(l *lab) {
+		z := l.create(wire.Zones, wire.Params{"name": "z", "description": "rack 1", "resourceUuid": "0123456789ab4cde8823456789abcdef"})
+		l.want("uuid", z.text("uuid"), "0123456789ab4cde8823456789abcdef")
+		l.want("description", z.text("description"), "rack 1")
+		l.want("state", z.text("state"), "Enabled")
+		zone := wire.Zones + "/" + z.text("uuid")
+		l.want("new name", l.act(zone, "updateZone", wire.Params{"name": "y"}).text("name"), "y")
+		l.want("state", l.act(zone, "changeZoneState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		l.want("state", l.act(zone, "changeZoneState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
+		c := l.create(wire.Clusters, wire.Params{"name": "c", "zoneUuid": z.text("uuid"), "hypervisorType": "Simulator"})
+		l.want("zone", c.text("zoneUuid"), z.text("uuid"))
+		l.want("type", c.text("type"), "zstack")
+		cluster := wire.Clusters + "/" + c.text("uuid")
+		l.want("new name", l.act(cluster, "updateCluster", wire.Params{"name": "d"}).text("name"), "d")
+		l.want("state", l.act(cluster, "changeClusterState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		l.remove(cluster)
+		l.gone(wire.Clusters, c.text("uuid"))
+		l.remove(cluster) // gone is a success
+		l.remove(zone)
+		l.gone(wire.Zones, z.text("uuid"))
+	})
+}
+
+func TestHosts(t *testing.T) {
+	each(t, false, func(l *lab) {
+		h := l.create("/hosts/simulators", wire.Params{"name": "h", "managementIp": "198.18.5.5", "clusterUuid": l.cloud.Cluster, "cpuCapacity": 3, "memoryCapacity": 1 << 30})
+		uuid := h.text("uuid")
+		path := wire.Hosts + "/" + uuid
+		l.want("status", h.text("status"), "Connected")
+		l.want("CPUs", h.number("cpuNum"), int64(3))
+		l.want("CPUs to give", h.number("availableCpuCapacity"), int64(30))
+		l.want("memory", h.number("totalMemoryCapacity"), int64(1<<30))
+		l.want("hypervisor", h.text("hypervisorType"), "Simulator")
+		l.want("state", l.act(path, "changeHostState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": wire.Params{"name": "no", "hostUuid": uuid, "imageUuid": l.cloud.Image,
+			"instanceOfferingUuid": l.cloud.Offering, "l3NetworkUuids": []string{l.cloud.L3Network}}})
+		l.want("state", l.act(path, "changeHostState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
+		l.want("status", l.act(path, "reconnectHost", nil).text("status"), "Connected")
+		l.want("new name", l.act(path, "updateHost", wire.Params{"name": "g"}).text("name"), "g")
+		l.remove(path)
+		l.gone(wire.Hosts, uuid)
+		if _, there := l.s.World().Hosts[uuid]; there {
+			l.Error("the simulated world still has the host")
+		}
+	})
+}
+
+func TestMaintenance(t *testing.T) {
+	each(t, false, func(l *lab) {
+		before := l.capacity()
+		vm := l.vm("m", nil)
+		host := vm.text("hostUuid")
+		path := wire.Hosts + "/" + host
+		l.want("state", l.act(path, "changeHostState", wire.Params{"stateEvent": "maintain"}).text("state"), "Maintenance")
+		stopped := l.get(wire.VMs, vm.text("uuid"))
+		l.want("guest in maintenance", stopped.text("state"), "Stopped")
+		l.want("its host", stopped.text("hostUuid"), "")
+		l.want("its last host", stopped.text("lastHostUuid"), host)
+		started := l.act(wire.VMs+"/"+vm.text("uuid"), "startVmInstance", nil)
+		if started.text("hostUuid") == host {
+			l.Error("a guest was started on a host in maintenance")
+		}
+		l.want("state", l.act(path, "changeHostState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
+		l.remove(wire.VMs + "/" + vm.text("uuid"))
+		l.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
+		l.took("nothing", before, 0, 0, 0)
+	})
+}
+
+func TestDeleteHostWithGuest(t *testing.T) {
+	each(t, false, func(l *lab) {
+		vm := l.vm("v", nil)
+		host := vm.text("hostUuid")
+		l.remove(wire.Hosts + "/" + host)
+		now := l.get(wire.VMs, vm.text("uuid"))
+		l.want("state", now.text("state"), "Stopped")
+		l.want("host", now.text("hostUuid"), "")
+		l.want("state", l.act(wire.VMs+"/"+vm.text("uuid"), "startVmInstance", nil).text("state"), "Running")
+	})
+}
+
+func TestPrimaryStorage(t *testing.T) {
+	each(t, false, func(l *lab) {
+		const size = 10 << 30
+		p := l.create("/primary-storage/simulators", wire.Params{"name": "p", "zoneUuid": l.cloud.Zone, "url": "/p", "totalCapacity": size,
+			"availableCapacity": size, "totalPhysicalCapacity": size, "availablePhysicalCapacity": size})
+		uuid := p.text("uuid")
+		path := wire.PrimaryStorages + "/" + uuid
+		l.want("type", p.text("type"), "SimulatorPrimaryStorage")
+		l.want("total", p.number("totalCapacity"), int64(size))
+		l.want("available", p.number("availableCapacity"), int64(size))
+		if err := l.c.AttachPrimaryStorage(l.Context(), uuid, l.cloud.Cluster); err != nil {
+			l.Fatal(err)
+		}
+		attached := l.get(wire.PrimaryStorages, uuid)
+		l.want("clusters", len(attached["attachedClusterUuids"].([]any)), 1)
+		l.want("available", attached.number("availableCapacity"), int64(size))
+		before := l.capacity()
+		vm := l.vm("v", wire.Params{"primaryStorageUuidForRootVolume": uuid, "dataDiskSizes": []int64{2 << 30}})
+		l.want("available with a guest", l.get(wire.PrimaryStorages, uuid).number("availableCapacity"), int64(size-imageSize-2<<30))
+		l.took("a guest on the other storage", before, 1, vmMemory, 0)
+		l.refused("SYS.1006", http.MethodDelete, wire.Clusters+"/"+l.cloud.Cluster+path, nil)
+		l.want("state", l.act(path, "changePrimaryStorageState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		l.act(wire.VMs+"/"+vm.text("uuid"), "stopVmInstance", nil)
+		l.remove(wire.VMs + "/" + vm.text("uuid"))
+		l.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
+		l.want("available after the guest", l.get(wire.PrimaryStorages, uuid).number("availableCapacity"), int64(size-2<<30))
+		volumes := l.query(wire.Volumes, "primaryStorageUuid="+uuid)
+		l.want("volumes that are kept", len(volumes), 1)
+		l.remove(wire.Clusters + "/" + l.cloud.Cluster + path)
+		l.remove(path)
+		l.gone(wire.PrimaryStorages, uuid)
+		l.gone(wire.Volumes, volumes[0].text("uuid"))
+		l.took("nothing", before, 0, 0, 0)
+	})
+}
+
+func TestBackupStorage(t *testing.T) {
+	each(t, false, func(l *lab) {
+		b := l.create("/backup-storage/simulators", wire.Params{"name": "b", "url": "/b", "totalCapacity": 1 << 30, "availableCapacity": 1 << 30})
+		uuid := b.text("uuid")
+		l.want("type", b.text("type"), "SimulatorBackupStorage")
+		if err := l.c.AttachBackupStorage(l.Context(), uuid, l.cloud.Zone); err != nil {
+			l.Fatal(err)
+		}
+		l.want("storages of the zone", len(l.query(wire.BackupStorages, "zone.name=lab")), 2)
+		l.remove(wire.Zones + "/" + l.cloud.Zone + wire.BackupStorages + "/" + uuid)
+		l.want("storages of the zone", len(l.query(wire.BackupStorages, "zone.name=lab")), 1)
+		l.remove(wire.BackupStorages + "/" + uuid)
+		l.gone(wire.BackupStorages, uuid)
+	})
+}
+
+func TestImages(t *testing.T) {
+	each(t, false, func(l *lab) {
+		params := wire.Params{"name": "i", "url": "http://192.0.2.1/i.qcow2?virtual=3221225472&actual=1048576", "format": "qcow2",
+			"mediaType": "RootVolumeTemplate", "platform": "Linux", "backupStorageUuids": []string{l.cloud.BackupStorage}}
+		i := l.create(wire.Images, params)
+		uuid := i.text("uuid")
+		path := wire.Images + "/" + uuid
+		l.want("status", i.text("status"), "Ready")
+		l.want("size", i.number("size"), int64(3<<30))
+		l.want("real size", i.number("actualSize"), int64(1<<20))
+		l.want("copies", len(i.list("backupStorageRefs")), 1)
+		l.want("by its storage", len(l.query(wire.Images, "backupStorage.uuid="+l.cloud.BackupStorage)), 2)
+		l.want("new name", l.act(path, "updateImage", wire.Params{"name": "j"}).text("name"), "j")
+		l.want("state", l.act(path, "changeImageState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		p := l.cloud.VM("no")
+		p["imageUuid"] = uuid
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": p})
+		l.want("state", l.act(path, "changeImageState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
+		l.remove(path)
+		l.want("status", l.get(wire.Images, uuid).text("status"), "Deleted")
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": p})
+		l.want("status", l.act(path, "recoverImage", nil).text("status"), "Ready")
+		l.remove(path)
+		l.act(path, "expungeImage", nil)
+		l.gone(wire.Images, uuid)
+	})
+}
+
+func TestOfferings(t *testing.T) {
+	each(t, false, func(l *lab) {
+		o := l.create(wire.InstanceOfferings, wire.Params{"name": "o", "cpuNum": 2, "memorySize": 1 << 30})
+		path := wire.InstanceOfferings + "/" + o.text("uuid")
+		l.want("state", l.act(path, "changeInstanceOfferingState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
+		p := l.cloud.VM("no")
+		p["instanceOfferingUuid"] = o.text("uuid")
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": p})
+		l.remove(path)
+		l.gone(wire.InstanceOfferings, o.text("uuid"))
+		d := l.create("/disk-offerings", wire.Params{"name": "d", "diskSize": 5 << 30})
+		before := l.capacity()
+		vm := l.vm("v", wire.Params{"dataDiskOfferingUuids": []string{d.text("uuid")}, "rootDiskSize": 2 << 30})
+		l.took("a guest with disks", before, 1, vmMemory, 7<<30)
+		l.want("its volumes", len(vm.list("allVolumes")), 2)
+		l.remove("/disk-offerings/" + d.text("uuid"))
+		l.gone("/disk-offerings", d.text("uuid"))
+	})
+}
