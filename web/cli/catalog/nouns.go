@@ -78,7 +78,6 @@ var primaryStorage = Noun{
 		}},
 		update("/primary-storage", "updatePrimaryStorage"),
 		remove("delete", "Delete a primary storage that no cluster uses", "/primary-storage"),
-		action("reconnect", "Connect to the storage again and check it", "/primary-storage", "reconnectPrimaryStorage"),
 	}, state("/primary-storage", "changePrimaryStorageState", "enable", "disable", "maintain")),
 }
 
@@ -100,7 +99,6 @@ var backupStorage = Noun{
 		}},
 		update("/backup-storage", "updateBackupStorage"),
 		remove("delete", "Delete a backup storage", "/backup-storage"),
-		action("reconnect", "Connect to the storage again and check it", "/backup-storage", "reconnectBackupStorage"),
 	}, state("/backup-storage", "changeBackupStorageState", "enable", "disable")),
 }
 

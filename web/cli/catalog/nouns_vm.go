@@ -87,18 +87,6 @@ var vm = Noun{
 var volume = Noun{
 	Name: "volume", Plural: "volumes", Type: "Volume", Path: "/volumes",
 	Columns: columns(typeColumn, stateColumn, statusColumn, Column{Title: "SIZE", Path: "size", Size: true}, Column{Title: "VM", Path: "vmInstanceUuid"}),
-	Verbs: []Verb{
-		{Name: "create", Short: "Create a data volume", Creates: true, Call: create("/volumes/data",
-			ref("diskOfferingUuid", "disk-offering", false),
-			Param{Name: "diskSize", Kind: Size, Doc: "size, without an offering"},
-			ref("primaryStorageUuid", "primary-storage", false))},
-		update("/volumes", "updateVolume"),
-		link("attach", "Attach a data volume to a VM", "POST", "/volumes/{uuid}/vm-instances/{vmInstanceUuid}", "params", ref("vmInstanceUuid", "vm", true)),
-		dangerous(Verb{Name: "detach", Short: "Detach a data volume from its VM", Call: Call{Method: "DELETE", Path: "/volumes/{uuid}/vm-instances"}}),
-		remove("delete", "Delete a data volume; it can be recovered until it is expunged", "/volumes"),
-		action("recover", "Take back the deletion of a volume", "/volumes", "recoverDataVolume"),
-		dangerous(action("expunge", "Remove a deleted volume for good", "/volumes", "expungeDataVolume")),
-	},
 }
 
 var tagColumns = []Column{{Title: "TAG", Path: "tag"}, {Title: "UUID", Path: "uuid"}, {Title: "ON", Path: "resourceType"}, {Title: "RESOURCE", Path: "resourceUuid"}}
