@@ -86,8 +86,7 @@ func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r port.NICRequest)
 		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, MAC: mac, HypervisorType: r.HypervisorType,
 			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: "virtio", AccountUUID: r.AccountUUID}
 		nic.UUID = resource.NewUUID()
-		// At most 15 bytes, and unique on a host as the NIC's UUID is.
-		nic.InternalName = fmt.Sprintf("vnic%s.%d", nic.UUID[:8], i)
+		nic.InternalName = internalName(nic.UUID, i)
 		ip, err := s.address(ctx, tx, w, nic.UUID)
 		if err != nil {
 			return nil, err

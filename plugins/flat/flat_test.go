@@ -377,6 +377,15 @@ func flatProcess(t *testing.T) *plugintest.Conn {
 	return plugintest.Process(t, binary, plugintest.WithCore(core(realAgent(t))))
 }
 
+// Two networks that are made within one millisecond differ in the end of their
+// UUIDs only.
+func TestNamespacesOfNetworksMadeTogether(t *testing.T) {
+	a, b := namespaceName("01a1fe2951884a168ddd72b31b6c4911"), namespaceName("01a1fe2951884bb181c2bbc96184e3aa")
+	if a == b || len(a) > maxDeviceName {
+		t.Errorf("namespaces %s and %s", a, b)
+	}
+}
+
 func TestProcess(t *testing.T) {
 	uplink(t, "up0")
 	b := connect(flatProcess(t))
@@ -386,7 +395,7 @@ func TestProcess(t *testing.T) {
 	if _, err := b.service.PrepareNICs(t.Context(), prepare(testNIC(1))); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command("ip", "netns", "list").CombinedOutput(); err != nil || !strings.Contains(string(out), "kumo-"+l3UUID[:namespaceDigits]) {
+	if out, err := exec.Command("ip", "netns", "list").CombinedOutput(); err != nil || !strings.Contains(string(out), namespaceName(l3UUID)) {
 		t.Errorf("namespaces %s %v", out, err)
 	}
 	if _, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host}); err != nil {

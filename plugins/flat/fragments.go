@@ -13,8 +13,12 @@ import (
 )
 
 // namespaceDigits of an L3 network's UUID name its namespace, which so has the
-// length of a device name and can be told apart on any host.
+// length of a device name.
 const namespaceDigits = 10
+
+// namespaceName takes the end of the UUID, which is random: its beginning is the
+// time, which networks that are made together share.
+func namespaceName(l3UUID string) string { return "kumo-" + l3UUID[len(l3UUID)-namespaceDigits:] }
 
 // fragmentsOf computes the desired state for the NICs: each network that has
 // one of them, with its services, then the NICs' own fragments. It refuses bad
@@ -135,7 +139,7 @@ func checked(object string, fragments ...*hostv1.Fragment) ([]*hostv1.Fragment, 
 
 func (n *network) fragment() *hostv1.Fragment {
 	out := &hostv1.DHCPNetwork{
-		Namespace:     "kumo-" + n.row.Uuid[:namespaceDigits],
+		Namespace:     namespaceName(n.row.Uuid),
 		Bridge:        n.row.Bridge,
 		Address:       netip.PrefixFrom(n.service, n.cidr.Bits()).String(),
 		NetworkCidr:   n.cidr.String(),
