@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -151,7 +152,7 @@ func Own(stateDir, owner string) error {
 func ownerFile(stateDir string) string { return filepath.Join(stateDir, "owner") }
 
 // Stop ends the agent of the state folder and waits for its end; with purge it
-// also takes the network state off the host. No agent is a success, and so is
+// also takes the network state and its own files off the host. No agent is a success, and so is
 // one that works for another host than owner, when owner is given: the host
 // that is being forgotten is not the one which has the machine now.
 func Stop(ctx context.Context, stateDir, owner string, purge bool, log hclog.Logger) error {
@@ -181,7 +182,42 @@ func Stop(ctx context.Context, stateDir, owner string, purge bool, log hclog.Log
 	ctx, cancel := context.WithTimeout(ctx, purgeTimeout)
 	defer cancel()
 	err = dataplane.Remove(ctx, dataplane.Config{StateDir: stateDir, Log: log})
-	return errors.Join(err, ignoreMissing(os.Remove(ownerFile(stateDir))), os.Remove(lockFile(stateDir)), unlock())
+	if err == nil {
+		err = removeState(stateDir)
+	}
+	// What could not be removed keeps its owner: the call can be repeated.
+	return errors.Join(err, ignoreMissing(os.Remove(lockFile(stateDir))), unlock(), removeIfEmpty(stateDir))
+}
+
+// removeState takes the agent's own files away: its key and program, its log and
+// socket. The folder may hold files of others, so only what is ours goes.
+func removeState(stateDir string) error {
+	entries, err := os.ReadDir(stateDir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := filepath.Join(stateDir, e.Name())
+		switch {
+		case e.Type() == os.ModeSocket:
+			err = errors.Join(err, ignoreMissing(os.Remove(name)))
+		case slices.Contains(ownNames, e.Name()):
+			err = errors.Join(err, os.RemoveAll(name))
+		}
+	}
+	return err
+}
+
+// ownNames are in the state folder of an agent, apart from its lock and socket.
+// The plugin puts the program into bin and its certificates into tls.
+var ownNames = []string{"owner", "hostd.log", "hostd.log.1", "dhcp", "fragments", "bin", "tls"}
+
+func removeIfEmpty(folder string) error {
+	err := os.Remove(folder)
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func stopAgent(ctx context.Context, stateDir string) error {

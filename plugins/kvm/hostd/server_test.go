@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -414,11 +415,36 @@ func TestAgentKeepsNetworksWhenItStops(t *testing.T) {
 	if _, err := net.InterfaceByName("br_keep"); err != nil {
 		t.Fatal("another host's bridge was removed")
 	}
+	// A guest on the bridge keeps it, and the agent's state with it.
+	port := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "guest0"}, PeerName: "guest0p"}
+	bridge, err := netlink.LinkByName("br_keep")
+	must(t, err)
+	must(t, netlink.LinkAdd(port))
+	must(t, netlink.LinkSetMaster(port, bridge))
+	for range 2 {
+		if err := Stop(t.Context(), state, "a", true, discard()); !errors.Is(err, errs.Refused) {
+			t.Fatalf("a bridge in use: %v", err)
+		}
+	}
+	must(t, netlink.LinkDel(port))
+	must(t, os.WriteFile(filepath.Join(state, "of-another"), nil, 0o600))
 	for range 2 {
 		must(t, Stop(t.Context(), state, "a", true, discard()))
 		must(t, Own(state, "a"))
 	}
 	if _, err := net.InterfaceByName("br_keep"); err == nil {
 		t.Fatal("the bridge is left")
+	}
+	must(t, Stop(t.Context(), state, "a", true, discard()))
+	left, err := os.ReadDir(state)
+	must(t, err)
+	if len(left) != 1 || left[0].Name() != "of-another" {
+		t.Errorf("left in the state folder: %v", left)
+	}
+	must(t, os.Remove(filepath.Join(state, "of-another")))
+	must(t, Own(state, "a"))
+	must(t, Stop(t.Context(), state, "a", true, discard()))
+	if _, err := os.Stat(state); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the state folder is left: %v", err)
 	}
 }

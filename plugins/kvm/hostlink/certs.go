@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -128,14 +129,21 @@ func writeSecret(path string, data []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// leaf returns a certificate for a host (its UUID) or for this plugin (""), the
-// saved one while it is valid for long enough.
-func (a *authority) leaf(hostUUID string) (certFile, keyFile string, err error) {
+// leafFiles are where the certificate and key of a host, or of this plugin (""),
+// are kept.
+func leafFiles(folder, hostUUID string) (certFile, keyFile string) {
 	name := "client"
 	if hostUUID != "" {
 		name = "host-" + hostUUID
 	}
-	certFile, keyFile = filepath.Join(a.folder, name+".pem"), filepath.Join(a.folder, name+".key")
+	return filepath.Join(folder, name+".pem"), filepath.Join(folder, name+".key")
+}
+
+// leaf returns a certificate for a host (its UUID) or for this plugin (""), the
+// saved one while it is valid for long enough.
+func (a *authority) leaf(hostUUID string) (certFile, keyFile string, err error) {
+	certFile, keyFile = leafFiles(a.folder, hostUUID)
+	name := strings.TrimSuffix(filepath.Base(certFile), ".pem")
 	unlock, err := lockFolder(a.folder)
 	if err != nil {
 		return "", "", err

@@ -197,7 +197,7 @@ func TestHostKeyIsRemembered(t *testing.T) {
 	remoteHost(t)
 	cfg := testConfig(t)
 	h := host(remoteIP, password)
-	ip, err := hostAddress(h)
+	ip, err := hostAddress(t.Context(), h)
 	must(t, err)
 	s, err := dialSSH(t.Context(), cfg, h, ip)
 	must(t, err)
@@ -234,9 +234,21 @@ func TestUnreachableHost(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	must(t, Disconnect(ctx, cfg, host("10.78.0.2", password)))
-	for _, ip := range []string{"", "x", "0.0.0.0", "224.0.0.1", "host.example"} {
-		if _, err := Connect(t.Context(), cfg, host(ip, password)); !errors.Is(err, errs.Invalid) {
+	for _, ip := range []string{"", "0.0.0.0", "224.0.0.1", "300.1.1.1", "host.invalid"} {
+		if _, err := Connect(t.Context(), cfg, host(ip, password)); !errors.Is(err, errs.Invalid) && !errors.Is(err, errs.Unavailable) {
 			t.Errorf("address %q: %v", ip, err)
+		}
+		// It was never anybody's, so there is nothing to take off.
+		must(t, Disconnect(t.Context(), cfg, host(ip, password)))
+	}
+	local, err := hostAddress(t.Context(), host("localhost", password))
+	if err != nil || !local.IsLoopback() {
+		t.Errorf("a name: %v, %v", local, err)
+	}
+	for _, folder := range []string{"hosts", "tls"} {
+		left, err := filepath.Glob(filepath.Join(cfg.DataDir, folder, "*"+uuid+"*"))
+		if err != nil || len(left) > 0 {
+			t.Errorf("%v is kept of a host that was forgotten (%v)", left, err)
 		}
 	}
 }

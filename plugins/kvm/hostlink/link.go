@@ -2,8 +2,10 @@ package hostlink
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -112,7 +114,7 @@ func (l *Link) Close() {
 // it can be repeated. Errors: Invalid for wrong credentials or addresses,
 // Unavailable when the host cannot be reached, Refused when it lacks something.
 func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err error) {
-	ip, err := hostAddress(host)
+	ip, err := hostAddress(ctx, host)
 	if err != nil {
 		return nil, err
 	}
@@ -188,12 +190,14 @@ func (l *Link) sshLost() <-chan struct{} {
 	return l.ssh.lost
 }
 
-// Disconnect stops the host's agent and takes off what it made. A host that
-// cannot be reached, or has no agent, is a success: it is forgotten.
+// Disconnect stops the host's agent, takes off what it made, and forgets the
+// host's keys. A host that cannot be reached, has no agent, or never had an
+// address that works, is a success: it is forgotten.
 func Disconnect(ctx context.Context, cfg Config, host *pluginv1.Host) error {
-	ip, err := hostAddress(host)
+	ip, err := hostAddress(ctx, host)
 	if err != nil {
-		return err
+		cfg.Log.Warn("a host was forgotten without stopping its agent", "host", host.GetUuid(), "error", err)
+		return forget(cfg, host)
 	}
 	local, err := isLocal(ip)
 	if err != nil {
@@ -202,7 +206,22 @@ func Disconnect(ctx context.Context, cfg Config, host *pluginv1.Host) error {
 	if local {
 		return runLocal(ctx, cfg, object(host), "stop", "--state", cfg.StateDir, "--purge", "--owner", host.GetUuid())
 	}
-	return disconnectRemote(ctx, cfg, host, ip)
+	if err := disconnectRemote(ctx, cfg, host, ip); err != nil {
+		return err
+	}
+	return forget(cfg, host)
+}
+
+// forget removes what this machine keeps of a host.
+func forget(cfg Config, host *pluginv1.Host) error {
+	certFile, keyFile := leafFiles(filepath.Join(cfg.DataDir, "tls"), host.GetUuid())
+	var all error
+	for _, file := range []string{knownKeyFile(cfg, host), certFile, keyFile} {
+		if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
+			all = errors.Join(all, errs.Wrap(errs.Internal, object(host), err, "its keys cannot be forgotten"))
+		}
+	}
+	return all
 }
 
 // Check refuses settings that cannot work (errs.Invalid). Connect and
@@ -222,10 +241,27 @@ func (c Config) Check() error {
 
 func object(host *pluginv1.Host) string { return "host " + host.GetUuid() }
 
-func hostAddress(host *pluginv1.Host) (netip.Addr, error) {
-	ip, err := netip.ParseAddr(host.GetManagementIp())
-	if err != nil || ip.IsUnspecified() || ip.IsMulticast() {
-		return ip, errs.New(errs.Invalid, object(host), "its management address %q is no IP address", host.GetManagementIp())
+// hostAddress reads the management address, or resolves the host name that it
+// may be. Errors: Invalid for what can be neither.
+func hostAddress(ctx context.Context, host *pluginv1.Host) (netip.Addr, error) {
+	name := host.GetManagementIp()
+	ip, err := netip.ParseAddr(name)
+	if err != nil {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		found, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", name)
+		if err != nil || len(found) == 0 {
+			class := errs.Unavailable
+			var unknown *net.DNSError
+			if errors.As(err, &unknown) && unknown.IsNotFound {
+				class = errs.Invalid
+			}
+			return ip, errs.Wrap(class, object(host), err, "its management address %q is no IP address, and no name that this machine can resolve", name)
+		}
+		ip = found[0]
+	}
+	if ip.IsUnspecified() || ip.IsMulticast() {
+		return ip, errs.New(errs.Invalid, object(host), "its management address %q is not that of one machine", name)
 	}
 	return ip.Unmap(), nil
 }

@@ -55,7 +55,7 @@ func dialSSH(ctx context.Context, cfg Config, host *pluginv1.Host, ip netip.Addr
 		return nil, errs.Wrap(errs.Internal, object(host), err, "this plugin's SSH key cannot be used")
 	}
 	user, password := host.GetFields()["username"], host.GetFields()["password"]
-	known := &knownKey{file: filepath.Join(cfg.DataDir, "hosts", host.GetUuid()+".key"), object: object(host)}
+	known := &knownKey{file: knownKeyFile(cfg, host), object: object(host)}
 	config := &ssh.ClientConfig{
 		User: user, Timeout: dialTimeout, HostKeyCallback: known.check,
 		Auth: []ssh.AuthMethod{
@@ -291,6 +291,10 @@ func ownKey(folder string) (ssh.Signer, error) {
 
 // knownKey is the SSH key that a host showed first.
 type knownKey struct{ file, object string }
+
+func knownKeyFile(cfg Config, host *pluginv1.Host) string {
+	return filepath.Join(cfg.DataDir, "hosts", host.GetUuid()+".key")
+}
 
 func (k *knownKey) read() (ssh.PublicKey, error) {
 	text, err := os.ReadFile(k.file)
