@@ -39,11 +39,10 @@ func HostAgent(t *testing.T) (socket string) {
 	}
 	hostAgent("start", "--state", folder, "--socket", socket)
 	t.Cleanup(func() {
-		hostAgent("stop", "--state", folder, "--purge")
-		if !t.Failed() {
-			return
-		}
-		if log, err := os.ReadFile(filepath.Join(folder, "hostd.log")); err == nil {
+		hostAgent("stop", "--state", folder)
+		log, err := os.ReadFile(filepath.Join(folder, "hostd.log"))
+		hostAgent("stop", "--state", folder, "--purge") // takes the log too
+		if t.Failed() && err == nil {
 			t.Logf("the agent's log: %s", tail(log))
 		}
 	})

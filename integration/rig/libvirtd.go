@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -17,53 +19,100 @@ const libvirtdSocket = "/run/libvirt/libvirt-sock"
 // libvirtdStart is generous: the first start probes QEMU under load.
 const libvirtdStart = 60 * time.Second
 
-var startLibvirtd = sync.OnceValue(runLibvirtd)
+// libvirtdStop is how long one may take to end by SIGTERM.
+const libvirtdStop = 20 * time.Second
+
+// sandboxed is the sandbox's libvirtd.
+var sandboxed struct {
+	once   sync.Once
+	daemon *libvirtd
+	err    error
+}
 
 // Libvirtd returns the socket of the sandbox's libvirtd, and starts it for the
 // first caller. It ends with the sandbox, and its guests with it. Guests run as
 // root with software emulation; there is no default network.
-func Libvirtd(t *testing.T) (socket string) {
+func Libvirtd(t testing.TB) (socket string) {
 	t.Helper()
 	if !Sandboxed() {
 		t.Fatal("libvirtd needs a sandbox: call rig.Main from TestMain")
 	}
-	if err := startLibvirtd(); err != nil {
-		t.Fatalf("libvirtd: %v", err)
+	sandboxed.once.Do(func() {
+		sandboxed.daemon = &libvirtd{command: exec.Command}
+		if sandboxed.err = sandboxed.daemon.configure(); sandboxed.err == nil {
+			sandboxed.err = sandboxed.daemon.start()
+		}
+	})
+	if sandboxed.err != nil {
+		t.Fatalf("libvirtd: %v", sandboxed.err)
 	}
 	return libvirtdSocket
 }
 
-func runLibvirtd() error {
+// RestartLibvirtd ends the sandbox's libvirtd and starts another, as an update
+// of its package does. Guests go on.
+func RestartLibvirtd(t testing.TB) {
+	t.Helper()
+	Libvirtd(t)
+	if err := errors.Join(sandboxed.daemon.stop(), sandboxed.daemon.start()); err != nil {
+		t.Fatalf("restart libvirtd: %v", err)
+	}
+}
+
+// libvirtd is one daemon, of the sandbox or of a machine in it.
+type libvirtd struct {
+	// root is where the daemon's / with its private folders is, seen from here.
+	root    string
+	command func(name string, args ...string) *exec.Cmd
+	cmd     *exec.Cmd
+	ended   chan error
+}
+
+func (d *libvirtd) path(path string) string { return filepath.Join("/", d.root, path) }
+
+func (d *libvirtd) configure() error {
 	for file, text := range map[string]string{
 		"libvirtd.conf": "unix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n",
 		"qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\nremember_owner = 0\n" +
 			"stdio_handler = \"file\"\ncgroup_controllers = []\nnamespaces = []\n",
 	} {
-		if err := os.WriteFile(filepath.Join("/etc/libvirt", file), []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(d.path("/etc/libvirt/"+file), []byte(text), 0o644); err != nil {
 			return err
 		}
 	}
 	for _, folder := range []string{"/var/lib/libvirt/qemu", "/var/lib/libvirt/images", "/var/log/libvirt/qemu", "/var/cache/libvirt/qemu"} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(d.path(folder), 0o755); err != nil {
 			return err
 		}
 	}
-	// libvirtd tells its readiness the way it tells systemd.
-	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: "/run/libvirtd-notify", Net: "unixgram"})
+	return nil
+}
+
+// start runs the daemon and waits until it tells its readiness the way it tells
+// systemd: by a socket, which lies where both sides see it.
+func (d *libvirtd) start() error {
+	socket := d.path("/var/lib/libvirt/notify")
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = notify.Close() }() // nobody listens any more
-	cmd := exec.Command("libvirtd")
-	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=/run/libvirtd-notify")
-	file, err := os.Create("/var/log/libvirt/libvirtd.log")
+	file, err := os.OpenFile(d.path("/var/log/libvirt/libvirtd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
 	}
-	cmd.Stdout, cmd.Stderr = file, file
-	if err := cmd.Start(); err != nil {
+	defer func() { _ = file.Close() }() // the daemon has a descriptor of its own
+	d.cmd = d.command("libvirtd")
+	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=/var/lib/libvirt/notify")
+	d.cmd.Stdout, d.cmd.Stderr = file, file
+	if err := d.cmd.Start(); err != nil {
 		return err
 	}
+	d.ended = make(chan error, 1)
+	go func() { d.ended <- d.cmd.Wait() }()
 	if err := notify.SetReadDeadline(time.Now().Add(libvirtdStart)); err != nil {
 		return err
 	}
@@ -77,5 +126,17 @@ func runLibvirtd() error {
 		if strings.Contains(string(message[:n]), "READY=1") {
 			return nil
 		}
+	}
+}
+
+func (d *libvirtd) stop() error {
+	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	select {
+	case <-d.ended: // how it ends does not matter
+		return nil
+	case <-time.After(libvirtdStop):
+		return fmt.Errorf("libvirtd (process %d) does not end within %s", d.cmd.Process.Pid, libvirtdStop)
 	}
 }

@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stageKey tells the binary which of its three lives it is in: "" outside,
-// "init" as the first process of the sandbox, "test" as its second.
+// stageKey tells the binary which of its lives it is in: "" outside, "init" as
+// the first process of the sandbox, "test" as its second, "machine" as the first
+// process of another machine (see NewMachine).
 const stageKey = "KUMO_RIG_STAGE"
 
 // folderKey names the sandbox's folder, which is outside and removed at the end.
@@ -41,6 +42,8 @@ func Main(m *testing.M, options ...Option) {
 		code, err = outside(options)
 	case "init":
 		code, err = asInit()
+	case "machine":
+		err = asMachine()
 	default:
 		code = m.Run()
 	}
@@ -148,7 +151,12 @@ func mountAll(folder string) error {
 	if err := unix.Mount("tmpfs", "/run/netns", "tmpfs", 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount /run/netns: %w", err)
 	}
-	for _, path := range []string{"/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt"} {
+	return makePrivate(folder, "/etc/libvirt", "/var/lib/libvirt", "/var/cache/libvirt", "/var/log/libvirt")
+}
+
+// makePrivate puts folders of ours, empty at first, over those at the paths.
+func makePrivate(folder string, paths ...string) error {
+	for _, path := range paths {
 		private := filepath.Join(folder, path)
 		if err := os.MkdirAll(private, 0o755); err != nil {
 			return err
