@@ -65,6 +65,10 @@ server() {
 	if remembered kumo >/dev/null; then
 		wait_for 60 serves || die "kumo runs as process $(remembered kumo) but does not serve; see make logs, or begin anew: make down run"
 		say "server: runs already as process $(remembered kumo)"
+		local runs built
+		runs=$(bin/kumo status --pid-file "$RUN/kumo.pid" | awk '$1 == "version" {print $2}')
+		built=$(cat .cache/version)
+		[ "$runs" = "$built" ] || say "server: it is of version $runs, built is now $built; make down run takes the new one"
 		return
 	fi
 	if [ ! -d "$STORAGE" ]; then

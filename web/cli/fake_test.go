@@ -55,7 +55,7 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		key += "?" + query
 	}
 	f.log = append(f.log, strings.TrimSpace(key+" "+string(body)))
-	if path != "/accounts/login" && path != "/healthz" && path != "/openapi.json" && r.Header.Get("Authorization") != "OAuth s1" {
+	if path != "/accounts/login" && path != "/healthz" && path != "/openapi.json" && path != "/management-nodes/actions" && r.Header.Get("Authorization") != "OAuth s1" {
 		answer(w, `{"error":{"code":"ID.1001","description":"session","details":"session expired"}}`)
 		return
 	}

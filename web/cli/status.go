@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,10 +20,12 @@ import (
 
 // health is what kumo status knows.
 type health struct {
-	Server string          `json:"server"`
-	State  string          `json:"state"`
-	PID    int             `json:"pid,omitempty"`
-	Health json.RawMessage `json:"health,omitempty"`
+	Server string `json:"server"`
+	State  string `json:"state"`
+	// Version is empty when the server does not serve.
+	Version string          `json:"version,omitempty"`
+	PID     int             `json:"pid,omitempty"`
+	Health  json.RawMessage `json:"health,omitempty"`
 }
 
 func (a *App) statusCommand() *cobra.Command {
@@ -56,6 +59,9 @@ func (a *App) statusCommand() *cobra.Command {
 			if json.Valid(body) && strings.HasPrefix(strings.TrimSpace(string(body)), "{") {
 				h.Health = body
 			}
+			if h.State == "serving" {
+				h.Version = serverVersion(cmd.Context(), c)
+			}
 			if err := a.printHealth(f, h); err != nil {
 				return err
 			}
@@ -78,6 +84,9 @@ func (a *App) printHealth(f render.Format, h health) error {
 		return render.Raw(a.Out, f, raw)
 	}
 	fmt.Fprintf(a.Out, "server   %s   %s\n", h.Server, h.State)
+	if h.Version != "" {
+		fmt.Fprintf(a.Out, "version  %s\n", h.Version)
+	}
 	if h.PID > 0 {
 		fmt.Fprintf(a.Out, "process  %d\n", h.PID)
 	}
@@ -85,6 +94,16 @@ func (a *App) printHealth(f render.Format, h health) error {
 		return render.One(a.Out, f, h.Health)
 	}
 	return nil
+}
+
+// serverVersion asks the server, which tells it to everyone; "" when it does
+// not, as that is no reason to call the server unwell.
+func serverVersion(ctx context.Context, c *client.Client) string {
+	answer, err := c.Do(ctx, client.Call{Method: http.MethodPut, Path: "/management-nodes/actions", Key: "getVersion"})
+	if err != nil {
+		return ""
+	}
+	return client.Text(answer, "version")
 }
 
 // running returns the PID in a file if that process lives, else 0.
