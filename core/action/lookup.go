@@ -2,6 +2,8 @@ package action
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -20,46 +22,52 @@ func NewLookup(st *store.Store, types *resource.Registry) Lookup {
 	return &rows{store: st, types: types}
 }
 
-// Lookup implements Lookup with one read by primary key for each target.
+// lookups bounds the targets of one statement.
+const lookups = 16
+
+// Lookup implements Lookup with reads by primary key, many in one statement.
 func (l *rows) Lookup(ctx context.Context, targets []Target) ([]Found, error) {
 	out := make([]Found, len(targets))
-	for i, t := range targets {
-		if i > 0 && t == targets[i-1] {
-			out[i] = out[i-1]
-			continue
-		}
-		found, err := l.one(ctx, t)
-		if err != nil {
+	for first := 0; first < len(targets); first += lookups {
+		last := min(first+lookups, len(targets))
+		if err := l.some(ctx, targets[first:last], out[first:last]); err != nil {
 			return nil, err
 		}
-		out[i] = found
 	}
 	return out, nil
 }
 
-func (l *rows) one(ctx context.Context, t Target) (Found, error) {
-	typ, ok := l.types.Get(t.Type)
-	if !ok {
-		return Found{}, errs.New(errs.Internal, "resource type "+t.Type, "an action names it, but it is not declared")
-	}
-	var found Found
-	root := l.types.Root(typ)
-	query := "SELECT `uuid` FROM `" + typ.Name + "` WHERE `uuid` = ?"
-	if root.Owned {
-		found.Owned = true
-		query = "SELECT `accountUuid` FROM `" + root.Name + "` WHERE `uuid` = ?"
-		if root != typ {
-			query = "SELECT r.`accountUuid` FROM `" + root.Name + "` r JOIN `" + typ.Name + "` t ON t.`uuid` = r.`uuid` WHERE r.`uuid` = ?"
+// some looks up targets with one statement: a row of the answer is the number
+// of a target that exists, and its account.
+func (l *rows) some(ctx context.Context, targets []Target, out []Found) error {
+	var query strings.Builder
+	args := make([]any, len(targets))
+	for i, t := range targets {
+		typ, ok := l.types.Get(t.Type)
+		if !ok {
+			return errs.New(errs.Internal, "resource type "+t.Type, "an action names it, but it is not declared")
 		}
-	}
-	err := l.store.Each(ctx, query, []any{t.UUID}, func(r *store.Row) error {
-		found.Exists = true
-		if found.Owned {
-			found.Account = r.Text(0)
+		if i > 0 {
+			query.WriteString(" UNION ALL ")
 		}
+		query.WriteString("SELECT " + strconv.Itoa(i) + ", ")
+		root := l.types.Root(typ)
+		out[i].Owned = root.Owned
+		switch {
+		case !root.Owned:
+			query.WriteString("NULL FROM `" + typ.Name + "` WHERE `uuid` = ?")
+		case root == typ:
+			query.WriteString("`accountUuid` FROM `" + root.Name + "` WHERE `uuid` = ?")
+		default:
+			query.WriteString("r.`accountUuid` FROM `" + root.Name + "` r JOIN `" + typ.Name + "` t ON t.`uuid` = r.`uuid` WHERE r.`uuid` = ?")
+		}
+		args[i] = t.UUID
+	}
+	return l.store.Each(ctx, query.String(), args, func(r *store.Row) error {
+		f := &out[r.Int(0)]
+		f.Exists, f.Account = true, r.Text(1)
 		return nil
 	})
-	return found, err
 }
 
 // CheckTypes finds actions that name resource types which are not declared.

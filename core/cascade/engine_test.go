@@ -30,6 +30,8 @@ type row struct {
 	VMUUID       string `db:"vmUuid" kumo:"null,index"`
 	OfferingUUID string `db:"offeringUuid" kumo:"null,index"`
 	Kind         string `db:"kind" kumo:"size=32"`
+	// Address is unique in the hosts' table that the migrations make.
+	Address string `db:"managementIp" kumo:"size=255"`
 }
 
 type extra struct {
@@ -105,7 +107,7 @@ func newCloud(t testing.TB) *cloud {
 	c := &cloud{t: t, store: open(t)}
 	c.restart()
 	insert(c, zones, &row{Base: base("z")}, &row{Base: base("y")})
-	insert(c, hosts, &row{Base: base("h1"), ZoneUUID: "z"}, &row{Base: base("h2"), ZoneUUID: "z", Kind: "nested"})
+	insert(c, hosts, &row{Base: base("h1"), ZoneUUID: "z", Address: "1"}, &row{Base: base("h2"), ZoneUUID: "z", Kind: "nested", Address: "2"})
 	insert(c, nested, &extra{UUID: "h2", VMUUID: "v1"})
 	insert(c, sensors, &row{Base: base("s1"), HostUUID: "h2"})
 	insert(c, vms, &row{Base: base("v1"), ZoneUUID: "z", HostUUID: "h1"}, &row{Base: base("v2"), ZoneUUID: "z", HostUUID: "h1"},
@@ -441,6 +443,16 @@ func TestGuard(t *testing.T) {
 	}
 	if err := guard(c, "Zone", "y"); err != nil {
 		t.Errorf("guard of another zone: %v", err)
+	}
+	for want, parents := range map[errs.Class][]cascade.Parent{
+		"":            {{Type: "Zone", UUID: "y"}, {Type: "Host"}, {Type: "Zone", UUID: "y"}},
+		errs.Refused:  {{Type: "Zone", UUID: "y"}, {Type: "Host", UUID: "h1"}, {Type: "Vm", UUID: "none"}},
+		errs.NotFound: {{Type: "Zone", UUID: "y"}, {Type: "Vm", UUID: "none"}, {Type: "Host", UUID: "h1"}},
+	} {
+		err := c.store.Update(ctx, func(tx *store.Tx) error { return cascade.GuardAll(ctx, tx, parents...) })
+		if errs.ClassOf(err) != want {
+			t.Errorf("guard of %v: %v; want %q", parents, err, want)
+		}
 	}
 	close(gate)
 	if err := <-done; err != nil {

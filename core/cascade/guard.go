@@ -3,6 +3,8 @@ package cascade
 import (
 	"context"
 	"regexp"
+	"strconv"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -24,6 +26,9 @@ var marks = resource.Define[mark](resource.Type{Name: "CascadeMark", Internal: t
 // goodType is what a table's name looks like.
 var goodType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)
 
+// Parent names a resource on which another one depends.
+type Parent struct{ Type, UUID string }
+
 // Guard is called in the transaction that inserts a row, or sets a column, for
 // each resource that the row then depends on. It returns errs.NotFound when
 // that is gone, and errs.Refused when it is being deleted, so that a child is
@@ -31,31 +36,55 @@ var goodType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)
 // dependency. It costs one statement, on MySQL one more, which keeps the
 // parent's row locked against the deletion until the transaction ends.
 func Guard(ctx context.Context, tx *store.Tx, typeName, uuid string) error {
-	if uuid == "" {
+	return GuardAll(ctx, tx, Parent{typeName, uuid})
+}
+
+// GuardAll is Guard for several parents of one row: one statement for all, on
+// MySQL one more for each. The error is that of the first parent in question.
+func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
+	var query strings.Builder
+	var args []any
+	for i, p := range parents {
+		if p.UUID == "" {
+			continue
+		}
+		if !goodType.MatchString(p.Type) {
+			return errs.New(errs.Internal, "resource type "+p.Type, "it is no type's name")
+		}
+		if tx.Dialect() == sql.MySQL {
+			err := tx.Each(ctx, "SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ? LOCK IN SHARE MODE", []any{p.UUID}, func(*store.Row) error { return nil })
+			if err != nil {
+				return err
+			}
+		}
+		if len(args) > 0 {
+			query.WriteString(" UNION ALL ")
+		}
+		query.WriteString("SELECT " + strconv.Itoa(i) + ", (SELECT count(*) FROM `" + p.Type + "` WHERE `uuid` = ?), (SELECT count(*) FROM `CascadeMark` WHERE `uuid` = ?)")
+		args = append(args, p.UUID, p.UUID)
+	}
+	if len(args) == 0 {
 		return nil
 	}
-	if !goodType.MatchString(typeName) {
-		return errs.New(errs.Internal, "resource type "+typeName, "it is no type's name")
-	}
-	if tx.Dialect() == sql.MySQL {
-		err := tx.Each(ctx, "SELECT `uuid` FROM `"+typeName+"` WHERE `uuid` = ? LOCK IN SHARE MODE", []any{uuid}, func(*store.Row) error { return nil })
-		if err != nil {
-			return err
+	refusals := make([]error, len(parents))
+	err := tx.Each(ctx, query.String(), args, func(r *store.Row) error {
+		i := r.Int(0)
+		p := parents[i]
+		switch {
+		case r.Int(1) == 0:
+			refusals[i] = errs.New(errs.NotFound, p.Type+" "+p.UUID, "it does not exist")
+		case r.Int(2) > 0:
+			refusals[i] = errs.New(errs.Refused, p.Type+" "+p.UUID, "it is being deleted")
 		}
-	}
-	exists, marked := false, false
-	err := tx.Each(ctx, "SELECT (SELECT count(*) FROM `"+typeName+"` WHERE `uuid` = ?), (SELECT count(*) FROM `CascadeMark` WHERE `uuid` = ?)",
-		[]any{uuid, uuid}, func(r *store.Row) error {
-			exists, marked = r.Int(0) > 0, r.Int(1) > 0
-			return nil
-		})
-	switch {
-	case err != nil:
+		return nil
+	})
+	if err != nil {
 		return err
-	case !exists:
-		return errs.New(errs.NotFound, typeName+" "+uuid, "it does not exist")
-	case marked:
-		return errs.New(errs.Refused, typeName+" "+uuid, "it is being deleted")
+	}
+	for _, refusal := range refusals {
+		if refusal != nil {
+			return refusal
+		}
 	}
 	return nil
 }

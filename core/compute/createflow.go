@@ -7,6 +7,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -69,10 +70,13 @@ func (s *Service) place(ctx context.Context, tx *store.Tx, w *work) error {
 }
 
 func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {
-	for t, uuid := range map[string]string{"Host": w.Host.UUID, "Cluster": w.Host.ClusterUUID, "Zone": w.Host.ZoneUUID} {
-		if err := cascade.Guard(ctx, tx, t, uuid); err != nil {
-			return err
-		}
+	parents := append(make([]cascade.Parent, 0, 8), cascade.Parent{Type: "Host", UUID: w.Host.UUID},
+		cascade.Parent{Type: "Cluster", UUID: w.Host.ClusterUUID}, cascade.Parent{Type: "Zone", UUID: w.Host.ZoneUUID})
+	for _, n := range w.NICWishes {
+		parents = append(parents, cascade.Parent{Type: "L3Network", UUID: n.L3UUID})
+	}
+	if err := cascade.GuardAll(ctx, tx, parents...); err != nil {
+		return err
 	}
 	row := *w.Row
 	row.ZoneUUID, row.ClusterUUID, row.HostUUID = w.Host.ZoneUUID, w.Host.ClusterUUID, w.Host.UUID
@@ -157,5 +161,15 @@ func (s *Service) finishCreate(ctx context.Context, tx *store.Tx, w *work) error
 	if w.Keep {
 		return s.left(ctx, tx, w, "stopped", nil)
 	}
-	return s.move(ctx, tx, w.UUID, "running", nil)
+	// Nobody else moves a guest that is made, so this needs no look before.
+	n, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ?, `lastOpDate` = ? WHERE `uuid` = ? AND `state` = ?",
+		Running, resource.Now(), w.UUID, Starting)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return s.move(ctx, tx, w.UUID, "running", nil) // which tells what is wrong
+	}
+	s.tell(tx, w.UUID, w.Name, w.AccountUUID, Running)
+	return nil
 }

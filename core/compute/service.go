@@ -155,8 +155,13 @@ func (s *Service) move(ctx context.Context, tx *store.Tx, uuid, ev string, more 
 	if err := store.Set(ctx, tx, VMType.Type, uuid, values); err != nil {
 		return err
 	}
-	tx.OnCommit(func() {
-		s.Events.Publish(event.Event{Type: "VmInstance", Verb: next, UUID: uuid, Name: vm.Name, AccountUUID: vm.AccountUUID})
-	})
+	s.tell(tx, uuid, vm.Name, vm.AccountUUID, next)
 	return nil
+}
+
+// tell publishes a guest's new state when it is committed.
+func (s *Service) tell(tx *store.Tx, uuid, name, account, state string) {
+	tx.OnCommit(func() {
+		s.Events.Publish(event.Event{Type: "VmInstance", Verb: state, UUID: uuid, Name: name, AccountUUID: account})
+	})
 }

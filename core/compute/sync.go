@@ -190,31 +190,30 @@ func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.
 	}
 	var differ []string
 	known := map[string]bool{}
-	look := func(vm *VMInstance) {
-		if known[vm.UUID] {
-			return
+	look := func(r *store.Row) error {
+		uuid, state, host := r.Text(0), r.Text(1), r.Text(2)
+		if known[uuid] {
+			return nil
 		}
-		known[vm.UUID] = true
-		now, has := told[vm.UUID]
+		known[uuid] = true
+		now, has := told[uuid]
 		if !has {
 			now = Stopped
 		}
-		switch vm.State {
+		switch state {
 		case Running, Paused, Unknown, Stopped, Crashed, NoState, Destroyed:
-			same := vm.State == now || (vm.State == Destroyed && now == Stopped)
-			if !same || (now != Stopped && vm.HostUUID != hostUUID) {
-				differ = append(differ, vm.UUID)
+			same := state == now || (state == Destroyed && now == Stopped)
+			if !same || (now != Stopped && host != hostUUID) {
+				differ = append(differ, uuid)
 			}
 		}
+		return nil
 	}
+	const columns = "SELECT `uuid`, `state`, `hostUuid` FROM `VmInstance` WHERE "
 	const page = 500
 	for start := 0; start < len(uuids); start += page {
-		rows, err := store.Find(ctx, s.Store, VMType, "`uuid` IN (?)", uuids[start:min(start+page, len(uuids))])
-		if err != nil {
+		if err := s.Store.Each(ctx, columns+"`uuid` IN (?)", []any{uuids[start:min(start+page, len(uuids))]}, look); err != nil {
 			return nil, err
-		}
-		for _, vm := range rows {
-			look(vm)
 		}
 	}
 	for _, uuid := range uuids {
@@ -225,14 +224,7 @@ func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.
 	if !complete {
 		return differ, nil
 	}
-	rows, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ?", hostUUID)
-	if err != nil {
-		return nil, err
-	}
-	for _, vm := range rows {
-		look(vm)
-	}
-	return differ, nil
+	return differ, s.Store.Each(ctx, columns+"`hostUuid` = ?", []any{hostUUID}, look)
 }
 
 // stranger tells of a guest that is not in the database; nothing is done to it.

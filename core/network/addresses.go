@@ -18,6 +18,17 @@ import (
 // Check says whether a guest may be plugged in these networks and returns
 // their zone (spec: compute and storage, section 2.3).
 func (s *Service) Check(ctx context.Context, q store.Querier, l3UUIDs []string) (string, error) {
+	if len(l3UUIDs) == 0 {
+		return "", nil
+	}
+	rows, err := store.Find(ctx, q, L3NetworkType, "`uuid` IN (?)", l3UUIDs)
+	if err != nil {
+		return "", err
+	}
+	byUUID := make(map[string]*L3Network, len(rows))
+	for _, l3 := range rows {
+		byUUID[l3.UUID] = l3
+	}
 	zone := ""
 	seen := map[string]bool{}
 	for _, uuid := range l3UUIDs {
@@ -25,11 +36,10 @@ func (s *Service) Check(ctx context.Context, q store.Querier, l3UUIDs []string) 
 			return "", invalid("l3NetworkUuids", "names %s twice", uuid)
 		}
 		seen[uuid] = true
-		l3, err := store.Get(ctx, q, L3NetworkType, uuid)
-		if err != nil {
-			return "", err
-		}
+		l3 := byUUID[uuid]
 		switch {
+		case l3 == nil:
+			return "", errs.New(errs.NotFound, "L3Network "+uuid, "it does not exist")
 		case l3.State != "Enabled":
 			return "", refused("L3Network "+l3.Name, "is %s", l3.State).WithAdvice("enable it first")
 		case l3.System:
@@ -44,27 +54,12 @@ func (s *Service) Check(ctx context.Context, q store.Querier, l3UUIDs []string) 
 
 // Clusters returns the clusters in which all the networks can be used.
 func (s *Service) Clusters(ctx context.Context, q store.Querier, l3UUIDs []string) ([]string, error) {
-	rows, err := store.Find(ctx, q, L2ClusterRefType, "`l2NetworkUuid` IN (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` IN (?))", l3UUIDs)
+	clusters, err := store.Texts(ctx, q, "SELECT `clusterUuid` FROM `L2NetworkClusterRef` "+
+		"WHERE `l2NetworkUuid` IN (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` IN (?)) "+
+		"GROUP BY `clusterUuid` HAVING COUNT(DISTINCT `l2NetworkUuid`) = (SELECT COUNT(DISTINCT `l2NetworkUuid`) FROM `L3Network` WHERE `uuid` IN (?)) ORDER BY `clusterUuid`",
+		l3UUIDs, l3UUIDs)
 	if err != nil {
 		return nil, err
-	}
-	l2s, err := store.Find(ctx, q, L3NetworkType, "`uuid` IN (?)", l3UUIDs)
-	if err != nil {
-		return nil, err
-	}
-	want := map[string]bool{}
-	for _, l3 := range l2s {
-		want[l3.L2NetworkUUID] = true
-	}
-	have := map[string]int{}
-	for _, r := range rows {
-		have[r.ClusterUUID]++
-	}
-	var clusters []string
-	for c, n := range have {
-		if n == len(want) {
-			clusters = append(clusters, c)
-		}
 	}
 	if len(clusters) == 0 {
 		return nil, refused("l3NetworkUuids", "no cluster has all the L2 networks of these L3 networks attached").
@@ -77,13 +72,9 @@ func (s *Service) Clusters(ctx context.Context, q store.Querier, l3UUIDs []strin
 // transaction. Errors: Exhausted for a full network, Invalid for a wished
 // address that is outside, Exists for one that is in use.
 func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r port.NICRequest) ([]*port.NICPlan, error) {
-	var plans []*port.NICPlan
+	plans := make([]*port.NICPlan, 0, len(r.NICs))
 	for i, w := range r.NICs {
-		mac, err := s.mac(ctx, tx, w.MAC)
-		if err != nil {
-			return nil, err
-		}
-		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, MAC: mac, HypervisorType: r.HypervisorType,
+		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, HypervisorType: r.HypervisorType,
 			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: "virtio", AccountUUID: r.AccountUUID}
 		nic.UUID = resource.NewUUID()
 		nic.InternalName = internalName(nic.UUID, i)
@@ -94,7 +85,7 @@ func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r port.NICRequest)
 		if ip != nil {
 			nic.IP, nic.Netmask, nic.Gateway, nic.IPVersion = ip.IP, ip.Netmask, ip.Gateway, 4
 		}
-		if err := store.Insert(ctx, tx, VMNicType, nic); err != nil {
+		if err := insertNIC(ctx, tx, nic, w.MAC); err != nil {
 			return nil, err
 		}
 		plans = append(plans, planOf(nic))
@@ -107,30 +98,36 @@ func planOf(n *VMNic) *port.NICPlan {
 		InternalName: n.InternalName, DeviceID: n.DeviceID, Driver: n.DriverType}
 }
 
-// mac returns the wished MAC when it is free, or a new one with a prefix of
-// our own, locally administered (IEEE 802: second bit of the first octet set).
-func (s *Service) mac(ctx context.Context, tx *store.Tx, wish string) (string, error) {
+// insertNIC inserts a NIC with the wished MAC, or with a new one. The unique
+// index finds the one that is in use already.
+func insertNIC(ctx context.Context, tx *store.Tx, nic *VMNic, wish string) error {
 	if wish != "" {
 		hw, err := net.ParseMAC(wish)
 		if err != nil || len(hw) != 6 || hw[0]&1 == 1 {
-			return "", invalid("customMac", "%q is not a unicast MAC address", wish)
+			return invalid("customMac", "%q is not a unicast MAC address", wish)
 		}
-		if _, taken, err := store.First(ctx, tx, VMNicType, "`mac` = ?", hw.String()); err != nil || taken {
-			return "", first(err, errs.New(errs.Exists, "MAC "+wish, "is in use"))
+		nic.MAC = hw.String()
+		err = store.Insert(ctx, tx, VMNicType, nic)
+		if errs.ClassOf(err) == errs.Exists {
+			err = errs.New(errs.Exists, "MAC "+wish, "is in use")
 		}
-		return hw.String(), nil
+		return err
 	}
 	for range 8 {
-		var b [5]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return "", fmt.Errorf("read random bytes: %w", err)
-		}
-		mac := net.HardwareAddr(append([]byte{0xfa}, b[:]...)).String()
-		if _, taken, err := store.First(ctx, tx, VMNicType, "`mac` = ?", mac); err != nil || !taken {
-			return mac, err
+		nic.MAC = newMAC()
+		if err := store.Insert(ctx, tx, VMNicType, nic); errs.ClassOf(err) != errs.Exists {
+			return err
 		}
 	}
-	return "", errs.New(errs.Exhausted, "MAC addresses", "no free one was found in eight tries")
+	return errs.New(errs.Exhausted, "MAC addresses", "no free one was found in eight tries")
+}
+
+// newMAC makes a MAC with a prefix of our own, locally administered (IEEE 802:
+// second bit of the first octet set).
+func newMAC() string {
+	b := [6]byte{0xfa}
+	_, _ = rand.Read(b[1:]) // never fails: crypto/rand ends the process instead
+	return net.HardwareAddr(b[:]).String()
 }
 
 // address takes the wished or some free address of a network; nil when the

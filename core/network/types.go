@@ -27,7 +27,7 @@ type L2NetworkClusterRef struct {
 type L2NetworkHostRef struct {
 	resource.Ref
 	L2NetworkUUID string `db:"l2NetworkUuid" kumo:"size=32,index"`
-	HostUUID      string `db:"hostUuid" kumo:"size=32,index"`
+	HostUUID      string `db:"hostUuid" kumo:"size=32"`
 	Bridge        string `db:"bridge" kumo:"size=64"`
 }
 
@@ -81,14 +81,14 @@ type IPRange struct {
 // UsedIP is an address that is in use. IPInLong orders addresses of a range.
 type UsedIP struct {
 	resource.Ident
-	IPRangeUUID   string `db:"ipRangeUuid" kumo:"size=32,index"`
+	IPRangeUUID   string `db:"ipRangeUuid" kumo:"size=32"`
 	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
 	IPVersion     int64  `db:"ipVersion"`
 	IP            string `db:"ip" kumo:"size=64,index"`
 	Netmask       string `db:"netmask" kumo:"size=64,null"`
 	Gateway       string `db:"gateway" kumo:"size=64,null"`
 	UsedFor       string `db:"usedFor" kumo:"size=64,null"`
-	IPInLong      int64  `db:"ipInLong" kumo:"index"`
+	IPInLong      int64  `db:"ipInLong"`
 	VMNicUUID     string `db:"vmNicUuid" kumo:"size=32,null,index"`
 	// Claim is l3NetworkUuid:ip; its unique index makes a double use
 	// impossible whatever the allocator believes.
@@ -159,6 +159,7 @@ var (
 	})
 	L2HostRefType = resource.Define[L2NetworkHostRef](resource.Type{
 		Name: "L2NetworkHostRef", FQN: "org.zstack.header.network.l2.L2NetworkHostRefInventory", Internal: true,
+		Indexes: []resource.Index{{Columns: []string{"hostUuid", "l2NetworkUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
 			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
@@ -199,6 +200,8 @@ var (
 	})
 	UsedIPType = resource.Define[UsedIP](resource.Type{
 		Name: "UsedIp", Path: "/l3-networks/ip-address", FQN: "org.zstack.header.network.l3.UsedIpInventory",
+		// The allocator walks a range's used addresses in order.
+		Indexes: []resource.Index{{Columns: []string{"ipRangeUuid", "ipInLong"}}},
 		Edges: []resource.Edge{
 			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid"},
 			{Name: "vmNic", To: "VmNic", Column: "vmNicUuid"},

@@ -31,10 +31,13 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 	if plug.Decl.GetHostLocal() {
 		hostUUID = host.GetUuid()
 	}
+	where, args := "`imageUuid` = ? AND `primaryStorageUuid` = ? AND `hostUuid` IS NULL", []any{v.ImageUUID, st.GetUuid()}
+	if hostUUID != "" {
+		where, args = "`imageUuid` = ? AND `primaryStorageUuid` = ? AND `hostUuid` = ?", append(args, hostUUID)
+	}
 	key := st.GetUuid() + "/" + hostUUID + "/" + v.ImageUUID
 	for {
-		row, found, err := store.First(ctx, s.Store, ImageCacheType,
-			"`primaryStorageUuid` = ? AND `imageUuid` = ? AND COALESCE(`hostUuid`, '') = ?", st.GetUuid(), v.ImageUUID, hostUUID)
+		row, found, err := store.First(ctx, s.Store, ImageCacheType, where, args...)
 		if err != nil || found {
 			return row, err
 		}

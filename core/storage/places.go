@@ -17,25 +17,22 @@ func (s *Service) Places(ctx context.Context, q store.Querier, r port.PlaceReque
 	// A few places are enough: when all are taken before the flow gets there,
 	// the cloud is full but for a moment.
 	const enough = 3
-	byCluster := map[string][]*PrimaryStorage{}
+	byCluster := map[string][]*attached{}
 	var places []port.Place
 	var why []string
 	for _, h := range r.Hosts {
 		list, ok := byCluster[h.ClusterUUID]
 		if !ok {
 			var err error
-			if list, err = s.attached(ctx, q, h.ClusterUUID, r.PrimaryUUID); err != nil {
+			if list, err = s.attached(ctx, q, h.ClusterUUID, r); err != nil {
 				return nil, err
 			}
 			byCluster[h.ClusterUUID] = list
 		}
 		for _, ps := range list {
-			p, reason, err := s.place(ctx, q, h, ps, r)
-			if err != nil {
-				return nil, err
-			}
+			p, reason := s.place(ctx, h, ps, r)
 			if reason != "" {
-				why = append(why, ps.Name+": "+reason)
+				why = append(why, ps.name+": "+reason)
 				continue
 			}
 			places = append(places, p)
@@ -58,58 +55,88 @@ func (s *Service) Places(ctx context.Context, q store.Querier, r port.PlaceReque
 	return places, nil
 }
 
-func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID, only string) ([]*PrimaryStorage, error) {
-	where, args := "`uuid` IN (SELECT `primaryStorageUuid` FROM `PrimaryStorageClusterRef` WHERE `clusterUuid` = ?)", []any{clusterUUID}
-	if only != "" {
-		where, args = where+" AND `uuid` = ?", append(args, only)
+// attached is a storage that is attached to a cluster.
+type attached struct {
+	uuid, name, typ, state, status string
+	available                      int64
+	// onHost has, by host of the request, the free bytes there; a host to
+	// which the storage is not connected is missing.
+	onHost map[string]int64
+}
+
+// attached reads the storages of a cluster, and how they are connected to the
+// hosts of the request that are in it, in one statement: this is part of every
+// creation of a guest.
+func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID string, r port.PlaceRequest) ([]*attached, error) {
+	var hosts []string
+	for _, h := range r.Hosts {
+		if h.ClusterUUID == clusterUUID {
+			hosts = append(hosts, h.UUID)
+		}
 	}
-	return store.Find(ctx, q, PrimaryStorageType, where+" ORDER BY `availableCapacity` DESC", args...)
+	query := "SELECT p.`uuid`, p.`name`, p.`type`, p.`state`, p.`status`, p.`availableCapacity`, h.`hostUuid`, h.`availableCapacity` " +
+		"FROM `PrimaryStorageClusterRef` c JOIN `PrimaryStorage` p ON p.`uuid` = c.`primaryStorageUuid` " +
+		"LEFT JOIN `PrimaryStorageHostRef` h ON h.`primaryStorageUuid` = p.`uuid` AND h.`status` = ? AND h.`hostUuid` IN (?) " +
+		"WHERE c.`clusterUuid` = ?"
+	args := []any{Connected, hosts, clusterUUID}
+	if r.PrimaryUUID != "" {
+		query, args = query+" AND p.`uuid` = ?", append(args, r.PrimaryUUID)
+	}
+	var list []*attached
+	err := q.Each(ctx, query+" ORDER BY p.`availableCapacity` DESC, p.`uuid`", args, func(r *store.Row) error {
+		if uuid := r.Text(0); len(list) == 0 || list[len(list)-1].uuid != uuid {
+			list = append(list, &attached{uuid: uuid, name: r.Text(1), typ: r.Text(2), state: r.Text(3), status: r.Text(4),
+				available: r.Int(5), onHost: map[string]int64{}})
+		}
+		if !r.Null(6) {
+			list[len(list)-1].onHost[r.Text(6)] = r.Int(7)
+		}
+		return nil
+	})
+	return list, err
 }
 
 // place decides on one storage for one host; reason says why not.
-func (s *Service) place(ctx context.Context, q store.Querier, h port.HostCandidate, ps *PrimaryStorage, r port.PlaceRequest) (p port.Place, reason string, err error) {
+func (s *Service) place(ctx context.Context, h port.HostCandidate, ps *attached, r port.PlaceRequest) (p port.Place, reason string) {
 	switch {
-	case ps.State != Enabled:
-		return p, "state is " + ps.State, nil
-	case ps.Status != Connected:
-		return p, "status is " + ps.Status, nil
+	case ps.state != Enabled:
+		return p, "state is " + ps.state
+	case ps.status != Connected:
+		return p, "status is " + ps.status
 	}
-	plug, err := s.Plugins.PrimaryStorage(ps.Type)
+	plug, err := s.Plugins.PrimaryStorage(ps.typ)
 	if err != nil {
-		return p, err.Error(), nil
+		return p, err.Error()
 	}
 	if !contains(plug.Decl.GetHypervisorTypes(), h.HypervisorType) {
-		return p, "its type cannot be used by " + h.HypervisorType, nil
+		return p, "its type cannot be used by " + h.HypervisorType
 	}
-	ref, linked, err := store.First(ctx, q, HostRefType, "`primaryStorageUuid` = ? AND `hostUuid` = ?", ps.UUID, h.UUID)
-	if err != nil {
-		return p, "", err
+	onHost, linked := ps.onHost[h.UUID]
+	if !linked {
+		return p, "is not connected to host " + h.UUID
 	}
-	if !linked || ref.Status != Connected {
-		return p, "is not connected to host " + h.UUID, nil
-	}
-	free := ps.AvailableCapacity
+	free := ps.available
 	if plug.Decl.GetHostLocal() {
-		free = ref.AvailableCapacity
+		free = onHost
 	}
-	if reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", ps.UUID); free-reserved < r.Size {
-		return p, fmt.Sprintf("%d bytes available, of which %d are reserved", free, reserved), nil
+	if reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", ps.uuid); free-reserved < r.Size {
+		return p, fmt.Sprintf("%d bytes available, of which %d are reserved", free, reserved)
 	}
-	p = port.Place{Host: h, PrimaryUUID: ps.UUID, PrimaryType: ps.Type, HostLocal: plug.Decl.GetHostLocal()}
+	p = port.Place{Host: h, PrimaryUUID: ps.uuid, PrimaryType: ps.typ, HostLocal: plug.Decl.GetHostLocal()}
 	if r.Image == nil {
-		return p, "", nil
+		return p, ""
 	}
 	for _, st := range r.Image.Stores {
 		bs, err := s.Plugins.BackupStorage(st.Type)
 		if err != nil {
 			continue // its plugin is off; another copy may do
 		}
-		if types := bs.Decl.GetPrimaryStorageTypes(); len(types) == 0 || contains(types, ps.Type) {
+		if types := bs.Decl.GetPrimaryStorageTypes(); len(types) == 0 || contains(types, ps.typ) {
 			p.ImageStoreUUID = st.UUID
-			return p, "", nil
+			return p, ""
 		}
 	}
-	return p, "cannot read from the backup storages that have image " + r.Image.Name, nil
+	return p, "cannot read from the backup storages that have image " + r.Image.Name
 }
 
 func contains(list []string, s string) bool {

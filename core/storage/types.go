@@ -48,7 +48,7 @@ type PrimaryStorageClusterRef struct {
 // each volume on one host, it has the capacity there, in bytes.
 type PrimaryStorageHostRef struct {
 	resource.Ref
-	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32,index"`
+	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32"`
 	HostUUID           string `db:"hostUuid" kumo:"size=32,index"`
 	Status             string `db:"status" kumo:"size=32"`
 	TotalCapacity      int64  `db:"totalCapacity"`
@@ -87,7 +87,7 @@ type ImageCache struct {
 	resource.Ref
 	PrimaryStorageUUID string `db:"primaryStorageUuid" kumo:"size=32,index"`
 	HostUUID           string `db:"hostUuid" kumo:"size=32,hidden,null,index"`
-	ImageUUID          string `db:"imageUuid" kumo:"size=32,index"`
+	ImageUUID          string `db:"imageUuid" kumo:"size=32"`
 	InstallURL         string `db:"installUrl" kumo:"size=2048"`
 	MediaType          string `db:"mediaType" kumo:"size=64,null"`
 	Size               int64  `db:"size"`
@@ -125,6 +125,7 @@ var (
 	})
 	HostRefType = resource.Define[PrimaryStorageHostRef](resource.Type{
 		Name: "PrimaryStorageHostRef", FQN: "org.zstack.header.storage.primary.PrimaryStorageHostRefInventory", Internal: true,
+		Indexes: []resource.Index{{Columns: []string{"primaryStorageUuid", "hostUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
@@ -145,6 +146,7 @@ var (
 	})
 	ImageCacheType = resource.Define[ImageCache](resource.Type{
 		Name: "ImageCache", FQN: "org.zstack.header.storage.primary.ImageCacheInventory", Internal: true,
+		Indexes: []resource.Index{{Columns: []string{"imageUuid", "primaryStorageUuid", "hostUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},

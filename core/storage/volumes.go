@@ -20,12 +20,6 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.Volume
 		if v.ISO {
 			continue
 		}
-		if err := cascade.Guard(ctx, tx, "PrimaryStorage", v.PrimaryUUID); err != nil {
-			return err
-		}
-		if err := s.take(ctx, tx, v.PrimaryUUID, v.HostUUID, v.HostLocal, v.Size); err != nil {
-			return err
-		}
 		row := &Volume{PrimaryStorageUUID: v.PrimaryUUID, VMInstanceUUID: v.VMUUID, DiskOfferingUUID: v.DiskOfferingUUID,
 			RootImageUUID: v.ImageUUID, Type: v.Type, Format: v.Format, Size: v.Size, DeviceID: v.DeviceID,
 			State: Enabled, Status: VolumeCreating}
@@ -38,7 +32,40 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.Volume
 	if len(rows) == 0 {
 		return nil
 	}
+	if err := s.takeAll(ctx, tx, volumes); err != nil {
+		return err
+	}
 	return store.Insert(ctx, tx, VolumeType, rows...)
+}
+
+// takeAll reserves the sizes of volumes, together for those in one place.
+func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
+	type place struct {
+		primary, host string
+		local         bool
+	}
+	sizes := map[place]int64{}
+	var order []place
+	var parents []cascade.Parent
+	for _, v := range volumes {
+		if v.ISO {
+			continue
+		}
+		p := place{v.PrimaryUUID, v.HostUUID, v.HostLocal}
+		if _, known := sizes[p]; !known {
+			order, parents = append(order, p), append(parents, cascade.Parent{Type: "PrimaryStorage", UUID: v.PrimaryUUID})
+		}
+		sizes[p] += v.Size
+	}
+	if err := cascade.GuardAll(ctx, tx, parents...); err != nil {
+		return err
+	}
+	for _, p := range order {
+		if err := s.take(ctx, tx, p.primary, p.host, p.local, sizes[p]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Unplan removes rows and gives sizes back. What is gone already is a success

@@ -2,9 +2,8 @@ package topology
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -41,32 +40,36 @@ func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRe
 	where, args := hostFilter(r)
 	reserved := s.Config.Int64(ctx, "kvm", "reservedMemory", "")
 	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?"
-	fitArgs := append(append([]any(nil), args...), Enabled, Connected, r.CPU, reserved, r.Memory)
-	start := randomUUID()
-	hosts, err := store.Find(ctx, q, HostType, fit+" AND `uuid` >= ? ORDER BY `uuid` LIMIT 8", append(append([]any(nil), fitArgs...), start)...)
-	if err != nil {
-		return nil, err
+	fitArgs := append(append(make([]any, 0, len(args)+6), args...), Enabled, Connected, r.CPU, reserved, r.Memory)
+	start := rand.Int64()
+	hosts, err := candidates(ctx, q, nil, fit+" AND `lot` >= ?", append(fitArgs, start))
+	if err == nil && len(hosts) < maxCandidates {
+		hosts, err = candidates(ctx, q, hosts, fit+" AND `lot` < ?", append(fitArgs, start))
 	}
-	if len(hosts) < maxCandidates {
-		more, err := store.Find(ctx, q, HostType, fit+" AND `uuid` < ? ORDER BY `uuid` LIMIT 8", append(append([]any(nil), fitArgs...), start)...)
-		if err != nil {
-			return nil, err
-		}
-		hosts = append(hosts, more...)
+	if err == nil && len(hosts) == 0 {
+		err = s.refusals(ctx, q, r, where, args, reserved)
 	}
-	if len(hosts) == 0 {
-		return nil, s.refusals(ctx, q, r, where, args, reserved)
-	}
-	list := make([]port.HostCandidate, 0, len(hosts))
-	for _, h := range hosts {
-		list = append(list, port.HostCandidate{UUID: h.UUID, ClusterUUID: h.ClusterUUID, ZoneUUID: h.ZoneUUID,
-			HypervisorType: h.HypervisorType, Architecture: h.Architecture, CPUMHz: h.CPUMHz})
-	}
-	return list, nil
+	// A host far behind the one before it would often be drawn first.
+	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
+	return hosts, err
+}
+
+// candidates appends the first hosts in the order of their lots, up to
+// maxCandidates in all. Only the columns that are needed are read: this is
+// part of every creation of a guest.
+func candidates(ctx context.Context, q store.Querier, list []port.HostCandidate, where string, args []any) ([]port.HostCandidate, error) {
+	err := q.Each(ctx, "SELECT `uuid`, `clusterUuid`, `zoneUuid`, `hypervisorType`, `architecture`, `cpuMHz` FROM `Host` WHERE "+where+
+		" ORDER BY `lot` LIMIT ?", append(args, maxCandidates-len(list)), func(r *store.Row) error {
+		list = append(list, port.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
+			HypervisorType: r.Text(3), Architecture: r.Text(4), CPUMHz: r.Int(5)})
+		return nil
+	})
+	return list, err
 }
 
 func hostFilter(r port.HostRequest) (string, []any) {
-	conds, args := []string{"1 = 1"}, []any{}
+	var conds []string
+	var args []any
 	add := func(c string, a any) { conds, args = append(conds, c), append(args, a) }
 	if r.ZoneUUID != "" {
 		add("`zoneUuid` = ?", r.ZoneUUID)
@@ -83,8 +86,12 @@ func hostFilter(r port.HostRequest) (string, []any) {
 	if len(r.Avoid) > 0 {
 		add("`uuid` NOT IN (?)", r.Avoid)
 	}
-	conds = append(conds, "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled')",
-		"`zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')")
+	enabled := "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
+	if len(r.ClusterUUIDs) > 0 { // so that not all clusters of the cloud are listed
+		add(enabled+" AND `uuid` IN (?))", r.ClusterUUIDs)
+	} else {
+		conds = append(conds, enabled+")")
+	}
 	return strings.Join(conds, " AND "), args
 }
 
@@ -147,12 +154,4 @@ func (s *Service) Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu
 	_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ?, `availableMemoryCapacity` = `availableMemoryCapacity` + ? WHERE `uuid` = ?",
 		cpu, memory, hostUUID)
 	return err
-}
-
-func randomUUID() string {
-	var b [16]byte
-	if _, err := rand.Read(b[:]); err != nil {
-		panic(err) // crypto/rand never fails on Linux
-	}
-	return hex.EncodeToString(b[:])
 }

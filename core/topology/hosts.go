@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"math/rand/v2"
 	"net/netip"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -128,7 +129,7 @@ func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) err
 		return err
 	}
 	h := &Host{ZoneUUID: st.ZoneUUID, ClusterUUID: st.ClusterUUID, ManagementIP: st.ManagementIP,
-		HypervisorType: st.Type, State: Enabled, Status: Connecting}
+		HypervisorType: st.Type, State: Enabled, Status: Connecting, Lot: rand.Int64()}
 	h.UUID, h.Name, h.Description = st.UUID, st.Name, st.Description
 	if err := store.Insert(ctx, tx, HostType, h); err != nil {
 		return err

@@ -39,7 +39,7 @@ type Cluster struct {
 type Host struct {
 	resource.Base
 	ZoneUUID        string `db:"zoneUuid" kumo:"size=32,index"`
-	ClusterUUID     string `db:"clusterUuid" kumo:"size=32,index"`
+	ClusterUUID     string `db:"clusterUuid" kumo:"size=32"`
 	ManagementIP    string `db:"managementIp" kumo:"size=255,unique"`
 	HypervisorType  string `db:"hypervisorType" kumo:"size=32"`
 	State           string `db:"state" kumo:"size=32"`
@@ -51,6 +51,9 @@ type Host struct {
 	AvailableMemory int64  `db:"availableMemoryCapacity"`
 	CPUNum          int64  `db:"cpuNum"`
 	Architecture    string `db:"architecture" kumo:"size=32,null"`
+	// Lot is a random number: hosts in the order of their lots are in no order
+	// (UUIDs tell when they were made), so the allocator draws by it.
+	Lot int64 `db:"lot" kumo:"hidden"`
 	// CPUMHz is the speed of one processor, for the guests' cpuSpeed.
 	CPUMHz int64 `db:"cpuMHz" kumo:"hidden"`
 }
@@ -88,6 +91,7 @@ var (
 	})
 	HostType = resource.Define[Host](resource.Type{
 		Name: "Host", Path: "/hosts", FQN: "org.zstack.header.host.HostInventory",
+		Indexes:       []resource.Index{{Columns: []string{"clusterUuid", "lot"}}},
 		Discriminator: "hypervisorType",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
 			"enable":      {Enabled: Enabled, Disabled: Enabled, PreMaintenance: Enabled, Maintenance: Enabled},

@@ -128,7 +128,8 @@ CREATE TABLE IF NOT EXISTS `Host` (
   `availableMemoryCapacity` {{.Long}} NOT NULL DEFAULT 0,
   `cpuNum` {{.Long}} NOT NULL DEFAULT 0,
   `architecture` {{.String 32}},
-  `cpuMHz` {{.Long}} NOT NULL DEFAULT 0{{.End "Host" "name" "createDate" "zoneUuid" "clusterUuid" "unique managementIp"}}
+  `lot` {{.Long}} NOT NULL DEFAULT 0,
+  `cpuMHz` {{.Long}} NOT NULL DEFAULT 0{{.End "Host" "name" "createDate" "zoneUuid" "unique managementIp" "clusterUuid,lot"}}
 CREATE TABLE IF NOT EXISTS `Image` (
   `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
   `name` {{.String 255}} NOT NULL DEFAULT '',
@@ -170,7 +171,7 @@ CREATE TABLE IF NOT EXISTS `ImageCache` (
   `installUrl` {{.String 2048}} NOT NULL DEFAULT '',
   `mediaType` {{.String 64}},
   `size` {{.Long}} NOT NULL DEFAULT 0,
-  `state` {{.String 32}} NOT NULL DEFAULT ''{{.End "ImageCache" "primaryStorageUuid" "hostUuid" "imageUuid"}}
+  `state` {{.String 32}} NOT NULL DEFAULT ''{{.End "ImageCache" "primaryStorageUuid" "hostUuid" "imageUuid,primaryStorageUuid,hostUuid"}}
 CREATE TABLE IF NOT EXISTS `InstanceOffering` (
   `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
   `name` {{.String 255}} NOT NULL DEFAULT '',
@@ -227,7 +228,7 @@ CREATE TABLE IF NOT EXISTS `L2NetworkHostRef` (
   `lastOpDate` {{.Time}},
   `l2NetworkUuid` {{.UUID}} NOT NULL DEFAULT '',
   `hostUuid` {{.UUID}} NOT NULL DEFAULT '',
-  `bridge` {{.String 64}} NOT NULL DEFAULT ''{{.End "L2NetworkHostRef" "l2NetworkUuid" "hostUuid"}}
+  `bridge` {{.String 64}} NOT NULL DEFAULT ''{{.End "L2NetworkHostRef" "l2NetworkUuid" "hostUuid,l2NetworkUuid"}}
 CREATE TABLE IF NOT EXISTS `L3Network` (
   `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
   `name` {{.String 255}} NOT NULL DEFAULT '',
@@ -317,7 +318,7 @@ CREATE TABLE IF NOT EXISTS `PrimaryStorageHostRef` (
   `totalCapacity` {{.Long}} NOT NULL DEFAULT 0,
   `availableCapacity` {{.Long}} NOT NULL DEFAULT 0,
   `totalPhysicalCapacity` {{.Long}} NOT NULL DEFAULT 0,
-  `availablePhysicalCapacity` {{.Long}} NOT NULL DEFAULT 0{{.End "PrimaryStorageHostRef" "primaryStorageUuid" "hostUuid"}}
+  `availablePhysicalCapacity` {{.Long}} NOT NULL DEFAULT 0{{.End "PrimaryStorageHostRef" "hostUuid" "primaryStorageUuid,hostUuid"}}
 CREATE TABLE IF NOT EXISTS `ResourceConfig` (
   `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
   `createDate` {{.Time}},
@@ -366,7 +367,7 @@ CREATE TABLE IF NOT EXISTS `UsedIp` (
   `usedFor` {{.String 64}},
   `ipInLong` {{.Long}} NOT NULL DEFAULT 0,
   `vmNicUuid` {{.UUID}},
-  `claim` {{.String 128}} NOT NULL DEFAULT ''{{.End "UsedIp" "ipRangeUuid" "l3NetworkUuid" "ip" "ipInLong" "vmNicUuid" "unique claim"}}
+  `claim` {{.String 128}} NOT NULL DEFAULT ''{{.End "UsedIp" "l3NetworkUuid" "ip" "vmNicUuid" "unique claim" "ipRangeUuid,ipInLong"}}
 CREATE TABLE IF NOT EXISTS `UserTag` (
   `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
   `createDate` {{.Time}},
