@@ -56,6 +56,10 @@ type Deleter struct {
 	// are deleted on their own only when they are reached from elsewhere, and
 	// then after their whole.
 	Parts []string
+	// Users are the types whose rows may use a row of this one without an edge
+	// that leads to it, as a guest uses the attachment of its storage to its
+	// cluster. Where rows of both are deleted, theirs go first.
+	Users []string
 	// Leave is asked, in the transaction that removes a row whose Delete
 	// failed in mode Enforcing, for what Collect needs to clean up later.
 	Leave func(ctx context.Context, tx *store.Tx, uuid string) (json.RawMessage, error)
@@ -128,7 +132,8 @@ func (e *Engine) deleter(typeName string) Deleter {
 
 // graph returns the graph as q sees it.
 func (e *Engine) graph(ctx context.Context, q store.Querier) *rows {
-	return &rows{ctx: ctx, q: q, reg: e.reg, parts: func(t string) []string { return e.deleter(t).Parts }}
+	return &rows{ctx: ctx, q: q, reg: e.reg, parts: func(t string) []string { return e.deleter(t).Parts },
+		users: func(t string) []string { return e.deleter(t).Users }}
 }
 
 // root returns the root type of a type's name.

@@ -15,7 +15,12 @@ type rows struct {
 	reg *resource.Registry
 	// parts tells which types' rows the delete of a type removes itself.
 	parts func(typeName string) []string
+	// users tells which types' rows go before those of a type.
+	users func(typeName string) []string
 }
+
+// Users returns the types whose rows go before those of a type.
+func (g *rows) Users(typeName string) []string { return g.users(typeName) }
 
 // Inbound implements Graph.
 func (g *rows) Inbound(typeName string) []Edge {

@@ -223,6 +223,31 @@ func (p *planner) settle() {
 			p.pairs = append(p.pairs, pair{first: part.target, then: i})
 		}
 	}
+	p.usersFirst()
+}
+
+// usersFirst orders users before what they use, by type.
+func (p *planner) usersFirst() {
+	g, ok := p.g.(interface {
+		Users(typeName string) []string
+	})
+	if !ok {
+		return
+	}
+	byType := map[string][]int32{}
+	for i := range p.tree.Nodes {
+		t := p.tree.Nodes[i].Type
+		byType[t] = append(byType[t], int32(i))
+	}
+	for t, used := range byType {
+		for _, u := range g.Users(t) {
+			for _, first := range byType[u] {
+				for _, then := range used {
+					p.pairs = append(p.pairs, pair{first: first, then: then})
+				}
+			}
+		}
+	}
 }
 
 // order fills Order and the layers: a depth-first walk along "goes before",

@@ -41,8 +41,10 @@ func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.attaching)
 	s.Cascade.Register(PrimaryStorageType.Name, cascade.Deleter{Delete: s.deletePrimary})
-	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef})
-	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume})
+	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef,
+		Users: []string{"VmInstance", VolumeType.Name}})
+	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name}})
+	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
 	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes} {
 		if err := f(); err != nil {
 			return err

@@ -243,6 +243,10 @@ func (s *Service) registerHostUpdate(d *pluginv1.HypervisorDecl) error {
 	})
 }
 
+// hostParts are the other services' rows of a host. Those services read them
+// when they leave it, so they go with the host and not before.
+var hostParts = []string{"PrimaryStorageHostRef", "L2NetworkHostRef"}
+
 // deleteHost lets the other services leave the host, disconnects it and
 // removes the row. With Enforcing, a host that cannot be reached is no obstacle.
 func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) error {
@@ -263,6 +267,11 @@ func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) e
 		return err
 	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, part := range hostParts { // Enforcing may have left some
+			if _, err := tx.Exec(ctx, "DELETE FROM `"+part+"` WHERE `hostUuid` = ?", uuid); err != nil {
+				return err
+			}
+		}
 		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
 			return err
 		}

@@ -57,7 +57,8 @@ func (s *Service) Observe(o HostObserver) { s.observers = append(s.observers, o)
 // must have been started, because they declare the add messages.
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
-	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost})
+	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost, Parts: hostParts,
+		Users: []string{"VmInstance", "PrimaryStorageClusterRef", "L2NetworkClusterRef"}})
 	steps := []func() error{
 		s.registerZones, s.registerClusters, s.registerHosts, s.registerHypervisors, s.registerSettings,
 	}
