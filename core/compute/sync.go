@@ -119,9 +119,21 @@ func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	}
 }
 
-// HostLeaving is of no interest here: the cascade stops the guests
-// (topology.HostObserver).
-func (s *Service) HostLeaving(context.Context, *pluginv1.Host) error { return nil }
+// HostLeaving removes what a host keeps of the guests that ran on it last; the
+// cascade has stopped those that ran (topology.HostObserver).
+func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `VmInstance` WHERE `lastHostUuid` = ? AND `hostUuid` IS NULL", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	for _, uuid := range uuids {
+		w := &work{UUID: uuid, Name: uuid, Host: port.HostCandidate{UUID: h.GetUuid()}, pluginHost: h}
+		if err := s.destroyOnHost(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // EmptyHost stops the running guests of a host before maintenance
 // (topology.HostEmptier).
