@@ -103,17 +103,17 @@ func (r *Registry) limit(ctx context.Context, req *Request) time.Duration {
 
 // admit runs every check before the handler. stop is true when the call ends
 // here with success: validationOnly, or a missing resource that does not
-// matter. The session comes before the look-ups so that strangers learn
-// nothing about what exists.
+// matter. The session comes first: strangers learn nothing about what
+// exists, and a caller who is known has the web hook called also for bad fields.
 func (r *Registry) admit(ctx context.Context, req *Request, c *Call, params any, b *base) (stop bool, err error) {
 	a := req.Action
+	if err := r.authenticate(ctx, req, c); err != nil {
+		return false, err
+	}
 	if err := a.checkFields(params, b); err != nil {
 		return false, err
 	}
 	if err := a.setIdentity(c, b); err != nil {
-		return false, err
-	}
-	if err := r.authenticate(ctx, req, c); err != nil {
 		return false, err
 	}
 	return r.permit(ctx, a, c, params)
