@@ -49,8 +49,9 @@ func TestHosts(t *testing.T) {
 		l.want("new name", l.act(path, "updateHost", wire.Params{"name": "g"}).text("name"), "g")
 		l.remove(path)
 		l.gone(wire.Hosts, uuid)
-		if _, there := l.s.World().Hosts[uuid]; there {
-			l.Error("the simulated world still has the host")
+		w := l.s.World()
+		if _, there := w.Hosts[uuid]; there || len(w.Bridges) != hosts || len(w.Links) != hosts {
+			l.Errorf("the simulated world has the host: %t; %d bridges and %d links to storages, want %d of each", there, len(w.Bridges), len(w.Links), hosts)
 		}
 	})
 }
@@ -86,6 +87,14 @@ func TestDeleteHostWithGuest(t *testing.T) {
 		l.want("state", now.text("state"), "Stopped")
 		l.want("host", now.text("hostUuid"), "")
 		l.want("state", l.act(wire.VMs+"/"+vm.text("uuid"), "startVmInstance", nil).text("state"), "Running")
+		l.remove(wire.Clusters + "/" + l.cloud.Cluster)
+		now = l.get(wire.VMs, vm.text("uuid"))
+		l.want("state", now.text("state"), "Stopped")
+		l.want("cluster", now.text("clusterUuid"), "")
+		w := l.s.World()
+		for what, n := range map[string]int{"hosts": len(w.Hosts), "links": len(w.Links), "bridges": len(w.Bridges), "networks": len(w.Networks), "bindings": len(w.Bindings)} {
+			l.want("number of simulated "+what, n, 0)
+		}
 	})
 }
 
