@@ -38,13 +38,14 @@ type Service struct {
 
 	mu       sync.Mutex
 	watches  map[string]context.CancelFunc
+	trying   map[string]bool // hosts that reconnectSoon is at
 	root     context.Context
 	watching sync.WaitGroup
 }
 
 // New makes the service; Register and Start bring it to life.
 func New(k *kernel.Kernel) *Service {
-	s := &Service{Kernel: k, watches: map[string]context.CancelFunc{}, root: context.Background()}
+	s := &Service{Kernel: k, watches: map[string]context.CancelFunc{}, trying: map[string]bool{}, root: context.Background()}
 	s.adding = s.addHostFlow()
 	return s
 }

@@ -13,6 +13,8 @@ import (
 const (
 	// checkTimeout bounds one check of a host (spec: section 1.2).
 	checkTimeout = 10 * time.Second
+	// maxPause is the longest pause between two tries to connect a lost host.
+	maxPause = 30 * time.Second
 	// connectParallel bounds how many hosts are connected at once at start.
 	connectParallel = 100
 )
@@ -38,7 +40,9 @@ func (s *Service) Start(ctx context.Context) error {
 			case <-ctx.Done():
 				return
 			}
-			s.reconnect(ctx, h.UUID)
+			if err := s.reconnect(ctx, h.UUID); err != nil {
+				s.reconnectSoon(ctx, h.UUID)
+			}
 		}()
 	}
 	s.watching.Add(1)
@@ -51,26 +55,40 @@ func (s *Service) Start(ctx context.Context) error {
 func (s *Service) Stop() { s.watching.Wait() }
 
 // reconnect connects a host in its queue, so that it does not meet an
-// operation of a user on the same host.
-func (s *Service) reconnect(ctx context.Context, uuid string) {
-	done := make(chan struct{})
-	err := s.Dispatch.Submit(uuid, "host", func() {
-		defer close(done)
-		if ctx.Err() != nil {
-			return
-		}
-		if err := s.connect(ctx, uuid); err != nil && errs.ClassOf(err) != errs.NotFound {
-			s.Log.Warn("host not connected", "host", uuid, "error", err)
-		}
-	})
+// operation of a user on the same host. A host that is gone, or in
+// maintenance, is a success.
+func (s *Service) reconnect(ctx context.Context, uuid string) error {
+	done := make(chan error, 1)
+	err := s.Dispatch.Submit(uuid, "host", func() { done <- s.reconnectNow(ctx, uuid) })
 	if err != nil {
-		s.Log.Warn("host not queued for its connect", "host", uuid, "error", err)
-		return
+		return err
 	}
 	select {
-	case <-done:
+	case err := <-done:
+		return err
 	case <-ctx.Done():
+		return nil
 	}
+}
+
+func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
+	h, err := store.Get(ctx, s.Store, HostType, uuid)
+	if ctx.Err() != nil || errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err == nil && (h.State == PreMaintenance || h.State == Maintenance) {
+		return nil
+	}
+	if err == nil {
+		err = s.connect(ctx, uuid)
+	}
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		s.Log.Warn("host not connected", "host", uuid, "error", err)
+	}
+	return err
 }
 
 // checkLoop pings hosts and brings those that are Disconnected back.
@@ -122,14 +140,38 @@ func (s *Service) checkAll(ctx context.Context, hosts []*Host, failures map[stri
 			if failures[r.host.UUID] >= limit && r.host.Status == Connected {
 				s.stopWatch(r.host.UUID)
 				s.lost(ctx, r.host.UUID, r.err)
+				s.reconnectSoon(ctx, r.host.UUID)
 			}
 		}
 	}
 }
 
+// reconnectSoon connects a host in the background and keeps trying, with a
+// growing pause, until it is back (spec: section 1.2). A host is tried by one
+// at a time.
 func (s *Service) reconnectSoon(ctx context.Context, uuid string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.trying[uuid] || ctx.Err() != nil {
+		return
+	}
+	s.trying[uuid] = true
 	s.watching.Add(1)
-	go func() { defer s.watching.Done(); s.reconnect(ctx, uuid) }()
+	go func() {
+		defer s.watching.Done()
+		defer func() {
+			s.mu.Lock()
+			delete(s.trying, uuid)
+			s.mu.Unlock()
+		}()
+		for pause := time.Second; s.reconnect(ctx, uuid) != nil; pause = min(2*pause, maxPause) {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+		}
+	}()
 }
 
 func (s *Service) check(ctx context.Context, h *Host) error {
