@@ -97,19 +97,9 @@ func Serve(t testing.TB, o Options) *Cloud {
 		t.Fatal(err)
 	}
 	image := filepath.Join(Base, "guest.qcow2")
-	copyFile(t, rig.GuestImage(tOf(t)).Disk, image)
+	copyFile(t, rig.GuestImage(t).Disk, image)
 	return &Cloud{Server: server.Start(t, server.Options{Plugins: plugins, Dir: data, Args: []string{"--config", config}}),
 		guestImage: image, hostAddress: o.HostAddress, t: t}
-}
-
-// tOf is for helpers that are for tests only.
-func tOf(t testing.TB) *testing.T {
-	t.Helper()
-	test, ok := t.(*testing.T)
-	if !ok {
-		t.Fatal("this is for tests, not for benchmarks")
-	}
-	return test
 }
 
 // buildAgent puts the host agent beside the plugins, as `make build` does.

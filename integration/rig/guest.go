@@ -20,7 +20,7 @@ type Guest struct {
 
 // GuestImage returns the tiny guest, and builds it when it is missing and there
 // is a network; inside of a sandbox, ask for it by WithGuestImage.
-func GuestImage(t *testing.T) Guest {
+func GuestImage(t testing.TB) Guest {
 	t.Helper()
 	if _, err := os.Stat(guest().Disk); err != nil {
 		if Sandboxed() {
@@ -68,7 +68,7 @@ func Root() string {
 
 // Build compiles a program of the project, such as "./plugins/kvm", and puts
 // it at the path. It works without a network.
-func Build(t *testing.T, pkg, path string) {
+func Build(t testing.TB, pkg, path string) {
 	t.Helper()
 	cmd := exec.Command("go", "build", "-o", path, pkg)
 	cmd.Dir = Root()

@@ -26,7 +26,7 @@ const soon = 10 * time.Second
 // userData tells that it ran, and whether it did so before.
 const userData = "#!/bin/sh\necho \"guest: user data ran on $(hostname)\"\n"
 
-func ip(t *testing.T, args ...string) {
+func ip(t testing.TB, args ...string) {
 	t.Helper()
 	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
@@ -35,7 +35,7 @@ func ip(t *testing.T, args ...string) {
 
 // uplink makes a pair of devices, of which one stands for a network card with
 // an address of the machine's.
-func uplink(t *testing.T) {
+func uplink(t testing.TB) {
 	t.Helper()
 	ip(t, "link", "add", guests.Uplink, "type", "veth", "peer", "name", guests.Uplink+"p")
 	ip(t, "link", "set", guests.Uplink+"p", "up")
