@@ -70,6 +70,17 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	if err := types.Check(); err != nil {
 		return nil, err
 	}
+	// Plugins are looked for first: a wrong name must not leave a database.
+	names, err := enabled(o)
+	if err != nil {
+		return nil, err
+	}
+	h := &handler{}
+	plugins, err := plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
+		Log: log.Named("plugin"), Handler: h})
+	if err != nil {
+		return nil, err
+	}
 	st, err := store.Open(ctx, o.DB, types, log.Named("store"))
 	if err != nil {
 		return nil, err
@@ -83,7 +94,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	l := limits
 	l.Log = log.Named("dispatch")
 	k := &kernel.Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Dispatch: dispatch.New(l)}
+		Events: event.New(), Dispatch: dispatch.New(l), Plugins: plugins}
 	p := &parts{kernel: k}
 	p.jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	p.jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
@@ -94,16 +105,6 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
 	k.Config = config.New(st, k.Events, log.Named("config"))
 	k.Tags.Also(k.Config.DeleteFor)
-	h := &handler{}
-	names, err := enabled(o)
-	if err != nil {
-		return nil, err
-	}
-	k.Plugins, err = plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
-		Log: log.Named("plugin"), Handler: h})
-	if err != nil {
-		return nil, err
-	}
 	if err = k.Plugins.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -172,9 +173,15 @@ func addPluginTypes(ctx context.Context, k *kernel.Kernel) error {
 // register lets every part register its actions, flows, tags and settings.
 func (p *parts) register() error {
 	k := p.kernel
-	if err := k.Config.Define(config.Setting{Category: "rest", Name: "poll.hold", Type: "int", Default: "1000", Min: 0, Max: 1000,
-		Doc: "Milliseconds that a job poll is held open until the job ends."}); err != nil {
-		return err
+	for _, d := range []config.Setting{
+		{Category: "rest", Name: "poll.hold", Type: "int", Default: "1000", Min: 0, Max: 1000,
+			Doc: "Milliseconds that a job poll is held open until the job ends."},
+		{Category: "flow", Name: "undo.interval", Type: "int", Default: "30", Min: 1, Max: 3600,
+			Doc: "Seconds after which an undo that failed is tried again, at first."},
+	} {
+		if err := k.Config.Define(d); err != nil {
+			return err
+		}
 	}
 	k.Tags.Register(k.Actions)
 	k.RegisterProgress()

@@ -13,9 +13,6 @@ import (
 	"github.com/kumo-cloud/kumo/web/api"
 )
 
-// collectInterval is how often undos that failed are tried again.
-const collectInterval = 30 * time.Second
-
 // start takes up what the last process left and begins the background work,
 // which ends with ctx.
 func (s *server) start(ctx context.Context) error {
@@ -44,8 +41,11 @@ func (s *server) start(ctx context.Context) error {
 	if err := k.Flows.Resume(ctx, submit); err != nil {
 		return err
 	}
-	go k.Flows.CollectEvery(ctx, func() time.Duration { return collectInterval }, submit)
-	go k.Cascade.CollectEvery(ctx, func() time.Duration { return collectInterval })
+	again := func() time.Duration {
+		return time.Duration(k.Config.Int64(ctx, "flow", "undo.interval", "")) * time.Second
+	}
+	go k.Flows.CollectEvery(ctx, again, submit)
+	go k.Cascade.CollectEvery(ctx, again)
 	if err := s.mgmt.Start(ctx); err != nil {
 		return err
 	}
