@@ -56,19 +56,16 @@ func Main(m *testing.M) {
 // Cloud is a server with the UUIDs of what was made through it.
 type Cloud struct {
 	*server.Server
-	Zone, Cluster, Host     string
-	Primary, Backup         string
-	Image, Offering         string
-	L2, L3                  string
-	guestImage, hostAddress string
-	t                       testing.TB
+	Zone, Cluster, Host string
+	Primary, Backup     string
+	Image, Offering     string
+	L2, L3              string
+	guestImage          string
+	t                   testing.TB
 }
 
 // Options say what is not the same for all clouds.
 type Options struct {
-	// HostAddress is the management address of the first host; default this
-	// machine's loopback. Password is root's there.
-	HostAddress, Password string
 	// ImageListen and ImageHostname are where image bytes are served and under
 	// which name hosts find it; default this machine alone.
 	ImageListen, ImageHostname string
@@ -99,7 +96,7 @@ func Serve(t testing.TB, o Options) *Cloud {
 	image := filepath.Join(Base, "guest.qcow2")
 	copyFile(t, rig.GuestImage(t).Disk, image)
 	return &Cloud{Server: server.Start(t, server.Options{Plugins: plugins, Dir: data, Args: []string{"--config", config}}),
-		guestImage: image, hostAddress: o.HostAddress, t: t}
+		guestImage: image, t: t}
 }
 
 // buildAgent puts the host agent beside the plugins, as `make build` does.

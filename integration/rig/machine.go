@@ -88,7 +88,7 @@ func (m *Machine) boot(name string) error {
 	}
 	word, err := io.ReadAll(read)
 	if string(word) != "ready" {
-		return fmt.Errorf("it said %q: %w", word, err)
+		return errors.Join(fmt.Errorf("it said %q instead of ready", word), err)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { guests.Main(m) }
 // soon is how long an event may take until the API shows it.
 const soon = 10 * time.Second
 
-// userData tells that it ran, and whether it did so before.
+// userData tells that it ran, and on which guest.
 const userData = "#!/bin/sh\necho \"guest: user data ran on $(hostname)\"\n"
 
 func ip(t testing.TB, args ...string) {

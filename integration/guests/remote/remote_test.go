@@ -80,15 +80,27 @@ func TestRemoteHost(t *testing.T) {
 	coreRestart(t, c, g)
 	hostKeyChanged(t, c, m, g)
 
-	c.Remove(wire.Zones + "/" + c.Zone)
+	// The host alone, then all that has no host any more.
+	c.Remove(wire.Hosts + "/" + c.Host)
 	if g.Emulator() != 0 {
 		t.Error("the guest runs on")
 	}
-	// The bits of cached images stay on a storage that is given up.
-	if err := os.Remove(filepath.Join(m.Folder, guests.PrimaryFolder, "imagecache", c.Image+".qcow2")); err != nil {
-		t.Error(err)
+	t.Logf("without its host the guest is %q", g.State())
+	// A storage on a host's disks is not cleared when the host leaves.
+	for _, file := range []string{g.Disk(), filepath.Join(m.Folder, guests.PrimaryFolder, "imagecache", c.Image+".qcow2")} {
+		if err := os.Remove(file); err != nil {
+			t.Error(err)
+		}
 	}
 	guests.Same(t, before, func() guests.Traces { return guests.LookAt(t, m) })
+	for _, path := range []string{wire.Clusters + "/" + c.Cluster, wire.Zones + "/" + c.Zone} {
+		c.Remove(path)
+	}
+	for path, uuid := range map[string]string{wire.VMs: g.UUID, wire.Volumes: g.RootVolume, wire.PrimaryStorages: c.Primary, wire.L3Networks: c.L3} {
+		if n, err := c.Client.Count(t.Context(), path, "uuid="+uuid); err != nil || n != 0 {
+			t.Errorf("%s/%s is left: %d, %v", path, uuid, n, err)
+		}
+	}
 }
 
 // refusals are additions of hosts that cannot succeed. They say why, and leave
