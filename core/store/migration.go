@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/core/resource"
 )
 
@@ -36,8 +38,13 @@ func (s *Store) Schema(ctx context.Context) (string, error) {
 	return have.String(), err
 }
 
-// OpenDeclared opens an empty database whose tables come from the declarations
-// alone, without the migrations: what the migrations have to equal.
-func OpenDeclared(ctx context.Context, dsn string, types ...*resource.Type) (*Store, error) {
-	return open(ctx, dsn, resource.NewRegistry(), nil, nil, types)
+// OpenDeclared opens a database whose tables come from the declarations alone,
+// without the migrations: what the migrations have to equal, and what tests
+// with types of their own need, as those may be called like the core's.
+func OpenDeclared(ctx context.Context, dsn string, log hclog.Logger, types ...*resource.Type) (*Store, error) {
+	reg := resource.NewRegistry()
+	if err := reg.Add(types...); err != nil {
+		return nil, err
+	}
+	return open(ctx, dsn, reg, log, nil, types)
 }

@@ -73,7 +73,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				fresh, err := OpenDeclared(ctx, dsn(), now)
+				fresh, err := OpenDeclared(ctx, dsn(), nil, now)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -158,11 +158,11 @@ func TestFilesThatCannotBeServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := path("damaged.db")
-	s, err := OpenDeclared(ctx, "sqlite:"+damaged, shelf(t))
+	s, err := OpenDeclared(ctx, "sqlite:"+damaged, nil, shelf(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDeclared(ctx, "sqlite:"+damaged); errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), damaged) {
+	if _, err := OpenDeclared(ctx, "sqlite:"+damaged, nil); errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), damaged) {
 		t.Errorf("a second process: %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -187,7 +187,7 @@ func TestFilesThatCannotBeServed(t *testing.T) {
 		{locked, "another program holds a lock"},
 		{path("no/such/folder.db"), "lock file cannot be opened"},
 	} {
-		_, err := OpenDeclared(ctx, "sqlite:"+c.path, shelf(t))
+		_, err := OpenDeclared(ctx, "sqlite:"+c.path, nil, shelf(t))
 		if err == nil || !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), c.path) {
 			t.Errorf("%s: %v", c.path, err)
 		}

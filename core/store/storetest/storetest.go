@@ -17,8 +17,9 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 )
 
-// Open returns a store on a new SQLite file that has the tables of types. It
-// is closed when the test ends.
+// Open returns a store on a new SQLite file that has the tables of types and no
+// others; without types, those of the migrations. It is closed when the test
+// ends.
 func Open(t testing.TB, types ...*resource.Type) *store.Store {
 	t.Helper()
 	return OpenDSN(t, "sqlite:"+filepath.Join(t.TempDir(), "kumo.db"), types...)
@@ -27,11 +28,13 @@ func Open(t testing.TB, types ...*resource.Type) *store.Store {
 // OpenDSN is Open for a DSN.
 func OpenDSN(t testing.TB, dsn string, types ...*resource.Type) *store.Store {
 	t.Helper()
-	reg := resource.NewRegistry()
-	if err := reg.Add(types...); err != nil {
-		t.Fatal(err)
+	var s *store.Store
+	var err error
+	if len(types) > 0 {
+		s, err = store.OpenDeclared(context.Background(), dsn, Logger(t), types...)
+	} else {
+		s, err = store.Open(context.Background(), dsn, nil, Logger(t))
 	}
-	s, err := store.Open(context.Background(), dsn, reg, Logger(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,7 @@ func Migrations(t *testing.T, dir string, mysql func(testing.TB) string, types .
 	for name, dsn := range map[string]func(testing.TB) string{"sqlite": file, "mysql": mysql} {
 		t.Run(name, func(t *testing.T) {
 			migrated := schemaOf(t, OpenDSN(t, dsn(t)))
-			s, err := store.OpenDeclared(ctx, dsn(t), types...)
+			s, err := store.OpenDeclared(ctx, dsn(t), Logger(t), types...)
 			if err != nil {
 				t.Fatal(err)
 			}
