@@ -466,6 +466,37 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestGuardHolds: nobody marks or changes a guarded parent before the
+// transaction that guards it has ended.
+func TestGuardHolds(t *testing.T) {
+	c := newCloud(t)
+	for _, p := range []cascade.Parent{{Type: "Zone", UUID: "y"}, {Type: "Host", UUID: "h2"}, {Type: "Vm", UUID: "v3"}} {
+		guarded, done := make(chan struct{}), make(chan error, 1)
+		var ended atomic.Bool
+		go func() {
+			var once sync.Once
+			done <- c.store.Update(ctx, func(tx *store.Tx) error {
+				err := cascade.GuardAll(ctx, tx, cascade.Parent{Type: "Zone", UUID: "y"}, cascade.Parent{Type: "Host", UUID: "h2"}, cascade.Parent{Type: "Vm", UUID: "v3"})
+				once.Do(func() { close(guarded) })
+				time.Sleep(200 * time.Millisecond)
+				ended.Store(true)
+				return err
+			})
+		}()
+		<-guarded
+		err := c.store.Update(ctx, func(tx *store.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE `"+p.Type+"` SET `description` = ? WHERE `uuid` = ?", "changed", p.UUID)
+			return err
+		})
+		if err != nil || !ended.Load() {
+			t.Errorf("%s was changed while it was guarded: %v", p.Type, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestChildrenKeepComing deletes zones while others add VMs to them: in the
 // end no VM is in a zone that is gone.
 func TestChildrenKeepComing(t *testing.T) {

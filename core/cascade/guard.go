@@ -3,7 +3,6 @@ package cascade
 import (
 	"context"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -39,51 +38,51 @@ func Guard(ctx context.Context, tx *store.Tx, typeName, uuid string) error {
 	return GuardAll(ctx, tx, Parent{typeName, uuid})
 }
 
-// GuardAll is Guard for several parents of one row: one statement for all, on
-// MySQL one more for each. The error is that of the first parent in question.
+// GuardAll is Guard for several parents of one row, at the same cost. The error
+// is that of the first parent in question.
 func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
-	var query strings.Builder
-	var args []any
-	for i, p := range parents {
+	var exist, locks []string
+	var uuids []any
+	var kept []Parent
+	for _, p := range parents {
 		if p.UUID == "" {
 			continue
 		}
 		if !goodType.MatchString(p.Type) {
 			return errs.New(errs.Internal, "resource type "+p.Type, "it is no type's name")
 		}
-		if tx.Dialect() == sql.MySQL {
-			err := tx.Each(ctx, "SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ? LOCK IN SHARE MODE", []any{p.UUID}, func(*store.Row) error { return nil })
-			if err != nil {
-				return err
+		exist = append(exist, "SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ?")
+		locks = append(locks, "(SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ? LOCK IN SHARE MODE)")
+		uuids, kept = append(uuids, p.UUID), append(kept, p)
+	}
+	if len(kept) == 0 {
+		return nil
+	}
+	if tx.Dialect() == sql.MySQL {
+		err := tx.Each(ctx, strings.Join(locks, " UNION ALL "), uuids, func(*store.Row) error { return nil })
+		if err != nil {
+			return err
+		}
+	}
+	found, marked := map[string]bool{}, map[string]bool{}
+	err := tx.Each(ctx, "SELECT 1, `uuid` FROM `CascadeMark` WHERE `uuid` IN (?) UNION ALL SELECT 0, `uuid` FROM ("+strings.Join(exist, " UNION ALL ")+") p",
+		append([]any{uuids}, uuids...), func(r *store.Row) error {
+			if r.Int(0) == 1 {
+				marked[r.Text(1)] = true
+			} else {
+				found[r.Text(1)] = true
 			}
-		}
-		if len(args) > 0 {
-			query.WriteString(" UNION ALL ")
-		}
-		query.WriteString("SELECT " + strconv.Itoa(i) + ", (SELECT count(*) FROM `" + p.Type + "` WHERE `uuid` = ?), (SELECT count(*) FROM `CascadeMark` WHERE `uuid` = ?)")
-		args = append(args, p.UUID, p.UUID)
-	}
-	if len(args) == 0 {
-		return nil
-	}
-	refusals := make([]error, len(parents))
-	err := tx.Each(ctx, query.String(), args, func(r *store.Row) error {
-		i := r.Int(0)
-		p := parents[i]
-		switch {
-		case r.Int(1) == 0:
-			refusals[i] = errs.New(errs.NotFound, p.Type+" "+p.UUID, "it does not exist")
-		case r.Int(2) > 0:
-			refusals[i] = errs.New(errs.Refused, p.Type+" "+p.UUID, "it is being deleted")
-		}
-		return nil
-	})
+			return nil
+		})
 	if err != nil {
 		return err
 	}
-	for _, refusal := range refusals {
-		if refusal != nil {
-			return refusal
+	for _, p := range kept {
+		switch {
+		case !found[p.UUID]:
+			return errs.New(errs.NotFound, p.Type+" "+p.UUID, "it does not exist")
+		case marked[p.UUID]:
+			return errs.New(errs.Refused, p.Type+" "+p.UUID, "it is being deleted")
 		}
 	}
 	return nil

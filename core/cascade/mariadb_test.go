@@ -43,6 +43,7 @@ func TestMariaDB(t *testing.T) {
 	t.Run("PermissiveStops", TestPermissiveStops)
 	t.Run("EnforcingLeavesGarbage", TestEnforcingLeavesGarbage)
 	t.Run("Guard", TestGuard)
+	t.Run("GuardHolds", TestGuardHolds)
 	t.Run("ChildrenKeepComing", TestChildrenKeepComing)
 	t.Run("Crash", TestCrash)
 	t.Run("Queue", TestQueue)

@@ -16,19 +16,21 @@ const hour = time.Hour
 
 // createFlow makes a guest (spec section 2.2). Everything in the database is
 // taken in one transaction before the world is touched, and a failure takes
-// all of it back: there is no half-made guest.
+// all of it back: there is no half-made guest. Capacity is taken last: its
+// rows are shared by all guests of a host or storage, and on MySQL they stay
+// locked until the transaction ends.
 func (s *Service) createFlow() *flow.Def[work] {
 	starts := func(w *work) bool { return !w.Keep }
 	return flow.Define("create-vm",
+		flow.Tx("insert", s.insert, s.remove),
+		flow.Tx("allocate-nics", s.allocateNICs, func(ctx context.Context, tx *store.Tx, w *work) error {
+			return s.networks.Free(ctx, tx, w.UUID)
+		}),
 		flow.Tx("place", s.place, func(ctx context.Context, tx *store.Tx, w *work) error {
 			if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {
 				return err
 			}
 			return s.unreserve(ctx, tx, w)
-		}),
-		flow.Tx("insert", s.insert, s.remove),
-		flow.Tx("allocate-nics", s.allocateNICs, func(ctx context.Context, tx *store.Tx, w *work) error {
-			return s.networks.Free(ctx, tx, w.UUID)
 		}),
 		flow.Do("make-volumes", s.makeVolumes, s.unmakeVolumes).Timeout(12*hour),
 		flow.Do("prepare-network", s.prepareNetwork, s.releaseNetwork).When(starts),
@@ -37,47 +39,85 @@ func (s *Service) createFlow() *flow.Def[work] {
 	)
 }
 
-// place takes the first of the planned places that still has room.
+// place takes the first of the planned places that still has room. The guest's
+// rows say the first one; its NICs are of that one's hypervisor type, so that
+// places of other types are left out.
 func (s *Service) place(ctx context.Context, tx *store.Tx, w *work) error {
+	planned := w.Host
 	var last error
 	for _, pl := range w.Places {
-		w.Host = pl.Host
-		if last = s.reserve(ctx, tx, w); last != nil {
-			if errs.ClassOf(last) != errs.Exhausted {
-				return last
-			}
+		if pl.Host.HypervisorType != planned.HypervisorType {
 			continue
 		}
-		for _, v := range w.Volumes {
-			v.PrimaryUUID, v.HostUUID, v.HostLocal = pl.PrimaryUUID, pl.Host.UUID, pl.HostLocal
-			v.ImageStoreUUID = pl.ImageStoreUUID
-		}
-		if last = s.storage.Plan(ctx, tx, w.Volumes); last == nil {
+		w.Host = pl.Host
+		if last = s.takePlace(ctx, tx, w, pl); last == nil {
 			w.Places = nil // decided: the journal need not carry the rest
-			return nil
+			if w.Host != planned {
+				last = s.rehome(ctx, tx, w)
+			}
+			if last == nil {
+				last = guardParents(ctx, tx, w)
+			}
+			return last
 		}
 		if errs.ClassOf(last) != errs.Exhausted {
 			return last
-		}
-		if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {
-			return err
-		}
-		if err := s.unreserve(ctx, tx, w); err != nil {
-			return err
 		}
 	}
 	return last
 }
 
-func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {
-	parents := append(make([]cascade.Parent, 0, 8), cascade.Parent{Type: "Host", UUID: w.Host.UUID},
-		cascade.Parent{Type: "Cluster", UUID: w.Host.ClusterUUID}, cascade.Parent{Type: "Zone", UUID: w.Host.ZoneUUID})
-	for _, n := range w.NICWishes {
-		parents = append(parents, cascade.Parent{Type: "L3Network", UUID: n.L3UUID})
-	}
-	if err := cascade.GuardAll(ctx, tx, parents...); err != nil {
+// takePlace takes a host's and its storage's capacity, or nothing.
+func (s *Service) takePlace(ctx context.Context, tx *store.Tx, w *work, pl port.Place) error {
+	if err := s.reserve(ctx, tx, w); err != nil {
 		return err
 	}
+	for _, v := range w.Volumes {
+		v.PrimaryUUID, v.HostUUID, v.HostLocal = pl.PrimaryUUID, pl.Host.UUID, pl.HostLocal
+		v.ImageStoreUUID = pl.ImageStoreUUID
+	}
+	err := s.storage.Plan(ctx, tx, w.Volumes)
+	if errs.ClassOf(err) != errs.Exhausted {
+		return err
+	}
+	return first(s.storage.Unplan(ctx, tx, w.Volumes), s.unreserve(ctx, tx, w), err)
+}
+
+// rehome corrects where the guest's row says it is.
+func (s *Service) rehome(ctx context.Context, tx *store.Tx, w *work) error {
+	return store.Set(ctx, tx, VMType.Type, w.UUID, map[string]any{"hostUuid": w.Host.UUID, "clusterUuid": w.Host.ClusterUUID,
+		"zoneUuid": w.Host.ZoneUUID, "cpuSpeed": w.Host.CPUMHz})
+}
+
+// guardParents makes sure that nothing the guest depends on is being deleted.
+// It comes after what changes these rows: on MySQL it takes shared locks, and
+// two transactions that both hold one and both want to change the row are a
+// deadlock.
+func guardParents(ctx context.Context, tx *store.Tx, w *work) error {
+	parents := append(make([]cascade.Parent, 0, 8), cascade.Parent{Type: "Zone", UUID: w.Host.ZoneUUID},
+		cascade.Parent{Type: "Cluster", UUID: w.Host.ClusterUUID}, cascade.Parent{Type: "Host", UUID: w.Host.UUID})
+	for i, v := range w.Volumes {
+		if i == 0 || v.PrimaryUUID != w.Volumes[i-1].PrimaryUUID {
+			parents = append(parents, cascade.Parent{Type: "PrimaryStorage", UUID: v.PrimaryUUID})
+		}
+	}
+	for _, n := range w.NICs {
+		parents = append(parents, cascade.Parent{Type: "L3Network", UUID: n.L3UUID})
+	}
+	return cascade.GuardAll(ctx, tx, parents...)
+}
+
+func first(list ...error) error {
+	for _, err := range list {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {
+	w.Host = w.Places[0].Host
 	row := *w.Row
 	row.ZoneUUID, row.ClusterUUID, row.HostUUID = w.Host.ZoneUUID, w.Host.ClusterUUID, w.Host.UUID
 	row.HypervisorType, row.CPUSpeed = w.Host.HypervisorType, w.Host.CPUMHz

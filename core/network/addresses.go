@@ -144,12 +144,20 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w port.NICWish, nic
 		return s.takeWished(ctx, tx, ranges, w, nicUUID)
 	}
 	for _, r := range ranges {
-		n, ok, err := s.freeNumber(ctx, tx, r)
-		if err != nil {
-			return nil, err
-		}
-		if ok {
-			return s.use(ctx, tx, r, n, nicUUID, "")
+		// On MySQL another transaction may take the same address meanwhile: the
+		// unique claim then refuses it, and the next look sees it taken.
+		for range 8 {
+			n, ok, err := s.freeNumber(ctx, tx, r)
+			if err != nil {
+				return nil, err
+			}
+			if !ok {
+				break
+			}
+			ip, err := s.use(ctx, tx, r, n, nicUUID, "")
+			if errs.ClassOf(err) != errs.Exists {
+				return ip, err
+			}
 		}
 	}
 	return nil, errs.New(errs.Exhausted, "L3Network "+w.L3UUID, "all addresses of its %d IP ranges are in use", len(ranges)).

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/event"
@@ -167,6 +169,44 @@ func TestAllocate(t *testing.T) {
 		}
 		if n, err := store.Count(ctx, s.Store, UsedIPType.Type, ""); err != nil || n != 2 {
 			t.Errorf("%d addresses are used, %v; want 2", n, err)
+		}
+	})
+}
+
+// TestAllocateTogether lets 40 guests take the 40 addresses of a range at the
+// same time.
+func TestAllocateTogether(t *testing.T) {
+	both(t, func(t *testing.T, s *Service) {
+		r := &IPRange{L3NetworkUUID: "n2", StartIP: "10.2.0.1", EndIP: "10.2.0.40", NetworkCIDR: "10.2.0.0/24", Netmask: "255.255.255.0", IPVersion: 4}
+		r.UUID = "r3"
+		if err := s.Store.Update(ctx, func(tx *store.Tx) error { return store.Insert(ctx, tx, IPRangeType, r) }); err != nil {
+			t.Fatal(err)
+		}
+		ips := make(chan string, 40)
+		var g errgroup.Group
+		for i := range 40 {
+			g.Go(func() error {
+				var plans []*port.NICPlan
+				err := s.Store.Update(ctx, func(tx *store.Tx) (err error) {
+					plans, err = s.Allocate(ctx, tx, port.NICRequest{VMUUID: fmt.Sprint("v", i), NICs: []port.NICWish{{L3UUID: "n2"}}})
+					return err
+				})
+				if err == nil {
+					ips <- plans[0].IP
+				}
+				return err
+			})
+		}
+		if err := g.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		close(ips)
+		seen := map[string]bool{}
+		for ip := range ips {
+			seen[ip] = true
+		}
+		if len(seen) != 40 {
+			t.Errorf("%d different addresses; want 40", len(seen))
 		}
 	})
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // Plan inserts the volumes' rows (Creating) and reserves their sizes in the
-// caller's transaction. Errors: Exhausted; NotFound and Refused for a storage
-// that is being deleted.
+// caller's transaction. The caller guards the storage, afterwards. Errors:
+// Exhausted.
 func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
 	var rows []*Volume
 	for _, v := range volumes {
@@ -46,19 +46,15 @@ func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*port.Vol
 	}
 	sizes := map[place]int64{}
 	var order []place
-	var parents []cascade.Parent
 	for _, v := range volumes {
 		if v.ISO {
 			continue
 		}
 		p := place{v.PrimaryUUID, v.HostUUID, v.HostLocal}
 		if _, known := sizes[p]; !known {
-			order, parents = append(order, p), append(parents, cascade.Parent{Type: "PrimaryStorage", UUID: v.PrimaryUUID})
+			order = append(order, p)
 		}
 		sizes[p] += v.Size
-	}
-	if err := cascade.GuardAll(ctx, tx, parents...); err != nil {
-		return err
 	}
 	for _, p := range order {
 		if err := s.take(ctx, tx, p.primary, p.host, p.local, sizes[p]); err != nil {

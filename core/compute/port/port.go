@@ -94,7 +94,8 @@ type Storage interface {
 	// Places returns where the volumes can be, best first. Errors: Exhausted
 	// with the reason for each storage.
 	Places(ctx context.Context, q store.Querier, r PlaceRequest) ([]Place, error)
-	// Plan inserts the volumes' rows (Creating) and reserves their sizes.
+	// Plan inserts the volumes' rows (Creating) and reserves their sizes; the
+	// caller guards the storage, afterwards. Errors: Exhausted.
 	Plan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
 	// Unplan removes rows and reservations; what is gone is a success.
 	Unplan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
