@@ -195,10 +195,7 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 			return err
 		}
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM `ImageCache` WHERE `hostUuid` = ?", h.GetUuid())
-		return err
-	})
+	return nil
 }
 
 // checkDetach refuses while guests of the cluster run on the storage.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -68,6 +69,38 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 			return nil, f.err
 		}
 	}
+}
+
+// deleteCached removes an image from a cache when its storage or host goes. The
+// bits stay while a volume is based on them: a host that leaves alone keeps its
+// volumes, which would be lost without.
+func (s *Service) deleteCached(ctx context.Context, uuid string, _ cascade.Mode) error {
+	row, err := store.Get(ctx, s.Store, ImageCacheType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	based, found, err := store.First(ctx, s.Store, VolumeType, "`primaryStorageUuid` = ? AND `rootImageUuid` = ? AND COALESCE(`hostUuid`, '') = ?",
+		row.PrimaryStorageUUID, row.ImageUUID, row.HostUUID)
+	if err != nil {
+		return err
+	}
+	if found {
+		s.Log.Info("cached image kept for its volumes", "image", row.ImageUUID, "host", row.HostUUID, "volume", based.UUID)
+		return nil
+	}
+	st, plug, err := s.plugin(ctx, row.PrimaryStorageUUID)
+	if err != nil {
+		return err
+	}
+	host, err := s.hostFor(ctx, &Volume{PrimaryStorageUUID: row.PrimaryStorageUUID, HostUUID: row.HostUUID})
+	if err != nil {
+		return err
+	}
+	_, err = plug.DeleteCachedImage(ctx, &pluginv1.DeleteCachedImageRequest{Storage: st, Host: host, ImageUuid: row.ImageUUID, InstallPath: row.InstallURL})
+	return err
 }
 
 func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, hostUUID string, v *port.VolumePlan) (*ImageCache, error) {

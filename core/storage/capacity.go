@@ -3,8 +3,6 @@ package storage
 import (
 	"context"
 
-	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -20,17 +18,8 @@ func (s *Service) typ(name string) *resource.Type {
 	return t
 }
 
-func (s *Service) subtype(psType string) *resource.Type {
-	for _, t := range s.Types.Subtypes(PrimaryStorageType.Name) {
-		if t.DiscriminatorValue == psType {
-			return t
-		}
-	}
-	return nil
-}
-
-func pluginStorage(p *PrimaryStorage, fields map[string]any) *pluginv1.Storage {
-	return &pluginv1.Storage{Uuid: p.UUID, Name: p.Name, Type: p.Type, Url: p.URL, Fields: kernel.PluginFields(fields)}
+func pluginStorage(p *PrimaryStorage, fields map[string]string) *pluginv1.Storage {
+	return &pluginv1.Storage{Uuid: p.UUID, Name: p.Name, Type: p.Type, Url: p.URL, Fields: fields}
 }
 
 // plugin returns a storage as its plugin sees it, and the plugin.
@@ -39,11 +28,9 @@ func (s *Service) plugin(ctx context.Context, psUUID string) (*pluginv1.Storage,
 	if err != nil {
 		return nil, nil, err
 	}
-	var fields map[string]any
-	if sub := s.subtype(row.Type); sub != nil {
-		if fields, err = store.GetValues(ctx, s.Store, sub, psUUID); err != nil && errs.ClassOf(err) != errs.NotFound {
-			return nil, nil, err
-		}
+	fields, err := s.PluginFieldsOf(ctx, s.Store, PrimaryStorageType.Type, row.Type, psUUID)
+	if err != nil {
+		return nil, nil, err
 	}
 	plug, err := s.Plugins.PrimaryStorage(row.Type)
 	return pluginStorage(row, fields), plug, err
@@ -150,28 +137,4 @@ func (s *Service) notAttached(ctx context.Context, uuid string) error {
 		return err
 	}
 	return errs.New(errs.Refused, "primary storage "+uuid, "is attached to clusters").WithAdvice("detach it from its clusters first")
-}
-
-// deletePrimary removes the row and its subtype's; volumes and attachments
-// have gone before it by the cascade. The bits of cached images stay where
-// they are, as upstream has it.
-func (s *Service) deletePrimary(ctx context.Context, uuid string, _ cascade.Mode) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		row, err := store.Get(ctx, tx, PrimaryStorageType, uuid)
-		if errs.ClassOf(err) == errs.NotFound {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if sub := s.subtype(row.Type); sub != nil {
-			if err := store.Delete(ctx, tx, sub, uuid); err != nil {
-				return err
-			}
-		}
-		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-			return err
-		}
-		return store.Delete(ctx, tx, PrimaryStorageType.Type, uuid)
-	})
 }

@@ -40,10 +40,10 @@ func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
 // plugins must have been started.
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.attaching)
-	s.Cascade.Register(PrimaryStorageType.Name, cascade.Deleter{Delete: s.deletePrimary})
 	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef,
-		Users: []string{"VmInstance", VolumeType.Name}})
-	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name}})
+		Users: []string{"VmInstance", VolumeType.Name, ImageCacheType.Name}})
+	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
+	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
 	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes} {
 		if err := f(); err != nil {
@@ -111,7 +111,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 	if err != nil {
 		return ref, err
 	}
-	r, err := ps.ConnectStorage(ctx, &pluginv1.ConnectStorageRequest{Storage: pluginStorage(row, fields)})
+	r, err := ps.ConnectStorage(ctx, &pluginv1.ConnectStorageRequest{Storage: pluginStorage(row, kernel.PluginFields(fields))})
 	if err != nil {
 		return ref, err
 	}
@@ -132,7 +132,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 		if err := store.Insert(ctx, tx, PrimaryStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.subtype(d.GetType()); sub != nil {
+		if sub := s.SubtypeOf(PrimaryStorageType.Type, d.GetType()); sub != nil {
 			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
 				return err
 			}
