@@ -3,6 +3,10 @@ package resource
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/jmoiron/sqlx/reflectx"
 )
 
 // Column says where in a row's struct a field's value is.
@@ -41,7 +45,7 @@ func Define[T any](t Type) *Typed[T] {
 		panic(fmt.Sprintf("resource type %s: the fields come from the struct %s", t.Name, rt))
 	}
 	typed := &Typed[T]{Type: &t}
-	if err := typed.collect(rt, nil); err != nil {
+	if err := typed.collect(rt); err != nil {
 		panic(fmt.Sprintf("resource type %s: struct %s: %v", t.Name, rt, err))
 	}
 	t.Owned = embeds(rt, reflect.TypeFor[Owned]()) || t.Owned
@@ -64,33 +68,36 @@ func embeds(rt, what reflect.Type) bool {
 	return false
 }
 
+// mapper reads db tags as sqlx does.
+var mapper = reflectx.NewMapper("db")
+
 // collect adds the fields of rt, in the struct's order.
-func (t *Typed[T]) collect(rt reflect.Type, path []int) error {
-	for i := range rt.NumField() {
-		sf := rt.Field(i)
-		at := append(append([]int(nil), path...), i)
-		name, tagged := sf.Tag.Lookup("db")
-		if sf.Anonymous && !tagged && sf.Type.Kind() == reflect.Struct {
-			if err := t.collect(sf.Type, at); err != nil {
-				return err
-			}
-			continue
-		}
-		if !tagged || name == "-" {
-			if _, has := sf.Tag.Lookup("kumo"); has && name != "-" {
-				return fmt.Errorf("field %s has a kumo tag but no db tag", sf.Name)
-			}
-			continue
-		}
-		if !sf.IsExported() {
+func (t *Typed[T]) collect(rt reflect.Type) error {
+	for _, sf := range reflect.VisibleFields(rt) {
+		if name, tagged := sf.Tag.Lookup("db"); tagged && name != "-" && !sf.IsExported() {
 			return fmt.Errorf("field %s has a db tag but is not exported", sf.Name)
 		}
-		f, pointer, err := fieldOf(sf, name)
+	}
+	found := slices.Clone(mapper.TypeMap(rt).Index)
+	slices.SortFunc(found, func(a, b *reflectx.FieldInfo) int { return slices.Compare(a.Index, b.Index) })
+	for _, fi := range found {
+		_, tagged := fi.Field.Tag.Lookup("db")
+		switch {
+		case strings.Contains(fi.Path, "."): // inside of a value, such as a Time
+			continue
+		case !tagged && fi.Field.Tag.Get("kumo") != "":
+			return fmt.Errorf("field %s has a kumo tag but no db tag", fi.Field.Name)
+		case !tagged:
+			continue
+		case fi.Parent.Field.Type != nil && fi.Parent.Field.Type.Kind() == reflect.Pointer:
+			return fmt.Errorf("field %s is in an embedded pointer, which may be nil", fi.Field.Name)
+		}
+		f, pointer, err := fieldOf(fi.Field, fi.Name)
 		if err != nil {
 			return err
 		}
 		t.Fields = append(t.Fields, f)
-		t.columns = append(t.columns, Column{Path: at, Pointer: pointer})
+		t.columns = append(t.columns, Column{Path: fi.Index, Pointer: pointer})
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package store
 
-import "context"
+import (
+	"context"
+
+	"github.com/jmoiron/sqlx"
+)
 
 // SQLite appends commits to a write-ahead log and copies them into the file in
 // a checkpoint, which needs two fsyncs. By default the committing connection
@@ -26,9 +30,9 @@ func (w *writer) watchLog() {
 		w.written = 0
 		w.analyze()
 	}
-	pages, err := checkpoint(w.c, "NOOP")
+	pages, err := checkpoint(w.conn, "NOOP")
 	if err == nil && pages > hardLog {
-		pages, err = checkpoint(w.c, "RESTART")
+		pages, err = checkpoint(w.conn, "RESTART")
 	}
 	if err != nil {
 		w.s.log.Warn("write-ahead log not checkpointed", "database", w.s.name, "error", err)
@@ -50,7 +54,7 @@ const analyzeEvery = 20000
 
 func (w *writer) analyze() {
 	for _, pragma := range []string{"PRAGMA analysis_limit=400", "PRAGMA optimize=0x10002"} {
-		if err := w.c.execOnce(context.Background(), pragma); err != nil {
+		if _, err := w.conn.ExecContext(context.Background(), pragma); err != nil {
 			w.s.log.Warn("statistics not renewed", "database", w.s.name, "error", err)
 			return
 		}
@@ -58,36 +62,22 @@ func (w *writer) analyze() {
 }
 
 // checkpoint runs one checkpoint and returns the pages that are in the log.
-func checkpoint(c *conn, mode string) (pages int64, err error) {
-	err = c.query(context.Background(), true, "PRAGMA wal_checkpoint("+mode+")", nil, func(r *Row) error {
-		pages = r.Int(1)
-		return nil
-	})
-	return pages, err
+func checkpoint(c sqlx.QueryerContext, mode string) (pages int64, err error) {
+	var state struct{ Busy, Log, Checkpointed int64 } // pages
+	err = sqlx.GetContext(context.Background(), c, &state, "PRAGMA wal_checkpoint("+mode+")")
+	return state.Log, err
 }
 
 // checkpoints runs the checkpoints that watchLog asks for.
 func (w *writer) checkpoints() {
 	defer close(w.checked)
-	var c *conn
-	defer func() {
-		if c != nil {
-			_ = c.close() // it only ever ran checkpoints; the writer closes last
-		}
-	}()
 	for {
 		select {
 		case <-w.quit:
 			return
 		case <-w.check:
 		}
-		var err error
-		if c == nil {
-			c, err = openSQLiteConn(context.Background(), w.dsn, "PRAGMA synchronous="+w.dsn.synchronous)
-		}
-		if err == nil {
-			_, err = checkpoint(c, "PASSIVE")
-		}
+		_, err := checkpoint(w.db, "PASSIVE")
 		if err != nil {
 			w.s.log.Warn("write-ahead log not checkpointed", "database", w.s.name, "error", err)
 		}

@@ -2,8 +2,19 @@
 // by declaration, transactions, group commit, migrations. The database is the
 // truth; nothing is cached here. It must import nothing of core but resource.
 //
-// It talks to the two drivers through database/sql/driver and not through
-// database/sql: SQLite needs exactly one writing connection whose prepared
-// statements stay open, and the pool's copying, locking and one goroutine for
-// each query cost more than SQLite itself for a row by its key.
+// sqlx does the work. It opens and pools the connections of both databases
+// (*sqlx.DB), begins and ends the transactions that write (*sqlx.Tx), expands
+// lists for IN (sqlx.In) and runs what is not kept prepared; its reflectx finds
+// the fields of rows by their db tags, in package resource. On MySQL every
+// statement is a *sqlx.Stmt of the pool, bound to the transaction it runs in,
+// and every row is scanned by database/sql.
+//
+// On SQLite connections are pinned (*sqlx.Conn): one that writes, since SQLite
+// has one writer, and a few that read. Their prepared statements are reached
+// through Conn.Raw (file direct.go): a query there takes microseconds, and what
+// database/sql does around each one (locks, a record of open rows, conversion
+// and copy of values, a goroutine for each query in a transaction) was measured
+// to cost 18 % of creating a guest and 30 % of a read by key. Reached through
+// Raw, creating a guest costs what it costs without sqlx, within 5 %. For MySQL
+// the network hides the difference.
 package store

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"net"
 	"strings"
@@ -32,8 +31,15 @@ func (s *Store) explain(err error, query string) error {
 		return explainMySQL(my, object, query)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return errs.Wrap(errs.ClassOf(err), object, err, "%.60s", query)
-	case errors.Is(err, driver.ErrBadConn), errors.Is(err, mysql.ErrInvalidConn), errors.As(err, &netErr):
+	case lost(err), errors.As(err, &netErr):
 		return errs.Wrap(errs.Unavailable, object, err, "the connection is lost").WithAdvice("check the database server and the network")
+	}
+	if s.pool != nil {
+		select {
+		case <-s.pool.closed:
+			return errClosed(s.name) // while the statement was on its way
+		default:
+		}
 	}
 	return errs.Wrap(errs.Internal, object, err, "%.120s", query)
 }

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 
+	"github.com/jmoiron/sqlx"
+
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	schemasql "github.com/kumo-cloud/kumo/sql"
 )
@@ -13,15 +15,13 @@ import (
 // take more, SQLite 32766 in all.
 const maxList = 30000
 
-// prepareArgs encodes arguments and expands slices for IN (?). A list is
-// padded with its last value to a power of two, so that lists of any length
-// need few prepared statements; an empty one becomes an empty subquery, since
-// NOT IN (NULL) would never be true.
+// prepareArgs encodes arguments, and has sqlx.In expand slices for IN (?). A
+// list is padded with its last value to a power of two, so that lists of any
+// length need few prepared statements; an empty one, which sqlx refuses,
+// becomes an empty subquery, since NOT IN (NULL) would never be true.
 func (s *Store) prepareArgs(query string, args []any) (string, []value, error) {
 	values := make([]value, 0, len(args))
-	var b strings.Builder
-	rest := query
-	sliced := false
+	masked, lists := "", false
 	for i, a := range args {
 		list, ok := listOf(a)
 		if !ok {
@@ -32,46 +32,82 @@ func (s *Store) prepareArgs(query string, args []any) (string, []value, error) {
 			values = append(values, v)
 			continue
 		}
-		if !sliced {
-			sliced = true
+		if masked == "" {
+			masked = mask(query)
 		}
-		at := placeholder(query, i)
-		if at < 0 {
-			return "", nil, errs.New(errs.Internal, "statement", "it has fewer than %d placeholders: %.60q", i+1, query)
+		if list.Len() == 0 {
+			masked = s.without(masked, len(values))
+			continue
 		}
-		b.WriteString(rest[:at-(len(query)-len(rest))])
-		rest = query[at+1:]
-		var err error
-		if values, err = s.appendList(&b, values, list); err != nil {
+		padded, err := pad(list)
+		if err != nil {
 			return "", nil, errs.Wrap(errs.Internal, fmt.Sprintf("argument %d", i+1), err, "%.60q", query)
 		}
+		values, lists = append(values, padded), true
 	}
-	if !sliced {
+	if masked == "" {
 		return query, values, nil
 	}
-	b.WriteString(rest)
-	return b.String(), values, nil
+	if lists {
+		var err error
+		if masked, values, err = sqlx.In(masked, values...); err != nil {
+			return "", nil, errs.Wrap(errs.Internal, "statement", err, "%.60q", query)
+		}
+	}
+	return strings.ReplaceAll(masked, masks, "?"), values, nil
 }
 
-func (s *Store) appendList(b *strings.Builder, values []value, list reflect.Value) ([]value, error) {
-	n := list.Len()
-	if n == 0 {
-		if s.dialect == schemasql.MySQL {
-			b.WriteString("SELECT NULL FROM DUAL WHERE FALSE")
-		} else {
-			b.WriteString("SELECT NULL WHERE 0")
+// masks stands for a "?" inside of quotes, which sqlx.In would count.
+const masks = "\x00"
+
+// mask replaces the question marks that are inside of quotes.
+func mask(query string) string {
+	var quote byte
+	var b []byte
+	for i := range len(query) {
+		switch c := query[i]; {
+		case quote == 0 && (c == '\'' || c == '"' || c == '`'):
+			quote = c
+		case c == quote:
+			quote = 0
+		case c == '?' && quote != 0:
+			if b == nil {
+				b = []byte(query)
+			}
+			b[i] = masks[0]
 		}
-		return values, nil
 	}
+	if b == nil {
+		return query
+	}
+	return string(b)
+}
+
+// without replaces the n-th placeholder by a subquery without rows.
+func (s *Store) without(masked string, n int) string {
+	nothing := "SELECT NULL WHERE 0"
+	if s.dialect == schemasql.MySQL {
+		nothing = "SELECT NULL FROM DUAL WHERE FALSE"
+	}
+	at := 0
+	for ; ; n-- {
+		next := strings.IndexByte(masked[at:], '?')
+		if next < 0 {
+			return masked // the database counts the arguments
+		}
+		at += next
+		if n == 0 {
+			return masked[:at] + nothing + masked[at+1:]
+		}
+		at++
+	}
+}
+
+// pad encodes a list and pads it.
+func pad(list reflect.Value) ([]any, error) {
+	n := list.Len()
 	if n > maxList {
 		return nil, fmt.Errorf("a list of %d values is longer than %d; split it", n, maxList)
-	}
-	for i := range n {
-		v, err := toValue(list.Index(i).Interface())
-		if err != nil {
-			return nil, err
-		}
-		values = append(values, v)
 	}
 	padded := 1
 	for padded < n {
@@ -80,11 +116,17 @@ func (s *Store) appendList(b *strings.Builder, values []value, list reflect.Valu
 	if padded > maxList {
 		padded = n
 	}
-	for range padded - n {
-		values = append(values, values[len(values)-1])
+	values := make([]any, padded)
+	for i := range n {
+		v, err := toValue(list.Index(i).Interface())
+		if err != nil {
+			return nil, err
+		}
+		values[i] = v
 	}
-	b.WriteString(strings.Repeat("?, ", padded-1))
-	b.WriteByte('?')
+	for i := n; i < padded; i++ {
+		values[i] = values[n-1]
+	}
 	return values, nil
 }
 
@@ -96,25 +138,4 @@ func listOf(a any) (reflect.Value, bool) {
 	}
 	rv := reflect.ValueOf(a)
 	return rv, rv.Kind() == reflect.Slice && rv.Type().Elem().Kind() != reflect.Uint8
-}
-
-// placeholder returns where the n-th "?" is that is not inside of quotes.
-func placeholder(query string, n int) int {
-	var quote byte
-	for i := range len(query) {
-		switch c := query[i]; {
-		case quote != 0:
-			if c == quote {
-				quote = 0
-			}
-		case c == '\'' || c == '"' || c == '`':
-			quote = c
-		case c == '?':
-			if n == 0 {
-				return i
-			}
-			n--
-		}
-	}
-	return -1
 }

@@ -87,14 +87,15 @@ func (s *Store) apply(ctx context.Context, tx *Tx, m schemasql.Migration) error 
 // ddl runs one statement that changes the schema or old rows. What exists
 // already is skipped, as after an interrupted migration on MySQL.
 func (s *Store) ddl(ctx context.Context, tx *Tx, stmt string) error {
-	if tx.beforeWrite != nil {
-		if err := tx.beforeWrite(); err != nil {
-			return s.explain(err, stmt)
-		}
-		tx.beforeWrite = nil
+	ctx, err := tx.enter(ctx)
+	if err == nil {
+		err = tx.write()
 	}
-	if err := tx.c.execOnce(ctx, stmt); err != nil && !alreadyThere(err) {
-		return s.explain(err, stmt)
+	if err == nil {
+		_, err = tx.session.ExecContext(ctx, stmt)
 	}
-	return nil
+	if alreadyThere(err) {
+		return nil
+	}
+	return tx.note(err, stmt)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"math/rand/v2"
@@ -9,15 +10,13 @@ import (
 	"time"
 
 	"github.com/go-sql-driver/mysql"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // mysqlBackend runs transactions in parallel on the pool that also reads.
-type mysqlBackend struct {
-	s    *Store
-	pool *pool
-}
+type mysqlBackend struct{ s *Store }
 
 // sessionSettings make every connection alike, whatever the server's defaults:
 // a value that does not fit is an error, and a deadlock or a lock held by a
@@ -51,17 +50,10 @@ func openMySQL(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return errs.Wrap(errs.Invalid, "database DSN", err, "%s", d.url.Redacted()).WithAdvice(dsnAdvice)
 	}
-	s.readers = newPool(s.name, d.connections, func(ctx context.Context) (*conn, error) {
-		c, err := connectMySQL(ctx, connector)
-		return c, s.explain(err, "")
-	})
-	s.backend = &mysqlBackend{s: s, pool: s.readers}
-	c, err := s.readers.get(ctx)
-	if err != nil {
-		return err
-	}
-	s.readers.put(c)
-	return nil
+	db := sqlx.NewDb(sql.OpenDB(alike{connector}), "mysql")
+	s.pool = newPool(s.name, db, newStatements(db), d.connections)
+	s.backend = &mysqlBackend{s: s}
+	return s.explain(db.PingContext(ctx), "")
 }
 
 // quiet sends what the driver reports beside its errors to our log.
@@ -70,21 +62,23 @@ type quiet struct{ s *Store }
 // Print implements mysql.Logger.
 func (q quiet) Print(v ...any) { q.s.log.Debug("database driver", "database", q.s.name, "message", v) }
 
-func connectMySQL(ctx context.Context, connector driver.Connector) (*conn, error) {
+// alike makes connections that have the session's settings.
+type alike struct{ driver.Connector }
+
+// Connect implements driver.Connector.
+func (a alike) Connect(ctx context.Context) (driver.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	dc, err := connector.Connect(ctx)
+	dc, err := a.Connector.Connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := newConn(dc)
 	for _, set := range sessionSettings {
-		if err := c.execOnce(ctx, set); err != nil {
-			c.broken = true
-			return nil, errors.Join(err, c.close())
+		if _, err := dc.(driver.ExecerContext).ExecContext(ctx, set, nil); err != nil {
+			return nil, errors.Join(err, dc.Close())
 		}
 	}
-	return c, nil
+	return dc, nil
 }
 
 // Bounds of repeats after a deadlock: ten tries wait three seconds at most.
@@ -120,69 +114,67 @@ func (b *mysqlBackend) update(ctx context.Context, fn func(*Tx) error) error {
 // once runs one try; again says that nothing was committed and that a repeat
 // may succeed.
 func (b *mysqlBackend) once(ctx context.Context, fn func(*Tx) error) (hooks []func(), again bool, err error) {
-	c, err := b.pool.get(ctx)
-	if err != nil {
+	if err := b.s.pool.enter(ctx); err != nil {
 		return nil, errs.Retryable(err) && ctx.Err() == nil, err
 	}
-	defer b.pool.put(c)
-	if _, err := c.exec(ctx, "START TRANSACTION", nil); err != nil {
-		return nil, c.broken, b.s.explain(err, "START TRANSACTION")
+	defer b.s.pool.leave()
+	l, err := b.s.pool.begin(ctx, nil)
+	if err != nil {
+		err = b.s.explain(err, "START TRANSACTION")
+		return nil, errs.Retryable(err), err
 	}
-	tx := &Tx{s: b.s, c: c}
+	tx := &Tx{s: b.s, session: l}
 	if err := b.s.call(tx, fn); err != nil {
-		again := c.broken || deadlocked(err)
-		if !c.broken {
-			if _, rerr := c.exec(context.WithoutCancel(ctx), "ROLLBACK", nil); rerr != nil {
-				c.broken = true // the server rolls back when the connection ends
-			}
-		}
-		return nil, again, err
+		again := tx.lost || deadlocked(err)
+		rerr := l.end() // that it failed matters only when fn may run again: the server rolls back by itself
+		return nil, again || lost(rerr), err
 	}
-	if c.broken {
-		return nil, true, errs.New(errs.Unavailable, "database "+b.s.name, "the connection was lost")
+	if !tx.lost {
+		err = l.tx.Commit()
 	}
-	if _, err := c.exec(context.WithoutCancel(ctx), "COMMIT", nil); err != nil {
-		if deadlocked(err) { // Galera: certification failed, nothing was committed
-			return nil, true, b.s.explain(err, "COMMIT")
-		}
-		c.broken = true
+	l.broken = tx.lost || err != nil && !deadlocked(err)
+	if rerr := l.end(); tx.lost {
+		return nil, true, errs.Wrap(errs.Unavailable, "database "+b.s.name, rerr, "the connection was lost")
+	}
+	if err != nil && deadlocked(err) { // Galera: certification failed, nothing was committed
+		return nil, true, b.s.explain(err, "COMMIT")
+	}
+	if err != nil {
 		return nil, false, errs.Wrap(errs.Unavailable, "database "+b.s.name, err, "the connection was lost during the commit, which may have happened")
 	}
 	return tx.hooks, false, nil
 }
 
-func (b *mysqlBackend) beginView(ctx context.Context, c *conn) error {
-	if _, err := c.exec(ctx, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", nil); err != nil {
-		return err
-	}
-	_, err := c.exec(ctx, "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY", nil)
-	return err
-}
-
 // change takes a named lock, so that of several nodes that start together one
 // changes the schema. MySQL commits each schema change by itself.
 func (b *mysqlBackend) change(ctx context.Context, fn func(context.Context, *Tx) error) error {
-	c, err := b.pool.get(ctx)
-	if err != nil {
+	if err := b.s.pool.enter(ctx); err != nil {
 		return err
 	}
-	defer b.pool.put(c)
-	var locked int64
-	err = c.query(ctx, false, "SELECT GET_LOCK(CONCAT('kumo-schema-', DATABASE()), 50)", nil, func(r *Row) error {
-		locked = r.Int(0)
-		return nil
-	})
+	defer b.s.pool.leave()
+	conn, err := b.s.pool.db.Connx(ctx)
 	if err != nil {
+		return b.s.explain(err, "")
+	}
+	var locked int64
+	if err := conn.GetContext(ctx, &locked, "SELECT COALESCE(GET_LOCK(CONCAT('kumo-schema-', DATABASE()), 50), 0)"); err != nil {
+		drop(conn)
 		return b.s.explain(err, "GET_LOCK")
 	}
 	if locked != 1 {
+		drop(conn)
 		return errs.New(errs.Unavailable, "database "+b.s.name, "another node is changing the schema").WithAdvice("wait for it and start again")
 	}
-	err = b.s.call(&Tx{s: b.s, c: c}, func(tx *Tx) error { return fn(ctx, tx) })
-	unlock := "SELECT RELEASE_LOCK(CONCAT('kumo-schema-', DATABASE()))"
-	if uerr := c.query(context.WithoutCancel(ctx), false, unlock, nil, func(*Row) error { return nil }); uerr != nil {
-		c.broken = true // the lock ends with the connection
+	l, err := b.s.pool.beginOn(ctx, conn, nil)
+	if err != nil {
+		return b.s.explain(err, "START TRANSACTION")
 	}
+	l.broken = true // the lock ends with the connection
+	err = b.s.call(&Tx{s: b.s, session: l}, func(tx *Tx) error { return fn(ctx, tx) })
+	if err == nil {
+		err = b.s.explain(l.tx.Commit(), "COMMIT")
+	}
+	_ = l.end() // closes the connection
 	return err
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
@@ -12,21 +11,10 @@ import (
 	"strings"
 	"syscall"
 
-	sqlite "modernc.org/sqlite"
+	"github.com/jmoiron/sqlx"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
-
-// sqliteConn marks connections of the SQLite driver.
-type sqliteConn struct{ driver.Conn }
-
-// PrepareContext implements driver.ConnPrepareContext.
-func (c sqliteConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	return c.Conn.(driver.ConnPrepareContext).PrepareContext(ctx, query)
-}
-
-// sqliteDriver is our own, so that nothing registered by others affects it.
-var sqliteDriver = &sqlite.Driver{}
 
 // openSQLite takes the lock file, opens the writer and prepares the readers.
 //
@@ -40,48 +28,57 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return err
 	}
-	w, err := openSQLiteConn(ctx, d, "PRAGMA journal_mode=WAL", "PRAGMA synchronous="+d.synchronous,
-		"PRAGMA wal_autocheckpoint=0", "PRAGMA journal_size_limit=67108864", "PRAGMA cache_size=-16384", "PRAGMA temp_store=MEMORY")
-	if err == nil {
-		err = probe(ctx, w)
-	}
+	db, conn, err := openWriter(ctx, d)
 	if err != nil {
 		return errors.Join(s.explain(err, ""), lock.Close())
 	}
-	w.steadfast = true
-	s.readers = newPool(d.path, d.connections, func(ctx context.Context) (*conn, error) {
-		c, err := openSQLiteConn(ctx, d, "PRAGMA query_only=1", "PRAGMA cache_size=-8192", "PRAGMA temp_store=MEMORY")
-		return c, s.explain(err, "")
-	})
-	s.backend = startWriter(s, w, lock, d)
+	readers, err := openFile(d, "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)")
+	if err != nil {
+		return errors.Join(s.explain(err, ""), conn.Close(), db.Close(), lock.Close())
+	}
+	s.pool = newPool(d.path, readers, nil, d.connections)
+	s.backend = startWriter(s, db, newDirect(conn), lock)
 	return nil
 }
 
-func openSQLiteConn(ctx context.Context, d dsn, pragmas ...string) (*conn, error) {
+// openFile makes a pool of connections that are alike.
+func openFile(d dsn, pragmas ...string) (*sqlx.DB, error) {
 	u := url.URL{Scheme: "file", Path: d.path}
-	dc, err := sqliteDriver.Open(u.String())
-	if err != nil {
-		return nil, err
-	}
-	c := newConn(sqliteConn{dc})
-	for _, p := range append([]string{"PRAGMA busy_timeout=5000"}, pragmas...) {
-		if err := c.execOnce(ctx, p); err != nil {
-			return nil, errors.Join(err, c.close())
-		}
-	}
-	return c, nil
+	u.RawQuery = url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}.Encode()
+	return sqlx.Open("sqlite", u.String())
 }
 
-// probe reads the schema and asks for a write lock, so that a file that is no
-// database, is damaged or is written by somebody else is found at the start.
-func probe(ctx context.Context, c *conn) error {
-	if err := c.query(ctx, true, "SELECT count(*) FROM sqlite_master", nil, func(*Row) error { return nil }); err != nil {
+// openWriter pins the connection that writes; its pool has another one for
+// checkpoints. It reads the schema and asks for a write lock, so that a file
+// that is no database, is damaged or is written by somebody else is found now.
+func openWriter(ctx context.Context, d dsn) (*sqlx.DB, *sqlx.Conn, error) {
+	db, err := openFile(d, "journal_mode(WAL)", "synchronous("+d.synchronous+")", "wal_autocheckpoint(0)",
+		"journal_size_limit(67108864)", "cache_size(-16384)", "temp_store(MEMORY)")
+	if err != nil {
+		return nil, nil, err
+	}
+	db.SetMaxOpenConns(2)
+	conn, err := db.Connx(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	if err := probe(ctx, conn); err != nil {
+		return nil, nil, errors.Join(err, conn.Close(), db.Close())
+	}
+	return db, conn, nil
+}
+
+func probe(ctx context.Context, conn *sqlx.Conn) error {
+	var tables int
+	if err := conn.GetContext(ctx, &tables, "SELECT count(*) FROM sqlite_master"); err != nil {
 		return err
 	}
-	if err := c.execOnce(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return err
+	for _, query := range []string{"BEGIN IMMEDIATE", "COMMIT"} {
+		if _, err := conn.ExecContext(ctx, query); err != nil {
+			return err
+		}
 	}
-	return c.execOnce(ctx, "COMMIT")
+	return nil
 }
 
 // lockFile makes sure that one process serves the file. The lock ends with

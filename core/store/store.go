@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -19,7 +20,7 @@ type Store struct {
 	log     hclog.Logger
 	name    string // for errors and logs, without a password
 	dialect schemasql.Dialect
-	readers *pool
+	pool    *pool // of readers on SQLite, of all connections on MySQL
 	backend backend
 }
 
@@ -27,8 +28,6 @@ type Store struct {
 type backend interface {
 	// update runs fn in a read-write transaction.
 	update(ctx context.Context, fn func(*Tx) error) error
-	// beginView and endView enclose a consistent snapshot on a connection.
-	beginView(ctx context.Context, c *conn) error
 	// change runs a schema change while no other process makes one.
 	change(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error
 	close() error
@@ -98,7 +97,7 @@ func open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Log
 // database. A second Close does nothing.
 func (s *Store) Close() error {
 	err := s.backend.close()
-	return errors.Join(err, s.readers.close())
+	return errors.Join(err, s.pool.close())
 }
 
 // Dialect tells what SQL the database understands.
@@ -126,23 +125,32 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 	return s.backend.update(ctx, fn)
 }
 
-// View runs fn with a consistent snapshot of the database. Writes fail.
-func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) error {
-	c, err := s.readers.get(ctx)
-	if err != nil {
+// View runs fn with a consistent snapshot of the database, which its first
+// read takes. Writes fail.
+func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) (err error) {
+	if err := s.pool.enter(ctx); err != nil {
 		return err
 	}
-	defer s.readers.put(c)
-	if err := s.backend.beginView(ctx, c); err != nil {
-		return s.explain(err, "")
+	defer s.pool.leave()
+	l, err := s.pool.begin(ctx, s.snapshot())
+	if err != nil {
+		return s.explain(err, "BEGIN")
 	}
-	tx := &Tx{s: s, c: c, readOnly: true}
-	ferr := s.call(tx, fn)
-	if _, err := c.exec(context.WithoutCancel(ctx), "ROLLBACK", nil); err != nil {
-		c.broken = true // a snapshot left open would serve old data for ever
-		return errors.Join(ferr, s.explain(err, ""))
+	defer func() {
+		if rerr := l.end(); rerr != nil {
+			err = errors.Join(err, s.explain(rerr, "ROLLBACK"))
+		}
+	}()
+	return s.call(&Tx{s: s, session: l, readOnly: true}, fn)
+}
+
+// snapshot is how a View begins: SQLite's transactions are snapshots, and its
+// readers cannot write by themselves.
+func (s *Store) snapshot() *sql.TxOptions {
+	if s.dialect == schemasql.SQLite {
+		return nil
 	}
-	return ferr
+	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
 // call runs fn and turns a panic into an error.
@@ -167,20 +175,25 @@ func (s *Store) Each(ctx context.Context, query string, args []any, fn func(*Row
 }
 
 func (s *Store) each(ctx context.Context, brief bool, query string, args []value, fn func(*Row) error) error {
-	c, err := s.readers.get(ctx)
-	if err != nil {
+	if err := s.pool.enter(ctx); err != nil {
 		return err
 	}
-	defer s.readers.put(c)
-	err = c.query(ctx, brief, query, args, fn)
-	if c.lost(err) && ctx.Err() == nil {
-		// The server had closed an idle connection. Reads may be repeated, but
-		// not when rows were delivered, which lost excludes.
-		fresh, gerr := s.readers.renew(ctx, c)
-		if gerr != nil {
-			return gerr
-		}
-		err = fresh.query(ctx, brief, query, args, fn)
+	defer s.pool.leave()
+	from, err := s.pool.session(ctx)
+	if err != nil {
+		return s.explain(err, "")
 	}
-	return s.explain(err, query)
+	defer s.pool.done(from)
+	return s.explain(s.query(ctx, from, brief, query, args, fn), query)
+}
+
+// query runs a statement with rows.
+func (s *Store) query(ctx context.Context, from session, brief bool, query string, args []value, fn func(*Row) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if brief && s.dialect == schemasql.SQLite {
+		ctx = context.Background()
+	}
+	return from.query(ctx, query, args, fn)
 }

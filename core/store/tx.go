@@ -12,9 +12,13 @@ import (
 // It is used by that function only, and not after it has returned.
 type Tx struct {
 	s        *Store
-	c        *conn
+	session  session
 	readOnly bool
 	ended    bool
+	busy     bool // rows are being read
+	lost     bool // the connection has ended, and the transaction with it
+	// steadfast statements are never interrupted.
+	steadfast bool
 	// beforeWrite, when set, runs once before the first write: the SQLite
 	// writer sets its savepoint there, so that readers do not pay for one.
 	beforeWrite func() error
@@ -46,7 +50,36 @@ func (tx *Tx) each(ctx context.Context, brief bool, query string, args []value, 
 	if !isSelect(query) {
 		return errs.New(errs.Internal, "transaction", "Each is for SELECT, use Exec for %.40q", query)
 	}
-	return tx.s.explain(tx.c.query(ctx, brief, query, args, fn), query)
+	ctx, err := tx.enter(ctx)
+	if err == nil {
+		tx.busy = true
+		defer func() { tx.busy = false }()
+		err = tx.s.query(ctx, tx.session, brief, query, args, fn)
+	}
+	return tx.note(err, query)
+}
+
+// enter checks that a statement may run now and gives its context.
+func (tx *Tx) enter(ctx context.Context) (context.Context, error) {
+	if tx.busy {
+		return nil, errs.New(errs.Internal, "transaction", "a statement was run inside the callback of Each; collect the rows first")
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if tx.steadfast {
+		return context.Background(), nil
+	}
+	return ctx, nil
+}
+
+// note explains an error and remembers what it means for the transaction.
+func (tx *Tx) note(err error, query string) error {
+	if err == nil {
+		return nil
+	}
+	tx.lost = tx.lost || lost(err)
+	return tx.s.explain(err, query)
 }
 
 func isSelect(query string) bool {
@@ -77,13 +110,30 @@ func (tx *Tx) exec(ctx context.Context, query string, args []value) (int64, erro
 	case tx.readOnly:
 		return 0, errs.New(errs.Internal, "transaction", "a View cannot write: %.60q", query)
 	}
-	if tx.beforeWrite != nil {
-		if err := tx.beforeWrite(); err != nil {
-			return 0, tx.s.explain(err, query)
-		}
-		tx.beforeWrite = nil
+	if err := tx.write(); err != nil {
+		return 0, tx.note(err, query)
 	}
-	n, err := tx.c.exec(ctx, query, args)
+	n, err := tx.run(ctx, query, args)
 	tx.written += n
-	return n, tx.s.explain(err, query)
+	return n, tx.note(err, query)
+}
+
+// write prepares the transaction for its first write.
+func (tx *Tx) write() error {
+	if tx.beforeWrite == nil {
+		return nil
+	}
+	if err := tx.beforeWrite(); err != nil {
+		return err
+	}
+	tx.beforeWrite = nil
+	return nil
+}
+
+func (tx *Tx) run(ctx context.Context, query string, args []value) (int64, error) {
+	ctx, err := tx.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	return tx.session.exec(ctx, query, args)
 }

@@ -2,11 +2,14 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -40,9 +43,10 @@ const (
 // writer owns SQLite's only writing connection.
 type writer struct {
 	s       *Store
-	c       *conn
+	db      *sqlx.DB // of the writing connection and the checkpointing one
+	conn    *direct
+	tx      *sqlx.Tx
 	lock    *os.File
-	dsn     dsn
 	queue   chan *job
 	quit    chan struct{} // closed to stop the writer
 	stopped chan struct{} // closed when it takes no more jobs
@@ -58,8 +62,8 @@ type writer struct {
 	closing  error
 }
 
-func startWriter(s *Store, c *conn, lock *os.File, d dsn) *writer {
-	w := &writer{s: s, c: c, lock: lock, dsn: d, queue: make(chan *job, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
+func startWriter(s *Store, db *sqlx.DB, conn *direct, lock *os.File) *writer {
+	w := &writer{s: s, db: db, conn: conn, lock: lock, queue: make(chan *job, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
 		check: make(chan struct{}, 1), checked: make(chan struct{}), finished: make(chan struct{})}
 	go w.loop()
 	go w.checkpoints()
@@ -132,7 +136,7 @@ func (w *writer) loop() {
 // run makes one transaction of the first job and all that wait behind it.
 func (w *writer) run(j *job) {
 	w.batch, w.dirty = w.batch[:0], false
-	if err := w.exec("BEGIN"); err != nil {
+	if err := w.begin(); err != nil {
 		w.fail(j, err)
 		return
 	}
@@ -154,7 +158,7 @@ func (w *writer) run(j *job) {
 		}
 		break
 	}
-	if err := w.exec("COMMIT"); err != nil {
+	if err := w.tx.Commit(); err != nil {
 		w.abandon(err)
 		return
 	}
@@ -179,7 +183,7 @@ func (w *writer) apply(j *job) error {
 		return nil
 	}
 	wrote, saved := false, false
-	tx := &Tx{s: w.s, c: w.c}
+	tx := &Tx{s: w.s, session: w.conn, steadfast: true}
 	tx.beforeWrite = func() error {
 		if w.dirty {
 			if err := w.exec("SAVEPOINT fn"); err != nil {
@@ -207,21 +211,43 @@ func (w *writer) apply(j *job) error {
 		}
 		return w.exec("RELEASE fn")
 	}
-	if err := w.exec("ROLLBACK"); err != nil && !noTransaction(err) {
+	if err := w.rollback(); err != nil {
 		return errors.Join(j.err, err)
 	}
-	return w.exec("BEGIN")
+	return w.begin()
 }
 
+// begin starts a transaction. Its statements are those of the connection,
+// which stay prepared, and not the transaction's own: what runs on the
+// connection runs in its transaction.
+func (w *writer) begin() (err error) {
+	w.tx, err = w.conn.BeginTxx(context.Background(), nil)
+	return err
+}
+
+// rollback ends the transaction, unless it did not begin, or a failed COMMIT
+// or SQLite itself has ended it.
+func (w *writer) rollback() error {
+	if w.tx == nil {
+		return nil
+	}
+	err := w.tx.Rollback()
+	if errors.Is(err, sql.ErrTxDone) || err != nil && noTransaction(err) {
+		return nil
+	}
+	return err
+}
+
+// exec runs what database/sql has no call for: savepoints.
 func (w *writer) exec(query string) error {
-	_, err := w.c.exec(context.Background(), query, nil)
+	_, err := w.conn.exec(context.Background(), query, nil)
 	return err
 }
 
 // abandon rolls the transaction back and fails every job of the batch that
 // has not failed by itself.
 func (w *writer) abandon(err error) {
-	if rerr := w.exec("ROLLBACK"); rerr != nil && !noTransaction(rerr) {
+	if rerr := w.rollback(); rerr != nil {
 		err = errors.Join(err, rerr)
 	}
 	err = w.s.explain(err, "COMMIT")
@@ -256,7 +282,7 @@ func (w *writer) finish() {
 	}
 	<-w.checked
 	w.analyze()
-	w.closing = errors.Join(w.c.close(), w.lock.Close())
+	w.closing = errors.Join(w.conn.close(), w.db.Close(), w.lock.Close())
 	close(w.finished)
 }
 
@@ -264,11 +290,6 @@ func (w *writer) close() error {
 	w.once.Do(func() { close(w.quit) })
 	<-w.finished
 	return w.closing
-}
-
-func (w *writer) beginView(ctx context.Context, c *conn) error {
-	_, err := c.exec(ctx, "BEGIN", nil)
-	return err
 }
 
 func (w *writer) change(ctx context.Context, fn func(context.Context, *Tx) error) error {
