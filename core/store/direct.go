@@ -11,8 +11,8 @@ import (
 
 // direct runs the prepared statements of one SQLite connection. The connection
 // is sqlx's; the statements are the driver's, reached through Raw, because
-// database/sql's own locking, bookkeeping and copying for each statement costs
-// a third of a read by key. One goroutine at a time uses it.
+// database/sql's own locking, bookkeeping and copying for each statement adds a
+// quarter to a read by key. One goroutine at a time uses it.
 type direct struct {
 	*sqlx.Conn
 	stmts map[string]driverStmt

@@ -14,7 +14,7 @@
 // through Conn.Raw (file direct.go): a query there takes microseconds, and what
 // database/sql does around each one (locks, a record of open rows, conversion
 // and copy of values, a goroutine for each query in a transaction) was measured
-// to cost 18 % of creating a guest and 30 % of a read by key. Reached through
+// to cost 18 % of creating a guest and 26 % of a read by key. Reached through
 // Raw, creating a guest costs what it costs without sqlx, within 5 %. For MySQL
 // the network hides the difference.
 package store
