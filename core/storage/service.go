@@ -45,7 +45,7 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
-	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes} {
+	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes, s.registerVolumes} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -1,0 +1,69 @@
+package suite
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/integration/wire"
+)
+
+// A data volume stays when its guest goes, and can be deleted, recovered and
+// expunged on its own; a root volume cannot.
+func TestDataVolumes(t *testing.T) {
+	each(t, false, func(l *lab) {
+		before := l.capacity()
+		vm := l.vm("data", wire.Params{"dataDiskSizes": []int64{2 << 30}})
+		path, uuid := wire.VMs+"/"+vm.text("uuid"), ""
+		for _, v := range vm.list("allVolumes") {
+			if v.text("type") == "Data" {
+				uuid = v.text("uuid")
+			}
+		}
+		volume := wire.Volumes + "/" + uuid
+		l.refused("SYS.1006", http.MethodDelete, volume, nil) // a guest has it
+		l.refused("SYS.1006", http.MethodDelete, wire.Volumes+"/"+vm.text("rootVolumeUuid"), nil)
+		l.remove(path)
+		l.act(path, "expungeVmInstance", nil)
+		l.took("the data volume", before, 0, 0, 2<<30)
+
+		l.refused("SYS.1006", http.MethodPut, volume+"/actions", map[string]any{"expungeDataVolume": wire.Params{}})
+		l.remove(volume)
+		l.want("status", l.get(wire.Volumes, uuid).text("status"), "Deleted")
+		l.took("a deleted volume", before, 0, 0, 2<<30)
+		l.want("status", l.act(volume, "recoverDataVolume", nil).text("status"), "Ready")
+		l.remove(volume)
+		l.act(volume, "expungeDataVolume", nil)
+		l.gone(wire.Volumes, uuid)
+		l.took("nothing", before, 0, 0, 0)
+		l.remove(volume) // gone is a success
+	})
+}
+
+// A guest that boots an ISO has a blank root volume of the size asked for, and
+// a CD-ROM with the image.
+func TestISO(t *testing.T) {
+	each(t, false, func(l *lab) {
+		before := l.capacity()
+		iso := l.create(wire.Images, wire.Params{"name": "installer", "url": "http://images/installer.iso", "mediaType": "ISO",
+			"backupStorageUuids": []string{l.cloud.BackupStorage}})
+		l.want("format", iso.text("format"), "iso")
+		params := l.cloud.VM("from-iso")
+		params["imageUuid"] = iso.text("uuid")
+		l.refused("SYS.1007", http.MethodPost, wire.VMs, map[string]any{"params": params})
+		params["rootDiskSize"] = 4 << 30
+		vm := l.create(wire.VMs, params)
+		l.want("state", vm.text("state"), "Running")
+		cds := vm.list("vmCdRoms")
+		l.want("CD-ROMs", len(cds), 1)
+		l.want("its image", cds[0].text("isoUuid"), iso.text("uuid"))
+		l.want("volumes", len(vm.list("allVolumes")), 1)
+		l.took("a guest with a blank disk", before, 1, vmMemory, 4<<30)
+		path := wire.VMs + "/" + vm.text("uuid")
+		l.act(path, "stopVmInstance", nil)
+		l.want("state", l.act(path, "startVmInstance", nil).text("state"), "Running")
+		l.remove(path)
+		l.act(path, "expungeVmInstance", nil)
+		l.want("CD-ROMs", len(l.query("/vm-instances/cdroms", "vmInstanceUuid="+vm.text("uuid"))), 0)
+		l.took("nothing", before, 0, 0, 0)
+	})
+}
