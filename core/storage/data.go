@@ -65,7 +65,10 @@ func (s *Service) registerVolumes() error {
 			return store.Set(ctx, tx, VolumeType.Type, p.UUID, map[string]any{"status": VolumeReady})
 		})
 	})
-	return nil
+	if err := s.RegisterUpdate(VolumeType.Type, action.Normal, nil); err != nil {
+		return err
+	}
+	return s.RegisterState(VolumeType.Type, action.Normal, nil)
 }
 
 // dataVolume returns a data volume that no guest has.

@@ -156,7 +156,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"vm create --name a", "kumo: kumo vm create: --image-uuid: is missing (see kumo vm create --help)"},
 		{"vm create --name a --memory-size lots", `kumo: kumo vm create: --memory-size: "lots" is no size; write it like 512M or 10G (see kumo vm create --help)`},
 		{"vm stop web-1 --type soft", "kumo: kumo vm stop: --type soft: not one of grace, cold (see kumo vm stop --help)"},
-		{"vm fly", "kumo: kumo vm fly: no such verb (there are create, destroy, expunge, get, ls, reboot, recover, start, stop, update)"},
+		{"vm fly", "kumo: kumo vm fly: no such verb (there are create, destroy, expunge, get, ls, pause, reboot, recover, resume, start, stop, update)"},
 		{"vm ls -o xml", "kumo: --output xml: not known (use one of table, json, yaml)"},
 		{"vm stop", "kumo: kumo vm stop: name or UUID of the vm is missing (see kumo vm stop --help)"},
 		{"host create --name h --kind kvm --cpu-capacity 3", "kumo: kumo host create: --cpu-capacity: not for this --kind (see kumo host create --help)"},

@@ -65,7 +65,7 @@ var vm = Noun{
 			ref("imageUuid", "image", true),
 			Param{Name: "l3NetworkUuids", Kind: List, Ref: "l3", Required: true, Doc: "names or UUIDs of its networks"},
 			ref("defaultL3NetworkUuid", "l3", false),
-			Param{Name: "strategy", Values: []string{"InstantStart", "CreateStopped", "JustCreate"}, Doc: "whether it starts at once"},
+			Param{Name: "strategy", Values: []string{"InstantStart", "CreateStopped"}, Doc: "whether it starts at once"},
 			ref("zoneUuid", "zone", false),
 			ref("clusterUuid", "cluster", false),
 			ref("hostUuid", "host", false),
@@ -78,6 +78,8 @@ var vm = Noun{
 		action("stop", "Stop a VM in good order, or at once with --type cold", "/vm-instances", "stopVmInstance",
 			Param{Name: "type", Values: []string{"grace", "cold"}, Doc: "grace presses the power button, cold cuts the power"}),
 		action("reboot", "Start a running VM anew", "/vm-instances", "rebootVmInstance"),
+		action("pause", "Freeze a running VM; it keeps its memory", "/vm-instances", "pauseVmInstance"),
+		action("resume", "Let a paused VM go on", "/vm-instances", "resumeVmInstance"),
 		remove("destroy", "Delete a VM; it can be recovered until it is expunged", "/vm-instances"),
 		action("recover", "Take back the deletion of a VM", "/vm-instances", "recoverVmInstance"),
 		dangerous(action("expunge", "Remove a deleted VM and its root disk for good", "/vm-instances", "expungeVmInstance")),
@@ -87,6 +89,12 @@ var vm = Noun{
 var volume = Noun{
 	Name: "volume", Plural: "volumes", Type: "Volume", Path: "/volumes",
 	Columns: columns(typeColumn, stateColumn, statusColumn, Column{Title: "SIZE", Path: "size", Size: true}, Column{Title: "VM", Path: "vmInstanceUuid"}),
+	Verbs: join([]Verb{
+		update("/volumes", "updateVolume"),
+		remove("delete", "Delete a data volume that no VM has; it can be recovered until it is expunged", "/volumes"),
+		action("recover", "Take back the deletion of a data volume", "/volumes", "recoverDataVolume"),
+		dangerous(action("expunge", "Remove a deleted data volume for good", "/volumes", "expungeDataVolume")),
+	}, state("/volumes", "changeVolumeState", "enable", "disable")),
 }
 
 var tagColumns = []Column{{Title: "TAG", Path: "tag"}, {Title: "UUID", Path: "uuid"}, {Title: "ON", Path: "resourceType"}, {Title: "RESOURCE", Path: "resourceUuid"}}
