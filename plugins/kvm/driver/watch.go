@@ -125,11 +125,18 @@ func (d *Driver) ListVMs(ctx context.Context, r *pluginv1.ListVMsRequest) (*plug
 	if err != nil {
 		return nil, err
 	}
-	vms, err := list(ctx, s, "host "+r.GetHost().GetUuid())
+	object := "host " + r.GetHost().GetUuid()
+	vms, err := list(ctx, s, object)
 	if err != nil {
-		return nil, err
+		return nil, guestsUnknown(object, err)
 	}
 	return &pluginv1.ListVMsResponse{Vms: vms}, nil
+}
+
+// guestsUnknown names the host in an error that came while one of its guests
+// was asked about: what failed is the call about the host.
+func guestsUnknown(object string, err error) error {
+	return errs.Wrap(errs.ClassOf(err), object, err, "its guests cannot be told")
 }
 
 // WatchHost emits the state of every guest, then each change as libvirt tells
@@ -147,7 +154,7 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 	defer stop()
 	vms, err := list(ctx, s, object)
 	if err != nil {
-		return err
+		return guestsUnknown(object, err)
 	}
 	ours := map[string]bool{}
 	for _, vm := range vms {
@@ -169,7 +176,7 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 			}
 			status, err := changed(ctx, s, e, ours)
 			if err != nil {
-				return err
+				return guestsUnknown(object, err)
 			}
 			if status == nil {
 				continue

@@ -266,7 +266,7 @@ func TestParseLibvirt(t *testing.T) {
 			t.Errorf("%q: %v %v", text, got, err)
 		}
 	}
-	for _, bad := range []string{"qemu:///session", "qemu+ssh://host/system", "qemu+tcp://host/system", "xen:///system", "x y", "qemu+unix:///system?socket=a;b"} {
+	for _, bad := range []string{"qemu:///session", "qemu+ssh://host/system", "qemu+tcp://host/system", "qemu+tcp://:0/system", "qemu+tcp://:65536/system", "xen:///system", "x y", "qemu+unix:///system?socket=a;b"} {
 		if _, err := ParseLibvirt(bad); !errors.Is(err, errs.Invalid) {
 			t.Errorf("%q: %v", bad, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,7 +44,7 @@ func ParseLibvirt(text string) (Libvirt, error) {
 		return bad("it is no URI")
 	}
 	if u.Path != "/system" || u.Hostname() != "" || u.User != nil {
-		return bad("it must have no host and the path /system")
+		return bad("it must have no host, because each host has its management address, and the path /system")
 	}
 	switch u.Scheme {
 	case "qemu", "qemu+unix":
@@ -62,6 +63,9 @@ func ParseLibvirt(text string) (Libvirt, error) {
 		port := u.Port()
 		if port == "" {
 			port = defaultTCPPort
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return bad("its port is not between 1 and 65535")
 		}
 		return Libvirt{tcpPort: port}, nil
 	}
@@ -93,12 +97,20 @@ func (c Libvirt) dialer(ip netip.Addr, ssh *sshHost) func(context.Context) (net.
 	}
 }
 
+// advice tells what lets libvirt be reached where the setting looks for it.
+func (c Libvirt) advice() string {
+	if c.tcpPort != "" {
+		return "start libvirt's TCP socket on the host (libvirtd-tcp.socket, port " + c.tcpPort + ", auth_tcp = \"none\")"
+	}
+	return "start libvirtd on the host (package libvirt-daemon-system)"
+}
+
 // fixedConn hands a connection that is open to go-libvirt.
 type fixedConn struct{ net.Conn }
 
 func (c fixedConn) Dial() (net.Conn, error) { return c.Conn, nil }
 
-func dialLibvirt(ctx context.Context, object string, dial func(context.Context) (net.Conn, error)) (*libvirt.Libvirt, error) {
+func dialLibvirt(ctx context.Context, object, advice string, dial func(context.Context) (net.Conn, error)) (*libvirt.Libvirt, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*dialTimeout)
 	defer cancel()
 	conn, err := dial(ctx)
@@ -108,7 +120,7 @@ func dialLibvirt(ctx context.Context, object string, dial func(context.Context) 
 			class = errs.Refused
 		}
 		return nil, errs.Wrap(class, object, err, "libvirt cannot be reached").
-			WithAdvice("start libvirtd on the host (package libvirt-daemon-system)")
+			WithAdvice("%s", advice)
 	}
 	l := libvirt.NewWithDialer(fixedConn{conn})
 	opened := make(chan error, 1)

@@ -138,7 +138,7 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	if err != nil {
 		return nil, err
 	}
-	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
+	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.advice(), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
 		return nil, err
 	}
 	for _, c := range l.connections() {
@@ -154,7 +154,7 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	return l, nil
 }
 
-func (l *Link) openLibvirt(ctx context.Context, object string, dial func(context.Context) (net.Conn, error)) (err error) {
+func (l *Link) openLibvirt(ctx context.Context, object, advice string, dial func(context.Context) (net.Conn, error)) (err error) {
 	remember := func(ctx context.Context) (net.Conn, error) {
 		conn, err := dial(ctx)
 		if err == nil {
@@ -162,11 +162,11 @@ func (l *Link) openLibvirt(ctx context.Context, object string, dial func(context
 		}
 		return conn, err
 	}
-	if l.control, err = dialLibvirt(ctx, object, remember); err != nil {
+	if l.control, err = dialLibvirt(ctx, object, advice, remember); err != nil {
 		return err
 	}
 	for range workConnections {
-		c, err := dialLibvirt(ctx, object, remember)
+		c, err := dialLibvirt(ctx, object, advice, remember)
 		if err != nil {
 			return err
 		}
