@@ -62,7 +62,9 @@ make_initrd() {
 }
 
 # make_disk writes a FAT file system over the whole disk, without partitions: the
-# BIOS starts its first sector, which is syslinux's.
+# BIOS starts its first sector, which is syslinux's. The kernel does not check
+# its timer (no_timer_check): an emulated processor on a busy machine may miss
+# the ticks it waits for, and the kernel would give up.
 make_disk() {
 	local raw=$WORK/disk.raw
 	truncate -s "${DISK_MIB}M" "$raw"
@@ -74,7 +76,7 @@ make_disk() {
 		LABEL guest
 		  KERNEL vmlinuz
 		  INITRD initrd.img
-		  APPEND console=tty0 console=ttyS0 quiet
+		  APPEND console=tty0 console=ttyS0 quiet no_timer_check
 	CFG
 	mcopy -i "$raw" "$WORK/vmlinuz" "$WORK/initrd.img" "$WORK/syslinux.cfg" ::
 	syslinux --install "$raw"
