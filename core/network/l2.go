@@ -159,31 +159,11 @@ func (s *Service) attachFlow() *flow.Def[l2Attach] {
 			return store.Delete(ctx, tx, L2ClusterRefType.Type, st.RefUUID)
 		}),
 		flow.Do("realize", func(ctx context.Context, st *l2Attach) error {
-			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.realize(ctx, st.L2UUID, h) })
+			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.realize(ctx, st.L2UUID, h) })
 		}, func(ctx context.Context, st *l2Attach) error {
-			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.unrealize(ctx, st.L2UUID, h) })
+			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.unrealize(ctx, st.L2UUID, h) })
 		}),
 	)
-}
-
-func (s *Service) eachHost(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
-	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = 'Connected'", clusterUUID)
-	if err != nil {
-		return err
-	}
-	for _, uuid := range uuids {
-		h, err := s.hosts.PluginHost(ctx, s.Store, uuid)
-		if errs.ClassOf(err) == errs.NotFound {
-			continue
-		}
-		if err := first(err); err != nil {
-			return err
-		}
-		if err := fn(h); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func pluginL2(l2 *L2Network) *pluginv1.L2Network {
@@ -254,7 +234,7 @@ func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.M
 	if err != nil {
 		return err
 	}
-	err = s.eachHost(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
+	err = s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
 		err := s.unrealize(ctx, ref.L2NetworkUUID, h)
 		if err != nil && m == cascade.Enforcing {
 			s.Log.Warn("network not removed", "host", h.GetUuid(), "error", err)

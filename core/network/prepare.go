@@ -278,15 +278,30 @@ func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *plugi
 	return nil
 }
 
-// HostConnected makes the cluster's networks on a host (topology.HostObserver).
+// HostConnected makes the cluster's networks on a host, and takes away those
+// that the cluster gave up while the host was gone (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	refs, err := store.Find(ctx, s.Store, L2ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
 	if err != nil {
 		return err
 	}
+	attached := map[string]bool{}
 	for _, ref := range refs {
+		attached[ref.L2NetworkUUID] = true
 		if err := s.realize(ctx, ref.L2NetworkUUID, h); err != nil {
 			return err
+		}
+	}
+	there, err := store.Find(ctx, s.Store, L2HostRefType, "`hostUuid` = ?", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	for _, ref := range there {
+		if attached[ref.L2NetworkUUID] {
+			continue
+		}
+		if err := s.unrealize(ctx, ref.L2NetworkUUID, h); err != nil { // no reason to keep the host out
+			s.Log.Warn("network not taken from host", "host", h.GetUuid(), "l2Network", ref.L2NetworkUUID, "error", err)
 		}
 	}
 	return nil

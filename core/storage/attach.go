@@ -100,33 +100,11 @@ func (s *Service) attachFlow() *flow.Def[attach] {
 			return store.Delete(ctx, tx, ClusterRefType.Type, st.RefUUID)
 		}),
 		flow.Do("attach-hosts", func(ctx context.Context, st *attach) error {
-			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.attachHost(ctx, st.PrimaryUUID, h) })
+			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.attachHost(ctx, st.PrimaryUUID, h) })
 		}, func(ctx context.Context, st *attach) error {
-			return s.eachHost(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.detachHost(ctx, st.PrimaryUUID, h) })
+			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.detachHost(ctx, st.PrimaryUUID, h) })
 		}),
 	)
-}
-
-// eachHost runs fn on the connected hosts of a cluster; the others attach when
-// they connect.
-func (s *Service) eachHost(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
-	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = ?", clusterUUID, Connected)
-	if err != nil {
-		return err
-	}
-	for _, uuid := range uuids {
-		h, err := s.hosts.PluginHost(ctx, s.Store, uuid)
-		if errs.ClassOf(err) == errs.NotFound {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := fn(h); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // attachHost makes a storage usable on a host and saves its capacity there.
@@ -155,16 +133,31 @@ func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Hos
 	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.removeHostRef(ctx, tx, psUUID, h.GetUuid()) })
 }
 
-// HostConnected attaches the cluster's storages to a host
+// HostConnected attaches the cluster's storages to a host, and takes away what
+// the cluster gave up while the host was gone
 // (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	refs, err := store.Find(ctx, s.Store, ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
 	if err != nil {
 		return err
 	}
+	attached := map[string]bool{}
 	for _, ref := range refs {
+		attached[ref.PrimaryStorageUUID] = true
 		if err := s.attachHost(ctx, ref.PrimaryStorageUUID, h); err != nil {
 			return err
+		}
+	}
+	links, err := store.Find(ctx, s.Store, HostRefType, "`hostUuid` = ?", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		if attached[l.PrimaryStorageUUID] {
+			continue
+		}
+		if err := s.detachHost(ctx, l.PrimaryStorageUUID, h); err != nil { // no reason to keep the host out
+			s.Log.Warn("storage not taken from host", "host", h.GetUuid(), "primaryStorage", l.PrimaryStorageUUID, "error", err)
 		}
 	}
 	return nil
@@ -219,7 +212,7 @@ func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.M
 	if err != nil {
 		return err
 	}
-	err = s.eachHost(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
+	err = s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
 		err := s.detachHost(ctx, ref.PrimaryStorageUUID, h)
 		if m == cascade.Enforcing && err != nil {
 			s.Log.Warn("storage not detached", "host", h.GetUuid(), "error", err)

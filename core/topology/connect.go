@@ -55,6 +55,27 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 	return p, nil
 }
 
+// EachConnected calls fn for the connected hosts of a cluster (port.Hosts).
+func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = ?", clusterUUID, Connected)
+	if err != nil {
+		return err
+	}
+	for _, uuid := range uuids {
+		h, err := s.PluginHost(ctx, s.Store, uuid)
+		if errs.ClassOf(err) == errs.NotFound {
+			continue // it went meanwhile
+		}
+		if err == nil {
+			err = fn(h)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // connect makes a host usable: plugin, facts, observers, guests, watch. It can
 // be repeated; on failure the host is Disconnected and the first cause is
 // returned.

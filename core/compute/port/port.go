@@ -35,6 +35,10 @@ type Hosts interface {
 	Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
 	// PluginHost returns the host with all that its plugin needs.
 	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
+	// EachConnected calls fn for the connected hosts of a cluster, one after
+	// another, until it returns an error. The others are told what they missed
+	// when they connect.
+	EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error
 }
 
 // Image is what the making of a volume needs to know of an image.
