@@ -2,15 +2,19 @@ package serve
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/getkin/kin-openapi/openapi3"
+
 	"github.com/kumo-cloud/kumo/core/action/catalogue"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
+	"github.com/kumo-cloud/kumo/web/api"
 )
 
 func TestMain(m *testing.M) { os.Exit(mariadb.Main(m)) }
@@ -31,7 +35,7 @@ var additions = []string{
 }
 
 // TestWire compares every registered message, those that plugins declare
-// included, with the facts of the wire.
+// included, with the facts of the wire, and validates the OpenAPI description.
 func TestWire(t *testing.T) {
 	plugins := t.TempDir()
 	names := []string{"kvm", "localstorage", "imagestore", "flat", "simulator"}
@@ -58,6 +62,19 @@ func TestWire(t *testing.T) {
 		}
 	})
 	catalogue.Check(t, p.kernel.Actions, additions...)
+
+	text, err := json.Marshal(api.OpenAPI(p.kernel.Actions, p.kernel.Types, "test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := openapi3.NewLoader().LoadFromData(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(ctx); err != nil {
+		t.Fatalf("the description of the whole API is not valid: %v", err)
+	}
+	t.Logf("OpenAPI: %d paths, %d bytes", doc.Paths.Len(), len(text))
 }
 
 func TestOptions(t *testing.T) {
