@@ -111,6 +111,9 @@ func download(req *pluginv1.AddImageRequest) (world.Image, error) {
 func (b backup) DeleteImage(ctx context.Context, req *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error) {
 	store, image := req.GetStore().GetUuid(), req.GetImageUuid()
 	return run(ctx, b.simulator, "DeleteImage", func(w *world.Live) (*pluginv1.DeleteImageResponse, error) {
+		if err := pluginsdk.CheckUUID("image", image); err != nil {
+			return nil, err
+		}
 		if err := samePath("image "+image, req.GetInstallPath(), world.ImagePath(store, image)); err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/plugins/simulator/world"
 	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -25,6 +26,9 @@ func (n l2) Realize(ctx context.Context, req *pluginv1.RealizeRequest) (*pluginv
 	return run(ctx, n.simulator, "Realize", func(w *world.Live) (*pluginv1.RealizeResponse, error) {
 		if t := req.GetNetwork().GetType(); t != l2Type {
 			return nil, errs.New(errs.Unsupported, "L2 network "+network, "its type %q is not %s", t, l2Type)
+		}
+		if err := dataplane.CheckDevice("L2 network "+network, req.GetNetwork().GetPhysicalInterface()); err != nil {
+			return nil, err
 		}
 		bridge, err := w.Realize(host, network)
 		return &pluginv1.RealizeResponse{Bridge: bridge}, err

@@ -145,6 +145,11 @@ func samePath(object, given, want string) error {
 func (p primary) CreateVolume(ctx context.Context, req *pluginv1.CreateVolumeRequest) (*pluginv1.CreateVolumeResponse, error) {
 	storage, host, volume := req.GetStorage().GetUuid(), req.GetHost().GetUuid(), req.GetVolumeUuid()
 	return run(ctx, p.simulator, "CreateVolume", func(w *world.Live) (*pluginv1.CreateVolumeResponse, error) {
+		switch req.GetFormat() {
+		case "", "qcow2", "raw":
+		default:
+			return nil, errs.New(errs.Invalid, "volume "+volume, "its format %q is neither qcow2 nor raw", req.GetFormat())
+		}
 		v, err := w.CreateVolume(host, world.Volume{
 			UUID: volume, Storage: storage, Size: req.GetSizeBytes(), Format: req.GetFormat(), Backing: req.GetBackingPath(),
 		})
@@ -160,6 +165,9 @@ func (p primary) CreateVolume(ctx context.Context, req *pluginv1.CreateVolumeReq
 func (p primary) DeleteVolume(ctx context.Context, req *pluginv1.DeleteVolumeRequest) (*pluginv1.DeleteVolumeResponse, error) {
 	storage, volume := req.GetStorage().GetUuid(), req.GetVolumeUuid()
 	return run(ctx, p.simulator, "DeleteVolume", func(w *world.Live) (*pluginv1.DeleteVolumeResponse, error) {
+		if err := pluginsdk.CheckUUID("volume", volume); err != nil {
+			return nil, err
+		}
 		if err := samePath("volume "+volume, req.GetInstallPath(), world.VolumePath(storage, volume)); err != nil {
 			return nil, err
 		}
