@@ -14,9 +14,6 @@ import (
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
-// back is how soon a plugin must be there again.
-const back = time.Second
-
 // twoPlugins starts a server on a copy of the template that runs a plugin
 // beside the simulator; what happens to one must not touch the other.
 func twoPlugins(t *testing.T, m *template) *server.Server {
@@ -24,69 +21,6 @@ func twoPlugins(t *testing.T, m *template) *server.Server {
 	s := server.Start(t, server.Options{Dir: m.copy(t), Plugins: []string{"simulator", "imagestore"}})
 	s.Ready()
 	return s
-}
-
-// watch checks, until the returned function is called, that the core answers
-// and that the other plugin is the same process.
-func watch(t *testing.T, s *server.Server) (stop func()) {
-	t.Helper()
-	other := s.Plugin("imagestore")
-	if other == 0 {
-		t.Fatal("the other plugin does not run")
-	}
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(20 * time.Millisecond):
-			}
-			begin := time.Now()
-			if _, err := s.Client.Count(t.Context(), wire.VMs); err != nil {
-				t.Errorf("the core does not answer: %v", err)
-				return
-			}
-			if took := time.Since(begin); took > 2*time.Second {
-				t.Errorf("the core took %s to answer a query", took)
-			}
-		}
-	})
-	return func() {
-		close(done)
-		wg.Wait()
-		if now := s.Plugin("imagestore"); now != other {
-			t.Errorf("the other plugin was process %d and is %d", other, now)
-		}
-	}
-}
-
-// gone waits until a plugin's process has ended, and returns when that was.
-func gone(t *testing.T, s *server.Server, pid int) time.Time {
-	t.Helper()
-	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(time.Millisecond) {
-		if s.Plugin("simulator") != pid {
-			return time.Now()
-		}
-	}
-	t.Fatalf("process %d of the plugin has not ended", pid)
-	return time.Time{}
-}
-
-// again waits until the plugin answers a call that needs it, and checks that it
-// took no longer than back since a time.
-func again(t *testing.T, s *server.Server, since time.Time) {
-	t.Helper()
-	for s.Plugin("simulator") == 0 {
-		if time.Since(since) > 20*back {
-			t.Fatal("the plugin does not come back")
-		}
-		time.Sleep(time.Millisecond)
-	}
-	if took := time.Since(since); took > back {
-		t.Errorf("the plugin was back after %s; want at most %s", took, back)
-	}
 }
 
 // A plugin that dies once in the middle of a creation costs nothing: the call
@@ -99,14 +33,14 @@ func TestPluginDiesOnce(t *testing.T) {
 			t.Run(method+"_"+when, func(t *testing.T) {
 				t.Parallel()
 				s := twoPlugins(t, m)
-				stop := watch(t, s)
+				stop := s.Watch("imagestore")
 				pid := s.Plugin("simulator")
 				s.Faults(method + ":crash:" + when)
 				job := strings.Repeat("c", 32)
 				s.Begin(job, http.MethodPost, wire.VMs, map[string]any{"params": m.cloud.VM("made")})
-				since := gone(t, s, pid)
+				since := s.PluginGone("simulator", pid)
 				s.Faults("")
-				again(t, s, since)
+				s.PluginBack("simulator", since)
 				err := s.Outcome(job)
 				stop()
 				if err != nil {
@@ -129,7 +63,7 @@ func TestPluginDiesAlways(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			s := twoPlugins(t, m)
-			stop := watch(t, s)
+			stop := s.Watch("imagestore")
 			s.Faults(method + ":crash")
 			_, err := s.Client.Create(t.Context(), wire.VMs, m.cloud.VM("made"))
 			if err == nil {
@@ -157,7 +91,7 @@ func TestPluginIsKilled(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
 	s := twoPlugins(t, m)
-	stop := watch(t, s)
+	stop := s.Watch("imagestore")
 	s.Faults("StartVM:latency=50ms-300ms;CreateVolume:latency=0s-100ms")
 	const n = 40
 	errs := make([]error, n)
@@ -169,7 +103,7 @@ func TestPluginIsKilled(t *testing.T) {
 	if err := syscall.Kill(s.Plugin("simulator"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	again(t, s, time.Now())
+	s.PluginBack("simulator", time.Now())
 	wg.Wait()
 	stop()
 	failed := 0
@@ -199,7 +133,7 @@ func TestCallHangs(t *testing.T) {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			s := twoPlugins(t, m)
-			stop := watch(t, s)
+			stop := s.Watch("imagestore")
 			s.Faults(method + ":hang")
 			body, err := json.Marshal(map[string]any{"params": m.cloud.VM("made")})
 			if err != nil {
@@ -233,7 +167,7 @@ func TestPluginStandsStill(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
 	s := twoPlugins(t, m)
-	stop := watch(t, s)
+	stop := s.Watch("imagestore")
 	pid := s.Plugin("simulator")
 	s.Faults("StartVM:latency=200ms")
 	job := strings.Repeat("d", 32)
@@ -242,7 +176,7 @@ func TestPluginStandsStill(t *testing.T) {
 	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	again(t, s, gone(t, s, pid))
+	s.PluginBack("simulator", s.PluginGone("simulator", pid))
 	if err := s.Outcome(job); err != nil {
 		t.Errorf("the creation was not repeated: %v", err)
 	}

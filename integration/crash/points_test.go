@@ -11,8 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kumo-cloud/kumo/core/compute"
-	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/integration/points"
 	"github.com/kumo-cloud/kumo/integration/server"
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
@@ -123,73 +122,33 @@ func (m *template) operation(name string) operation {
 	return op
 }
 
-// point is one place of a flow, as flow.Def.Points names it.
-type point struct{ flow, step, what string }
-
-func parse(name string) point {
-	parts := strings.Split(name, "/")
-	return point{parts[0], parts[1], parts[2]}
-}
-
-// passed tells which points a run can pass. A step that touches the world has
-// a point "journal", but the journal is written only before the first of
-// several such steps; and it is written for the undo of such a step when that
-// is the one that failed. What release-network meets when a guest ends is no
-// failure of the flow.
-func passed(points []string) []string {
-	world := map[string]bool{}
-	for _, name := range points {
-		if p := parse(name); p.what == "journal" && p.step != "end" {
-			world[p.step] = true
-		}
-	}
-	var list []string
-	before := ""
-	for _, name := range points {
-		p := parse(name)
-		switch {
-		case p.what == "journal" && p.step != "end" && world[before]:
-		case p.what == "undo-journal" && p.step != "end" && !world[p.step]:
-		case p.what == "undo-journal" && p.step == "release-network":
-		default:
-			list = append(list, name)
-		}
-		if p.what == "after" {
-			before = p.step
-		}
-	}
-	return list
-}
-
 // TestKillAtEveryPoint is the test of durable flows on the real thing: the
 // process dies at a point, the next one goes on or takes everything back.
 func TestKillAtEveryPoint(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
-	all := compute.Points()
 	for _, name := range []string{"create-vm", "destroy-vm", "expunge-vm", "start-vm", "stop-vm"} {
-		points := passed(all[name])
-		if len(points) < 8 {
-			t.Fatalf("flow %s has the points %v only", name, points)
+		list := points.Of(name)
+		if len(list) < 8 {
+			t.Fatalf("flow %s has the points %v only", name, list)
 		}
-		for _, at := range points {
-			t.Run(strings.ReplaceAll(at, "/", "_"), func(t *testing.T) {
+		for _, at := range list {
+			t.Run(strings.ReplaceAll(at.String(), "/", "_"), func(t *testing.T) {
 				t.Parallel()
-				m.kill(t, parse(at), at)
+				m.kill(t, at)
 			})
 		}
 	}
 }
 
-func (m *template) kill(t *testing.T, p point, at string) {
-	op := m.operation(p.flow)
-	undo := strings.HasPrefix(p.what, "undo-")
-	s := server.Launch(t, server.Options{Dir: m.copy(t), Env: []string{flow.CrashVariable + "=" + at}, MayDie: true})
+func (m *template) kill(t *testing.T, at points.Point) {
+	op := m.operation(at.Flow)
+	s := server.Launch(t, server.Options{Dir: m.copy(t), Env: []string{points.Variable + "=" + at.String()}, MayDie: true})
 	s.Login()
 	s.Ready()
-	if undo {
+	if at.Undo() {
 		broken := op.broken
-		if other := op.byStep[p.step]; other != "" && p.what == "undo-journal" {
+		if other := op.byStep[at.Step]; other != "" && at.What == "undo-journal" {
 			broken = other
 		}
 		s.Faults(broken + ":fail=internal")
@@ -206,12 +165,12 @@ func (m *template) kill(t *testing.T, p point, at string) {
 	if err != nil && (accepted || next.Status(job) != http.StatusNotFound) {
 		clear(t, err)
 	}
-	if undo && err == nil {
+	if at.Undo() && err == nil {
 		t.Error("the job has succeeded though a step was made to fail")
 	}
 	next.Faults("")
 	if err != nil {
-		if p.flow != "expunge-vm" { // a guest that is half expunged stays so until the next try
+		if at.Flow != "expunge-vm" { // a guest that is half expunged stays so until the next try
 			next.Audit(db)
 		}
 		next.Ready()
@@ -222,7 +181,7 @@ func (m *template) kill(t *testing.T, p point, at string) {
 		}
 	}
 	next.Audit(db)
-	m.check(t, next, p.flow)
+	m.check(t, next, at.Flow)
 }
 
 // clear fails the test unless an error tells what, why and what to do.

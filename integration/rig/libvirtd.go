@@ -22,6 +22,9 @@ const libvirtdStart = 60 * time.Second
 // libvirtdStop is how long one may take to end by SIGTERM.
 const libvirtdStop = 20 * time.Second
 
+// libvirtdPort is libvirt's own for TCP; in the sandbox nobody else has it.
+const libvirtdPort = "16509"
+
 // sandboxed is the sandbox's libvirtd.
 var sandboxed struct {
 	once   sync.Once
@@ -53,10 +56,44 @@ func Libvirtd(t testing.TB) (socket string) {
 // of its package does. Guests go on.
 func RestartLibvirtd(t testing.TB) {
 	t.Helper()
+	StopLibvirtd(t)
+	StartLibvirtd(t)
+}
+
+// StopLibvirtd ends the sandbox's libvirtd until StartLibvirtd. Guests go on.
+func StopLibvirtd(t testing.TB) {
+	t.Helper()
 	Libvirtd(t)
-	if err := errors.Join(sandboxed.daemon.stop(), sandboxed.daemon.start()); err != nil {
-		t.Fatalf("restart libvirtd: %v", err)
+	if err := sandboxed.daemon.stop(); err != nil {
+		t.Fatalf("stop libvirtd: %v", err)
 	}
+}
+
+// StartLibvirtd starts the one that StopLibvirtd has ended.
+func StartLibvirtd(t testing.TB) {
+	t.Helper()
+	if err := sandboxed.daemon.start(); err != nil {
+		t.Fatalf("start libvirtd: %v", err)
+	}
+}
+
+// LibvirtdTCP has the sandbox's libvirtd listen on TCP at 127.0.0.1 too, without
+// authentication, until the test ends, and returns the port, which is libvirt's
+// own. It starts the daemon anew: guests go on, connections end.
+func LibvirtdTCP(t testing.TB) (port string) {
+	t.Helper()
+	listen := func(on bool) {
+		t.Helper()
+		StopLibvirtd(t)
+		sandboxed.daemon.tcp = on
+		if err := sandboxed.daemon.configure(); err != nil {
+			t.Fatalf("configure libvirtd: %v", err)
+		}
+		StartLibvirtd(t)
+	}
+	listen(true)
+	t.Cleanup(func() { listen(false) })
+	return libvirtdPort
 }
 
 // libvirtd is one daemon, of the sandbox or of a machine in it.
@@ -64,15 +101,21 @@ type libvirtd struct {
 	// root is where the daemon's / with its private folders is, seen from here.
 	root    string
 	command func(name string, args ...string) *exec.Cmd
-	cmd     *exec.Cmd
-	ended   chan error
+	// tcp is whether configure and start make it listen on TCP.
+	tcp   bool
+	cmd   *exec.Cmd
+	ended chan error
 }
 
 func (d *libvirtd) path(path string) string { return filepath.Join("/", d.root, path) }
 
 func (d *libvirtd) configure() error {
+	sockets := "unix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n"
+	if d.tcp {
+		sockets += "listen_tls = 0\nlisten_tcp = 1\nlisten_addr = \"127.0.0.1\"\ntcp_port = \"" + libvirtdPort + "\"\nauth_tcp = \"none\"\n"
+	}
 	for file, text := range map[string]string{
-		"libvirtd.conf": "unix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n",
+		"libvirtd.conf": sockets,
 		"qemu.conf": "user = \"root\"\ngroup = \"root\"\nsecurity_driver = \"none\"\nremember_owner = 0\n" +
 			"stdio_handler = \"file\"\ncgroup_controllers = []\nnamespaces = []\n",
 	} {
@@ -105,14 +148,21 @@ func (d *libvirtd) start() error {
 		return err
 	}
 	defer func() { _ = file.Close() }() // the daemon has a descriptor of its own
-	d.cmd = d.command("libvirtd")
+	var args []string
+	if d.tcp {
+		args = []string{"--listen"} // without it the settings of TCP do nothing
+	}
+	d.cmd = d.command("libvirtd", args...)
 	d.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET=/var/lib/libvirt/notify")
 	d.cmd.Stdout, d.cmd.Stderr = file, file
 	if err := d.cmd.Start(); err != nil {
 		return err
 	}
 	d.ended = make(chan error, 1)
-	go func() { d.ended <- d.cmd.Wait() }()
+	go func() {
+		d.ended <- d.cmd.Wait()
+		close(d.ended) // it may be stopped twice
+	}()
 	if err := notify.SetReadDeadline(time.Now().Add(libvirtdStart)); err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/integration/guests"
-	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
@@ -20,15 +19,8 @@ import (
 // definition. What Kumo does more is the REST call and its job, the database,
 // and the network services.
 func BenchmarkCreateVsVirsh(b *testing.B) {
-	rig.Libvirtd(b)
-	uplink(b)
-	c := guests.Serve(b, guests.Options{})
-	c.Place()
-	var err error
-	if c.Host, err = c.AddHost("here", "127.0.0.1", "not-used"); err != nil {
-		b.Fatal(err)
-	}
-	c.Fill(guests.Options{})
+	guests.PlugUplink(b)
+	c := guests.Here(b)
 	// The first guest fills the image cache and starts the network.
 	c.Create(nil, c.Spec("first"))
 	defer func() { c.Remove(wire.Zones + "/" + c.Zone) }()

@@ -26,25 +26,6 @@ const soon = 10 * time.Second
 // userData tells that it ran, and on which guest.
 const userData = "#!/bin/sh\necho \"guest: user data ran on $(hostname)\"\n"
 
-func ip(t testing.TB, args ...string) {
-	t.Helper()
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
-		t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-}
-
-// uplink makes a pair of devices, of which one stands for a network card with
-// an address of the machine's.
-func uplink(t testing.TB) {
-	t.Helper()
-	ip(t, "link", "add", guests.Uplink, "type", "veth", "peer", "name", guests.Uplink+"p")
-	ip(t, "link", "set", guests.Uplink+"p", "up")
-	ip(t, "addr", "add", guests.Gateway+"/24", "dev", guests.Uplink)
-	ip(t, "link", "set", guests.Uplink, "up")
-	ip(t, "route", "add", "203.0.113.0/24", "via", "172.31.0.254")
-	t.Cleanup(func() { ip(t, "link", "del", guests.Uplink) })
-}
-
 func address(t *testing.T, device string) string {
 	t.Helper()
 	out, err := exec.Command("ip", "-o", "-4", "addr", "show", "dev", device).Output()
@@ -54,37 +35,20 @@ func address(t *testing.T, device string) string {
 	return string(out)
 }
 
-// capacity is what the host and the storage have left.
-type capacity struct{ CPU, Memory, Bytes int64 }
-
-func free(c *guests.Cloud) capacity {
-	var h struct{ AvailableCPUCapacity, AvailableMemoryCapacity int64 }
-	var p struct{ AvailableCapacity int64 }
-	c.Get(wire.Hosts, c.Host, &h)
-	c.Get(wire.PrimaryStorages, c.Primary, &p)
-	return capacity{h.AvailableCPUCapacity, h.AvailableMemoryCapacity, p.AvailableCapacity}
-}
-
 // TestLocalLife takes guests through all that can happen to them on one cloud,
 // which at the end leaves nothing: the steps build on each other.
 func TestLocalLife(t *testing.T) {
 	rig.Libvirtd(t)
-	uplink(t)
+	guests.PlugUplink(t)
 	before := guests.Look(t)
-	c := guests.Serve(t, guests.Options{})
-	c.Place()
-	var err error
-	if c.Host, err = c.AddHost("here", "127.0.0.1", "not-used"); err != nil {
-		t.Fatal(err)
-	}
-	c.Fill(guests.Options{})
+	c := guests.Here(t)
 	if a := address(t, guests.Uplink); a != "" {
 		t.Errorf("the uplink still has %s", a)
 	}
 	if a := address(t, "br_"+guests.Uplink); !strings.Contains(a, guests.Gateway+"/24") {
 		t.Errorf("the bridge has not taken the address over: %q", a)
 	}
-	empty := free(c)
+	empty := c.Free()
 	var one, two *guests.Guest
 	for _, step := range []struct {
 		name string
@@ -108,11 +72,7 @@ func TestLocalLife(t *testing.T) {
 		}
 	}
 	c.Stop()
-	for _, file := range []string{"config.yaml", "guest.qcow2"} { // what this test made
-		if err := os.Remove(filepath.Join(guests.Base, file)); err != nil {
-			t.Error(err)
-		}
-	}
+	guests.Tidy(t)
 	guests.Same(t, before, func() guests.Traces { return guests.Look(t) })
 }
 
@@ -164,21 +124,6 @@ func reboot(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 	}
 }
 
-func hostStatus(c *guests.Cloud) string {
-	var h struct{ Status string }
-	c.Get(wire.Hosts, c.Host, &h)
-	return h.Status
-}
-
-func waitConnected(t *testing.T, c *guests.Cloud) {
-	t.Helper()
-	for begin := time.Now(); hostStatus(c) != "Connected"; time.Sleep(50 * time.Millisecond) {
-		if time.Since(begin) > 30*time.Second {
-			t.Fatalf("the host is %s after 30 s", hostStatus(c))
-		}
-	}
-}
-
 // libvirtdRestart is an update of libvirt's package.
 func libvirtdRestart(t *testing.T, c *guests.Cloud, one *guests.Guest) {
 	emulator := one.Emulator()
@@ -200,7 +145,7 @@ func libvirtdRestart(t *testing.T, c *guests.Cloud, one *guests.Guest) {
 	}
 	t.Logf("libvirt is used again after %s", time.Since(begin).Round(time.Millisecond))
 	c.Do(one.Path(), "resumeVmInstance", nil)
-	waitConnected(t, c)
+	c.WaitConnected()
 	if got := one.State(); got != "Running" {
 		t.Errorf("the guest is %s", got)
 	}
@@ -222,7 +167,7 @@ func coreKilled(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 		}
 	}
 	c.Again()
-	waitConnected(t, c)
+	c.WaitConnected()
 	for _, g := range []*guests.Guest{one, two} {
 		g.WaitState("Running", soon)
 	}
@@ -233,7 +178,7 @@ func coreKilled(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 
 // stopAndStart stops a guest by its power button, and by cutting its power.
 func stopAndStart(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
-	running := free(c)
+	running := c.Free()
 	boots := one.Boots()
 	for i, kind := range []string{"grace", "cold"} {
 		begin := time.Now()
@@ -245,7 +190,7 @@ func stopAndStart(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 		if one.State() != "Stopped" || one.Domain() || one.Emulator() != 0 {
 			t.Errorf("stop %s: state %s, domain %v, emulator %d", kind, one.State(), one.Domain(), one.Emulator())
 		}
-		now := free(c)
+		now := c.Free()
 		if now.CPU != running.CPU+1 || now.Memory != running.Memory+guests.Memory || now.Bytes != running.Bytes {
 			t.Errorf("stop %s: free %+v, with the guest %+v", kind, now, running)
 		}
@@ -253,7 +198,7 @@ func stopAndStart(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 		console := one.WaitBoot(boots + i + 1)
 		one.Wants(console, fmt.Sprintf("^guest: disk /dev/vda boots %d$", boots+i+1),
 			"^guest: address eth0 "+one.IP+"/24 mac "+one.MAC, "^guest: metadata instance-id "+one.UUID+" hostname web-1$")
-		if now := free(c); now != running {
+		if now := c.Free(); now != running {
 			t.Errorf("started again: free %+v, before %+v", now, running)
 		}
 	}
@@ -264,10 +209,10 @@ func stopAndStart(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
 
 // powerOffInside is a guest that shuts down by itself.
 func powerOffInside(t *testing.T, c *guests.Cloud, one *guests.Guest) {
-	running := free(c)
+	running := c.Free()
 	one.Type("poweroff -f")
 	t.Logf("noticed after %s", one.WaitState("Stopped", soon).Round(time.Millisecond))
-	if now := free(c); now.CPU != running.CPU+1 || now.Memory != running.Memory+guests.Memory {
+	if now := c.Free(); now.CPU != running.CPU+1 || now.Memory != running.Memory+guests.Memory {
 		t.Errorf("free %+v, with the guest %+v", now, running)
 	}
 	if one.Domain() {
@@ -280,12 +225,12 @@ func powerOffInside(t *testing.T, c *guests.Cloud, one *guests.Guest) {
 
 // emulatorKilled is a QEMU that crashes.
 func emulatorKilled(t *testing.T, c *guests.Cloud, one, two *guests.Guest) {
-	running := free(c)
+	running := c.Free()
 	if err := syscall.Kill(one.Emulator(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("noticed after %s", one.WaitState("Stopped", soon).Round(time.Millisecond))
-	if now := free(c); now.CPU != running.CPU+1 || now.Memory != running.Memory+guests.Memory {
+	if now := c.Free(); now.CPU != running.CPU+1 || now.Memory != running.Memory+guests.Memory {
 		t.Errorf("free %+v, with the guest %+v", now, running)
 	}
 	if got := two.State(); got != "Running" || !two.Pings() {
@@ -305,7 +250,7 @@ func lease(t *testing.T, g *guests.Guest) bool {
 
 // endOfLife destroys, recovers and starts the first guest, and then destroys
 // and expunges it.
-func endOfLife(t *testing.T, c *guests.Cloud, one, two *guests.Guest, empty capacity) {
+func endOfLife(t *testing.T, c *guests.Cloud, one, two *guests.Guest, empty guests.Capacity) {
 	c.Do(one.Path(), "startVmInstance", nil) // the crash left it stopped
 	boots := one.Boots()
 	one.WaitBoot(boots + 1)
@@ -334,7 +279,7 @@ func endOfLife(t *testing.T, c *guests.Cloud, one, two *guests.Guest, empty capa
 	if n, err := c.Client.Count(t.Context(), wire.L3Networks+"/ip-address", "ip="+one.IP); err == nil && n != 0 {
 		t.Errorf("its address is still used")
 	}
-	now := free(c)
+	now := c.Free()
 	if now.CPU != empty.CPU-1 || now.Memory != empty.Memory-guests.Memory {
 		t.Errorf("free %+v with one guest left, %+v without any", now, empty)
 	}
