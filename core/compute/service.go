@@ -40,6 +40,13 @@ func New(k *kernel.Kernel, hosts port.Hosts, storage port.Storage, images port.I
 	return s
 }
 
+// UsesImage reports whether the image is in a guest's CD-ROM drive
+// (port.ImageUser).
+func (s *Service) UsesImage(ctx context.Context, q store.Querier, imageUUID string) (bool, error) {
+	n, err := store.Count(ctx, q, CdRomType.Type, "`isoUuid` = ?", imageUUID)
+	return n > 0, err
+}
+
 // Register registers actions, flows, tags, settings and delete rules.
 func (s *Service) Register() error {
 	for _, d := range []*flow.Def[work]{s.create, s.start, s.stop, s.reboot, s.pause, s.resume, s.destroy, s.expunge} {

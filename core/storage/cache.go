@@ -13,7 +13,19 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// fetch is one running fill of a cache; done is closed when it has ended.
+// States of cached images.
+const (
+	cacheReady = "ready"
+	// cacheDeleting is one whose bits are being deleted: nothing may be based
+	// on it until it is filled again.
+	cacheDeleting = "deleting"
+)
+
+// cachePlace is where an image is cached: on a host for host-local storage.
+type cachePlace struct{ primary, host, image string }
+
+// fetch is one running fill, or emptying, of a cache; done is closed when it
+// has ended.
 type fetch struct {
 	done chan struct{}
 	row  *ImageCache
@@ -32,29 +44,16 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 	if plug.Decl.GetHostLocal() {
 		hostUUID = host.GetUuid()
 	}
-	where, args := "`imageUuid` = ? AND `primaryStorageUuid` = ? AND `hostUuid` IS NULL", []any{v.ImageUUID, st.GetUuid()}
-	if hostUUID != "" {
-		where, args = "`imageUuid` = ? AND `primaryStorageUuid` = ? AND `hostUuid` = ?", append(args, hostUUID)
-	}
-	key := st.GetUuid() + "/" + hostUUID + "/" + v.ImageUUID
+	at := cachePlace{st.GetUuid(), hostUUID, v.ImageUUID}
 	for {
-		row, found, err := store.First(ctx, s.Store, ImageCacheType, where, args...)
-		if err != nil || found {
+		row, found, err := s.cached(ctx, s.Store, at)
+		if err != nil || found && row.State == cacheReady {
 			return row, err
 		}
-		s.mu.Lock()
-		f, running := s.caching[key]
-		if !running {
-			f = &fetch{done: make(chan struct{})}
-			s.caching[key] = f
-		}
-		s.mu.Unlock()
-		if !running {
-			f.row, f.err = s.fill(ctx, st, plug, host, hostUUID, v)
-			s.mu.Lock()
-			delete(s.caching, key)
-			s.mu.Unlock()
-			close(f.done)
+		f, mine := s.claim(at)
+		if mine {
+			f.row, f.err = s.fill(ctx, st, plug, host, at, v)
+			s.release(at, f)
 			return f.row, f.err
 		}
 		select {
@@ -63,7 +62,7 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 		case <-f.done:
 		}
 		if f.err == nil {
-			return f.row, nil
+			continue // it is there now, or was emptied
 		}
 		if c := errs.ClassOf(f.err); c != errs.Cancelled && c != errs.Timeout {
 			return nil, f.err
@@ -103,7 +102,9 @@ func (s *Service) deleteCached(ctx context.Context, uuid string, _ cascade.Mode)
 	return err
 }
 
-func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, hostUUID string, v *port.VolumePlan) (*ImageCache, error) {
+// fill puts the image in the cache. What it takes there is no longer for
+// volumes (spec section 7).
+func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, v *port.VolumePlan) (*ImageCache, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
 	src, err := s.images.Source(ctx, v.ImageUUID, v.ImageStoreUUID, host.GetManagementIp())
@@ -114,9 +115,56 @@ func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.P
 	if err != nil {
 		return nil, errs.Wrap(errs.ClassOf(err), "image "+v.ImageUUID, err, "cannot be cached on primary storage %s", st.GetName())
 	}
-	row := &ImageCache{PrimaryStorageUUID: st.GetUuid(), HostUUID: hostUUID, ImageUUID: v.ImageUUID,
-		InstallURL: r.GetInstallPath(), Size: r.GetActualBytes(), State: "ready"}
+	row := &ImageCache{PrimaryStorageUUID: at.primary, HostUUID: at.host, ImageUUID: at.image,
+		InstallURL: r.GetInstallPath(), Size: r.GetActualBytes(), State: cacheReady}
 	row.UUID = resource.NewUUID()
-	err = s.Store.Update(ctx, func(tx *store.Tx) error { return store.Insert(ctx, tx, ImageCacheType, row) })
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := s.dropCached(ctx, tx, at); err != nil { // one whose deletion was cut off
+			return err
+		}
+		if err := s.use(ctx, tx, at.primary, at.host, row.Size); err != nil {
+			return err
+		}
+		return store.Insert(ctx, tx, ImageCacheType, row)
+	})
 	return row, err
+}
+
+// cached returns the row of a cached image.
+func (s *Service) cached(ctx context.Context, q store.Querier, at cachePlace) (row *ImageCache, found bool, err error) {
+	return store.First(ctx, q, ImageCacheType, "`imageUuid` = ? AND `primaryStorageUuid` = ? AND COALESCE(`hostUuid`, '') = ?", at.image, at.primary, at.host)
+}
+
+// dropCached removes the row of a cached image and gives its bytes back; gone
+// is a success.
+func (s *Service) dropCached(ctx context.Context, tx *store.Tx, at cachePlace) error {
+	row, found, err := s.cached(ctx, tx, at)
+	if err != nil || !found {
+		return err
+	}
+	if err := s.use(ctx, tx, at.primary, at.host, -row.Size); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, "DELETE FROM `ImageCache` WHERE `uuid` = ?", row.UUID)
+	return err
+}
+
+// claim makes the caller the one who works on a cached image; when somebody
+// else is, his work is returned. The owner calls release.
+func (s *Service) claim(at cachePlace) (f *fetch, mine bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if f := s.caching[at]; f != nil {
+		return f, false
+	}
+	f = &fetch{done: make(chan struct{})}
+	s.caching[at] = f
+	return f, true
+}
+
+func (s *Service) release(at cachePlace, f *fetch) {
+	s.mu.Lock()
+	delete(s.caching, at)
+	s.mu.Unlock()
+	close(f.done)
 }

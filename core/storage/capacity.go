@@ -130,6 +130,20 @@ func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID strin
 	return nil
 }
 
+// use takes bytes that are there already, such as an image's in a cache: it does
+// not ask whether there is room. A negative size gives them back.
+func (s *Service) use(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, size int64) error {
+	if hostUUID != "" {
+		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?",
+			size, psUUID, hostUUID)
+		if err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ?", size, psUUID)
+	return err
+}
+
 // notAttached refuses to delete a storage that clusters use (spec section 1).
 func (s *Service) notAttached(ctx context.Context, uuid string) error {
 	_, attached, err := store.First(ctx, s.Store, ClusterRefType, "`primaryStorageUuid` = ?", uuid)

@@ -111,8 +111,14 @@ func (s *Service) expungeData(ctx context.Context, uuid string) error {
 	return s.deleteVolume(ctx, uuid, cascade.Permissive)
 }
 
-// Start expunges data volumes whose time has come until ctx ends.
+// Start begins what this service does by itself until ctx ends.
 func (s *Service) Start(ctx context.Context) {
+	go s.expungeEvery(ctx)
+	go s.cleanEvery(ctx)
+}
+
+// expungeEvery expunges data volumes whose time has come until ctx ends.
+func (s *Service) expungeEvery(ctx context.Context) {
 	for {
 		wait := time.Duration(s.Config.Int64(ctx, "volume", "expungeInterval", "")) * time.Second
 		select {

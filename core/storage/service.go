@@ -22,16 +22,18 @@ type Service struct {
 	images    port.Images
 	attaching *flow.Def[attach]
 
+	users []port.ImageUser
+
 	// caching holds one entry for each image that is being put in a cache, so
 	// that a thousand guests of one image ask the plugin once.
 	mu      sync.Mutex
-	caching map[string]*fetch
+	caching map[cachePlace]*fetch
 }
 
 // New makes the service. hosts and images are the services it asks for a
 // host's properties and an image's bytes.
 func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
-	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[string]*fetch{}}
+	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[cachePlace]*fetch{}}
 	s.attaching = s.attachFlow()
 	return s
 }
@@ -45,7 +47,7 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
-	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes, s.registerVolumes} {
+	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes, s.registerVolumes, s.registerClean} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -57,8 +59,8 @@ func (s *Service) registerSettings() error {
 	for _, d := range []config.Setting{
 		{Category: "primaryStorage", Name: "reservedCapacity", Type: "size", Default: "1G",
 			Resources: []string{"PrimaryStorage"}, Doc: "Capacity of a storage that volumes do not get."},
-		{Category: "mevoco", Name: "overProvisioning.primaryStorage", Type: "float", Default: "1", Min: 0, Max: 1000,
-			Doc: "Bytes promised to volumes per byte of a storage."},
+		{Category: "primaryStorage", Name: "imageCache.garbageCollector.interval", Type: "int", Default: "86400", Min: 1, Max: 1 << 40,
+			Doc: "Seconds between two looks for cached images that were expunged and that no volume is based on."},
 	} {
 		if err := s.Config.Define(d); err != nil {
 			return err

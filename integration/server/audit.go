@@ -151,7 +151,8 @@ var leaks = map[string]string{
 
 // emptyStorage is one more leak where storages had nothing on them at first.
 const emptyStorage = "SELECT name FROM `PrimaryStorage` p WHERE p.`availableCapacity` <> p.`totalCapacity` - " +
-	"(SELECT COALESCE(SUM(v.`size`), 0) FROM `Volume` v WHERE v.`primaryStorageUuid` = p.uuid)"
+	"(SELECT COALESCE(SUM(v.`size`), 0) FROM `Volume` v WHERE v.`primaryStorageUuid` = p.uuid) - " +
+	"(SELECT COALESCE(SUM(c.`size`), 0) FROM `ImageCache` c WHERE c.`primaryStorageUuid` = p.uuid)"
 
 // AuditRows fails the test for everything in the database that nothing explains.
 func (s *Server) AuditRows(db *sql.DB) {

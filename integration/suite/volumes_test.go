@@ -67,3 +67,48 @@ func TestISO(t *testing.T) {
 		l.took("nothing", before, 0, 0, 0)
 	})
 }
+
+// An image in a primary storage's cache goes when it was expunged and nothing
+// uses it any more, or when that is asked for by force.
+func TestImageCache(t *testing.T) {
+	each(t, false, func(l *lab) {
+		primary := wire.PrimaryStorages + "/" + l.cloud.PrimaryStorage
+		available := func() int64 { return l.get(wire.PrimaryStorages, l.cloud.PrimaryStorage).number("availableCapacity") }
+		empty := available()
+		clean := func(force bool, left int) {
+			l.Helper()
+			l.act(primary, "cleanUpImageCacheOnPrimaryStorage", wire.Params{"force": force})
+			n, bytes := l.cached()
+			l.want("cached images", n, left)
+			l.want("images in the world's cache", len(l.s.World().Cache), left)
+			l.want("available bytes with volumes", l.capacity().bytes, available()+bytes)
+		}
+		iso := l.create(wire.Images, wire.Params{"name": "installer", "url": "http://images/installer.iso", "mediaType": "ISO",
+			"backupStorageUuids": []string{l.cloud.BackupStorage}}).text("uuid")
+		from := l.vm("from-iso", wire.Params{"imageUuid": iso, "rootDiskSize": 1 << 30}).text("uuid")
+		disk := l.vm("from-disk", nil).text("uuid")
+		clean(true, 2) // both are used
+		l.remove(wire.VMs + "/" + disk)
+		clean(true, 2) // what can be recovered needs its image
+		l.act(wire.VMs+"/"+disk, "expungeVmInstance", nil)
+		clean(false, 2) // its image is still there
+		l.s.Faults("DeleteCachedImage:fail=internal")
+		_, err := l.c.Act(l.Context(), primary, "cleanUpImageCacheOnPrimaryStorage", wire.Params{"force": true})
+		l.want("failed clean-up", wire.Code(err) != "", true)
+		l.s.Faults("")
+		clean(false, 1)    // goes on with what was begun
+		l.vm("again", nil) // fills the cache again
+		clean(true, 2)
+		for _, image := range []string{iso, l.cloud.Image} {
+			l.remove(wire.Images + "/" + image)
+			l.act(wire.Images+"/"+image, "expungeImage", nil)
+		}
+		clean(false, 2)
+		for _, vm := range append(l.query(wire.VMs, "name=again"), object{"uuid": from}) {
+			l.remove(wire.VMs + "/" + vm.text("uuid"))
+			l.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
+		}
+		clean(false, 0)
+		l.want("available bytes", available(), empty)
+	})
+}

@@ -122,6 +122,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.storage = storage.New(k, p.topology, p.image)
 	p.network = network.New(k, p.topology)
 	p.compute = compute.New(k, p.topology, p.storage, p.image, p.network)
+	p.storage.AddImageUser(p.compute)
 	h.hostCall, h.setting = p.topology.HostCall, k.Config.String
 	h.progress = func(_, operationID string, percent int, message string) {
 		k.Flows.Report(operationID, percent, message)

@@ -51,7 +51,7 @@ func (s *server) start(ctx context.Context) error {
 	}
 	s.identity.Start(ctx)
 	go s.image.Start(ctx)
-	go s.storage.Start(ctx)
+	s.storage.Start(ctx)
 	go s.compute.Start(ctx)
 	return s.topology.Start(ctx)
 }

@@ -117,6 +117,12 @@ type Storage interface {
 	SetStatus(ctx context.Context, tx *store.Tx, volumeUUID, status string) error
 }
 
+// ImageUser is a service whose resources use images other than by volumes.
+type ImageUser interface {
+	// UsesImage reports whether one of them uses the image.
+	UsesImage(ctx context.Context, q store.Querier, imageUUID string) (bool, error)
+}
+
 // NICPlan is a NIC that a flow makes; it is kept in the journal.
 type NICPlan struct {
 	UUID, L3UUID, MAC, IP, Netmask, Gateway, InternalName, Bridge string

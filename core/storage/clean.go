@@ -1,0 +1,115 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// cleanParams are the parameters of APICleanUpImageCacheOnPrimaryStorageMsg.
+type cleanParams struct {
+	UUID  string `api:"uuid,required,path,resource=PrimaryStorage"`
+	Force bool   `api:"force"`
+}
+
+// AddImageUser adds a service that is asked before a cached image goes; called
+// before Start.
+func (s *Service) AddImageUser(u port.ImageUser) { s.users = append(s.users, u) }
+
+func (s *Service) registerClean() error {
+	action.Register(s.Actions, action.Action{
+		Message: "APICleanUpImageCacheOnPrimaryStorageMsg", Method: "PUT", Path: "/primary-storage/{uuid}/actions", Async: true,
+		Access: action.Admin, Kind: "storage",
+		Doc: "Deletes cached images that nothing uses and that were expunged; with force, also those whose image is still there.",
+	}, func(ctx context.Context, _ *action.Call, p *cleanParams) (action.Empty, error) {
+		return action.Empty{}, s.cleanCaches(ctx, "`primaryStorageUuid` = ?", p.UUID, p.Force)
+	})
+	return nil
+}
+
+// cleanEvery deletes orphans from all caches until ctx ends.
+func (s *Service) cleanEvery(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(s.Config.Duration(ctx, "primaryStorage", "imageCache.garbageCollector.interval", "")):
+		}
+		if err := s.cleanCaches(ctx, "`primaryStorageUuid` <> ?", "", false); err != nil {
+			s.Log.Warn("image caches not cleaned", "error", err)
+		}
+	}
+}
+
+// cleanCaches deletes the cached images among the rows that nothing uses. It
+// goes on after an error, and returns all.
+func (s *Service) cleanCaches(ctx context.Context, where, arg string, force bool) error {
+	if !force {
+		where += " AND (`state` = '" + cacheDeleting + "' OR `imageUuid` NOT IN (SELECT `uuid` FROM `Image`))"
+	}
+	rows, err := store.Find(ctx, s.Store, ImageCacheType, where, arg)
+	if err != nil {
+		return err
+	}
+	var all error
+	for _, row := range rows {
+		if err := s.cleanCached(ctx, row); err != nil {
+			all = errors.Join(all, errs.Wrap(errs.ClassOf(err), "image "+row.ImageUUID, err, "is still cached on primary storage %s", row.PrimaryStorageUUID))
+		}
+	}
+	return all
+}
+
+// cleanCached deletes one cached image unless something uses it. A creation that
+// comes meanwhile either has its volume's row before the image is marked, and
+// keeps it, or waits and fills the cache again.
+func (s *Service) cleanCached(ctx context.Context, row *ImageCache) error {
+	at := cachePlace{row.PrimaryStorageUUID, row.HostUUID, row.ImageUUID}
+	f, mine := s.claim(at)
+	if !mine {
+		return nil // it is being filled, so it is wanted
+	}
+	defer s.release(at, f)
+	free, err := s.markUnused(ctx, row)
+	if err != nil || !free {
+		return err
+	}
+	st, plug, err := s.plugin(ctx, row.PrimaryStorageUUID)
+	if err != nil {
+		return err
+	}
+	host, err := s.hostFor(ctx, &Volume{PrimaryStorageUUID: row.PrimaryStorageUUID, HostUUID: row.HostUUID})
+	if err != nil {
+		return err
+	}
+	_, err = plug.DeleteCachedImage(ctx, &pluginv1.DeleteCachedImageRequest{Storage: st, Host: host, ImageUuid: row.ImageUUID, InstallPath: row.InstallURL})
+	if err != nil {
+		return err // it stays marked, and the next round tries again
+	}
+	s.Log.Info("cached image deleted, nothing used it", "image", row.ImageUUID, "primaryStorage", row.PrimaryStorageUUID, "bytes", row.Size)
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.dropCached(ctx, tx, at) })
+}
+
+// markUnused marks a cached image unless something uses it.
+func (s *Service) markUnused(ctx context.Context, row *ImageCache) (free bool, err error) {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		free = false
+		for _, u := range s.users {
+			if used, err := u.UsesImage(ctx, tx, row.ImageUUID); err != nil || used {
+				return err
+			}
+		}
+		n, err := tx.Exec(ctx, "UPDATE `ImageCache` SET `state` = ? WHERE `uuid` = ? AND NOT EXISTS (SELECT 1 FROM `Volume` "+
+			"WHERE `primaryStorageUuid` = ? AND `rootImageUuid` = ? AND COALESCE(`hostUuid`, '') = ?)",
+			cacheDeleting, row.UUID, row.PrimaryStorageUUID, row.ImageUUID, row.HostUUID)
+		free = n > 0
+		return err
+	})
+	return free, err
+}
