@@ -267,6 +267,20 @@ func (s *Service) Int(ctx context.Context, category, name, resourceUUID string) 
 	return int(s.value(ctx, category, name, resourceUUID).integer)
 }
 
+// Overrides returns the numbers that resources have instead of the global one,
+// by their UUIDs; none for most settings.
+func (s *Service) Overrides(category, name string) map[string]int64 {
+	over := s.view.Load().overrides[key{category, name}]
+	if len(over) == 0 {
+		return nil
+	}
+	numbers := make(map[string]int64, len(over))
+	for uuid, v := range over {
+		numbers[uuid] = v.integer
+	}
+	return numbers
+}
+
 // Float returns a number that need not be whole.
 func (s *Service) Float(ctx context.Context, category, name, resourceUUID string) float64 {
 	return s.value(ctx, category, name, resourceUUID).float
@@ -314,6 +328,11 @@ func (s *Service) Set(ctx context.Context, category, name, value string) (string
 		if err := store.Save(ctx, tx, GlobalConfigType, row, "value"); err != nil {
 			return err
 		}
+		if d.Apply != nil {
+			if err := d.Apply(ctx, tx, value); err != nil {
+				return err
+			}
+		}
 		tx.OnCommit(func() { s.change(func(w *view) { w.values[d.key()] = v }) })
 		return nil
 	})
@@ -329,6 +348,13 @@ func (s *Service) Reset(ctx context.Context) error {
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(ctx, "UPDATE `GlobalConfig` SET `value` = `defaultValue`"); err != nil {
 			return err
+		}
+		for _, d := range settings {
+			if d.Apply != nil {
+				if err := d.Apply(ctx, tx, d.Default); err != nil {
+					return err
+				}
+			}
 		}
 		tx.OnCommit(func() {
 			s.change(func(w *view) {

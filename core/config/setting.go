@@ -1,11 +1,13 @@
 package config
 
 import (
+	"context"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -31,6 +33,10 @@ type Setting struct {
 	Doc string
 	// Validate is a further check of a new value; nil accepts all.
 	Validate func(value string) error
+	// Apply brings rows up to date in the transaction that changes the global
+	// value to one that was checked; nil has none that depend on it. It may be
+	// called with the value that counts already.
+	Apply func(ctx context.Context, tx *store.Tx, value string) error
 }
 
 type key struct{ category, name string }

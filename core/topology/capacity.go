@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -23,7 +24,7 @@ const (
 func (s *Service) registerSettings() error {
 	return first(
 		s.Config.Define(config.Setting{Category: catHost, Name: "cpu.overProvisioning.ratio", Type: "int", Default: "10", Min: 1, Max: 1000,
-			Doc: "Virtual processors per processor of a host."}),
+			Apply: applyRatio, Doc: "Virtual processors per processor of a host."}),
 		s.Config.Define(config.Setting{Category: catHost, Name: "ping.interval", Type: "int", Default: "60", Min: 1, Max: 3600,
 			Doc: "Seconds between two checks of a host."}),
 		s.Config.Define(config.Setting{Category: catHost, Name: "ping.maxFailure", Type: "int", Default: "3", Min: 1, Max: 100,
@@ -33,21 +34,54 @@ func (s *Service) registerSettings() error {
 	)
 }
 
+// applyRatio makes the capacity of every host that of another ratio. What guests
+// hold stays held, so a host may have less than none available.
+func applyRatio(ctx context.Context, tx *store.Tx, ratio string) error {
+	n, err := strconv.ParseInt(ratio, 10, 64)
+	if err != nil {
+		return errs.Wrap(errs.Invalid, "setting host/cpu.overProvisioning.ratio", err, "")
+	}
+	// MySQL assigns in this order, and the first needs the old total.
+	_, err = tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + `cpuNum` * ? - `totalCpuCapacity`, "+
+		"`totalCpuCapacity` = `cpuNum` * ? WHERE `totalCpuCapacity` > 0", n, n)
+	return err
+}
+
+// reservedMemory is the memory that guests do not get, as SQL on a host's row:
+// its own value, else that of its cluster, of its zone, or the global one.
+func (s *Service) reservedMemory(ctx context.Context) (sql string, args []any) {
+	own := s.Config.Overrides("kvm", "reservedMemory")
+	if len(own) > 0 {
+		var b strings.Builder
+		for _, column := range []string{"uuid", "clusterUuid", "zoneUuid"} {
+			b.WriteString("CASE `" + column + "`")
+			for uuid, bytes := range own {
+				b.WriteString(" WHEN ? THEN ?")
+				args = append(args, uuid, bytes)
+			}
+			b.WriteString(" END, ")
+		}
+		sql = b.String()
+	}
+	return "COALESCE(" + sql + "?, 0)", append(args, s.Config.Int64(ctx, "kvm", "reservedMemory", ""))
+}
+
 // Candidates returns hosts that can take a guest of this size now, in random
 // order and at most maxCandidates. When there is none, the error (Exhausted)
 // names each host of the clusters with the reason why it was refused.
 func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRequest) ([]port.HostCandidate, error) {
 	where, args := hostFilter(r)
-	reserved := s.Config.Int64(ctx, "kvm", "reservedMemory", "")
-	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?"
-	fitArgs := append(append(make([]any, 0, len(args)+6), args...), Enabled, Connected, r.CPU, reserved, r.Memory)
+	reserved, reservedArgs := s.reservedMemory(ctx)
+	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - " + reserved + " >= ?"
+	fitArgs := append(append(make([]any, 0, len(args)+len(reservedArgs)+5), args...), Enabled, Connected, r.CPU)
+	fitArgs = append(append(fitArgs, reservedArgs...), r.Memory)
 	start := rand.Int64()
 	hosts, err := candidates(ctx, q, nil, fit+" AND `lot` >= ?", append(fitArgs, start))
 	if err == nil && len(hosts) < maxCandidates {
 		hosts, err = candidates(ctx, q, hosts, fit+" AND `lot` < ?", append(fitArgs, start))
 	}
 	if err == nil && len(hosts) == 0 {
-		err = s.refusals(ctx, q, r, where, args, reserved)
+		err = s.refusals(ctx, q, r, where, args)
 	}
 	// A host far behind the one before it would often be drawn first.
 	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
@@ -97,7 +131,7 @@ func hostFilter(r port.HostRequest) (string, []any) {
 
 // refusals explains an empty answer: one reason a host, the most useful first
 // (pains.md, section 2: "no valid host" must say which filter refused).
-func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequest, where string, args []any, reserved int64) error {
+func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequest, where string, args []any) error {
 	const listed = 8
 	hosts, err := store.Find(ctx, q, HostType, where+" LIMIT 9", args...)
 	if err != nil {
@@ -113,7 +147,7 @@ func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequ
 			why = append(why, "…")
 			break
 		}
-		why = append(why, fmt.Sprintf("%s: %s", h.Name, refusal(h, r, reserved)))
+		why = append(why, fmt.Sprintf("%s: %s", h.Name, refusal(h, r, s.Config.Int64(ctx, "kvm", "reservedMemory", h.UUID))))
 	}
 	return errs.New(errs.Exhausted, "host allocation", "no host can take a guest of %d CPU and %d bytes of memory: %s",
 		r.CPU, r.Memory, strings.Join(why, "; ")).WithAdvice("free capacity, add a host, or choose a smaller offering")
@@ -138,7 +172,7 @@ func refusal(h *Host, r port.HostRequest, reserved int64) string {
 func (s *Service) Reserve(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error {
 	n, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` - ?, `availableMemoryCapacity` = `availableMemoryCapacity` - ? "+
 		"WHERE `uuid` = ? AND `state` = 'Enabled' AND `status` = 'Connected' AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?",
-		cpu, memory, hostUUID, cpu, s.Config.Int64(ctx, "kvm", "reservedMemory", ""), memory)
+		cpu, memory, hostUUID, cpu, s.Config.Int64(ctx, "kvm", "reservedMemory", hostUUID), memory)
 	if err != nil {
 		return err
 	}

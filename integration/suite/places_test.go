@@ -1,7 +1,9 @@
 package suite
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/integration/wire"
@@ -195,5 +197,43 @@ func TestOfferings(t *testing.T) {
 		l.want("its volumes", len(vm.list("allVolumes")), 2)
 		l.remove("/disk-offerings/" + d.text("uuid"))
 		l.gone("/disk-offerings", d.text("uuid"))
+	})
+}
+
+// Settings about a host's capacity count at once, and those of one host for that
+// host only.
+func TestCapacitySettings(t *testing.T) {
+	each(t, false, func(l *lab) {
+		before := l.capacity()
+		ratio := func(action string, p wire.Params) {
+			l.inventory(http.MethodPut, "/global-configurations/host/cpu.overProvisioning.ratio/actions", map[string]any{action: p})
+		}
+		vm := l.vm("holds-one", nil)
+		ratio("updateGlobalConfig", wire.Params{"value": "5"})
+		l.took("half of the processors and a guest", before, before.cpus/2+1, vmMemory, imageSize)
+		ratio("updateGlobalConfig", wire.Params{"value": "10"})
+		l.took("a guest", before, 1, vmMemory, imageSize)
+
+		host := l.get(wire.Hosts, vm.text("hostUuid"))
+		of := func(uuid string) string { return "/resource-configurations/kvm/reservedMemory/" + uuid }
+		reserve := func(uuid, value string) {
+			l.Helper()
+			l.inventory(http.MethodPut, of(uuid)+"/actions", map[string]any{"updateResourceConfig": wire.Params{"value": value}})
+		}
+		// Leaves less on the host than a guest needs; the others take it.
+		reserve(host.text("uuid"), strconv.FormatInt(host.number("availableMemoryCapacity")-vmMemory+1, 10))
+		for i := range 4 {
+			if at := l.vm(fmt.Sprint("elsewhere-", i), nil).text("hostUuid"); at == host.text("uuid") {
+				l.Errorf("a guest is on the host whose memory is reserved")
+			}
+		}
+		p := l.cloud.VM("nowhere")
+		p["hostUuid"] = host.text("uuid")
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": p})
+		reserve(host.text("clusterUuid"), "1T")
+		reserve(host.text("uuid"), "1G") // what is nearer counts
+		l.want("host", l.vm("here", nil).text("hostUuid"), host.text("uuid"))
+		l.remove(of(host.text("uuid")))
+		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": l.cloud.VM("nowhere")})
 	})
 }
