@@ -90,6 +90,9 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, er
 		if err := s.planVolumes(ctx, tx, p, w, img); err != nil {
 			return err
 		}
+		if err := s.planTags(ctx, tx, c, p, w, img); err != nil {
+			return err
+		}
 		return s.planPlaces(ctx, tx, p, w, img, zone)
 	})
 	return w, err

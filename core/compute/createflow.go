@@ -146,7 +146,7 @@ func (s *Service) remove(ctx context.Context, tx *store.Tx, w *work) error {
 
 func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, w *work) error {
 	nics, err := s.networks.Allocate(ctx, tx, port.NICRequest{VMUUID: w.UUID, AccountUUID: w.AccountUUID,
-		HypervisorType: w.Host.HypervisorType, NICs: w.NICWishes})
+		HypervisorType: w.Host.HypervisorType, Driver: w.NICDriver, NICs: w.NICWishes})
 	if err != nil {
 		return err
 	}

@@ -38,6 +38,7 @@ type work struct {
 	Tags, UserTags          []string
 	Places                  []port.Place
 	NICWishes               []port.NICWish
+	NICDriver               string
 	pluginHost              *pluginv1.Host
 }
 
@@ -50,6 +51,8 @@ const (
 	tagCustomMAC   = "customMac::{l3NetworkUuid}::{mac}"
 	tagConsolePass = "consolePassword::{consolePassword}"
 	tagBootOrder   = "bootOrder::{bootOrder}"
+	// tagDriver says which devices a guest sees; virtio without it.
+	tagDriver = "driver::{driver}"
 )
 
 // label is one label of a DNS name (RFC 1123, section 2.1).
@@ -106,8 +109,18 @@ func (s *Service) registerTags() error {
 		}
 		return nil
 	})
+	def(tagDriver, func(t map[string]string) error {
+		if t["driver"] != "virtio" && t["driver"] != emulated {
+			return bad("driver", "%q is not virtio or %s", t["driver"], emulated)
+		}
+		return nil
+	})
 	return failed
 }
+
+// emulated are devices for which every system has drivers: SATA disks and e1000
+// NICs.
+const emulated = "emulated"
 
 var bootDevices = map[string]string{"HardDisk": "hd", "CdRom": "cdrom", "Network": "network"}
 
@@ -163,6 +176,9 @@ func (s *Service) readTags(w *work, tags []string, defaultL3 string) {
 		if m, ok := tag.Match(tagHostname, t); ok {
 			hostname = m["hostname"]
 		}
+		if m, ok := tag.Match(tagDriver, t); ok {
+			w.Options["driver"] = m["driver"]
+		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			w.Options["consolePassword"] = m["consolePassword"]
 		}
@@ -201,13 +217,24 @@ func (s *Service) host(ctx context.Context, w *work) (*pluginv1.Host, error) {
 	return h, err
 }
 
+// bus is how the guest sees a volume.
+func (w *work) bus(v *port.VolumePlan) string {
+	if w.Options["driver"] == emulated {
+		return "sata"
+	}
+	return v.Bus
+}
+
 // spec describes the guest to its hypervisor.
 func (w *work) spec() *pluginv1.VM {
 	vm := &pluginv1.VM{Uuid: w.UUID, Name: w.Name, CpuNum: int32(w.CPU), MemoryBytes: w.Memory, Architecture: w.Architecture,
 		Platform: w.Platform, BootOrder: w.BootOrder, ConsolePassword: w.Options["consolePassword"]}
 	for _, v := range w.Volumes {
+		if v.ISO {
+			continue // what the CD-ROM below has in it
+		}
 		vm.Disks = append(vm.Disks, &pluginv1.Disk{Uuid: v.UUID, Source: v.InstallPath, Format: v.Format, DeviceId: int32(v.DeviceID),
-			SizeBytes: v.Size, Cdrom: v.ISO})
+			SizeBytes: v.Size, Bus: w.bus(v)})
 	}
 	if w.CdRom != nil && w.CdRom.ISOInstallPath != "" {
 		vm.Disks = append(vm.Disks, &pluginv1.Disk{Uuid: w.CdRom.UUID, Source: w.CdRom.ISOInstallPath, Format: "raw",

@@ -219,7 +219,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 		return nil, errs.New(errs.Refused, "image "+img.Name, "is not Ready but %s", img.Status)
 	}
 	r := &port.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
-		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize}
+		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize, Virtio: img.Virtio}
 	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid` "+
 		"WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?", []any{imageUUID, Ready, Enabled, Connected}
 	if zoneUUID != "" {

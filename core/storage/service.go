@@ -11,6 +11,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -47,6 +48,9 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
+	if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: TagVirtioSCSI}); err != nil {
+		return err
+	}
 	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes, s.registerVolumes, s.registerClean} {
 		if err := f(); err != nil {
 			return err

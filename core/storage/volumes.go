@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -35,7 +36,18 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.Volume
 	if err := s.takeAll(ctx, tx, volumes); err != nil {
 		return err
 	}
-	return store.Insert(ctx, tx, VolumeType, rows...)
+	if err := store.Insert(ctx, tx, VolumeType, rows...); err != nil {
+		return err
+	}
+	for _, v := range volumes {
+		if slices.Contains(v.Tags, TagVirtioSCSI) {
+			v.Bus = "scsi"
+		}
+		if err := s.Tags.CreateAll(ctx, tx, "Volume", v.UUID, v.Tags, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takeAll reserves the sizes of volumes, together for those in one place.
@@ -163,7 +175,26 @@ func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*
 			DiskOfferingUUID: r.DiskOfferingUUID, Format: r.Format, Size: r.Size, DeviceID: r.DeviceID,
 			InstallPath: r.InstallPath, ActualSize: r.ActualSize})
 	}
-	return plans, nil
+	return plans, s.readTags(ctx, q, plans)
+}
+
+// readTags takes from the volumes' system tags what their guest's hypervisor
+// needs to know.
+func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*port.VolumePlan) error {
+	if len(plans) == 0 {
+		return nil
+	}
+	uuids := make([]string, len(plans))
+	for i, v := range plans {
+		uuids[i] = v.UUID
+	}
+	onSCSI, err := store.Texts(ctx, q, "SELECT `resourceUuid` FROM `SystemTag` WHERE `resourceUuid` IN (?) AND `tag` = ?", uuids, TagVirtioSCSI)
+	for _, v := range plans {
+		if slices.Contains(onSCSI, v.UUID) {
+			v.Bus = "scsi"
+		}
+	}
+	return err
 }
 
 // Detach frees a data volume from its guest and keeps it; gone is a success.

@@ -3,6 +3,7 @@ package suite
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/integration/wire"
@@ -120,5 +121,65 @@ func TestQueries(t *testing.T) {
 		l.want("inventories", len(found), 0)
 		l.want("NICs by guest", len(l.query(wire.VMNics, "vmInstance.name~=web%")), 2)
 		l.want("hosts with guests", len(l.query(wire.Hosts, "vmInstance.name~=web%")) > 0, true)
+	})
+}
+
+// What a guest is made with stays with it: the kind of its devices, the tags of
+// its volumes, and the keys that may log in.
+func TestDevicesAndKeys(t *testing.T) {
+	each(t, false, func(l *lab) {
+		seen := func(vm object) (disks, nics string) {
+			l.Helper()
+			w := l.s.World().VMs[vm.text("uuid")]
+			for _, d := range w.Disks {
+				disks += d.Bus + ","
+			}
+			for _, n := range w.NICs {
+				nics += n.Driver + ","
+			}
+			return disks, nics
+		}
+		again := func(vm object) {
+			l.Helper()
+			path := wire.VMs + "/" + vm.text("uuid")
+			l.act(path, "stopVmInstance", nil)
+			l.act(path, "startVmInstance", nil)
+		}
+		check := func(vm object, disks, nics string) {
+			l.Helper()
+			for range 2 {
+				d, n := seen(vm)
+				l.want("buses of the disks", d, disks)
+				l.want("models of the NICs", n, nics)
+				again(vm)
+			}
+		}
+		old := l.create(wire.Images, wire.Params{"name": "old", "url": "http://images/old.qcow2", "format": "qcow2", "mediaType": "RootVolumeTemplate",
+			"platform": "Windows", "virtio": false, "backupStorageUuids": []string{l.cloud.BackupStorage}}).text("uuid")
+		vm := l.vm("old", wire.Params{"imageUuid": old, "dataDiskSizes": []int64{1 << 20}})
+		check(vm, "sata,sata,", "e1000,")
+		l.want("its tag", len(l.query("/system-tags", "resourceUuid="+vm.text("uuid"), "tag=driver::emulated")), 1)
+		check(l.vm("with drivers", wire.Params{"imageUuid": old, "virtio": true}), ",", "virtio,")
+		check(l.vm("linux", wire.Params{"virtio": false}), ",", "virtio,")
+		vm = l.vm("tagged", wire.Params{"dataDiskSizes": []int64{1 << 20, 1 << 20},
+			"dataVolumeSystemTagsOnIndex": map[string][]string{"1": {"capability::virtio-scsi"}}})
+		check(vm, ",,scsi,", "virtio,")
+		check(l.vm("all tagged", wire.Params{"dataDiskSizes": []int64{1 << 20}, "dataVolumeSystemTags": []string{"capability::virtio-scsi"},
+			"rootVolumeSystemTags": []string{"capability::virtio-scsi"}}), "scsi,scsi,", "virtio,")
+		key := "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me"
+		pair := l.create("/ssh-key-pair", wire.Params{"name": "mine", "publicKey": key}).text("uuid")
+		vm = l.vm("with key", wire.Params{"sshKeyPairUuids": []string{pair}})
+		l.want("its keys", len(l.query("/system-tags", "resourceUuid="+vm.text("uuid"), "tag=sshkey::"+key)), 1)
+		for name, wrong := range map[string]wire.Params{
+			"unknown tag":   {"rootVolumeSystemTags": []string{"nonsense"}},
+			"no such index": {"dataVolumeSystemTagsOnIndex": map[string][]string{"0": {"capability::virtio-scsi"}}},
+			"no such key":   {"sshKeyPairUuids": []string{strings.Repeat("0", 32)}},
+		} {
+			p := l.cloud.VM(name)
+			for k, v := range wrong {
+				p[k] = v
+			}
+			l.refused("SYS.1007", http.MethodPost, wire.VMs, map[string]any{"params": p})
+		}
 	})
 }

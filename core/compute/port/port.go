@@ -46,6 +46,7 @@ type Image struct {
 	UUID, Name, MediaType, Format, Platform, Architecture, GuestOSType string
 	Size                                                               int64 // bytes that the guest sees
 	ActualSize                                                         int64 // bytes in the store
+	Virtio                                                             bool  // it has virtio drivers
 	// Stores are the backup storages with a ready copy, by zone rules.
 	Stores []ImageStore
 }
@@ -86,7 +87,9 @@ type VolumePlan struct {
 	HostLocal                                                            bool
 	Size                                                                 int64
 	DeviceID                                                             int64
-	ISO                                                                  bool // no volume: only the image's cache, for a CD-ROM
+	Bus                                                                  string   // virtio (also when empty), scsi, sata
+	Tags                                                                 []string // system tags for its row
+	ISO                                                                  bool     // no volume: only the image's cache, for a CD-ROM
 
 	// Filled when the volume has been made.
 	InstallPath string
@@ -134,6 +137,7 @@ type NICPlan struct {
 // NICRequest asks for the NICs of a new guest.
 type NICRequest struct {
 	VMUUID, AccountUUID, HypervisorType string
+	Driver                              string // of the NICs; virtio when empty
 	NICs                                []NICWish
 }
 

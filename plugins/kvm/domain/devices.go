@@ -17,6 +17,8 @@ const (
 	maxNICs  = 32
 	// maxPassword is what the VNC protocol uses of a password.
 	maxPassword = 8
+	// maxCDROMs is what an IDE controller has room for.
+	maxCDROMs = 4
 	// maxSerial is what a virtio disk has room for.
 	maxSerial = 20
 )
@@ -65,7 +67,9 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 			if disk.GetDeviceId() < 0 || disk.GetDeviceId() >= 26*27 {
 				return errs.New(errs.Invalid, object, "disk %s has device number %d", disk.GetUuid(), disk.GetDeviceId())
 			}
-			x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("vd", int(disk.GetDeviceId())), Bus: "virtio"}
+			if x.Target, err = diskTarget(disk, isARM(vm)); err != nil {
+				return errs.Wrap(errs.Invalid, object, err, "")
+			}
 		}
 		if used[x.Target.Dev] {
 			return errs.New(errs.Invalid, object, "two disks have device number %d", disk.GetDeviceId())
@@ -73,8 +77,8 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 		used[x.Target.Dev] = true
 		d.Disks = append(d.Disks, x)
 	}
-	if cdroms > 4 {
-		return errs.New(errs.Invalid, object, "%d CD-ROM drives are more than 4", cdroms)
+	if cdroms > maxCDROMs {
+		return errs.New(errs.Invalid, object, "%d CD-ROM drives are more than %d", cdroms, maxCDROMs)
 	}
 	index := uint(0)
 	// The guest can get disks of either kind while it runs.
@@ -82,6 +86,22 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 		libvirtxml.DomainController{Type: "scsi", Index: &index, Model: "virtio-scsi"},
 		libvirtxml.DomainController{Type: "virtio-serial", Index: &index})
 	return nil
+}
+
+// diskTarget puts a disk on a bus. Machines of ARM have no SATA, and their
+// systems know virtio.
+func diskTarget(disk *pluginv1.Disk, arm bool) (*libvirtxml.DomainDiskTarget, error) {
+	n := int(disk.GetDeviceId())
+	switch bus := disk.GetBus(); {
+	case bus == "" || bus == "virtio" || bus == "sata" && arm:
+		return &libvirtxml.DomainDiskTarget{Dev: deviceName("vd", n), Bus: "virtio"}, nil
+	case bus == "sata":
+		return &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", n), Bus: "sata"}, nil
+	case bus == "scsi":
+		// CD-ROMs of ARM machines come first on this bus.
+		return &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", maxCDROMs+n), Bus: "scsi"}, nil
+	}
+	return nil, errs.New(errs.Invalid, "disk "+disk.GetUuid(), "bus %q is not virtio, scsi or sata", disk.GetBus())
 }
 
 // CheckCache refuses what is no cache mode of disks (errs.Invalid).

@@ -46,13 +46,17 @@ func options() Options {
 func TestBuild(t *testing.T) {
 	arm := &pluginv1.VM{Uuid: uuid, Name: "arm", CpuNum: 1, MemoryBytes: 1 << 30, Architecture: "aarch64",
 		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Cdrom: true}}}
-	windows := &pluginv1.VM{Uuid: uuid, Name: "win", CpuNum: 1, MemoryBytes: 1 << 30, Platform: "Windows"}
+	windows := &pluginv1.VM{Uuid: uuid, Name: "win", CpuNum: 1, MemoryBytes: 1 << 30, Platform: "Windows",
+		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2", Bus: "sata"}, {Cdrom: true}},
+		Nics:  []*pluginv1.NIC{{Uuid: nic, Mac: "fa:00:00:00:00:01", Bridge: "br_eth0", InternalName: "vnic7.0", Driver: "e1000"}}}
+	scsi := &pluginv1.VM{Uuid: uuid, Name: "scsi", CpuNum: 1, MemoryBytes: 1 << 30,
+		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/data.qcow2", Format: "qcow2", DeviceId: 1, Bus: "scsi"}}}
 	kvm := options()
 	kvm.KVM = true
 	for name, tc := range map[string]struct {
 		vm *pluginv1.VM
 		o  Options
-	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}} {
+	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Build(tc.vm, tc.o)
 			if err != nil {
@@ -92,6 +96,7 @@ func TestBuildRefuses(t *testing.T) {
 		"relative disk":    {func(vm *pluginv1.VM) { vm.Disks[0].Source = "disk" }, errs.Invalid},
 		"disk by network":  {func(vm *pluginv1.VM) { vm.Disks[0].Source = "nbd://host/x" }, errs.Unsupported},
 		"disk format":      {func(vm *pluginv1.VM) { vm.Disks[2].Format = "vmdk" }, errs.Invalid},
+		"disk bus":         {func(vm *pluginv1.VM) { vm.Disks[2].Bus = "ide" }, errs.Invalid},
 		"device twice":     {func(vm *pluginv1.VM) { vm.Disks[1].DeviceId = 0 }, errs.Invalid},
 		"device negative":  {func(vm *pluginv1.VM) { vm.Disks[1].DeviceId = -1 }, errs.Invalid},
 		"MAC":              {func(vm *pluginv1.VM) { vm.Nics[0].Mac = "x" }, errs.Invalid},

@@ -154,10 +154,10 @@ func guest(host string, vm *pluginv1.VM) world.VM {
 		Disks: make([]world.Disk, len(vm.GetDisks())), NICs: make([]world.NIC, len(vm.GetNics())),
 	}
 	for i, d := range vm.GetDisks() {
-		v.Disks[i] = world.Disk{UUID: d.GetUuid(), Path: d.GetSource(), CDROM: d.GetCdrom(), Shareable: d.GetShareable()}
+		v.Disks[i] = world.Disk{UUID: d.GetUuid(), Path: d.GetSource(), CDROM: d.GetCdrom(), Shareable: d.GetShareable(), Bus: d.GetBus()}
 	}
 	for i, n := range vm.GetNics() {
-		v.NICs[i] = world.NIC{UUID: n.GetUuid(), MAC: n.GetMac(), Bridge: n.GetBridge()}
+		v.NICs[i] = world.NIC{UUID: n.GetUuid(), MAC: n.GetMac(), Bridge: n.GetBridge(), Driver: n.GetDriver()}
 	}
 	return v
 }

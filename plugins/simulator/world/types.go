@@ -29,6 +29,7 @@ type Disk struct {
 	Path      string `json:"path,omitempty"`
 	CDROM     bool   `json:"cdrom,omitempty"`
 	Shareable bool   `json:"shareable,omitempty"`
+	Bus       string `json:"bus,omitempty"`
 }
 
 // NIC is a guest's network card.
@@ -36,6 +37,7 @@ type NIC struct {
 	UUID   string `json:"uuid"`
 	MAC    string `json:"mac"`
 	Bridge string `json:"bridge"`
+	Driver string `json:"driver,omitempty"`
 }
 
 // VM is a guest on a host. It holds CPUs, memory, disks and bridges while it

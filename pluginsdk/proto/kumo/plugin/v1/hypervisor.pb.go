@@ -658,12 +658,15 @@ type Disk struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Uuid  string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	// source is the storage's install path, or a URI of what it published.
-	Source        string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
-	Format        string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
-	DeviceId      int32  `protobuf:"varint,4,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
-	SizeBytes     int64  `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
-	Cdrom         bool   `protobuf:"varint,6,opt,name=cdrom,proto3" json:"cdrom,omitempty"`
-	Shareable     bool   `protobuf:"varint,7,opt,name=shareable,proto3" json:"shareable,omitempty"`
+	Source    string `protobuf:"bytes,2,opt,name=source,proto3" json:"source,omitempty"`
+	Format    string `protobuf:"bytes,3,opt,name=format,proto3" json:"format,omitempty"`
+	DeviceId  int32  `protobuf:"varint,4,opt,name=device_id,json=deviceId,proto3" json:"device_id,omitempty"`
+	SizeBytes int64  `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	Cdrom     bool   `protobuf:"varint,6,opt,name=cdrom,proto3" json:"cdrom,omitempty"`
+	Shareable bool   `protobuf:"varint,7,opt,name=shareable,proto3" json:"shareable,omitempty"`
+	// bus is how the guest sees the disk: virtio (also when empty), scsi (by a
+	// virtio-scsi controller), or sata for guests without virtio drivers.
+	Bus           string `protobuf:"bytes,8,opt,name=bus,proto3" json:"bus,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +748,13 @@ func (x *Disk) GetShareable() bool {
 		return x.Shareable
 	}
 	return false
+}
+
+func (x *Disk) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
 }
 
 type NIC struct {
@@ -1885,7 +1895,7 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\bVMStatus\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.kumo.plugin.v1.VMStateR\x05state\x12\x19\n" +
-	"\bvnc_port\x18\x03 \x01(\x05R\avncPort\"\xba\x01\n" +
+	"\bvnc_port\x18\x03 \x01(\x05R\avncPort\"\xcc\x01\n" +
 	"\x04Disk\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
@@ -1894,7 +1904,8 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x03R\tsizeBytes\x12\x14\n" +
 	"\x05cdrom\x18\x06 \x01(\bR\x05cdrom\x12\x1c\n" +
-	"\tshareable\x18\a \x01(\bR\tshareable\"\xaf\x01\n" +
+	"\tshareable\x18\a \x01(\bR\tshareable\x12\x10\n" +
+	"\x03bus\x18\b \x01(\tR\x03bus\"\xaf\x01\n" +
 	"\x03NIC\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x10\n" +
 	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1b\n" +

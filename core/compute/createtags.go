@@ -1,0 +1,64 @@
+package compute
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/compute/sshkey"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// planTags turns the parameters that a guest keeps as system tags into these,
+// and checks those of its volumes.
+func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p *newVM, w *work, img *port.Image) error {
+	virtio := img.Virtio
+	if p.Virtio != nil {
+		virtio = *p.Virtio
+	}
+	// Linux and the platforms that say so bring virtio drivers in any case.
+	if !virtio && (w.Platform == "Windows" || w.Platform == "Other") && !slices.Contains(w.Tags, "driver::virtio") {
+		w.Tags = append(slices.Clip(w.Tags), "driver::"+emulated)
+	}
+	if slices.Contains(w.Tags, "driver::"+emulated) {
+		w.NICDriver = "e1000"
+	}
+	for _, uuid := range p.SSHKeyPairs {
+		key, err := store.Get(ctx, tx, sshkey.Type, uuid)
+		if err == nil && !c.Caller.Admin && key.AccountUUID != c.Caller.AccountUUID {
+			err = errs.New(errs.NotFound, "SshKeyPair "+uuid, "there is no such row")
+		}
+		if err != nil {
+			return errs.Wrap(errs.Invalid, "sshKeyPairUuids", err, "")
+		}
+		w.Tags = append(slices.Clip(w.Tags), "sshkey::"+key.PublicKey)
+	}
+	return s.planVolumeTags(ctx, p, w)
+}
+
+// planVolumeTags gives each volume its tags. Those by index count the data
+// volumes from 0.
+func (s *Service) planVolumeTags(ctx context.Context, p *newVM, w *work) error {
+	data := 0
+	for _, v := range w.Volumes {
+		switch v.Type {
+		case "Root":
+			v.Tags = p.RootTags
+		case "Data":
+			v.Tags = slices.Concat(p.DataTags, p.DataTagsOnIndex[strconv.Itoa(data)])
+			data++
+		}
+		if err := s.Tags.CheckCreate(ctx, "Volume", v.Tags, nil); err != nil {
+			return err
+		}
+	}
+	for index := range p.DataTagsOnIndex {
+		if n, err := strconv.Atoi(index); err != nil || n < 0 || n >= data {
+			return errs.New(errs.Invalid, "dataVolumeSystemTagsOnIndex", "there is no data volume %q; they count from 0 to %d", index, data-1)
+		}
+	}
+	return nil
+}
