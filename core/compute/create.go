@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -70,7 +71,7 @@ func (s *Service) registerCreate() {
 func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, error) {
 	w := &work{UUID: c.ResourceUUID, Name: p.Name, AccountUUID: c.Caller.AccountUUID, Before: Created,
 		Keep: p.Strategy == "CreateStopped", Tags: c.SystemTags, UserTags: c.UserTags}
-	w.Row = &VMInstance{Type: orElse(p.Type, "UserVm"), State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}
+	w.Row = &VMInstance{Type: cmp.Or(p.Type, "UserVm"), State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}
 	w.Row.UUID, w.Row.Name, w.Row.Description, w.Row.AccountUUID = w.UUID, p.Name, p.Description, w.AccountUUID
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
@@ -185,7 +186,7 @@ func (s *Service) planNetworks(ctx context.Context, tx *store.Tx, p *newVM, w *w
 			}
 		}
 	}
-	return orElse(zone, p.Zone), nil
+	return cmp.Or(zone, p.Zone), nil
 }
 
 func (s *Service) planImage(ctx context.Context, tx *store.Tx, p *newVM, w *work, zone string) (*port.Image, error) {
@@ -199,8 +200,8 @@ func (s *Service) planImage(ctx context.Context, tx *store.Tx, p *newVM, w *work
 	if img.MediaType == "DataVolumeTemplate" {
 		return nil, errs.New(errs.Invalid, "imageUuid", "image %s is a %s; use a RootVolumeTemplate or an ISO", img.Name, img.MediaType)
 	}
-	w.Platform, w.Architecture = orElse(p.Platform, img.Platform), orElse(p.Architecture, img.Architecture)
-	w.Row.Platform, w.Row.Architecture, w.Row.GuestOSType = w.Platform, w.Architecture, orElse(p.GuestOSType, img.GuestOSType)
+	w.Platform, w.Architecture = cmp.Or(p.Platform, img.Platform), cmp.Or(p.Architecture, img.Architecture)
+	w.Row.Platform, w.Row.Architecture, w.Row.GuestOSType = w.Platform, w.Architecture, cmp.Or(p.GuestOSType, img.GuestOSType)
 	return img, nil
 }
 
@@ -277,7 +278,7 @@ func (s *Service) diskOffering(ctx context.Context, tx *store.Tx, uuid string) (
 // planPlaces finds hosts, and for each the storage; the flow takes the first
 // that still has room.
 func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *work, img *port.Image, zone string) error {
-	r := port.HostRequest{ZoneUUID: orElse(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
+	r := port.HostRequest{ZoneUUID: cmp.Or(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
 	if p.Zone != "" && zone != "" && p.Zone != zone {
 		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
 	}

@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -80,7 +81,7 @@ func (s *Service) takePlace(ctx context.Context, tx *store.Tx, w *work, pl port.
 	if errs.ClassOf(err) != errs.Exhausted {
 		return err
 	}
-	return first(s.storage.Unplan(ctx, tx, w.Volumes), s.unreserve(ctx, tx, w), err)
+	return cmp.Or(s.storage.Unplan(ctx, tx, w.Volumes), s.unreserve(ctx, tx, w), err)
 }
 
 // rehome corrects where the guest's row says it is.
@@ -105,15 +106,6 @@ func guardParents(ctx context.Context, tx *store.Tx, w *work) error {
 		parents = append(parents, cascade.Parent{Type: "L3Network", UUID: n.L3UUID})
 	}
 	return cascade.GuardAll(ctx, tx, parents...)
-}
-
-func first(list ...error) error {
-	for _, err := range list {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {

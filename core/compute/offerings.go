@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -40,7 +41,7 @@ func (s *Service) registerOfferings() error {
 			return ref, errs.New(errs.Invalid, "reservedMemorySize", "%d is more than memorySize %d", p.Reserved, p.Memory)
 		}
 		row := &InstanceOffering{CPUNum: int64(p.CPUNum), MemorySize: p.Memory, ReservedMemorySize: p.Reserved, SortKey: int64(p.SortKey),
-			Type: orElse(p.Type, "UserVm"), AllocatorStrategy: orElse(p.Allocator, "LeastVmPreferredHostAllocatorStrategy"), State: "Enabled"}
+			Type: cmp.Or(p.Type, "UserVm"), AllocatorStrategy: cmp.Or(p.Allocator, "LeastVmPreferredHostAllocatorStrategy"), State: "Enabled"}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
 		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := store.Insert(ctx, tx, InstanceOfferingType, row); err != nil {
@@ -53,8 +54,8 @@ func (s *Service) registerOfferings() error {
 		Message: "APICreateDiskOfferingMsg", Method: "POST", Path: "/disk-offerings", Async: true, Create: true,
 		Access: action.Normal, Returns: "DiskOffering", Doc: "Makes a named size of volumes.",
 	}, func(ctx context.Context, c *action.Call, p *newDiskOffering) (action.Ref, error) {
-		row := &DiskOffering{DiskSize: p.DiskSize, SortKey: int64(p.SortKey), Type: orElse(p.Type, "zstack"),
-			AllocatorStrategy: orElse(p.Allocator, "DefaultPrimaryStorageAllocationStrategy"), State: "Enabled"}
+		row := &DiskOffering{DiskSize: p.DiskSize, SortKey: int64(p.SortKey), Type: cmp.Or(p.Type, "zstack"),
+			AllocatorStrategy: cmp.Or(p.Allocator, "DefaultPrimaryStorageAllocationStrategy"), State: "Enabled"}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
 		return action.Ref{Type: "DiskOffering", UUID: row.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := store.Insert(ctx, tx, DiskOfferingType, row); err != nil {
@@ -76,11 +77,4 @@ func (s *Service) registerOfferings() error {
 		}
 	}
 	return nil
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

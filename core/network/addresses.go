@@ -181,7 +181,7 @@ func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRang
 			return nil, err
 		}
 		if taken {
-			return nil, errs.New(errs.Exists, "address "+w.IP, "is in use by %s", orElse(used.VMNicUUID, used.UsedFor))
+			return nil, errs.New(errs.Exists, "address "+w.IP, "is in use by %s", cmp.Or(used.VMNicUUID, used.UsedFor))
 		}
 		return s.use(ctx, tx, r, n, nicUUID, "")
 	}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -76,7 +77,7 @@ func (s *Service) registerL2() error {
 		})
 	})
 	s.registerL2Attach()
-	return first(
+	return cmp.Or(
 		s.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
 		s.RegisterDelete(L2NetworkType.Type, action.Admin),
 	)
@@ -149,7 +150,7 @@ func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 func (s *Service) attachFlow() *flow.Def[l2Attach] {
 	return flow.Define("attach-l2-network",
 		flow.Tx("insert", func(ctx context.Context, tx *store.Tx, st *l2Attach) error {
-			if err := first(cascade.Guard(ctx, tx, "L2Network", st.L2UUID), cascade.Guard(ctx, tx, "Cluster", st.ClusterUUID)); err != nil {
+			if err := cmp.Or(cascade.Guard(ctx, tx, "L2Network", st.L2UUID), cascade.Guard(ctx, tx, "Cluster", st.ClusterUUID)); err != nil {
 				return err
 			}
 			row := &L2NetworkClusterRef{ClusterUUID: st.ClusterUUID, L2NetworkUUID: st.L2UUID, L2ProviderType: st.ProviderType}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"regexp"
@@ -85,7 +86,7 @@ func (s *Service) registerL3() error {
 		}
 		return nil
 	}
-	return first(
+	return cmp.Or(
 		s.RegisterUpdate(L3NetworkType.Type, action.Normal, check,
 			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255},
 			action.Param{Name: "category", Type: "string", Values: []string{"Public", "Private", "System"}}),

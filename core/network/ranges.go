@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"net/netip"
@@ -60,7 +61,7 @@ func (s *Service) registerRanges() error {
 		row.Name, row.Description = p.Name, p.Description
 		return s.addRange(ctx, c, row)
 	})
-	return first(s.RegisterUpdate(IPRangeType.Type, action.Normal, nil), s.RegisterDelete(IPRangeType.Type, action.Normal, s.rangeUnused))
+	return cmp.Or(s.RegisterUpdate(IPRangeType.Type, action.Normal, nil), s.RegisterDelete(IPRangeType.Type, action.Normal, s.rangeUnused))
 }
 
 func invalid(field, format string, args ...any) *errs.Error {
@@ -105,7 +106,7 @@ func parseRange(p *newRange) (*IPRange, error) {
 	if bits < 31 && (number(start) == lo || number(end) == hi) {
 		return nil, invalid("startIp", "the range %s-%s holds the network's or the broadcast address of %s", start, end, subnet)
 	}
-	kind := orElse(p.Type, "Normal")
+	kind := cmp.Or(p.Type, "Normal")
 	if p.Gateway == "" && kind == "Normal" {
 		return nil, invalid("gateway", "a Normal range needs a gateway")
 	}

@@ -166,19 +166,3 @@ func (s *Service) deleteNIC(ctx context.Context, uuid string, _ cascade.Mode) er
 func refused(object, format string, args ...any) *errs.Error {
 	return errs.New(errs.Refused, object, format, args...)
 }
-
-func first(list ...error) error {
-	for _, err := range list {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}

@@ -1,6 +1,7 @@
 package network
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"testing"
@@ -45,7 +46,7 @@ func nets(t *testing.T, dsn string) *Service {
 	}
 	err = st.Update(ctx, func(tx *store.Tx) error {
 		n = 0
-		return first(
+		return cmp.Or(
 			store.Insert(ctx, tx, L3NetworkType,
 				&L3Network{Base: base("n1"), ZoneUUID: "z", L2NetworkUUID: "l1", State: "Enabled", DNSDomain: "example.org", MTU: 1400},
 				&L3Network{Base: base("n2"), ZoneUUID: "z", L2NetworkUUID: "l2", State: "Enabled"}),

@@ -90,6 +90,10 @@ func (s *Service) deleteCached(ctx context.Context, uuid string, _ cascade.Mode)
 		s.Log.Info("cached image kept for its volumes", "image", row.ImageUUID, "host", row.HostUUID, "volume", based.UUID)
 		return nil
 	}
+	return s.deleteCachedBits(ctx, row)
+}
+
+func (s *Service) deleteCachedBits(ctx context.Context, row *ImageCache) error {
 	st, plug, err := s.plugin(ctx, row.PrimaryStorageUUID)
 	if err != nil {
 		return err

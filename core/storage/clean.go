@@ -9,7 +9,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // cleanParams are the parameters of APICleanUpImageCacheOnPrimaryStorageMsg.
@@ -80,16 +79,7 @@ func (s *Service) cleanCached(ctx context.Context, row *ImageCache) error {
 	if err != nil || !free {
 		return err
 	}
-	st, plug, err := s.plugin(ctx, row.PrimaryStorageUUID)
-	if err != nil {
-		return err
-	}
-	host, err := s.hostFor(ctx, &Volume{PrimaryStorageUUID: row.PrimaryStorageUUID, HostUUID: row.HostUUID})
-	if err != nil {
-		return err
-	}
-	_, err = plug.DeleteCachedImage(ctx, &pluginv1.DeleteCachedImageRequest{Storage: st, Host: host, ImageUuid: row.ImageUUID, InstallPath: row.InstallURL})
-	if err != nil {
+	if err := s.deleteCachedBits(ctx, row); err != nil {
 		return err // it stays marked, and the next round tries again
 	}
 	s.Log.Info("cached image deleted, nothing used it", "image", row.ImageUUID, "primaryStorage", row.PrimaryStorageUUID, "bytes", row.Size)

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -22,7 +23,7 @@ const (
 )
 
 func (s *Service) registerSettings() error {
-	return first(
+	return cmp.Or(
 		s.Config.Define(config.Setting{Category: catHost, Name: "cpu.overProvisioning.ratio", Type: "int", Default: "10", Min: 1, Max: 1000,
 			Apply: applyRatio, Doc: "Virtual processors per processor of a host."}),
 		s.Config.Define(config.Setting{Category: catHost, Name: "ping.interval", Type: "int", Default: "60", Min: 1, Max: 3600,

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/netip"
@@ -185,7 +186,7 @@ func (s *Service) registerHosts() error {
 		}
 		return nil
 	}
-	return first(
+	return cmp.Or(
 		s.RegisterUpdate(HostType.Type, action.Admin, check, ip),
 		s.registerHostState(),
 		s.RegisterDelete(HostType.Type, action.Admin),

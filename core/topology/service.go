@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -99,7 +100,7 @@ func (s *Service) registerZones() error {
 		isDefault, _ := values["isDefault"].(bool)
 		return s.oneDefaultZone(ctx, tx, uuid, isDefault)
 	}
-	return first(
+	return cmp.Or(
 		s.RegisterUpdate(ZoneType.Type, action.Admin, check, action.Param{Name: "isDefault", Type: "bool?"}),
 		s.RegisterState(ZoneType.Type, action.Admin, nil),
 		s.RegisterDelete(ZoneType.Type, action.Admin),
@@ -135,7 +136,7 @@ func (s *Service) registerClusters() error {
 			return action.Ref{}, errs.Wrap(errs.Invalid, "hypervisorType", err, "no hypervisor %q", p.HypervisorType)
 		}
 		cl := &Cluster{ZoneUUID: p.ZoneUUID, State: Enabled, HypervisorType: p.HypervisorType,
-			Type: orElse(p.Type, "zstack"), Architecture: orElse(p.Architecture, "x86_64")}
+			Type: cmp.Or(p.Type, "zstack"), Architecture: cmp.Or(p.Architecture, "x86_64")}
 		cl.UUID, cl.Name, cl.Description = c.ResourceUUID, p.Name, p.Description
 		return action.Ref{Type: "Cluster", UUID: cl.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
@@ -147,7 +148,7 @@ func (s *Service) registerClusters() error {
 			return s.Tags.CreateFor(ctx, tx, "Cluster", cl.UUID, c)
 		})
 	})
-	return first(
+	return cmp.Or(
 		s.RegisterUpdate(ClusterType.Type, action.Admin, nil),
 		s.RegisterState(ClusterType.Type, action.Admin, nil),
 		s.RegisterDelete(ClusterType.Type, action.Admin),
@@ -157,20 +158,4 @@ func (s *Service) registerClusters() error {
 // publish tells what happened to a host.
 func (s *Service) publish(verb, uuid string, detail map[string]string) {
 	s.Events.Publish(event.Event{Type: "Host", Verb: verb, UUID: uuid, Detail: detail})
-}
-
-func first(list ...error) error {
-	for _, err := range list {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -79,7 +80,7 @@ func (a *App) Root(serve *cobra.Command) *cobra.Command {
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", orElse(a.Env("KUMO_SERVER"), "http://127.0.0.1:8080"), "address of the API (KUMO_SERVER)")
+	flags.StringVar(&a.server, "server", cmp.Or(a.Env("KUMO_SERVER"), "http://127.0.0.1:8080"), "address of the API (KUMO_SERVER)")
 	flags.StringVarP(&a.output, "output", "o", string(render.Table), "how results are written: "+strings.Join(render.Formats, ", "))
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(render.Formats, cobra.ShellCompDirectiveNoFileComp)))
 
@@ -148,13 +149,6 @@ func (a *App) client() (*client.Client, error) {
 
 // say tells the person something that is no result.
 func (a *App) say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }
-
-func orElse(s, other string) string {
-	if s != "" {
-		return s
-	}
-	return other
-}
 
 // must is for errors that only a mistake in this package's own tables causes.
 func must(err error) {

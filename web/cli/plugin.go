@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ func (a *App) pluginCommand() *cobra.Command {
 		Example: "  kumo plugin new mystorage --dir plugins/mystorage",
 		Args:    exactly("the plugin's name", 1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			into := orElse(dir, args[0])
+			into := cmp.Or(dir, args[0])
 			if err := template.New(into, args[0]); err != nil {
 				return err
 			}
