@@ -33,14 +33,17 @@ func openDatabase(ctx context.Context, kind, dir string) (database, error) {
 // passwords and its usual settings, so that commits are as safe as outside.
 func startMariaDB(ctx context.Context, dir string) (database, error) {
 	none := database{}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	// A server that starts deletes others' temporary tables from a folder that
+	// they share.
+	data, tmp := filepath.Join(dir, "data"), filepath.Join(dir, "tmp")
+	if err := os.MkdirAll(tmp, 0o755); err != nil {
 		return none, err
 	}
 	owner, err := user.Current()
 	if err != nil {
 		return none, err
 	}
-	install := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--datadir="+dir, "--user="+owner.Username,
+	install := exec.CommandContext(ctx, "mariadb-install-db", "--no-defaults", "--datadir="+data, "--tmpdir="+tmp, "--user="+owner.Username,
 		"--auth-root-authentication-method=normal", "--skip-test-db")
 	if out, err := install.CombinedOutput(); err != nil {
 		return none, fmt.Errorf("mariadb-install-db: %w\n%s", err, out)
@@ -53,7 +56,7 @@ func startMariaDB(ctx context.Context, dir string) (database, error) {
 	if err != nil {
 		return none, err
 	}
-	cmd := exec.Command("mariadbd", "--no-defaults", "--datadir="+dir, "--user="+owner.Username, "--bind-address=127.0.0.1",
+	cmd := exec.Command("mariadbd", "--no-defaults", "--datadir="+data, "--tmpdir="+tmp, "--user="+owner.Username, "--bind-address=127.0.0.1",
 		"--port="+port, "--socket="+filepath.Join(dir, "s"), "--log-error="+filepath.Join(dir, "log"))
 	if err := cmd.Start(); err != nil {
 		return none, fmt.Errorf("mariadbd: %w", err)

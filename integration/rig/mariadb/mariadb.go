@@ -110,7 +110,7 @@ func release() error {
 	return s.stop()
 }
 
-func start() (s *server, err error) {
+func start() (*server, error) {
 	if err := install(); err != nil {
 		return nil, err
 	}
@@ -118,28 +118,35 @@ func start() (s *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &server{dir: dir, exited: make(chan struct{})}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.stop())
-		}
-	}()
-	out, err := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+s.path("data"), "--user="+owner(),
+	made := &server{dir: dir, exited: make(chan struct{})}
+	if err := made.start(); err != nil {
+		return nil, errors.Join(err, made.stop())
+	}
+	return made, nil
+}
+
+func (s *server) start() error {
+	// A server that starts deletes others' temporary tables from a folder that
+	// they share.
+	if err := os.Mkdir(s.path("tmp"), 0o700); err != nil {
+		return err
+	}
+	out, err := exec.Command("mariadb-install-db", "--no-defaults", "--datadir="+s.path("data"), "--tmpdir="+s.path("tmp"), "--user="+owner(),
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve").CombinedOutput()
 	if err != nil {
-		return nil, fmt.Errorf("mariadb-install-db: %w: %s", err, tail(out))
+		return fmt.Errorf("mariadb-install-db: %w: %s", err, tail(out))
 	}
 	init := fmt.Sprintf("CREATE USER '%s'@'127.0.0.1' IDENTIFIED BY '%s';\nGRANT ALL ON *.* TO '%[1]s'@'127.0.0.1';\n", user, password)
 	if err := os.WriteFile(s.path("init.sql"), []byte(init), 0o644); err != nil {
-		return nil, err
+		return err
 	}
 	if s.port, err = freePort(); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.launch(); err != nil {
-		return nil, err
+		return err
 	}
-	return s, s.ready()
+	return s.ready()
 }
 
 func (s *server) path(name string) string { return filepath.Join(s.dir, name) }
@@ -160,7 +167,7 @@ func (s *server) launch() error {
 	if err != nil {
 		return err
 	}
-	s.cmd = exec.Command("mariadbd", "--no-defaults", "--user="+owner(), "--datadir="+s.path("data"), "--init-file="+s.path("init.sql"),
+	s.cmd = exec.Command("mariadbd", "--no-defaults", "--user="+owner(), "--datadir="+s.path("data"), "--tmpdir="+s.path("tmp"), "--init-file="+s.path("init.sql"),
 		"--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", s.port), "--socket="+s.path("socket"), "--pid-file="+s.path("pid"),
 		"--skip-log-bin", "--skip-name-resolve", "--performance-schema=0", "--max-connections=200",
 		"--innodb-buffer-pool-size=128M", "--innodb-log-file-size=64M", "--innodb-flush-log-at-trx-commit=1")
