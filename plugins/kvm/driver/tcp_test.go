@@ -3,10 +3,9 @@ package driver
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,87 +17,54 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// relay carries TCP connections to libvirtd's unix socket byte by byte. Without
-// authentication libvirt's protocol is the same on both.
-type relay struct {
-	listener net.Listener
-	socket   string
-	work     sync.WaitGroup
-
-	mu     sync.Mutex // guards what follows; not held during I/O
-	open   []net.Conn
-	taken  int
-	closed bool
-}
-
-func startRelay(t *testing.T, address string) *relay {
+// run runs a program that must succeed and returns what it says.
+func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", address)
-	must(t, err)
-	r := &relay{listener: listener, socket: rig.Libvirtd(t)}
-	t.Cleanup(r.close)
-	r.work.Go(func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return // closed
-			}
-			r.work.Go(func() { r.carry(near) })
-		}
-	})
-	return r
-}
-
-func (r *relay) carry(near net.Conn) {
-	far, err := net.Dial("unix", r.socket)
+	out, err := exec.Command(name, args...).CombinedOutput()
 	if err != nil {
-		_ = near.Close() // the driver sees a connection that ends
-		return
+		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}
-	if !r.keep(near, far) {
-		return
-	}
-	var both sync.WaitGroup
-	for _, way := range [][2]net.Conn{{near, far}, {far, near}} {
-		both.Go(func() {
-			_, _ = io.Copy(way[0], way[1]) // either end may go first
-			_ = way[0].Close()
-		})
-	}
-	both.Wait()
+	return string(out)
 }
 
-// keep remembers the connections for close; after it, it closes them.
-func (r *relay) keep(near, far net.Conn) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.closed {
-		_, _ = near.Close(), far.Close() // nobody uses them
-		return false
+// clients are the numbers of the connections that libvirtd has. It fails the
+// test when one of them is not TCP.
+func clients(t *testing.T) []string {
+	t.Helper()
+	var all []string
+	_, table, _ := strings.Cut(run(t, "virt-admin", "-c", "libvirtd:///system", "client-list", "libvirtd"), "---\n")
+	for line := range strings.Lines(table) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 {
+			continue
+		}
+		if fields[1] != "tcp" {
+			t.Errorf("libvirtd has a connection that is not TCP: %s", line)
+		}
+		all = append(all, fields[0])
 	}
-	r.open = append(r.open, near, far)
-	r.taken++
-	return true
+	return all
 }
 
-// close ends the listener and all connections, as a host that goes does.
-func (r *relay) close() {
-	_ = r.listener.Close() // closed before, the second time
-	r.mu.Lock()
-	open := r.open
-	r.open, r.closed = nil, true
-	r.mu.Unlock()
-	for _, c := range open {
-		_ = c.Close() // its end may have come already
+// overTCP connects a driver to a libvirtd that listens on TCP, the way an
+// operator has both: the setting has no port.
+func overTCP(t *testing.T) (d *Driver, host *pluginv1.Host, address string) {
+	t.Helper()
+	d, host = testDriver(t)
+	address = "127.0.0.1:" + rig.LibvirtdTCP(t)
+	var err error
+	d.cfg.Links.Libvirt, err = hostlink.ParseLibvirt("qemu+tcp:///system")
+	must(t, err)
+	_, err = d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
+	must(t, err)
+	t.Cleanup(func() {
+		_, err := d.DisconnectHost(context.Background(), &pluginv1.DisconnectHostRequest{Host: host})
+		must(t, err)
+	})
+	if len(clients(t)) == 0 {
+		t.Fatal("libvirt was not reached through TCP")
 	}
-	r.work.Wait()
-}
-
-// carried is how many connections have gone through.
-func (r *relay) carried() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.taken
+	return d, host, address
 }
 
 func watch(t *testing.T, d *Driver, host *pluginv1.Host) (<-chan *pluginv1.VMStatus, <-chan error) {
@@ -108,6 +74,20 @@ func watch(t *testing.T, d *Driver, host *pluginv1.Host) (<-chan *pluginv1.VMSta
 		ended <- d.WatchHost(t.Context(), &pluginv1.WatchHostRequest{Host: host}, func(s *pluginv1.VMStatus) error { states <- s; return nil })
 	}()
 	return states, ended
+}
+
+// expectLoss waits until the watch has seen that the connection is lost: sooner
+// than TCP's own probes would tell it.
+func expectLoss(t *testing.T, ended <-chan error) {
+	t.Helper()
+	begin := time.Now()
+	select {
+	case err := <-ended:
+		expectUnavailable(t, "WatchHost", err)
+		t.Logf("loss seen in %s: %v", time.Since(begin), err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the watch does not see that the connection is lost")
+	}
 }
 
 func expectListed(t *testing.T, d *Driver, host *pluginv1.Host, want ...string) {
@@ -130,53 +110,45 @@ func expectUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// idleGuest boots from an empty disk, so it only waits.
-func idleGuest(t *testing.T) *pluginv1.VM {
+// watchIdleGuest watches the host and starts a guest on it, which boots from an
+// empty disk and so only waits. It returns when the watch has told of it.
+func watchIdleGuest(t *testing.T, d *Driver, host *pluginv1.Host) (ended <-chan error) {
 	t.Helper()
 	disk := filepath.Join(t.TempDir(), "disk.qcow2")
-	if out, err := exec.Command("qemu-img", "create", "-q", "-f", "qcow2", disk, "1M").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	return &pluginv1.VM{Uuid: vmUUID, Name: "tcp", CpuNum: 1, MemoryBytes: 32 << 20,
-		Disks: []*pluginv1.Disk{{Uuid: volUUID, Source: disk, Format: "qcow2"}}}
+	run(t, "qemu-img", "create", "-q", "-f", "qcow2", disk, "1M")
+	states, ended := watch(t, d, host)
+	begin := time.Now()
+	_, err := d.StartVM(t.Context(), &pluginv1.StartVMRequest{Host: host, Vm: &pluginv1.VM{Uuid: vmUUID, Name: "tcp", CpuNum: 1, MemoryBytes: 32 << 20,
+		Disks: []*pluginv1.Disk{{Uuid: volUUID, Source: disk, Format: "qcow2"}}}})
+	must(t, err)
+	t.Logf("started in %s", time.Since(begin))
+	t.Cleanup(func() {
+		_, err := d.DestroyVM(context.Background(), &pluginv1.DestroyVMRequest{Host: host, VmUuid: vmUUID})
+		must(t, err)
+	})
+	expectState(t, states, pluginv1.VMState_VM_STATE_RUNNING)
+	expectListed(t, d, host, vmUUID)
+	return ended
+}
+
+// silence loses all packets to the port until it is healed.
+func silence(t *testing.T, port string) (heal func()) {
+	t.Helper()
+	run(t, "nft", "add", "table", "inet", "silence")
+	heal = sync.OnceFunc(func() { run(t, "nft", "delete", "table", "inet", "silence") })
+	t.Cleanup(heal)
+	run(t, "nft", "add", "chain", "inet", "silence", "input", "{ type filter hook input priority 0; }")
+	run(t, "nft", "add", "rule", "inet", "silence", "input", "tcp", "dport", port, "drop")
+	return heal
 }
 
 func TestLibvirtOverTCP(t *testing.T) {
-	d, host := testDriver(t)
-	tcp := startRelay(t, "127.0.0.1:0")
-	address := tcp.listener.Addr().String()
-	_, port, err := net.SplitHostPort(address)
-	must(t, err)
-	d.cfg.Links.Libvirt, err = hostlink.ParseLibvirt("qemu+tcp://:" + port + "/system")
-	must(t, err)
+	d, host, address := overTCP(t)
+	ended := watchIdleGuest(t, d, host)
 
-	_, err = d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
-	must(t, err)
-	if tcp.carried() == 0 {
-		t.Fatal("libvirt was not reached through TCP")
-	}
-	t.Cleanup(func() {
-		_, err := d.DisconnectHost(context.Background(), &pluginv1.DisconnectHostRequest{Host: host})
-		must(t, err)
-	})
-	states, ended := watch(t, d, host)
-	begin := time.Now()
-	_, err = d.StartVM(t.Context(), &pluginv1.StartVMRequest{Host: host, Vm: idleGuest(t)})
-	must(t, err)
-	t.Logf("started in %s", time.Since(begin))
-	expectState(t, states, pluginv1.VMState_VM_STATE_RUNNING)
-	expectListed(t, d, host, vmUUID)
-
-	begin = time.Now()
-	tcp.close()
-	select {
-	case err := <-ended:
-		expectUnavailable(t, "WatchHost", err)
-		t.Logf("loss seen in %s: %v", time.Since(begin), err)
-	case <-time.After(20 * time.Second):
-		t.Fatal("the watch does not see that the connection is lost")
-	}
-	_, err = d.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host})
+	rig.StopLibvirtd(t)
+	expectLoss(t, ended)
+	_, err := d.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host})
 	expectUnavailable(t, "CheckHost", err)
 	_, err = d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
 	expectUnavailable(t, "ConnectHost", err)
@@ -186,19 +158,59 @@ func TestLibvirtOverTCP(t *testing.T) {
 	_, err = d.ListVMs(t.Context(), &pluginv1.ListVMsRequest{Host: host})
 	expectUnavailable(t, "ListVMs", err)
 
-	tcp = startRelay(t, address)
-	begin = time.Now()
+	rig.StartLibvirtd(t)
+	begin := time.Now()
 	_, err = d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
 	must(t, err)
-	t.Logf("connected again in %s, %d connections", time.Since(begin), tcp.carried())
-	if tcp.carried() == 0 {
-		t.Error("libvirt was not reached through TCP again")
-	}
+	t.Logf("connected again in %s, %d connections", time.Since(begin), len(clients(t)))
 	expectListed(t, d, host, vmUUID)
-	states, _ = watch(t, d, host)
+	states, _ := watch(t, d, host)
 	expectState(t, states, pluginv1.VMState_VM_STATE_RUNNING)
+	pauseAndResume(t, d, host, states)
 	_, err = d.DestroyVM(t.Context(), &pluginv1.DestroyVMRequest{Host: host, VmUuid: vmUUID})
 	must(t, err)
 	expectState(t, states, pluginv1.VMState_VM_STATE_STOPPED)
 	expectListed(t, d, host)
+}
+
+// A host's connections stand or fall together: a watch that goes on beside a
+// connection for work that is cut would call a host good that cannot work.
+func TestLibvirtOverTCPIsCut(t *testing.T) {
+	d, host, _ := overTCP(t)
+	ended := watchIdleGuest(t, d, host)
+	before := clients(t)
+	run(t, "virt-admin", "-c", "libvirtd:///system", "client-disconnect", "libvirtd", before[len(before)-1])
+	expectLoss(t, ended)
+
+	_, err := d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
+	must(t, err)
+	after := clients(t)
+	if len(after) != len(before) || slices.ContainsFunc(after, func(c string) bool { return slices.Contains(before, c) }) {
+		t.Errorf("connections %v before the cut, %v after", before, after)
+	}
+	expectListed(t, d, host, vmUUID)
+	states, _ := watch(t, d, host)
+	expectState(t, states, pluginv1.VMState_VM_STATE_RUNNING)
+}
+
+// Nobody says goodbye when a network fails: packets are lost, and connections
+// look open at both ends.
+func TestLibvirtOverTCPIsSilent(t *testing.T) {
+	d, host, address := overTCP(t)
+	ended := watchIdleGuest(t, d, host)
+	_, port, _ := strings.Cut(address, ":")
+	heal := silence(t, port)
+
+	begin := time.Now()
+	_, err := d.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host})
+	expectUnavailable(t, "CheckHost", err)
+	if took := time.Since(begin); took > checkTimeout+time.Second {
+		t.Errorf("CheckHost took %s", took)
+	}
+	expectLoss(t, ended)
+
+	heal()
+	_, err = d.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
+	must(t, err)
+	expectListed(t, d, host, vmUUID)
 }

@@ -2,6 +2,8 @@ package driver
 
 import (
 	"context"
+	"maps"
+	"time"
 
 	"github.com/digitalocean/go-libvirt"
 
@@ -164,7 +166,11 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 		}
 	}
 	lost := errs.New(errs.Unavailable, object, "the connection to libvirt was lost")
+	unsure := maps.Clone(ours)
+	look := time.NewTicker(reattachInterval)
+	defer look.Stop()
 	for {
+		var news []*pluginv1.VMStatus
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -174,31 +180,35 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 			if !open {
 				return lost
 			}
-			status, err := changed(ctx, s, e, ours)
-			if err != nil {
-				return guestsUnknown(object, err)
+			news, err = changed(ctx, s, e, ours)
+		case <-look.C:
+			if news, err = endedSilently(ctx, s, unsure, ours); len(unsure) == 0 {
+				look.Stop()
 			}
-			if status == nil {
-				continue
-			}
-			if err := emit(status); err != nil {
+		}
+		if err != nil {
+			return guestsUnknown(object, err)
+		}
+		for _, vm := range news {
+			if err := emit(vm); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// changed makes a status of an event, nil for one that says nothing of ours.
+// changed makes a status of an event, none of one that says nothing of ours.
 // Ended guests are gone from libvirt, so ours remembers whose they were.
-func changed(ctx context.Context, s *slot, e libvirt.DomainEventLifecycleMsg, ours map[string]bool) (*pluginv1.VMStatus, error) {
+func changed(ctx context.Context, s *slot, e libvirt.DomainEventLifecycleMsg, ours map[string]bool) ([]*pluginv1.VMStatus, error) {
 	uuid := uuidText(e.Dom.UUID)
 	switch libvirt.DomainEventType(e.Event) {
 	case libvirt.DomainEventStopped:
-		if !ours[uuid] || libvirt.DomainEventStoppedDetailType(e.Detail) == libvirt.DomainEventStoppedMigrated {
+		was := ours[uuid]
+		delete(ours, uuid)
+		if !was || libvirt.DomainEventStoppedDetailType(e.Detail) == libvirt.DomainEventStoppedMigrated {
 			return nil, nil
 		}
-		delete(ours, uuid)
-		return &pluginv1.VMStatus{Uuid: uuid, State: stoppedState(e.Detail)}, nil
+		return []*pluginv1.VMStatus{{Uuid: uuid, State: stoppedState(e.Detail)}}, nil
 	case libvirt.DomainEventStarted, libvirt.DomainEventSuspended, libvirt.DomainEventResumed,
 		libvirt.DomainEventPmsuspended, libvirt.DomainEventCrashed:
 	default:
@@ -213,7 +223,10 @@ func changed(ctx context.Context, s *slot, e libvirt.DomainEventLifecycleMsg, ou
 	if hostlink.IsGone(err) {
 		return nil, nil // its end is the next event
 	}
-	return status, err
+	if err != nil {
+		return nil, err
+	}
+	return []*pluginv1.VMStatus{status}, nil
 }
 
 func stoppedState(detail int32) pluginv1.VMState {
