@@ -19,6 +19,7 @@ TEST_PACKAGES=(
 	"${RUN_PACKAGES[@]}"
 	mariadb-server # the core's suite on the other database
 	busybox-static # plays a guest in tests of networks
+	xorriso isolinux # an ISO that boots
 )
 
 policy=/usr/sbin/policy-rc.d

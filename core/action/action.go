@@ -167,6 +167,10 @@ type Action struct {
 	// Planner answers ?plan=true for a detach. Deletes by one UUID have a plan
 	// without it. It must change nothing.
 	Planner func(ctx context.Context, c *Call, params any) (any, error)
+	// Ahead, which may be nil, is told of a call that passed its checks before
+	// it is queued: a delete can so end the call that it would wait for. It must
+	// return at once, and must not change what the call itself is to change.
+	Ahead func(params any)
 
 	fields  []field
 	handler handler

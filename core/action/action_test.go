@@ -283,15 +283,18 @@ type delParams struct {
 
 func TestDelete(t *testing.T) {
 	r, w := newTest(t)
-	var mode string
-	Register(r, Action{Message: "APIDeleteZoneMsg", Method: "DELETE", Path: "/zones/{uuid}", Access: Admin, Async: true},
+	var mode, ahead string
+	Register(r, Action{Message: "APIDeleteZoneMsg", Method: "DELETE", Path: "/zones/{uuid}", Access: Admin, Async: true,
+		Ahead: func(params any) { ahead = params.(*delParams).UUID }},
 		func(_ context.Context, c *Call, p *delParams) (Empty, error) {
-			mode = c.DeleteMode
+			if mode = c.DeleteMode; ahead != p.UUID {
+				t.Errorf("the call begins, and %q was told before", ahead)
+			}
 			return Empty{}, nil
 		})
 	a, _ := r.Get("APIDeleteZoneMsg")
 	serve := func(uuid, q string, plan bool) (*Reply, error) {
-		mode = ""
+		mode, ahead = "", ""
 		v, _ := url.ParseQuery(q)
 		return r.Serve(t.Context(), &Request{Action: a, Plan: plan, Credentials: &Credentials{SessionUUID: "admin"}, Input: Input{Query: v, Path: []string{"uuid", uuid}}})
 	}
@@ -309,12 +312,12 @@ func TestDelete(t *testing.T) {
 		t.Errorf("a missing zone must be a success without the handler: %v %v", err, w.done[rep.Job])
 	}
 	rep, err = serve("nonsense", "", false)
-	if err != nil || Wire(w.done[rep.Job].Err).Code != "SYS.1003" {
+	if err != nil || Wire(w.done[rep.Job].Err).Code != "SYS.1003" || ahead != "" {
 		t.Errorf("text that is no UUID: %v %v", err, w.done[rep.Job])
 	}
 	rep, err = serve(zone1, "", true)
-	if err != nil || string(rep.Body) != `{"plan":{"Zone":"`+zone1+`"}}` || mode != "" {
-		t.Errorf("plan: %v %v, mode %q", rep, err, mode)
+	if err != nil || string(rep.Body) != `{"plan":{"Zone":"`+zone1+`"}}` || mode != "" || ahead != "" {
+		t.Errorf("plan: %v %v, mode %q, told %q", rep, err, mode, ahead)
 	}
 }
 

@@ -319,6 +319,9 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: checkErr})
 		return reply, nil
 	}
+	if a.Ahead != nil {
+		a.Ahead(params)
+	}
 	if err := r.ports.Queue.Submit(key, a.Kind, func() { r.runJob(ctx, a, c, params, limit) }); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}

@@ -1,7 +1,9 @@
 package image
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,6 +66,10 @@ func (s *Service) registerAdd() {
 			return action.Ref{}, err
 		}
 		ref := action.Ref{Type: "Image", UUID: st.Row.UUID}
+		for _, c := range st.Refs {
+			_, end := s.adds.begin(st.Row.UUID, c.StoreUUID)
+			defer end()
+		}
 		return ref, flow.Run(ctx, s.Flows, s.adding, st,
 			flow.Options{Job: c.Job, Key: ref.UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
 	})
@@ -72,13 +78,13 @@ func (s *Service) registerAdd() {
 func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*addImage, error) {
 	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags}
 	st.URL, st.Checksum, _ = strings.Cut(p.URL, "#")
-	media, format := orElse(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)
+	media, format := cmp.Or(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)
 	if media == ISO || format == "iso" {
 		media, format = ISO, "iso"
 	}
 	st.Row = Image{State: Enabled, Status: Downloading, URL: st.URL, MediaType: media, GuestOSType: p.GuestOSType,
-		Type: orElse(p.Type, "zstack"), Platform: orElse(p.Platform, "Linux"), Architecture: orElse(p.Architecture, "x86_64"),
-		Format: orElse(format, "qcow2"), System: p.System, Virtio: p.Virtio}
+		Type: cmp.Or(p.Type, "zstack"), Platform: cmp.Or(p.Platform, "Linux"), Architecture: cmp.Or(p.Architecture, "x86_64"),
+		Format: cmp.Or(format, "qcow2"), System: p.System, Virtio: p.Virtio}
 	st.Row.UUID, st.Row.Name, st.Row.Description = c.ResourceUUID, p.Name, p.Description
 	st.Row.AccountUUID = c.Caller.AccountUUID
 	seen := map[string]bool{}
@@ -141,6 +147,9 @@ func (s *Service) download(ctx context.Context, st *addImage) error {
 		go func() { defer wg.Done(); failures[i] = s.downloadTo(ctx, st, c) }()
 	}
 	wg.Wait()
+	if err := flow.Stopped(ctx); err != nil && slices.ContainsFunc(failures, func(e error) bool { return e != nil }) {
+		return err // the next server downloads what is missing
+	}
 	for i, c := range st.Refs {
 		if failures[i] == nil {
 			continue
@@ -163,15 +172,26 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	if err != nil {
 		return err
 	}
-	format := st.Row.Format
-	if format == "iso" {
-		format = "raw"
-	}
+	deleted, end := s.adds.begin(st.Row.UUID, c.StoreUUID)
+	defer end()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-deleted.Done():
+		case <-flow.Stopping(ctx):
+		case <-ctx.Done():
+		}
+		cancel()
+	}()
 	url := st.URL
 	if strings.HasPrefix(url, uploadScheme) {
 		url = uploadScheme + st.Row.UUID // what clients call it is between them and us
 	}
-	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: format, Checksum: st.Checksum})
+	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: st.Row.Format, Checksum: st.Checksum})
+	if err != nil && deleted.Err() != nil {
+		return errs.Wrap(errs.Cancelled, "image "+st.Row.Name, err, "was deleted while it was being added to backup storage %s", target.GetName())
+	}
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "image "+st.Row.Name, err, "cannot be added to backup storage %s", target.GetName())
 	}
@@ -223,11 +243,4 @@ func (s *Service) removeBits(ctx context.Context, storeUUID, imageUUID, path str
 	}
 	_, err = plug.DeleteImage(ctx, &pluginv1.DeleteImageRequest{Store: target, ImageUuid: imageUUID, InstallPath: path})
 	return err
-}
-
-func orElse(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }

@@ -30,7 +30,11 @@ func (s *Service) registerImages() error {
 	s.registerUpload()
 	action.Register(s.Actions, action.Action{
 		Message: "APIDeleteImageMsg", Method: "DELETE", Path: "/images/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
-		SuccessIfMissing: true, Kind: "image", Doc: "Deletes an image, or its copies in the named stores, by the deletion policy.",
+		SuccessIfMissing: true, Kind: "image", Doc: "Deletes an image, or its copies in the named stores, by the deletion policy; one that is still being added goes at once.",
+		Ahead: func(params any) {
+			p := params.(*deleteParams)
+			s.adds.cancel(p.UUID, p.Stores)
+		},
 	}, func(ctx context.Context, _ *action.Call, p *deleteParams) (action.Empty, error) {
 		return action.Empty{}, s.deleteImage(ctx, p)
 	})
@@ -102,6 +106,9 @@ func (s *Service) deleteImage(ctx context.Context, p *deleteParams) error {
 		}
 		return store.Set(ctx, tx, ImageType.Type, p.UUID, map[string]any{"status": Deleted})
 	})
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil // it went while the call waited for its turn
+	}
 	if err != nil {
 		return err
 	}

@@ -20,6 +20,7 @@ import (
 type Service struct {
 	*kernel.Kernel
 	adding *flow.Def[addImage]
+	adds   adds
 }
 
 // New makes the service.

@@ -38,8 +38,9 @@ const (
 	providerPlugins = "kvm,localstorage,imagestore,flat"
 )
 
-// Main is called by TestMain and nothing else is.
-func Main(m *testing.M) {
+// Main is called by TestMain and nothing else is. The options are for what a
+// package needs that others do not.
+func Main(m *testing.M, options ...rig.Option) {
 	if rig.Sandboxed() {
 		// What is built goes with the sandbox.
 		folder := "/var/lib/libvirt/tmp"
@@ -50,7 +51,7 @@ func Main(m *testing.M) {
 			panic(err)
 		}
 	}
-	rig.Main(m, rig.WithPackages(rig.Hypervisor...), rig.WithPackages("openssh-server", "openssl", "iputils-ping"), rig.WithGuestImage())
+	rig.Main(m, append(options, rig.WithPackages(rig.Hypervisor...), rig.WithPackages("openssh-server", "openssl", "iputils-ping"), rig.WithGuestImage())...)
 }
 
 // Cloud is a server with the UUIDs of what was made through it.

@@ -21,8 +21,15 @@ import (
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
-// bootTimeout is for an emulated guest on a busy machine.
-const bootTimeout = 120 * time.Second
+const (
+	// bootTimeout is for an emulated guest on a busy machine.
+	bootTimeout = 120 * time.Second
+	// askTimeout is for a command that reads a small disk there.
+	askTimeout = 60 * time.Second
+)
+
+// asked is the end of what Ask's command prints; its echo has $? in it.
+var asked = regexp.MustCompile(`asked=(\d+)\n`)
 
 // Guest is one VM. Its methods fail the test.
 type Guest struct {
@@ -185,6 +192,27 @@ func (g *Guest) Type(line string) {
 		}
 		g.wait(10*time.Second, "echoing "+text, func() bool { return strings.Count(g.Console(), text) > seen })
 	}
+}
+
+// Ask types a command of at most some 50 characters at the guest's console and
+// returns what it prints. It fails the test when the command fails.
+func (g *Guest) Ask(command string) string {
+	g.cloud.t.Helper()
+	line := command + "; echo asked=$?"
+	begin := len(g.Console())
+	g.Type(line)
+	var out string
+	var end []int
+	g.wait(askTimeout, "answering "+command, func() bool {
+		text := g.Console()[begin:]
+		out = text[strings.LastIndex(text, line)+len(line):]
+		end = asked.FindStringSubmatchIndex(out)
+		return end != nil
+	})
+	if code := out[end[2]:end[3]]; code != "0" {
+		g.cloud.t.Errorf("guest %s: %s ends with %s: %s", g.Name, command, code, out[:end[0]])
+	}
+	return strings.TrimSpace(out[:end[0]])
 }
 
 // Domain reports whether libvirt knows the guest.

@@ -147,6 +147,8 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 	switch {
 	case errors.As(err, &known):
 		return err
+	case errors.Is(err, io.ErrUnexpectedEOF) && src.size < 0:
+		return errs.Wrap(errs.Unavailable, a.object, err, "%s broke off after %d bytes", src.name, n)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return errs.Wrap(errs.Unavailable, a.object, err, "%s ended after %d of %d bytes", src.name, n, src.size)
 	case err != nil:

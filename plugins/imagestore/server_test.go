@@ -44,6 +44,11 @@ func send(t *testing.T, method, url, contentType string, body io.Reader) (int, s
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", contentType)
+	return sendRequest(t, req)
+}
+
+func sendRequest(t *testing.T, req *http.Request) (int, string) {
+	t.Helper()
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, err.Error()
@@ -122,6 +127,53 @@ func TestUploadOfTheWrongThing(t *testing.T) {
 	}
 	requireClass(t, <-added, errs.Invalid)
 	b.requireEmpty(t)
+}
+
+// A client of ZStack's tells the image's size beside a form, and may send slices.
+func TestUploadOfAForm(t *testing.T) {
+	_, data := makeImage(t)
+	post := func(t *testing.T, b *bench, header ...string) (int, string) {
+		t.Helper()
+		contentType, body := form(t, data)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.begin(t), body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		for i := 0; i < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		return sendRequest(t, req)
+	}
+	size := fmt.Sprint(len(data))
+	for name, c := range map[string]struct {
+		header []string
+		says   string
+	}{
+		"slice":          {[]string{"X-IMAGE-SIZE", fmt.Sprint(2 * len(data)), "X-SLICE-SIZE", size}, "slices are not taken"},
+		"slice alone":    {[]string{"X-SLICE-SIZE", size}, "slices are not taken"},
+		"no size":        {[]string{"X-IMAGE-SIZE", "many"}, "no size"},
+		"less than zero": {[]string{"X-IMAGE-SIZE", "-1"}, "no size"},
+	} {
+		b := newBench(t)
+		if status, text := post(t, b, c.header...); status != http.StatusBadRequest || !strings.Contains(text, c.says) {
+			t.Errorf("%s: status %d: %s", name, status, text)
+		}
+		b.requireEmpty(t)
+	}
+	b := newBench(t)
+	added := b.await(t, "qcow2")
+	if status, text := post(t, b, "X-IMAGE-SIZE", fmt.Sprint(len(data)+1)); status != http.StatusServiceUnavailable ||
+		!strings.Contains(text, fmt.Sprintf("ended after %d of %d bytes", len(data), len(data)+1)) {
+		t.Errorf("cut off: status %d: %s", status, text)
+	}
+	b.requireEmpty(t)
+	if status, text := post(t, b, "X-IMAGE-SIZE", size, "X-SLICE-SIZE", size); status != http.StatusOK {
+		t.Errorf("whole: status %d: %s", status, text)
+	}
+	if err := <-added; err != nil {
+		t.Error(err)
+	}
 }
 
 // breakOff sends a part of a body and then nothing more, or hangs up.

@@ -6,10 +6,18 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// Headers with which ZStack's clients tell what a form does not: the size of the
+// whole image, and of the slice of it that a request has.
+const (
+	sizeHeader  = "X-IMAGE-SIZE"
+	sliceHeader = "X-SLICE-SIZE"
 )
 
 // uploads brings a client's request and the AddImage that waits for it
@@ -117,15 +125,37 @@ func uploadBody(r *http.Request) (io.Reader, int64, error) {
 	if err != nil {
 		return nil, 0, errs.Wrap(errs.Invalid, "upload", err, "read the form")
 	}
+	size, err := formSize(r.Header)
+	if err != nil {
+		return nil, 0, err
+	}
 	for {
 		part, err := parts.NextPart()
 		if err != nil {
 			return nil, 0, errs.Wrap(errs.Invalid, "upload", err, "the form has no file")
 		}
 		if part.FileName() != "" {
-			return part, -1, nil
+			return part, size, nil
 		}
 	}
+}
+
+// formSize is the size that the headers say, or -1. A slice is refused: taken
+// for the image it would make one that is cut off.
+func formSize(h http.Header) (int64, error) {
+	text := h.Get(sizeHeader)
+	if slice := h.Get(sliceHeader); slice != "" && slice != text {
+		return 0, errs.New(errs.Invalid, "upload", "it has a slice of %.20q bytes, and slices are not taken", slice).
+			WithAdvice("send the image in one request")
+	}
+	if text == "" {
+		return -1, nil
+	}
+	size, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || size < 0 {
+		return 0, errs.New(errs.Invalid, "upload", "%s is %.20q, which is no size", sizeHeader, text)
+	}
+	return size, nil
 }
 
 func uploadStatus(err error) int {
