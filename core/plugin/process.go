@@ -127,7 +127,7 @@ func (l *launcher) launch(ctx context.Context, name string, bin binary) (*proces
 	})
 	if err := p.connect(ctx, host); err != nil {
 		p.kill()
-		return nil, err
+		return nil, p.startError(err) // only now all that it wrote has been read
 	}
 	if err := p.configure(ctx, l.cfg, host); err != nil {
 		p.kill()
@@ -182,7 +182,7 @@ func (p *process) connect(ctx context.Context, host *hostSide) error {
 	select {
 	case err := <-started:
 		if err != nil {
-			return p.startError(err)
+			return err
 		}
 	case <-ctx.Done():
 		p.mu.Lock()
@@ -200,6 +200,9 @@ func (p *process) connect(ctx context.Context, host *hostSide) error {
 // startError says what the process said last, which tells more than the missing
 // handshake does.
 func (p *process) startError(err error) error {
+	if errs.ClassOf(err) == errs.Timeout || errs.ClassOf(err) == errs.Cancelled {
+		return err
+	}
 	first, _, _ := strings.Cut(err.Error(), "\n")
 	e := errs.New(errs.Invalid, "plugin "+p.name, "it did not start as a Kumo plugin: %s", first)
 	if words := p.words.String(); words != "" {
