@@ -3,6 +3,7 @@ package cascade
 import (
 	"context"
 	"encoding/json"
+	"iter"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/errtext"
@@ -116,16 +117,9 @@ func delay(attempts int, interval time.Duration) time.Duration {
 	}
 }
 
-// CollectEvery calls Collect until ctx ends. interval is asked before each
-// round, so it may be a setting that changes; less than a second counts as one.
-func (e *Engine) CollectEvery(ctx context.Context, interval func() time.Duration) {
-	for {
-		every := max(interval(), time.Second)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(every):
-		}
+// CollectEvery calls Collect at each of the intervals, which end with ctx.
+func (e *Engine) CollectEvery(ctx context.Context, intervals iter.Seq[time.Duration]) {
+	for every := range intervals {
 		if _, err := e.Collect(ctx, every); err != nil && ctx.Err() == nil {
 			e.log.Warn("garbage not collected", "error", err)
 		}

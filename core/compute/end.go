@@ -245,13 +245,7 @@ func (s *Service) detachVM(ctx context.Context, uuid, column, _ string, m cascad
 
 // Start expunges guests whose time has come until ctx ends.
 func (s *Service) Start(ctx context.Context) {
-	for {
-		wait := time.Duration(s.Config.Int64(ctx, "vm", "expungeInterval", "")) * time.Second
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	for range s.Config.Every(ctx, "vm", "expungeInterval") {
 		old := resource.Time{Time: time.Now().Add(-time.Duration(s.Config.Int64(ctx, "vm", "expungePeriod", "")) * time.Second)}
 		vms, err := store.Find(ctx, s.Store, VMType, "`state` IN (?) AND `destroyDate` < ? LIMIT 1000", []string{Destroyed, Expunging}, old)
 		if err != nil {

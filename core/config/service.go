@@ -38,6 +38,8 @@ type view struct {
 	settings  map[key]*Setting
 	values    map[key]parsed            // globally set or default
 	overrides map[key]map[string]parsed // by resource
+	// changed is closed when another view replaces this one.
+	changed chan struct{}
 }
 
 // New makes the service. events may be nil.
@@ -46,7 +48,7 @@ func New(st *store.Store, events *event.Bus, log hclog.Logger) *Service {
 		log = hclog.NewNullLogger()
 	}
 	s := &Service{store: st, events: events, log: log}
-	s.view.Store(&view{settings: map[key]*Setting{}, values: map[key]parsed{}, overrides: map[key]map[string]parsed{}})
+	s.view.Store(&view{settings: map[key]*Setting{}, values: map[key]parsed{}, overrides: map[key]map[string]parsed{}, changed: make(chan struct{})})
 	return s
 }
 
@@ -72,12 +74,14 @@ func (s *Service) change(edit func(w *view)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.view.Load()
-	w := &view{settings: maps.Clone(old.settings), values: maps.Clone(old.values), overrides: make(map[key]map[string]parsed, len(old.overrides))}
+	w := &view{settings: maps.Clone(old.settings), values: maps.Clone(old.values), overrides: make(map[key]map[string]parsed, len(old.overrides)),
+		changed: make(chan struct{})}
 	for k, m := range old.overrides {
 		w.overrides[k] = maps.Clone(m)
 	}
 	edit(w)
 	s.view.Store(w)
+	close(old.changed)
 }
 
 // Load makes the rows of defined settings that have none, brings descriptions

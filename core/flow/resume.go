@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/errtext"
@@ -170,16 +171,9 @@ func (e *Engine) Collect(ctx context.Context, interval time.Duration, submit fun
 	return n, nil
 }
 
-// CollectEvery calls Collect until ctx ends. interval is asked before each
-// round, so it may be a setting that changes; less than a second counts as one.
-func (e *Engine) CollectEvery(ctx context.Context, interval func() time.Duration, submit func(key string, run func(context.Context))) {
-	for {
-		every := max(interval(), time.Second)
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(every):
-		}
+// CollectEvery calls Collect at each of the intervals, which end with ctx.
+func (e *Engine) CollectEvery(ctx context.Context, intervals iter.Seq[time.Duration], submit func(key string, run func(context.Context))) {
+	for every := range intervals {
 		if _, err := e.Collect(ctx, every, submit); err != nil && ctx.Err() == nil {
 			e.log.Warn("failed undos not collected", "error", err)
 		}

@@ -202,13 +202,7 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 
 // Start expunges images whose time has come until ctx ends.
 func (s *Service) Start(ctx context.Context) {
-	for {
-		wait := time.Duration(s.Config.Int64(ctx, "image", "expungeInterval", "")) * time.Second
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	for range s.Config.Every(ctx, "image", "expungeInterval") {
 		period := time.Duration(s.Config.Int64(ctx, "image", "expungePeriod", "")) * time.Second
 		old := resource.Time{Time: time.Now().Add(-period)}
 		images, err := store.Find(ctx, s.Store, ImageType, "`status` = ? AND `lastOpDate` < ? LIMIT 100", Deleted, old)

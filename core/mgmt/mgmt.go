@@ -182,14 +182,7 @@ func (s *Service) interval(ctx context.Context) time.Duration {
 }
 
 func (s *Service) beat(ctx context.Context) {
-	for {
-		t := time.NewTimer(s.interval(ctx))
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return
-		case <-t.C:
-		}
+	for range s.config.Every(ctx, "managementServer", "node.heartbeatInterval") {
 		err := s.store.Update(ctx, func(tx *store.Tx) error {
 			return store.Set(ctx, tx, ManagementNodeType.Type, s.uuid, map[string]any{"heartBeat": resource.Now()})
 		})

@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -34,12 +33,7 @@ func (s *Service) registerClean() error {
 
 // cleanEvery deletes orphans from all caches until ctx ends.
 func (s *Service) cleanEvery(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(s.Config.Duration(ctx, "primaryStorage", "imageCache.garbageCollector.interval", "")):
-		}
+	for range s.Config.Every(ctx, "primaryStorage", "imageCache.garbageCollector.interval") {
 		if err := s.cleanCaches(ctx, "`primaryStorageUuid` <> ?", "", false); err != nil {
 			s.Log.Warn("image caches not cleaned", "error", err)
 		}

@@ -119,13 +119,7 @@ func (s *Service) Start(ctx context.Context) {
 
 // expungeEvery expunges data volumes whose time has come until ctx ends.
 func (s *Service) expungeEvery(ctx context.Context) {
-	for {
-		wait := time.Duration(s.Config.Int64(ctx, "volume", "expungeInterval", "")) * time.Second
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
-		}
+	for range s.Config.Every(ctx, "volume", "expungeInterval") {
 		old := resource.Time{Time: time.Now().Add(-time.Duration(s.Config.Int64(ctx, "volume", "expungePeriod", "")) * time.Second)}
 		volumes, err := store.Find(ctx, s.Store, VolumeType, "`type` = ? AND `status` = ? AND `vmInstanceUuid` IS NULL AND `lastOpDate` < ? LIMIT 1000",
 			DataVolume, VolumeDeleted, old)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -122,6 +123,11 @@ func (s *Service) connectNow(ctx context.Context, h *pluginv1.Host) error {
 			return fmt.Errorf("connect host %s: %w", h.GetName(), err)
 		}
 	}
+	return s.tellGuests(ctx, hv, h)
+}
+
+// tellGuests tells the observers of all guests on a host.
+func (s *Service) tellGuests(ctx context.Context, hv *plugin.Hypervisor, h *pluginv1.Host) error {
 	vms, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h})
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "its guests cannot be listed")

@@ -24,8 +24,9 @@ type HostObserver interface {
 	HostConnected(ctx context.Context, h *pluginv1.Host) error
 	// HostLost is called when a host is judged Disconnected.
 	HostLost(ctx context.Context, hostUUID string)
-	// HostVMs is called after a connect with all guests that the hypervisor
-	// has on the host, and complete set; and for single changes, without it.
+	// HostVMs is called after a connect, and with each ping, with all guests that
+	// the hypervisor has on the host, and complete set; and for single changes,
+	// without it.
 	HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool)
 	// HostLeaving is called before a host is deleted, to undo HostConnected.
 	HostLeaving(ctx context.Context, h *pluginv1.Host) error

@@ -94,13 +94,7 @@ func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
 // checkLoop pings hosts and brings those that are Disconnected back.
 func (s *Service) checkLoop(ctx context.Context) {
 	failures := map[string]int64{}
-	for {
-		interval := time.Duration(s.Config.Int64(ctx, catHost, "ping.interval", "")) * time.Second
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(interval):
-		}
+	for range s.Config.Every(ctx, catHost, "ping.interval") {
 		hosts, err := store.Find(ctx, s.Store, HostType, "`state` NOT IN (?) AND `status` <> ?",
 			[]string{PreMaintenance, Maintenance}, Connecting)
 		if err != nil {
@@ -174,6 +168,9 @@ func (s *Service) reconnectSoon(ctx context.Context, uuid string) {
 	}()
 }
 
+// check pings a host and compares its guests. Their changes are told as they
+// happen; what fell between a listing and the watch after it, or was never
+// told, is found here.
 func (s *Service) check(ctx context.Context, h *Host) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -185,8 +182,10 @@ func (s *Service) check(ctx context.Context, h *Host) error {
 	if err != nil {
 		return err
 	}
-	_, err = hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p})
-	return err
+	if _, err = hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p}); err != nil || h.Status != Connected {
+		return err
+	}
+	return s.tellGuests(ctx, hv, p)
 }
 
 // startWatch follows the changes of a host's guests until stopWatch. A broken

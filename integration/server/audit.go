@@ -25,9 +25,22 @@ const settled = 100 * time.Second
 // Database opens the server's database to be read. It is closed with the test.
 func (s *Server) Database() *sql.DB {
 	s.t.Helper()
+	return s.open("ro")
+}
+
+// Write changes the database behind the server's back.
+func (s *Server) Write(query string, args ...any) {
+	s.t.Helper()
+	if _, err := s.open("rw").ExecContext(s.ctx(), query, args...); err != nil {
+		s.t.Fatalf("%s: %v", query, err)
+	}
+}
+
+func (s *Server) open(mode string) *sql.DB {
+	s.t.Helper()
 	driver, dsn := "sqlite", ""
 	if path, ok := strings.CutPrefix(s.DB, "sqlite:"); ok {
-		dsn = "file:" + path + "?mode=ro&_pragma=busy_timeout(5000)"
+		dsn = "file:" + path + "?mode=" + mode + "&_pragma=busy_timeout(5000)"
 	} else {
 		driver = "mysql"
 		login, place, _ := strings.Cut(strings.TrimPrefix(s.DB, "mysql://"), "@")

@@ -205,16 +205,15 @@ func (l *lab) capacity() capacity {
 		c.cpus += h.number("availableCpuCapacity")
 		c.memory += h.number("availableMemoryCapacity")
 	}
-	_, cached := l.cached()
+	_, cached := l.cached(l.cloud.PrimaryStorage)
 	c.bytes = l.get(wire.PrimaryStorages, l.cloud.PrimaryStorage).number("availableCapacity") + cached
 	return c
 }
 
-// cached tells how many images the primary storages' caches have, and their
-// bytes there.
-func (l *lab) cached() (images int, bytes int64) {
+// cached tells how many images a primary storage's cache has, and their bytes.
+func (l *lab) cached(primary string) (images int, bytes int64) {
 	l.Helper()
-	if err := l.db.QueryRowContext(l.Context(), "SELECT COUNT(*), COALESCE(SUM(`size`), 0) FROM `ImageCache`").Scan(&images, &bytes); err != nil {
+	if err := l.db.QueryRowContext(l.Context(), "SELECT COUNT(*), COALESCE(SUM(`size`), 0) FROM `ImageCache` WHERE `primaryStorageUuid` = ?", primary).Scan(&images, &bytes); err != nil {
 		l.Fatal(err)
 	}
 	return images, bytes

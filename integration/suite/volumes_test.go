@@ -78,7 +78,7 @@ func TestImageCache(t *testing.T) {
 		clean := func(force bool, left int) {
 			l.Helper()
 			l.act(primary, "cleanUpImageCacheOnPrimaryStorage", wire.Params{"force": force})
-			n, bytes := l.cached()
+			n, bytes := l.cached(l.cloud.PrimaryStorage)
 			l.want("cached images", n, left)
 			l.want("images in the world's cache", len(l.s.World().Cache), left)
 			l.want("available bytes with volumes", l.capacity().bytes, available()+bytes)

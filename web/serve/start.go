@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/identity"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -41,9 +40,7 @@ func (s *server) start(ctx context.Context) error {
 	if err := k.Flows.Resume(ctx, submit); err != nil {
 		return err
 	}
-	again := func() time.Duration {
-		return time.Duration(k.Config.Int64(ctx, "flow", "undo.interval", "")) * time.Second
-	}
+	again := k.Config.Every(ctx, "flow", "undo.interval")
 	go k.Flows.CollectEvery(ctx, again, submit)
 	go k.Cascade.CollectEvery(ctx, again)
 	if err := s.mgmt.Start(ctx); err != nil {
