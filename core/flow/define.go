@@ -58,6 +58,8 @@ func (d *Def[S]) add(s Step[S]) {
 		panic(fmt.Sprintf("flow %s: step %q: a name is made of a-z, 0-9, - and ., and is not %q", d.name, s.name, endStep))
 	case twice:
 		panic(fmt.Sprintf("flow %s: there are two steps %q", d.name, s.name))
+	case s.answers && !s.isTx():
+		panic(fmt.Sprintf("flow %s: step %q answers, and is no Tx", d.name, s.name))
 	case s.do == nil && s.tx == nil:
 		panic(fmt.Sprintf("flow %s: step %q does nothing", d.name, s.name))
 	}

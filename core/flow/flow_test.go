@@ -125,6 +125,36 @@ func TestJob(t *testing.T) {
 	}
 }
 
+// TestAnswers: the job ends with the step that says so, whatever comes after.
+func TestAnswers(t *testing.T) {
+	w := newWorld(t)
+	for i, fail := range []bool{false, true} {
+		job, undone := fmt.Sprintf("%032d", 10+i), false
+		var before []ended
+		d := flow.Define(fmt.Sprintf("answers%d", i),
+			flow.Do("look", func(context.Context, *none) error { return nil }, nil),
+			flow.Tx("answer", func(context.Context, *store.Tx, *none) error { return nil },
+				func(context.Context, *store.Tx, *none) error { undone = true; return nil }).Answers(),
+			flow.Do("go-on", func(context.Context, *none) error {
+				if before = w.jobs.all(); fail {
+					return errs.New(errs.Refused, "thing", "no")
+				}
+				return nil
+			}, nil),
+			flow.Tx("finish", func(context.Context, *store.Tx, *none) error { return nil }, nil))
+		err := flow.Run(context.Background(), begin(w, d), d, &none{}, flow.Options{Job: job})
+		if (err != nil) != fail || undone != fail {
+			t.Errorf("case %d: Run: %v, undone: %v", i, err, undone)
+		}
+		if len(before) != i+1 || before[i].job != job || before[i].err != nil {
+			t.Errorf("case %d: told before the next step: %v", i, before)
+		}
+		if all := w.jobs.all(); len(all) != i+1 || w.rows()[job] != "ok" {
+			t.Errorf("case %d: told %v, job row: %q", i, all, w.rows()[job])
+		}
+	}
+}
+
 // TestErrors: what a step can do wrong, and what the caller hears.
 func TestErrors(t *testing.T) {
 	w := newWorld(t)
@@ -529,6 +559,7 @@ func TestDefineRefuses(t *testing.T) {
 		"reserved":  func() { flow.Define("ok", tx("end")) },
 		"twice":     func() { flow.Define("ok", tx("a"), do("a")) },
 		"empty":     func() { flow.Define[none]("ok") },
+		"answer":    func() { flow.Define("ok", do("a").Answers()) },
 		"no do":     func() { flow.Define("ok", flow.Do[none]("a", nil, nil)) },
 	} {
 		func() {

@@ -172,9 +172,9 @@ func (r *run[S]) doStep(i int) error {
 // last step it ends the flow and the job in the same transaction.
 func (r *run[S]) commit(i int) (next int, err error) {
 	saved, skipped := *r.s, r.skipped
-	ended := false
+	ended, answered := false, false
 	err = r.update(func(ctx context.Context, tx *store.Tx) error {
-		*r.s, r.skipped, ended = saved, skipped, false // fn may run again
+		*r.s, r.skipped, ended, answered = saved, skipped, false, false // fn may run again
 		r.changed()
 		for next = i; next < len(r.def.steps); next++ {
 			runs, err := r.runs(next)
@@ -187,11 +187,17 @@ func (r *run[S]) commit(i int) (next int, err error) {
 			}
 			if !r.def.steps[next].isTx() {
 				ended = true
+				if answered {
+					if err := r.endJob(ctx, tx, nil); err != nil {
+						return err
+					}
+				}
 				return r.write(ctx, tx, PhaseForward, r.def.steps[next].name)
 			}
 			if err := r.txStep(ctx, tx, next, false); err != nil {
 				return err
 			}
+			answered = answered || r.def.steps[next].answers
 		}
 		ended = true
 		return r.finish(ctx, tx, nil)
@@ -210,7 +216,7 @@ func (r *run[S]) commit(i int) (next int, err error) {
 	}
 	r.committed(PhaseForward, step)
 	r.e.probe(r.def.name, step, atJournal)
-	if step == endStep {
+	if step == endStep || answered {
 		r.completed(nil)
 	}
 	return next, nil

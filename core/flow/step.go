@@ -21,6 +21,7 @@ type Step[S any] struct {
 	when       func(s *S) bool
 	timeout    time.Duration
 	checkpoint bool
+	answers    bool
 	each       bool      // bounds its items by itself
 	parts      []Step[S] // of Sub; Define puts them in the place of this step
 }
@@ -65,6 +66,15 @@ func (s Step[S]) Timeout(d time.Duration) Step[S] {
 // long. It costs a transaction.
 func (s Step[S]) Checkpoint() Step[S] {
 	s.checkpoint = true
+	return s
+}
+
+// Answers ends the flow's job in the transaction of this step, which must be a
+// Tx: for flows that go on with what the caller does not wait for. When a later
+// step fails, the flow is undone as always, and the job stays a success. As a
+// part of another flow (see Sub) the step ends nothing.
+func (s Step[S]) Answers() Step[S] {
+	s.answers = true
 	return s
 }
 

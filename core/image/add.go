@@ -50,6 +50,7 @@ type addImage struct {
 // copyPlan is one copy of the image: its store and, when it worked, its place.
 type copyPlan struct {
 	RefUUID, StoreUUID string
+	UploadURL          string // where the client sends the bytes of an upload
 	Done               bool
 	Path, MD5          string
 	Size, Actual       int64
@@ -70,8 +71,12 @@ func (s *Service) registerAdd() {
 			_, end := s.adds.begin(st.Row.UUID, c.StoreUUID)
 			defer end()
 		}
-		return ref, flow.Run(ctx, s.Flows, s.adding, st,
+		err = flow.Run(ctx, s.Flows, s.adding, st,
 			flow.Options{Job: c.Job, Key: ref.UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
+		if err != nil && isUpload(st) && !flow.IsStopped(err) { // the call has been answered
+			s.Log.Warn("upload failed, its image is removed", "image", ref.UUID, "name", p.Name, "error", err)
+		}
+		return ref, err
 	})
 }
 
@@ -107,12 +112,15 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 }
 
 // addFlow makes the rows, downloads to all stores at once, and keeps the
-// copies that worked; when none did, nothing is left (spec: section 5).
+// copies that worked; when none did, nothing is left (spec: section 5). Who
+// adds an upload is answered as soon as it can be sent.
 func (s *Service) addFlow() *flow.Def[addImage] {
 	return flow.Define("add-image",
 		flow.Tx("insert", s.insertImage, func(ctx context.Context, tx *store.Tx, st *addImage) error {
 			return s.removeRows(ctx, tx, st.Row.UUID)
 		}),
+		flow.Do("open-upload", s.openUpload, nil).When(isUpload),
+		flow.Tx("tell-address", s.tellAddress, nil).When(isUpload).Answers(),
 		flow.Do("download", s.download, func(ctx context.Context, st *addImage) error {
 			for _, c := range st.Refs {
 				if err := s.removeBits(ctx, c.StoreUUID, st.Row.UUID, c.Path); err != nil {
@@ -185,7 +193,7 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 		cancel()
 	}()
 	url := st.URL
-	if strings.HasPrefix(url, uploadScheme) {
+	if isUpload(st) {
 		url = uploadScheme + st.Row.UUID // what clients call it is between them and us
 	}
 	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: st.Row.Format, Checksum: st.Checksum})

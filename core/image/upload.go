@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -10,8 +11,12 @@ import (
 )
 
 // uploadScheme begins the URL of an image that its client sends itself: the
-// client adds the image, asks here for the address, and sends the bytes there.
+// client adds the image and sends the bytes to the address that is the install
+// path of the answer, as long as the image is Downloading; that address can also
+// be asked for here.
 const uploadScheme = "upload://"
+
+func isUpload(st *addImage) bool { return strings.HasPrefix(st.URL, uploadScheme) }
 
 // uploadParams names an image by its UUID, or by what its URL has after
 // upload://.
@@ -57,6 +62,40 @@ func (s *Service) registerUpload() {
 	})
 }
 
+// openUpload asks each store where the image's bytes are to be sent.
+func (s *Service) openUpload(ctx context.Context, st *addImage) error {
+	for _, c := range st.Refs {
+		url, err := s.uploadURL(ctx, c.StoreUUID, st.Row.UUID)
+		if err != nil {
+			return err
+		}
+		c.UploadURL = url
+	}
+	return nil
+}
+
+func (s *Service) tellAddress(ctx context.Context, tx *store.Tx, st *addImage) error {
+	for _, c := range st.Refs {
+		if err := store.Set(ctx, tx, ImageRefType.Type, c.RefUUID, map[string]any{"installPath": c.UploadURL}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) uploadURL(ctx context.Context, storeUUID, imageUUID string) (string, error) {
+	target, plug, err := s.plugin(ctx, storeUUID)
+	if err != nil {
+		return "", err
+	}
+	up, err := plug.Uploader()
+	if err != nil {
+		return "", errs.Wrap(errs.ClassOf(err), "backup storage "+target.GetName(), err, "takes no uploads")
+	}
+	r, err := up.BeginUpload(ctx, &pluginv1.BeginUploadRequest{Store: target, ImageUuid: imageUUID})
+	return r.GetUrl(), err
+}
+
 func (s *Service) uploadJobs(ctx context.Context, img *Image) ([]uploadJob, error) {
 	refs, err := s.refs(ctx, s.Store, img.UUID, nil, Downloading)
 	if err != nil {
@@ -64,19 +103,11 @@ func (s *Service) uploadJobs(ctx context.Context, img *Image) ([]uploadJob, erro
 	}
 	var jobs []uploadJob
 	for _, ref := range refs {
-		target, plug, err := s.plugin(ctx, ref.BackupStorageUUID)
+		url, err := s.uploadURL(ctx, ref.BackupStorageUUID, img.UUID)
 		if err != nil {
 			return nil, err
 		}
-		up, err := plug.Uploader()
-		if err != nil {
-			return nil, errs.Wrap(errs.ClassOf(err), "backup storage "+target.GetName(), err, "takes no uploads")
-		}
-		r, err := up.BeginUpload(ctx, &pluginv1.BeginUploadRequest{Store: target, ImageUuid: img.UUID})
-		if err != nil {
-			return nil, err
-		}
-		jobs = append(jobs, uploadJob{ImageUUID: img.UUID, UploadURL: r.GetUrl(), State: "Running"})
+		jobs = append(jobs, uploadJob{ImageUUID: img.UUID, UploadURL: url, State: "Running"})
 	}
 	return jobs, nil
 }

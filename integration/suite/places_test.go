@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -251,5 +252,28 @@ func TestPingComparesGuests(t *testing.T) {
 				t.Fatal("the guest's state is not corrected")
 			}
 		}
+	})
+}
+
+// To delete an image that is still being added does not wait for its bytes.
+func TestDeleteImageWhileItIsAdded(t *testing.T) {
+	each(t, false, func(l *lab) {
+		l.s.Faults("AddImage:latency=60s")
+		uuid, job := "55555555555545558555555555555555", strings.Repeat("6", 32)
+		l.s.Begin(job, http.MethodPost, wire.Images, map[string]any{"params": wire.Params{"name": "slow", "url": "http://images/slow.qcow2", "format": "qcow2",
+			"resourceUuid": uuid, "backupStorageUuids": []string{l.cloud.BackupStorage}}})
+		for begin := time.Now(); len(l.query(wire.Images, "uuid="+uuid)) == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Since(begin) > 10*time.Second {
+				l.Fatal("the image has no row")
+			}
+		}
+		begin := time.Now()
+		l.remove(wire.Images + "/" + uuid)
+		if took := time.Since(begin); took > 5*time.Second {
+			l.Errorf("to delete it took %s", took)
+		}
+		l.want("code of the job that added it", wire.Code(l.s.Outcome(job)), "SYS.1017")
+		l.gone(wire.Images, uuid)
+		l.s.Faults("")
 	})
 }

@@ -58,7 +58,7 @@ type parts struct {
 
 // limits bound how much work of a kind runs at once, so that ten thousand
 // guests to start do not fetch ten thousand images (architecture, section 4).
-var limits = dispatch.Limits{Parallel: 256, Kinds: map[string]int{"vm": 256, "host": 100, "image": 8, "storage": 16, "network": 16, "flow": 256}}
+var limits = dispatch.Limits{Parallel: 256, Kinds: map[string]int{"vm": 256, "host": 100, "image": 64, "storage": 16, "network": 16, "flow": 256}}
 
 // build makes all parts and starts the plugins, whose manifests decide on
 // types and actions. On an error nothing is left running.

@@ -32,7 +32,8 @@ type upload struct {
 	image, url string
 }
 
-// begin adds an image under a name of its client's, and asks where to send it.
+// begin adds an image under a name of its client's. The answer comes before any
+// byte was sent, and tells where they go.
 func (c *cloud) begin(name, mediaType, format, checksum string) *upload {
 	c.t.Helper()
 	u := &upload{c: c, name: name}
@@ -42,11 +43,21 @@ func (c *cloud) begin(name, mediaType, format, checksum string) *upload {
 	if u.job, err = c.Client.Start(c.t.Context(), http.MethodPost, wire.Images, map[string]any{"params": p}); err != nil {
 		c.t.Fatal(err)
 	}
-	// The call has only been accepted; there is no event for its image's row.
-	for begin := time.Now(); !u.ask(name); time.Sleep(10 * time.Millisecond) {
-		if time.Since(begin) > soon {
-			c.t.Fatalf("no address for the upload of %s after %s", name, soon)
-		}
+	body, err := c.Client.Wait(c.t.Context(), u.job)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var got struct{ Inventory image }
+	if err := json.Unmarshal(body, &got); err != nil {
+		c.t.Fatal(err)
+	}
+	i := got.Inventory
+	if i.Status != "Downloading" || len(i.BackupStorageRefs) != 1 || i.BackupStorageRefs[0].Status != "Downloading" {
+		c.t.Fatalf("an upload that can be sent is %s", body)
+	}
+	u.image, u.url = i.UUID, i.BackupStorageRefs[0].InstallPath
+	if told := u.url; !u.ask(name) || u.url != told {
+		c.t.Fatalf("the upload of %s goes to %s, or to %s", name, told, u.url)
 	}
 	return u
 }
@@ -77,11 +88,19 @@ func (u *upload) ask(id string) bool {
 	return true
 }
 
-// wait returns how the call ended that adds the image.
-func (u *upload) wait() error {
+// until waits until the image has a status, "" for one that is gone. There is no
+// event: the call that adds it was answered long before.
+func (u *upload) until(status string, limit time.Duration) {
 	u.c.t.Helper()
-	_, err := u.c.Client.Wait(u.c.t.Context(), u.job)
-	return err
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		i := u.c.image(u.image)
+		if i.Status == status {
+			return
+		}
+		if time.Since(begin) > limit {
+			u.c.t.Fatalf("after %s the image is %+v; want the status %q", limit, i, status)
+		}
+	}
 }
 
 // progress is how far the upload is, in percent, and in words.
