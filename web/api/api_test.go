@@ -305,7 +305,7 @@ func TestAnswers(t *testing.T) {
 		"no plan":                 {"PUT", v + "/zones/" + zoneA + "/actions?plan=true", `{"updateZone":{"name":"x"}}`, nil, 400, "APIUpdateZoneMsg has no plan…"},
 		"unknown job":             {"GET", v + "/api-jobs/" + zoneB, "", nil, 404, "there is no job " + zoneB + ", or it has expired"},
 		"poll with POST":          {"POST", v + "/api-jobs/" + zoneB, "", nil, 405, "a job is polled with GET"},
-		"health":                  {"GET", "/healthz", "", nil, 200, "ok\n"},
+		"health":                  {"GET", "/healthz", "", nil, 200, `{"status":"serving"}` + "\n"},
 		"escaped slash":           {"POST", v + "/eips/a%2Fb/nics/n", ``, nil, 200, `{"n":0,"nic":"n","uuid":"a/b"}`},
 		"access key":              {"GET", v + "/zones?limit=1", "", []string{"Authorization", "ZStack key:GET/v1/zones", "Date", time.Now().UTC().Format(http.TimeFormat)}, 200, `{"inventories":[],"schema":{}}`},
 		"access key without Date": {"GET", v + "/zones", "", []string{"Authorization", "ZStack key:x"}, 400, "a signed request needs a Date header"},

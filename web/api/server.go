@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"runtime/debug"
@@ -29,6 +30,8 @@ type Options struct {
 	Version string
 	// Ready says whether the server can work, for /healthz; nil: always.
 	Ready func(ctx context.Context) error
+	// Plugins tells the state of each plugin, for /healthz; may be nil.
+	Plugins func() map[string]string
 	// Samples are measured values of other parts for /metrics; may be nil.
 	Samples func() []Sample
 	// CheckTimeZone is the setting rest/checkTimeZone; nil: false.
@@ -245,6 +248,8 @@ func (s *Server) serveRoute(w http.ResponseWriter, req *http.Request, r *route, 
 	m.done(s.writeReply(w, req, reply), start)
 }
 
+// serveHealth answers 200 while the server serves. A plugin that is down is
+// told, and is no reason for another status: the rest goes on.
 func (s *Server) serveHealth(c *gin.Context) {
 	if s.opt.Ready != nil {
 		if err := s.opt.Ready(c.Request.Context()); err != nil {
@@ -252,5 +257,17 @@ func (s *Server) serveHealth(c *gin.Context) {
 			return
 		}
 	}
-	s.write(c.Writer, http.StatusOK, typeText, []byte("ok\n"))
+	health := struct {
+		Status  string            `json:"status"`
+		Plugins map[string]string `json:"plugins,omitempty"`
+	}{Status: "serving"}
+	if s.opt.Plugins != nil {
+		health.Plugins = s.opt.Plugins()
+	}
+	body, err := json.Marshal(health)
+	if err != nil {
+		s.writeError(c.Writer, c.Request, err)
+		return
+	}
+	s.write(c.Writer, http.StatusOK, typeJSON, append(body, '\n'))
 }

@@ -298,7 +298,7 @@ func TestStatus(t *testing.T) {
 	server.answers["PUT /management-nodes/actions"] = `{"version":"1.2.3"}`
 	s := newSession(t, server.URL)
 	code, text := s.run("status", "--pid-file", "/nonexistent")
-	if want := "server   " + server.URL + "   serving\nversion  1.2.3\n" + `plugins   {"kvm":"running"}` + "\n"; code != 0 || s.out.String() != want {
+	if want := "server   " + server.URL + "   serving\nversion  1.2.3\n" + "plugin   kvm            running\n"; code != 0 || s.out.String() != want {
 		t.Errorf("got %q %s, want %q", s.out.String(), text, want)
 	}
 	server.Close()

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -90,8 +92,14 @@ func (a *App) printHealth(f render.Format, h health) error {
 	if h.PID > 0 {
 		fmt.Fprintf(a.Out, "process  %d\n", h.PID)
 	}
-	if h.Health != nil {
-		return render.One(a.Out, f, h.Health)
+	var parts struct{ Plugins map[string]string }
+	if len(h.Health) > 0 {
+		if err := json.Unmarshal(h.Health, &parts); err != nil {
+			return errs.Wrap(errs.Internal, "server "+h.Server, err, "its health cannot be read")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts.Plugins)) {
+		fmt.Fprintf(a.Out, "plugin   %-12s   %s\n", name, parts.Plugins[name])
 	}
 	return nil
 }

@@ -94,6 +94,13 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 			}
 			return nil
 		},
+		Plugins: func() map[string]string {
+			states := map[string]string{}
+			for _, plugin := range p.kernel.Plugins.Status() {
+				states[plugin.Name] = plugin.State
+			}
+			return states
+		},
 		Samples:       p.samples,
 		CheckTimeZone: func(ctx context.Context) bool { return p.kernel.Config.Bool(ctx, "rest", "checkTimeZone", "") },
 		PollHold: func(ctx context.Context) time.Duration {
