@@ -70,9 +70,8 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 	}
 }
 
-// deleteCached removes an image from a cache when its storage or host goes. The
-// bits stay while a volume is based on them: a host that leaves alone keeps its
-// volumes, which would be lost without.
+// deleteCached removes an image from a cache when its storage or host goes;
+// volumes that are based on it have gone before.
 func (s *Service) deleteCached(ctx context.Context, uuid string, _ cascade.Mode) error {
 	row, err := store.Get(ctx, s.Store, ImageCacheType, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -80,15 +79,6 @@ func (s *Service) deleteCached(ctx context.Context, uuid string, _ cascade.Mode)
 	}
 	if err != nil {
 		return err
-	}
-	based, found, err := store.First(ctx, s.Store, VolumeType, "`primaryStorageUuid` = ? AND `rootImageUuid` = ? AND COALESCE(`hostUuid`, '') = ?",
-		row.PrimaryStorageUUID, row.ImageUUID, row.HostUUID)
-	if err != nil {
-		return err
-	}
-	if found {
-		s.Log.Info("cached image kept for its volumes", "image", row.ImageUUID, "host", row.HostUUID, "volume", based.UUID)
-		return nil
 	}
 	return s.deleteCachedBits(ctx, row)
 }

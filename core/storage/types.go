@@ -146,6 +146,8 @@ var (
 			{Name: "diskOffering", To: "DiskOffering", Column: "diskOfferingUuid", OnDelete: resource.Detach},
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
 			{Name: "image", To: "Image", Column: "rootImageUuid"},
+			// What is on a host's own disks goes with the host.
+			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade, Hidden: true},
 		},
 	})
 	ImageCacheType = resource.Define[ImageCache](resource.Type{
