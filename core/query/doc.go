@@ -8,4 +8,8 @@
 // start from whichever end selects most, and stops early at a limit. Edges with
 // one target are joined once, however many conditions use them; other conditions
 // are each satisfied by a target of their own.
+//
+// An inventory is made by the database, as JSON arrays of the row and of all
+// that is embedded in it, and written for the wire from these: a page is one
+// statement, whatever its inventories have in them.
 package query

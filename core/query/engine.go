@@ -17,7 +17,7 @@ type Engine struct {
 	store        *store.Store
 	reg          *resource.Registry
 	restrictions sync.Map // type name: func(Scope) (string, []any)
-	plans        sync.Map // planKey: *plan
+	renderings   sync.Map // renderingKey: *rendering
 }
 
 // Scope says whose query it is. Admins see everything.
@@ -97,14 +97,12 @@ func (e *Engine) run(ctx context.Context, db store.Querier, t *resource.Type, q 
 			return nil, err
 		}
 	}
-	l := &loader{e: e, ctx: ctx, db: db}
-	objects, err := l.page(t, st, min(q.Limit, MaxLimit), q.Start, wanted)
+	found, err := e.page(ctx, db, t, st, min(q.Limit, MaxLimit), q.Start, wanted)
 	if err != nil {
 		return nil, err
 	}
-	res.Inventories = make([]json.RawMessage, len(objects))
-	for i, o := range objects {
-		res.Inventories[i] = o.json
+	res.Inventories = found.inventories
+	for i, o := range found.objects {
 		path := strconv.AppendInt(append(make([]byte, 0, 24), "inventories["...), int64(i), 10)
 		o.describe(res.Schema, append(path, ']'))
 	}
@@ -146,15 +144,14 @@ func (e *Engine) Inventory(ctx context.Context, q store.Querier, typeName, uuid 
 	if !ok {
 		return nil, nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
 	}
-	l := &loader{e: e, ctx: ctx, db: q}
-	objects, err := l.rows(e.reg.Root(t), "uuid", []string{uuid}, "", nil, 0)
+	found, err := e.one(ctx, q, t, uuid)
 	if err != nil {
 		return nil, nil, err
 	}
-	if len(objects) == 0 {
+	if len(found.objects) == 0 {
 		return nil, nil, errs.New(errs.NotFound, typeName+" "+uuid, "there is no such row")
 	}
 	schema := map[string]string{}
-	objects[0].describe(schema, []byte("inventory"))
-	return objects[0].json, schema, nil
+	found.objects[0].describe(schema, []byte("inventory"))
+	return found.inventories[0], schema, nil
 }

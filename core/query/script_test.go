@@ -214,3 +214,45 @@ func paths(schema map[string]string) (out []string) {
 	slices.Sort(out)
 	return out
 }
+
+// TestLongList: MariaDB and MySQL cut off what they gather in one value, unless
+// they are told how long it may be.
+func TestLongList(t *testing.T) {
+	const n = 20000
+	for name, dsn := range map[string]func(t *testing.T) string{
+		"sqlite":  func(t *testing.T) string { return "sqlite:" + t.TempDir() + "/k.db" },
+		"mariadb": func(t *testing.T) string { return mariadb.Start(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := storetest.OpenDSN(t, dsn(t), sample()...)
+			if err := load(s, "L3Network uuid=l1 name=net"); err != nil {
+				t.Fatal(err)
+			}
+			dns, _ := s.Registry().Get("L3NetworkDns")
+			err := s.Update(ctx, func(tx *store.Tx) error {
+				for i := range n {
+					row := map[string]any{"uuid": resource.NewUUID(), "l3NetworkUuid": "l1", "dns": fmt.Sprintf("%0100d", i)}
+					if err := store.InsertValues(ctx, tx, dns, row); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, _, err := query.New(s, s.Registry()).Inventory(ctx, s, "L3Network", "l1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got struct{ DNS []string }
+			if err := json.Unmarshal(raw, &got); err != nil {
+				t.Fatal(err)
+			}
+			slices.Sort(got.DNS)
+			if len(got.DNS) != n || got.DNS[n-1] != fmt.Sprintf("%0100d", n-1) {
+				t.Errorf("the list has %d values, want %d", len(got.DNS), n)
+			}
+		})
+	}
+}

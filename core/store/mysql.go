@@ -21,11 +21,13 @@ type mysqlBackend struct{ s *Store }
 // sessionSettings make every connection alike, whatever the server's defaults:
 // a value that does not fit is an error, and a deadlock or a lock held by a
 // dead node shows within ten seconds. READ COMMITTED takes no gap locks, which
-// would make inserts of neighbouring rows wait for one another.
+// would make inserts of neighbouring rows wait for one another. A list that is
+// gathered in one value is not cut off.
 var sessionSettings = []string{
 	"SET SESSION sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,ERROR_FOR_DIVISION_BY_ZERO'",
 	"SET SESSION innodb_lock_wait_timeout=10",
 	"SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+	"SET SESSION group_concat_max_len=1073741824",
 }
 
 func openMySQL(ctx context.Context, s *Store, d dsn) error {
