@@ -76,6 +76,25 @@ func Stopped(ctx context.Context) error {
 	return nil
 }
 
+// UntilStop returns a context that is cancelled when the server stops, for a
+// long call in a step that can be repeated; cancel must be called. When the call
+// fails, the step returns Stopped, if there is one, as its error.
+func UntilStop(ctx context.Context) (until context.Context, cancel context.CancelFunc) {
+	until, cancel = context.WithCancel(ctx)
+	stopping := Stopping(ctx)
+	if stopping == nil {
+		return until, cancel
+	}
+	go func() {
+		select {
+		case <-stopping:
+			cancel()
+		case <-until.Done():
+		}
+	}()
+	return until, cancel
+}
+
 // Stopping is closed when the server stops, for a step that waits; nil outside
 // of flows.
 func Stopping(ctx context.Context) <-chan struct{} {

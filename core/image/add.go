@@ -182,16 +182,9 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	}
 	deleted, end := s.adds.begin(st.Row.UUID, c.StoreUUID)
 	defer end()
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := flow.UntilStop(ctx)
 	defer cancel()
-	go func() {
-		select {
-		case <-deleted.Done():
-		case <-flow.Stopping(ctx):
-		case <-ctx.Done():
-		}
-		cancel()
-	}()
+	defer context.AfterFunc(deleted, cancel)()
 	url := st.URL
 	if isUpload(st) {
 		url = uploadScheme + st.Row.UUID // what clients call it is between them and us

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -61,6 +62,9 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 			return nil, ctx.Err()
 		case <-f.done:
 		}
+		if err := flow.Stopped(ctx); err != nil {
+			return nil, err
+		}
 		if f.err == nil {
 			continue // it is there now, or was emptied
 		}
@@ -101,11 +105,16 @@ func (s *Service) deleteCachedBits(ctx context.Context, row *ImageCache) error {
 func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, v *port.VolumePlan) (*ImageCache, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
+	bytes, stop := flow.UntilStop(ctx)
+	defer stop()
 	src, err := s.images.Source(ctx, v.ImageUUID, v.ImageStoreUUID, host.GetManagementIp())
 	if err != nil {
 		return nil, err
 	}
-	r, err := plug.EnsureImage(ctx, &pluginv1.EnsureImageRequest{Storage: st, Host: host, ImageUuid: v.ImageUUID, Source: src})
+	r, err := plug.EnsureImage(bytes, &pluginv1.EnsureImageRequest{Storage: st, Host: host, ImageUuid: v.ImageUUID, Source: src})
+	if stopped := flow.Stopped(ctx); err != nil && stopped != nil {
+		return nil, stopped // the next server goes on
+	}
 	if err != nil {
 		return nil, errs.Wrap(errs.ClassOf(err), "image "+v.ImageUUID, err, "cannot be cached on primary storage %s", st.GetName())
 	}

@@ -198,3 +198,34 @@ func mergeParams(p, change wire.Params) wire.Params {
 	maps.Copy(p, change)
 	return p
 }
+
+// A stop does not wait until an image is in a storage's cache: the next server
+// goes on with the guests that wait for it.
+func TestStopWhileAnImageIsCached(t *testing.T) {
+	each(t, false, func(l *lab) {
+		l.s.Faults("EnsureImage:latency=60s")
+		jobs := []string{strings.Repeat("7", 32), strings.Repeat("8", 32)}
+		for _, job := range jobs {
+			l.s.Begin(job, http.MethodPost, wire.VMs, map[string]any{"params": l.cloud.VM("waits-" + job[:1])})
+		}
+		for begin := time.Now(); len(l.query(wire.VMs)) < len(jobs); time.Sleep(10 * time.Millisecond) {
+			if time.Since(begin) > 10*time.Second {
+				l.Fatal("the guests have no rows")
+			}
+		}
+		begin := time.Now()
+		l.s.Stop()
+		if took := time.Since(begin); took > 10*time.Second {
+			l.Errorf("the server stopped after %s", took)
+		}
+		l.s.Faults("")
+		l.s = l.s.Again()
+		l.c = l.s.Client
+		for _, job := range jobs {
+			if err := l.s.Outcome(job); err != nil {
+				l.Error(err)
+			}
+		}
+		l.want("running guests", len(l.query(wire.VMs, "state=Running")), len(jobs))
+	})
+}
