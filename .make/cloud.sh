@@ -8,6 +8,7 @@ STATE=/var/lib/kumo # where the host agent keeps its state, on every host
 STORAGE=${KUMO_STORAGE:-$STATE/make-run}
 STORAGE_MARK=.made-by-make-run
 LIBVIRT_LOGS=/var/log/libvirt/qemu
+LIBVIRT_NVRAM=/var/lib/libvirt/qemu/nvram
 UPLINK=kumo0
 UPLINK_ALIAS="kumo make run"
 BEFORE=$RUN/before
@@ -24,6 +25,7 @@ tables() { nft list tables | awk '{print $2, $3}' | sort; }
 domains() { virsh -q -c qemu:///system list --all --name 2>/dev/null | grep . | sort || true; }
 
 guest_logs() { find "$LIBVIRT_LOGS" -maxdepth 1 -type f -printf '%f\n' 2>/dev/null | grep -E '^[0-9a-f]{32}(-console)?\.log$' | sort || true; }
+guest_nvram() { find "$LIBVIRT_NVRAM" -maxdepth 1 -type f -printf '%f\n' 2>/dev/null | grep -E '^[0-9a-f]{32}_VARS\.fd$' | sort || true; }
 
 # new KIND prints what is there now of a kind and was not before the first run.
 new() {

@@ -9,6 +9,7 @@ RUN_PACKAGES=(
 	libvirt-clients       # virsh, with which make down looks for what is left
 	qemu-system-x86       # guests; emulates where the processor cannot help
 	qemu-utils            # qemu-img
+	ovmf                  # firmware of guests that boot by UEFI
 	dnsmasq-base          # DHCP and DNS of the flat network
 	nftables iproute2     # the flat network; make down
 	iputils-ping procps
@@ -20,6 +21,7 @@ TEST_PACKAGES=(
 	mariadb-server # the core's suite on the other database
 	busybox-static # plays a guest in tests of networks
 	xorriso isolinux # an ISO that boots
+	systemd-boot-efi # a disk that boots by UEFI only
 )
 
 policy=/usr/sbin/policy-rc.d

@@ -79,6 +79,7 @@ networks() {
 files() {
 	local name
 	new guest_logs | while read -r name; do rm -f "$LIBVIRT_LOGS/$name"; done
+	new guest_nvram | while read -r name; do rm -f "$LIBVIRT_NVRAM/$name"; done
 	[ ! -f "$STORAGE/$STORAGE_MARK" ] || rm -rf "$STORAGE"
 	[ ! -f "$BEFORE/no-state-folder" ] || rm -rf "$STATE"
 	rm -rf "$RUN/data" "$RUN/vm" "$RUN/vm.new" "$RUN/user-data" "$BEFORE" "$STARTED" "$RUN/log"

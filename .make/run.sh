@@ -33,6 +33,7 @@ note_before() {
 	tables >"$BEFORE.new/tables"
 	domains >"$BEFORE.new/domains"
 	guest_logs >"$BEFORE.new/guest_logs"
+	guest_nvram >"$BEFORE.new/guest_nvram"
 	[ -e "$STATE" ] || : >"$BEFORE.new/no-state-folder"
 	mv "$BEFORE.new" "$BEFORE"
 }

@@ -9,11 +9,12 @@ import (
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/compute/sshkey"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // planTags turns the parameters that a guest keeps as system tags into these,
-// and checks those of its volumes.
+// adds those of its image, and checks those of its volumes.
 func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p *newVM, w *work, img *port.Image) error {
 	virtio := img.Virtio
 	if p.Virtio != nil {
@@ -36,7 +37,39 @@ func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p 
 		}
 		w.Tags = append(slices.Clip(w.Tags), "sshkey::"+key.PublicKey)
 	}
+	if err := s.planImageTags(ctx, tx, w, img); err != nil {
+		return err
+	}
 	return s.planVolumeTags(ctx, p, w)
+}
+
+// planImageTags gives the guest the tags of its image that it has not itself.
+func (s *Service) planImageTags(ctx context.Context, tx *store.Tx, w *work, img *port.Image) error {
+	ofImage, err := s.Tags.Of(ctx, tx, img.UUID)
+	if err != nil {
+		return err
+	}
+	for _, t := range port.ImageTags {
+		own := fitting(w.Tags, t.Pattern)
+		if len(own) > 1 {
+			return errs.New(errs.Invalid, "system tags "+own[0]+" and "+own[1], "they contradict each other").WithAdvice("give one of them")
+		}
+		if tags := fitting(ofImage, t.Pattern); len(own) == 0 && len(tags) > 0 {
+			w.Tags = append(slices.Clip(w.Tags), tags[len(tags)-1]) // the newest
+		}
+	}
+	return nil
+}
+
+// fitting returns the different tags that fit a pattern, in their order.
+func fitting(tags []string, pattern string) []string {
+	var found []string
+	for _, t := range tags {
+		if _, ok := tag.Match(pattern, t); ok && !slices.Contains(found, t) {
+			found = append(found, t)
+		}
+	}
+	return found
 }
 
 // planVolumeTags gives each volume its tags. Those by index count the data

@@ -133,7 +133,7 @@ func (s *Service) startFlow() *flow.Def[work] {
 		flow.Tx("reserve", s.reserve, s.unreserve),
 		flow.Tx("starting", s.setState("starting"), s.restoreState),
 		flow.Do("prepare-network", s.prepareNetwork, s.releaseNetwork),
-		flow.Do("start-on-host", s.startOnHost, s.destroyOnHost),
+		flow.Do("start-on-host", s.startOnHost, s.unstartOnHost),
 		flow.Tx("running", func(ctx context.Context, tx *store.Tx, w *work) error {
 			return s.move(ctx, tx, w.UUID, "running", map[string]any{"hostUuid": w.Host.UUID, "clusterUuid": w.Host.ClusterUUID})
 		}, nil),

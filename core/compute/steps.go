@@ -89,6 +89,22 @@ func (s *Service) startOnHost(ctx context.Context, w *work) error {
 	return nil
 }
 
+// unstartOnHost undoes startOnHost of a guest that was there before the flow. The
+// host that it ran on last had something of it already, such as its firmware's
+// boot entries: that stays.
+func (s *Service) unstartOnHost(ctx context.Context, w *work) error {
+	if w.Host.UUID != w.LastHost {
+		return s.destroyOnHost(ctx, w)
+	}
+	cold := *w
+	cold.Cold = true
+	err := s.stopOnHost(ctx, &cold)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil // the host is gone
+	}
+	return err
+}
+
 // destroyOnHost removes the guest from its host, if it has one.
 func (s *Service) destroyOnHost(ctx context.Context, w *work) error {
 	if w.Host.UUID == "" {

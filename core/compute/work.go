@@ -115,8 +115,14 @@ func (s *Service) registerTags() error {
 		}
 		return nil
 	})
+	for _, t := range port.ImageTags {
+		def(t.Pattern, t.Check)
+	}
 	return failed
 }
+
+// firmwares are the hypervisors' names of boot modes.
+var firmwares = map[string]string{port.BootLegacy: "bios", port.BootUEFI: "uefi"}
 
 // emulated are devices for which every system has drivers: SATA disks and e1000
 // NICs.
@@ -179,6 +185,9 @@ func (s *Service) readTags(w *work, tags []string, defaultL3 string) {
 		if m, ok := tag.Match(tagDriver, t); ok {
 			w.Options["driver"] = m["driver"]
 		}
+		if m, ok := tag.Match(port.TagBootMode, t); ok {
+			w.Options["firmware"] = firmwares[m["bootMode"]]
+		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			w.Options["consolePassword"] = m["consolePassword"]
 		}
@@ -228,7 +237,7 @@ func (w *work) bus(v *port.VolumePlan) string {
 // spec describes the guest to its hypervisor.
 func (w *work) spec() *pluginv1.VM {
 	vm := &pluginv1.VM{Uuid: w.UUID, Name: w.Name, CpuNum: int32(w.CPU), MemoryBytes: w.Memory, Architecture: w.Architecture,
-		Platform: w.Platform, BootOrder: w.BootOrder, ConsolePassword: w.Options["consolePassword"]}
+		Platform: w.Platform, BootOrder: w.BootOrder, ConsolePassword: w.Options["consolePassword"], Firmware: w.Options["firmware"]}
 	for _, v := range w.Volumes {
 		if v.ISO {
 			continue // what the CD-ROM below has in it

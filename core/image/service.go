@@ -35,7 +35,7 @@ func New(k *kernel.Kernel) *Service {
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
-	for _, f := range []func() error{s.registerSettings, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {
+	for _, f := range []func() error{s.registerSettings, s.registerTags, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -31,8 +31,8 @@ var traceCommands = map[string][]string{
 	"domain":    {"virsh", "-q", "-c", "qemu:///system", "list", "--all", "--name"},
 }
 
-// folders are those in which a cloud works, below the root of the machine.
-var traceFolders = []string{Base, "/var/log/libvirt/qemu", "/var/lib/libvirt/images"}
+// traceFolders are those in which a cloud works, below the root of the machine.
+var traceFolders = []string{Base, "/var/log/libvirt/qemu", "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/images"}
 
 // Look lists the sandbox's traces.
 func Look(t testing.TB) Traces { return look(t, "/", exec.Command) }

@@ -11,7 +11,7 @@ import (
 )
 
 // Hypervisor lists the Debian packages of a KVM host.
-var Hypervisor = []string{"libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils", "dnsmasq-base", "nftables", "iproute2"}
+var Hypervisor = []string{"libvirt-daemon-system", "libvirt-clients", "qemu-system-x86", "qemu-utils", "ovmf", "dnsmasq-base", "nftables", "iproute2"}
 
 // Client lists the packages with which tests play a guest.
 var Client = []string{"busybox-static"}

@@ -129,6 +129,8 @@ func check(vm *pluginv1.VM) error {
 		return errs.New(errs.Invalid, object, "%d bytes of memory are less than 16 MiB", vm.GetMemoryBytes())
 	case !slices.Contains([]string{"", "x86_64", "aarch64"}, vm.GetArchitecture()):
 		return errs.New(errs.Unsupported, object, "architecture %q is neither x86_64 nor aarch64", vm.GetArchitecture())
+	case !slices.Contains([]string{"", firmwareBIOS, firmwareUEFI}, vm.GetFirmware()):
+		return errs.New(errs.Invalid, object, "firmware %q is neither %s nor %s", vm.GetFirmware(), firmwareBIOS, firmwareUEFI)
 	}
 	return nil
 }
@@ -167,7 +169,10 @@ func system(vm *pluginv1.VM) *libvirtxml.DomainOS {
 		SMBios: &libvirtxml.DomainSMBios{Mode: "sysinfo"},
 	}
 	if isARM(vm) {
-		os.Type.Arch, os.Type.Machine, os.Firmware = "aarch64", "virt", "efi"
+		os.Type.Arch, os.Type.Machine = "aarch64", "virt"
+	}
+	if UEFI(vm) {
+		addUEFI(os, vm)
 	}
 	for _, boot := range vm.GetBootOrder() {
 		switch boot {

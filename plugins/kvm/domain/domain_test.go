@@ -51,12 +51,14 @@ func TestBuild(t *testing.T) {
 		Nics:  []*pluginv1.NIC{{Uuid: nic, Mac: "fa:00:00:00:00:01", Bridge: "br_eth0", InternalName: "vnic7.0", Driver: "e1000"}}}
 	scsi := &pluginv1.VM{Uuid: uuid, Name: "scsi", CpuNum: 1, MemoryBytes: 1 << 30,
 		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/data.qcow2", Format: "qcow2", DeviceId: 1, Bus: "scsi"}}}
+	uefi := &pluginv1.VM{Uuid: uuid, Name: "uefi", CpuNum: 1, MemoryBytes: 1 << 30, Firmware: "uefi", BootOrder: []string{"cdrom", "hd"},
+		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/iso", Format: "raw", Cdrom: true}}}
 	kvm := options()
 	kvm.KVM = true
 	for name, tc := range map[string]struct {
 		vm *pluginv1.VM
 		o  Options
-	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}} {
+	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}, "uefi": {uefi, kvm}} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Build(tc.vm, tc.o)
 			if err != nil {
@@ -93,6 +95,7 @@ func TestBuildRefuses(t *testing.T) {
 		"many processors":  {func(vm *pluginv1.VM) { vm.CpuNum = maxCPUs + 1 }, errs.Invalid},
 		"no memory":        {func(vm *pluginv1.VM) { vm.MemoryBytes = 0 }, errs.Invalid},
 		"architecture":     {func(vm *pluginv1.VM) { vm.Architecture = "vax" }, errs.Unsupported},
+		"firmware":         {func(vm *pluginv1.VM) { vm.Firmware = "efi" }, errs.Invalid},
 		"relative disk":    {func(vm *pluginv1.VM) { vm.Disks[0].Source = "disk" }, errs.Invalid},
 		"disk by network":  {func(vm *pluginv1.VM) { vm.Disks[0].Source = "nbd://host/x" }, errs.Unsupported},
 		"disk format":      {func(vm *pluginv1.VM) { vm.Disks[2].Format = "vmdk" }, errs.Invalid},

@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"path"
 	"strings"
 	"time"
 
@@ -93,7 +94,7 @@ func (d *Driver) start(ctx context.Context, s *slot, vm *pluginv1.VM) (*pluginv1
 	case status != nil:
 		return status, nil
 	case err != nil:
-		return nil, err
+		return nil, explain(vm, err)
 	case lookErr != nil:
 		return nil, lookErr
 	}
@@ -273,7 +274,7 @@ func (d *Driver) RebootVM(ctx context.Context, r *pluginv1.RebootVMRequest) (*pl
 }
 
 // DestroyVM cuts the power and removes the guest's definition, should one have
-// been made by hand, and its logs.
+// been made by hand, its logs and what its firmware keeps.
 func (d *Driver) DestroyVM(ctx context.Context, r *pluginv1.DestroyVMRequest) (*pluginv1.DestroyVMResponse, error) {
 	s, err := d.connect(ctx, r.GetHost())
 	if err != nil {
@@ -296,8 +297,8 @@ func (d *Driver) DestroyVM(ctx context.Context, r *pluginv1.DestroyVMRequest) (*
 		return nil, err
 	}
 	agent := hostv1.NewHostAgentServiceClient(s.link.Agent())
-	for _, log := range domain.Logs(uuid) {
-		if _, err := agent.DeleteFile(ctx, &hostv1.DeleteFileRequest{Path: log, Root: domain.LogFolder}); err != nil {
+	for _, file := range append(domain.Logs(uuid), domain.NVRAM(uuid)) {
+		if _, err := agent.DeleteFile(ctx, &hostv1.DeleteFileRequest{Path: file, Root: path.Dir(file)}); err != nil {
 			return nil, err
 		}
 	}

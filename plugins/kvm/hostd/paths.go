@@ -16,6 +16,8 @@ import (
 var (
 	systemFolders = []string{"/", "/home", "/mnt", "/media", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/log", "/var/tmp", "/var/cache"}
 	systemTrees   = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr", "/var/run", "/var/lib/dpkg", "/var/lib/libvirt/qemu"}
+	// guestFolders are libvirt's, with files of guests that go with their guest.
+	guestFolders = []string{"/var/lib/libvirt/qemu/nvram"}
 )
 
 // checkFolder refuses a folder that cannot be a storage's: relative, not clean,
@@ -44,6 +46,19 @@ func checkBelow(path, root string) error {
 	if err := checkFolder(root); err != nil {
 		return err
 	}
+	return checkInside(path, root)
+}
+
+// checkRemovable is checkBelow for what is only removed, for which root may be a
+// folder of guests' files too.
+func checkRemovable(path, root string) error {
+	if slices.Contains(guestFolders, root) {
+		return checkInside(path, root)
+	}
+	return checkBelow(path, root)
+}
+
+func checkInside(path, root string) error {
 	if err := checkPath(path); err != nil {
 		return err
 	}

@@ -45,6 +45,28 @@ func TestCheckBelow(t *testing.T) {
 		t.Errorf("a system folder as root: %v", err)
 	}
 	must(t, checkBelow(filepath.Join(root, "a", "b.qcow2"), root))
+	must(t, checkRemovable(filepath.Join(root, "a", "b.qcow2"), root))
 	// A root that is itself reached by a link is fine.
 	must(t, checkBelow(filepath.Join(root, "out", "b.qcow2"), filepath.Join(root, "out")))
+}
+
+// What a guest's firmware keeps can be removed, and nothing else done with it.
+func TestCheckRemovable(t *testing.T) {
+	const folder = "/var/lib/libvirt/qemu/nvram"
+	must(t, checkRemovable(folder+"/guest_VARS.fd", folder))
+	if err := checkBelow(folder+"/guest_VARS.fd", folder); !errors.Is(err, errs.Invalid) {
+		t.Errorf("more than removing: %v", err)
+	}
+	for path, root := range map[string]string{
+		folder:                                 folder,
+		folder + "/../domain.xml":              folder,
+		"/var/lib/libvirt/qemu/domain.xml":     folder,
+		"/var/lib/libvirt/qemu/save/guest":     "/var/lib/libvirt/qemu/save",
+		"/var/lib/libvirt/qemu/nvram/guest":    "/var/lib/libvirt/qemu",
+		"/var/lib/libvirt/qemu/nvram/a/b/c.fd": folder + "/a",
+	} {
+		if err := checkRemovable(path, root); !errors.Is(err, errs.Invalid) {
+			t.Errorf("path %q below %q: %v", path, root, err)
+		}
+	}
 }

@@ -176,7 +176,7 @@ func (s *Server) ResizeDisk(ctx context.Context, r *hostv1.ResizeDiskRequest) (*
 // download or creation that a crash left go too; one that is at work is waited
 // for.
 func (s *Server) DeleteFile(ctx context.Context, r *hostv1.DeleteFileRequest) (*hostv1.DeleteFileResponse, error) {
-	if err := checkBelow(r.GetPath(), r.GetRoot()); err != nil {
+	if err := checkRemovable(r.GetPath(), r.GetRoot()); err != nil {
 		return nil, err
 	}
 	release, err := s.paths.take(ctx, r.GetPath())

@@ -150,7 +150,7 @@ func (h hypervisor) ListVMs(ctx context.Context, req *pluginv1.ListVMsRequest) (
 
 func guest(host string, vm *pluginv1.VM) world.VM {
 	v := world.VM{
-		UUID: vm.GetUuid(), Name: vm.GetName(), Host: host, CPUs: int64(vm.GetCpuNum()), Memory: vm.GetMemoryBytes(),
+		UUID: vm.GetUuid(), Name: vm.GetName(), Host: host, CPUs: int64(vm.GetCpuNum()), Memory: vm.GetMemoryBytes(), Firmware: vm.GetFirmware(),
 		Disks: make([]world.Disk, len(vm.GetDisks())), NICs: make([]world.NIC, len(vm.GetNics())),
 	}
 	for i, d := range vm.GetDisks() {

@@ -51,6 +51,8 @@ type VM struct {
 	Memory int64  `json:"memory"`
 	Disks  []Disk `json:"disks,omitempty"`
 	NICs   []NIC  `json:"nics,omitempty"`
+	// Firmware is what it was started with: bios (also when empty) or uefi.
+	Firmware string `json:"firmware,omitempty"`
 }
 
 // Active reports whether the guest holds resources of its host.

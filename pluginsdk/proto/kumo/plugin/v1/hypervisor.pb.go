@@ -865,7 +865,11 @@ type VM struct {
 	BootOrder       []string `protobuf:"bytes,9,rep,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
 	ConsolePassword string   `protobuf:"bytes,10,opt,name=console_password,json=consolePassword,proto3" json:"console_password,omitempty"`
 	// options carries system tags that change the definition, by name.
-	Options       map[string]string `protobuf:"bytes,11,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Options map[string]string `protobuf:"bytes,11,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// firmware is what the machine starts with: bios (also when empty) or uefi. A
+	// machine that knows no BIOS, such as ARM's, has UEFI in any case. What UEFI
+	// keeps (boot entries) stays on the host until DestroyVM.
+	Firmware      string `protobuf:"bytes,12,opt,name=firmware,proto3" json:"firmware,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -975,6 +979,13 @@ func (x *VM) GetOptions() map[string]string {
 		return x.Options
 	}
 	return nil
+}
+
+func (x *VM) GetFirmware() string {
+	if x != nil {
+		return x.Firmware
+	}
+	return ""
 }
 
 type StartVMRequest struct {
@@ -1913,7 +1924,7 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x06bridge\x18\x04 \x01(\tR\x06bridge\x12#\n" +
 	"\rinternal_name\x18\x05 \x01(\tR\finternalName\x12\x10\n" +
 	"\x03mtu\x18\x06 \x01(\x05R\x03mtu\x12\x16\n" +
-	"\x06driver\x18\a \x01(\tR\x06driver\"\xbe\x03\n" +
+	"\x06driver\x18\a \x01(\tR\x06driver\"\xda\x03\n" +
 	"\x02VM\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
@@ -1927,7 +1938,8 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"boot_order\x18\t \x03(\tR\tbootOrder\x12)\n" +
 	"\x10console_password\x18\n" +
 	" \x01(\tR\x0fconsolePassword\x129\n" +
-	"\aoptions\x18\v \x03(\v2\x1f.kumo.plugin.v1.VM.OptionsEntryR\aoptions\x1a:\n" +
+	"\aoptions\x18\v \x03(\v2\x1f.kumo.plugin.v1.VM.OptionsEntryR\aoptions\x12\x1a\n" +
+	"\bfirmware\x18\f \x01(\tR\bfirmware\x1a:\n" +
 	"\fOptionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"^\n" +
