@@ -243,8 +243,10 @@ func (s *Service) detachVM(ctx context.Context, uuid, column, _ string, m cascad
 	})
 }
 
-// Start expunges guests whose time has come until ctx ends.
+// Start expunges guests whose time has come, and keeps those running that shall
+// never stop, until ctx ends.
 func (s *Service) Start(ctx context.Context) {
+	go s.keepRunning(ctx)
 	for range s.Config.Every(ctx, "vm", "expungeInterval") {
 		old := resource.Time{Time: time.Now().Add(-time.Duration(s.Config.Int64(ctx, "vm", "expungePeriod", "")) * time.Second)}
 		vms, err := store.Find(ctx, s.Store, VMType, "`state` IN (?) AND `destroyDate` < ? LIMIT 1000", []string{Destroyed, Expunging}, old)

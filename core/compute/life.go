@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"errors"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -32,18 +33,27 @@ func vmAction(verb, doc string) action.Action {
 
 func (s *Service) registerLife() {
 	action.Register(s.Actions, vmAction("Start", "Starts a guest."), func(ctx context.Context, c *action.Call, p *startParams) (action.Ref, error) {
+		if err := s.uninhibit(ctx, p.UUID); err != nil {
+			return action.Ref{}, err
+		}
 		return s.run(ctx, c, p.UUID, "start", s.start, func(vm *VMInstance, w *work) error { return s.chooseHost(ctx, vm, w, p) })
 	})
 	action.Register(s.Actions, vmAction("Stop", "Stops a guest: grace asks it to shut down first, cold cuts its power."),
 		func(ctx context.Context, c *action.Call, p *stopParams) (action.Ref, error) {
-			vm, err := store.Get(ctx, s.Store, VMType, p.UUID)
-			if err == nil && vm.State == Stopped {
-				return action.Ref{Type: "VmInstance", UUID: p.UUID}, nil
+			if p.StopHA == "" {
+				return s.stopVM(ctx, c, p)
 			}
-			return s.run(ctx, c, p.UUID, "stop", s.stop, func(_ *VMInstance, w *work) error {
-				w.Cold = p.Type == "cold"
-				return nil
-			})
+			if err := s.inhibit(ctx, p.UUID); err != nil {
+				return action.Ref{}, err
+			}
+			ref, err := s.stopVM(ctx, c, p)
+			if err == nil {
+				return ref, nil
+			}
+			if failed := s.uninhibit(ctx, p.UUID); failed != nil {
+				err = errors.Join(err, failed)
+			}
+			return ref, err
 		})
 	action.Register(s.Actions, vmAction("Reboot", "Stops and starts a guest on its host."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
 		return s.run(ctx, c, p.UUID, "reboot", s.reboot, nil)
@@ -53,6 +63,18 @@ func (s *Service) registerLife() {
 	})
 	action.Register(s.Actions, vmAction("Resume", "Lets a paused guest go on."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
 		return s.run(ctx, c, p.UUID, "resume", s.resume, nil)
+	})
+}
+
+// stopVM stops a guest; one that is stopped already is a success.
+func (s *Service) stopVM(ctx context.Context, c *action.Call, p *stopParams) (action.Ref, error) {
+	vm, err := store.Get(ctx, s.Store, VMType, p.UUID)
+	if err == nil && vm.State == Stopped {
+		return action.Ref{Type: "VmInstance", UUID: p.UUID}, nil
+	}
+	return s.run(ctx, c, p.UUID, "stop", s.stop, func(_ *VMInstance, w *work) error {
+		w.Cold = p.Type == "cold"
+		return nil
 	})
 }
 

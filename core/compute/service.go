@@ -57,7 +57,7 @@ func (s *Service) Register() error {
 	if err := s.registerTags(); err != nil {
 		return err
 	}
-	for _, f := range []func() error{s.registerSettings, s.registerOfferings, s.registerVMs} {
+	for _, f := range []func() error{s.registerSettings, s.registerKeep, s.registerOfferings, s.registerVMs} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -53,6 +53,9 @@ const (
 	tagBootOrder   = "bootOrder::{bootOrder}"
 	// tagDriver says which devices a guest sees; virtio without it.
 	tagDriver = "driver::{driver}"
+	// tagMarketplace marks a guest that came from a marketplace of images; it is
+	// there to be queried and changes nothing.
+	tagMarketplace = "marketplace::true"
 )
 
 // label is one label of a DNS name (RFC 1123, section 2.1).
@@ -115,6 +118,7 @@ func (s *Service) registerTags() error {
 		}
 		return nil
 	})
+	def(tagMarketplace, nil)
 	for _, t := range port.ImageTags {
 		def(t.Pattern, t.Check)
 	}

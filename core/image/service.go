@@ -71,6 +71,9 @@ func (s *Service) registerTypes() error {
 			if err != nil {
 				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "backup storage %s", d.GetType())
 			}
+			if err := s.registerStoreUpdate(d); err != nil {
+				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "update of backup storage %s", d.GetType())
+			}
 		}
 	}
 	return nil

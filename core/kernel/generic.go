@@ -77,12 +77,11 @@ func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check fu
 	}
 	return k.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
-		values := map[string]any{}
+		var names []string
 		for _, f := range params[1:] {
-			if v, ok := p[f.Name]; ok && v != nil {
-				values[f.Name] = v
-			}
+			names = append(names, f.Name)
 		}
+		values := Given(p, names...)
 		return action.Ref{Type: t.Name, UUID: uuid}, k.Store.Update(ctx, func(tx *store.Tx) error {
 			if check != nil {
 				if err := check(ctx, tx, uuid, values); err != nil {
@@ -95,6 +94,19 @@ func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check fu
 			return store.Set(ctx, tx, t, uuid, values)
 		})
 	})
+}
+
+// Given picks those of the named parameters of an update that were given. An
+// empty name counts as not given: ZStack's newer Go client sends it with every
+// update that leaves the name as it is.
+func Given(p map[string]any, names ...string) map[string]any {
+	values := map[string]any{}
+	for _, name := range names {
+		if v, ok := p[name]; ok && v != nil && (name != "name" || v != "") {
+			values[name] = v
+		}
+	}
+	return values
 }
 
 // RegisterDelete registers APIDelete<Type>Msg (DELETE <path>/{uuid}): the

@@ -27,6 +27,9 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		Name: add.GetSubtype(), FQN: add.GetInventoryClass(),
 		Parent: parent.Name, DiscriminatorValue: value,
 	}
+	if add.GetQuery() {
+		t.Path = add.GetPath()
+	}
 	for _, f := range fields {
 		kind, err := fieldKind(f.GetKind())
 		if err != nil {

@@ -50,7 +50,7 @@ func (s *Service) Register() error {
 			}
 		}
 	}
-	for _, f := range []func() error{s.registerL2, s.registerL3, s.registerRanges, s.registerServices, s.registerFacts} {
+	for _, f := range []func() error{s.registerL2, s.registerL3, s.registerRanges, s.registerFree, s.registerServices, s.registerFacts} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -83,8 +83,13 @@ func (s *Service) createMany(ctx context.Context, c *action.Call, on onResource,
 		return nil, err
 	}
 	for _, text := range tags {
-		if _, err := s.check(t.Name, text, c.Caller.Admin); err != nil {
+		p, err := s.check(t.Name, text, c.Caller.Admin)
+		if err != nil {
 			return nil, err
+		}
+		if p.Take != nil {
+			return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+t.Name, "it can be given only with the message that makes the resource").
+				WithAdvice("change what it says by its own message")
 		}
 	}
 	var refs action.Refs

@@ -1,9 +1,11 @@
 package tag
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -23,6 +25,10 @@ type Pattern struct {
 	Secret string
 	// Validate checks the tokens' values; nil accepts all. It must not block.
 	Validate func(tokens map[string]string) error
+	// Take does what a tag says, in the transaction that makes its resource; the
+	// tag itself is not kept, and can be given with a create message only. nil
+	// keeps the tag.
+	Take func(ctx context.Context, tx *store.Tx, resourceUUID string, tokens map[string]string) error
 
 	parts []part
 }

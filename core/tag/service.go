@@ -2,6 +2,7 @@ package tag
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 
@@ -106,7 +107,7 @@ func (s *Service) check(typeName, tag string, admin bool) (*Pattern, error) {
 	p, tokens := s.find(typeName, tag)
 	switch {
 	case p == nil:
-		return nil, bad("no such system tag is known, or its form is wrong")
+		return nil, s.unknown(typeName, name)
 	case p.Inherent:
 		return nil, bad("only the system makes it")
 	case p.AdminOnly && !admin:
@@ -118,6 +119,27 @@ func (s *Service) check(typeName, tag string, admin bool) (*Pattern, error) {
 		}
 	}
 	return p, nil
+}
+
+// unknown is the error for a tag that fits no pattern of a type.
+func (s *Service) unknown(typeName, name string) error {
+	var known []string
+	names := s.lineage(typeName)
+	s.mu.RLock()
+	for _, n := range names {
+		for _, p := range s.patterns[n] {
+			if !p.Inherent {
+				known = append(known, p.Pattern)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	e := errs.New(errs.Invalid, "system tag "+name+" of "+typeName, "no such system tag is known, or its form is wrong")
+	if len(known) == 0 {
+		return e.WithAdvice("leave it out: resources of this type have none")
+	}
+	slices.Sort(known)
+	return e.WithAdvice("leave it out, or use one of %s", strings.Join(slices.Compact(known), ", "))
 }
 
 // CheckCreate checks the tags of a create message: every system tag fits a
@@ -208,8 +230,14 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 			rows = append(rows, old)
 			continue
 		}
+		p, tokens := s.find(typeName, text)
+		if p != nil && p.Take != nil {
+			if err := p.Take(ctx, tx, uuid, tokens); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Type: "System", Inherent: inherent}
-		p, _ := s.find(typeName, text)
 		row.set(p, text)
 		row.UUID, row.AccountUUID = resource.NewUUID(), owner
 		rows, fresh, have = append(rows, row), append(fresh, row), append(have, row)

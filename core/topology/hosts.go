@@ -210,12 +210,7 @@ func (s *Service) registerHostUpdate(d *pluginv1.HypervisorDecl) error {
 		Doc: "Changes the fields of a host that are given."}
 	return s.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
-		base, own := map[string]any{}, map[string]any{}
-		for _, k := range []string{"name", "description", "managementIp"} {
-			if v, ok := p[k]; ok && v != nil {
-				base[k] = v
-			}
-		}
+		base, own := kernel.Given(p, "name", "description", "managementIp"), map[string]any{}
 		for _, f := range d.GetFields() {
 			if v, ok := p[f.GetName()]; ok && v != nil && !f.GetFact() {
 				own[f.GetName()] = v

@@ -40,14 +40,15 @@ type lab struct {
 	cloud *wire.Cloud
 }
 
-// each runs a test on every kind of database, with a cloud unless bare.
-func each(t *testing.T, bare bool, test func(*lab)) {
+// each runs a test on every kind of database, with a cloud unless bare. The
+// server has the simulator plugin, and others if they are named.
+func each(t *testing.T, bare bool, test func(*lab), plugins ...string) {
 	t.Helper()
 	t.Parallel()
 	for _, kind := range []string{"sqlite", "mariadb"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			o := server.Options{}
+			o := server.Options{Plugins: append([]string{"simulator"}, plugins...)}
 			if kind == "mariadb" {
 				o.DB = mariadb.Start(t)
 			}
@@ -110,6 +111,12 @@ func (l *lab) inventory(method, path string, body any) object {
 		l.Fatal(err)
 	}
 	return a.Inventory
+}
+
+// set changes a setting.
+func (l *lab) set(category, name, value string) {
+	l.Helper()
+	l.inventory(http.MethodPut, "/global-configurations/"+category+"/"+name+"/actions", map[string]any{"updateGlobalConfig": wire.Params{"value": value}})
 }
 
 func (l *lab) remove(path string) {

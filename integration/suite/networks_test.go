@@ -1,7 +1,9 @@
 package suite
 
 import (
+	"encoding/json"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/integration/wire"
@@ -77,5 +79,61 @@ func TestFullRange(t *testing.T) {
 		l.refused("SYS.1006", http.MethodPost, wire.VMs, map[string]any{"params": p}) // a destroyed guest can be recovered with its address
 		l.act(wire.VMs+"/"+seen["10.6.0.11"], "expungeVmInstance", nil)
 		l.want("address given back", l.vm("d", change, "staticIp::"+net+"::10.6.0.11").list("vmNics")[0].text("ip"), "10.6.0.11")
+	})
+}
+
+// free lists free addresses.
+func (l *lab) free(path string) string {
+	l.Helper()
+	answer, err := l.c.Call(l.Context(), http.MethodGet, path, nil)
+	var page wire.Page
+	if err == nil {
+		err = json.Unmarshal(answer, &page)
+	}
+	if err != nil {
+		l.Fatal(err)
+	}
+	var list []string
+	for _, a := range l.objects(page) {
+		list = append(list, a.text("ip"))
+	}
+	return strings.Join(list, " ")
+}
+
+// The free addresses are those that no guest has, in the order of the ranges.
+func TestFreeAddresses(t *testing.T) {
+	each(t, false, func(l *lab) {
+		net := l.create(wire.L3Networks, wire.Params{"name": "few", "l2NetworkUuid": l.cloud.L2Network}).text("uuid")
+		path := wire.L3Networks + "/" + net
+		l.want("addresses without a range", l.free(path+"/ip/free"), "")
+		first := l.create(path+"/ip-ranges", wire.Params{"name": "a", "startIp": "10.6.0.10", "endIp": "10.6.0.12", "netmask": "255.255.255.0", "gateway": "10.6.0.1"})
+		second := l.create(path+"/ip-ranges", wire.Params{"name": "b", "startIp": "10.6.0.5", "endIp": "10.6.0.6", "netmask": "255.255.255.0", "gateway": "10.6.0.1"})
+		l.want("all", l.free(path+"/ip/free"), "10.6.0.10 10.6.0.11 10.6.0.12 10.6.0.5 10.6.0.6")
+		change := wire.Params{"l3NetworkUuids": []string{net}, "defaultL3NetworkUuid": net}
+		vm := l.vm("v", change, "staticIp::"+net+"::10.6.0.11")
+		l.vm("w", change, "staticIp::"+net+"::10.6.0.6")
+		l.want("all but two", l.free(path+"/ip/free"), "10.6.0.10 10.6.0.12 10.6.0.5")
+		l.want("two", l.free(path+"/ip/free?limit=2"), "10.6.0.10 10.6.0.12")
+		l.want("from an address on", l.free(path+"/ip/free?start=10.6.0.11"), "10.6.0.12")
+		l.want("of IPv6", l.free(path+"/ip/free?ipVersion=6"), "")
+		l.want("of address pools", l.free(path+"/ip/free?ipRangeType=AddressPool"), "")
+		l.want("of a range", l.free(wire.L3Networks+"/ip-ranges/"+second.text("uuid")+"/ip/free"), "10.6.0.5")
+		l.want("of a range as a parameter", l.free(wire.L3Networks+"/ip/free?ipRangeUuid="+first.text("uuid")), "10.6.0.10 10.6.0.12")
+		l.remove(wire.VMs + "/" + vm.text("uuid"))
+		l.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
+		l.want("with the one given back", l.free(path+"/ip/free?limit=2"), "10.6.0.10 10.6.0.11")
+		l.want("of a large network", l.free(wire.L3Networks+"/"+l.cloud.L3Network+"/ip/free?start=10.0.255.253"), "10.0.255.253 10.0.255.254")
+
+		for _, wrong := range []string{path + "/ip/free?limit=0", path + "/ip/free?limit=10001", path + "/ip/free?start=10.6", wire.L3Networks + "/ip/free"} {
+			l.refused("SYS.1007", http.MethodGet, wrong, nil)
+		}
+		l.refused("SYS.1003", http.MethodGet, wire.L3Networks+"/"+adminUUID+"/ip/free", nil)
+		l.create("/accounts", wire.Params{"name": "stranger", "password": wire.HashPassword("stranger")})
+		stranger := l.login("stranger", "stranger")
+		for _, path := range []string{path, wire.L3Networks + "/ip-ranges/" + first.text("uuid")} {
+			if answer, err := stranger.Call(l.Context(), http.MethodGet, path+"/ip/free", nil); wire.Code(err) != "SYS.1006" {
+				l.Errorf("another account gets %s, %v of %s", answer, err, path)
+			}
+		}
 	})
 }

@@ -19,6 +19,9 @@ func TestZonesAndClusters(t *testing.T) {
 		l.want("state", z.text("state"), "Enabled")
 		zone := wire.Zones + "/" + z.text("uuid")
 		l.want("new name", l.act(zone, "updateZone", wire.Params{"name": "y"}).text("name"), "y")
+		unnamed := l.act(zone, "updateZone", wire.Params{"name": "", "description": "rack 2"}) // so a client says that the name stays
+		l.want("name after a new description", unnamed.text("name"), "y")
+		l.want("new description", unnamed.text("description"), "rack 2")
 		l.want("state", l.act(zone, "changeZoneState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
 		l.want("state", l.act(zone, "changeZoneState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
 		c := l.create(wire.Clusters, wire.Params{"name": "c", "zoneUuid": z.text("uuid"), "hypervisorType": "Simulator"})

@@ -35,6 +35,8 @@ func pluginOf(s *store) pluginsdk.Plugin {
 					Path:           "/backup-storage/image-store",
 					InventoryClass: "org.zstack.storage.backup.imagestore.ImageStoreBackupStorageInventory",
 					Subtype:        "ImageStoreBackupStorage",
+					Query:          true,
+					UpdateMessage:  "APIUpdateImageStoreBackupStorageMsg",
 				},
 				Fields: fields(),
 			}},

@@ -197,6 +197,9 @@ func (p *parts) register() error {
 			return err
 		}
 	}
+	if err := k.Config.DefineTags(k.Tags); err != nil {
+		return err
+	}
 	return p.registerQueries()
 }
 
@@ -204,7 +207,7 @@ func (p *parts) register() error {
 var adminOnly = map[string]bool{"ManagementNode": true, "NetworkServiceL3NetworkRef": true}
 
 // registerQueries registers the query of every type that has a path; of a
-// subtype, under the path of its add message.
+// subtype whose plugin asks for one, under the path of its add message.
 func (p *parts) registerQueries() error {
 	for _, t := range p.kernel.Types.All() {
 		if t.Internal || t.Path == "" {

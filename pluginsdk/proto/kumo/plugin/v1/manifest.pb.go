@@ -286,6 +286,9 @@ type AddMessage struct {
 	Subtype string `protobuf:"bytes,4,opt,name=subtype,proto3" json:"subtype,omitempty"`
 	// update_message is set when the type has an update message of its own.
 	UpdateMessage string `protobuf:"bytes,5,opt,name=update_message,json=updateMessage,proto3" json:"update_message,omitempty"`
+	// query says that the type has a query of its own, under path, beside that of
+	// the base type: APIQuery<subtype>Msg.
+	Query         bool `protobuf:"varint,6,opt,name=query,proto3" json:"query,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -353,6 +356,13 @@ func (x *AddMessage) GetUpdateMessage() string {
 		return x.UpdateMessage
 	}
 	return ""
+}
+
+func (x *AddMessage) GetQuery() bool {
+	if x != nil {
+		return x.Query
+	}
+	return false
 }
 
 type HypervisorDecl struct {
@@ -850,14 +860,15 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x12\n" +
 	"\x04fact\x18\n" +
 	" \x01(\bR\x04fact\x12\x10\n" +
-	"\x03doc\x18\v \x01(\tR\x03doc\"\xa4\x01\n" +
+	"\x03doc\x18\v \x01(\tR\x03doc\"\xba\x01\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12'\n" +
 	"\x0finventory_class\x18\x03 \x01(\tR\x0einventoryClass\x12\x18\n" +
 	"\asubtype\x18\x04 \x01(\tR\asubtype\x12%\n" +
-	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\"\xc2\x01\n" +
+	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
+	"\x05query\x18\x06 \x01(\bR\x05query\"\xc2\x01\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
