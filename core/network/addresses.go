@@ -146,8 +146,13 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w port.NICWish, nic
 	}
 	for _, r := range ranges {
 		// On MySQL another transaction may take the same address meanwhile: the
-		// unique claim then refuses it, and the next look sees it taken.
-		for range 8 {
+		// unique claim then refuses it, and the next look sees it taken. So each
+		// try that fails is an address less, until the range is full.
+		for try := 0; ; try++ {
+			if try == maxAddressTries {
+				return nil, errs.New(errs.Unavailable, "L3Network "+w.L3UUID, "others took each of %d addresses that were found free", try).
+					WithAdvice("try again")
+			}
 			n, ok, err := s.freeNumber(ctx, tx, r)
 			if err != nil {
 				return nil, err
@@ -164,6 +169,10 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w port.NICWish, nic
 	return nil, errs.New(errs.Exhausted, "L3Network "+w.L3UUID, "all addresses of its %d IP ranges are in use", len(ranges)).
 		WithAdvice("add an IP range, or free addresses")
 }
+
+// maxAddressTries bounds how often an address that looked free may turn out to
+// be taken: more often than guests are made at once.
+const maxAddressTries = 1000
 
 func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRange, w port.NICWish, nicUUID string) (*UsedIP, error) {
 	a, err := netip.ParseAddr(w.IP)
