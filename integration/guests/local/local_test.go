@@ -50,27 +50,17 @@ func TestLocalLife(t *testing.T) {
 	}
 	empty := c.Free()
 	var one, two *guests.Guest
-	for _, step := range []struct {
-		name string
-		run  func()
-	}{
-		{"boot", func() { one, two = boot(t, c) }},
-		{"reboot, with a second guest", func() { reboot(t, c, one, two) }},
-		{"restart of libvirtd", func() { libvirtdRestart(t, c, one) }},
-		{"server killed", func() { coreKilled(t, c, one, two) }},
-		{"stop and start", func() { stopAndStart(t, c, one, two) }},
-		{"power-off inside", func() { powerOffInside(t, c, one) }},
-		{"emulator killed", func() { emulatorKilled(t, c, one, two) }},
-		{"destroy, recover, expunge", func() { endOfLife(t, c, one, two, empty) }},
-		{"delete the zone", func() { cascade(t, c, two) }},
-	} {
-		begin := time.Now()
-		step.run()
-		t.Logf("== %s: %s", step.name, time.Since(begin).Round(100*time.Millisecond))
-		if t.Failed() {
-			t.FailNow() // what follows needs it
-		}
-	}
+	guests.Walk(t,
+		guests.Step{Name: "boot", Run: func() { one, two = boot(t, c) }},
+		guests.Step{Name: "reboot, with a second guest", Run: func() { reboot(t, c, one, two) }},
+		guests.Step{Name: "restart of libvirtd", Run: func() { libvirtdRestart(t, c, one) }},
+		guests.Step{Name: "server killed", Run: func() { coreKilled(t, c, one, two) }},
+		guests.Step{Name: "stop and start", Run: func() { stopAndStart(t, c, one, two) }},
+		guests.Step{Name: "power-off inside", Run: func() { powerOffInside(t, c, one) }},
+		guests.Step{Name: "emulator killed", Run: func() { emulatorKilled(t, c, one, two) }},
+		guests.Step{Name: "destroy, recover, expunge", Run: func() { endOfLife(t, c, one, two, empty) }},
+		guests.Step{Name: "delete the zone", Run: func() { cascade(t, c, two) }},
+	)
 	c.Stop()
 	guests.Tidy(t)
 	guests.Same(t, before, func() guests.Traces { return guests.Look(t) })

@@ -40,24 +40,14 @@ func TestMedia(t *testing.T) {
 	c := &cloud{Cloud: guests.Here(t), t: t}
 	c.iso = makeISO(t)
 	empty := c.look()
-	for _, step := range []struct {
-		name string
-		run  func()
-	}{
-		{"boot from an ISO", c.bootISO},
-		{"boot from an upload", c.bootUpload},
-		{"upload of a form, with a restart", c.uploadForm},
-		{"uploads that fail", c.failedUploads},
-		{"delete while it is uploaded", c.deletedUploads},
-		{"delete all", func() { c.deleteAll(empty) }},
-	} {
-		begin := time.Now()
-		step.run()
-		t.Logf("== %s: %s", step.name, time.Since(begin).Round(100*time.Millisecond))
-		if t.Failed() {
-			t.FailNow() // what follows would fail too
-		}
-	}
+	guests.Walk(t,
+		guests.Step{Name: "boot from an ISO", Run: c.bootISO},
+		guests.Step{Name: "boot from an upload", Run: c.bootUpload},
+		guests.Step{Name: "upload of a form, with a restart", Run: c.uploadForm},
+		guests.Step{Name: "uploads that fail", Run: c.failedUploads},
+		guests.Step{Name: "delete while it is uploaded", Run: c.deletedUploads},
+		guests.Step{Name: "delete all", Run: func() { c.deleteAll(empty) }},
+	)
 	c.Stop()
 	guests.Tidy(t)
 	if err := os.Remove(c.iso); err != nil {

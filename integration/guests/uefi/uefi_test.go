@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf16"
 
 	"github.com/kumo-cloud/kumo/integration/guests"
@@ -40,24 +39,14 @@ func TestUEFI(t *testing.T) {
 	c := &cloud{Cloud: guests.Here(t), t: t}
 	c.disk = makeDisk(t)
 	c.offering = c.Make(wire.InstanceOfferings, wire.Params{"name": "roomy", "cpuNum": 1, "memorySize": memory})
-	for _, step := range []struct {
-		name string
-		run  func()
-	}{
-		{"first boot", c.firstBoot},
-		{"reboot", c.reboot},
-		{"stop and start", c.stopAndStart},
-		{"a guest that wants a BIOS", c.legacy},
-		{"destroy and expunge", c.expunge},
-		{"delete all", c.deleteAll},
-	} {
-		begin := time.Now()
-		step.run()
-		t.Logf("== %s: %s", step.name, time.Since(begin).Round(100*time.Millisecond))
-		if t.Failed() {
-			t.FailNow() // what follows would fail too
-		}
-	}
+	guests.Walk(t,
+		guests.Step{Name: "first boot", Run: c.firstBoot},
+		guests.Step{Name: "reboot", Run: c.reboot},
+		guests.Step{Name: "stop and start", Run: c.stopAndStart},
+		guests.Step{Name: "a guest that wants a BIOS", Run: c.legacy},
+		guests.Step{Name: "destroy and expunge", Run: c.expunge},
+		guests.Step{Name: "delete all", Run: c.deleteAll},
+	)
 	c.Stop()
 	guests.Tidy(t)
 	if err := os.Remove(c.disk); err != nil {
