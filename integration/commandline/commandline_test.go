@@ -2,11 +2,14 @@ package commandline
 
 import (
 	"bytes"
+	"crypto/md5"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -191,4 +194,57 @@ func shape(path string) string {
 		path += "#" + key
 	}
 	return path
+}
+
+// An image goes up from a file of the person's machine, and one that is not what
+// was said leaves nothing.
+func TestUpload(t *testing.T) {
+	dir := server.Folder(t)
+	config := filepath.Join(dir, "config.yaml")
+	if err := os.WriteFile(config, []byte("plugin-settings:\n  imagestore:\n    listen: \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := server.Start(t, server.Options{Plugins: []string{"imagestore"}, Args: []string{"--config", config}})
+	sh := newShell(t, s)
+	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
+		t.Fatal(text)
+	}
+	sh.ok("bs create --kind image-store --name b --url " + filepath.Join(dir, "store") + " --hostname 127.0.0.1 --username root --set password=not-used")
+	disk := filepath.Join(dir, "disk.img")
+	data := make([]byte, 3<<20)
+	for i := range data {
+		data[i] = byte(i * i >> 8)
+	}
+	if err := os.WriteFile(disk, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := sh.ok("image upload " + disk + " --name up --backup-storage-uuids b -o json")
+	var image struct {
+		Name, Status, Format, URL, MD5Sum string
+		Size                              int64
+		BackupStorageRefs                 []struct{ InstallPath string }
+	}
+	if err := json.Unmarshal([]byte(out), &image); err != nil {
+		t.Fatal(err)
+	}
+	sum := md5.Sum(data)
+	if image.Status != "Ready" || image.Format != "raw" || image.Size != int64(len(data)) || image.URL != "upload://disk.img" || image.MD5Sum != hex.EncodeToString(sum[:]) {
+		t.Errorf("uploaded: %s", out)
+	}
+	if kept, err := os.ReadFile(image.BackupStorageRefs[0].InstallPath); err != nil || !bytes.Equal(kept, data) {
+		t.Errorf("the store has %d bytes: %v", len(kept), err)
+	}
+	for what, c := range map[string]struct{ line, says string }{
+		"not what was said": {"image upload " + disk + " --name bad --format qcow2 --backup-storage-uuids b", "not qcow2 as was said"},
+		"no file":           {"image upload " + dir + "/none --name bad --backup-storage-uuids b", "cannot be read"},
+		"a folder":          {"image upload " + dir + " --name bad --backup-storage-uuids b", "no regular file"},
+		"no argument":       {"image upload --name bad --backup-storage-uuids b", "file is missing"},
+	} {
+		if _, text, code := sh.run("", strings.Fields(c.line)...); code != 1 || !strings.Contains(text, c.says) || strings.Count(text, "\n") != 1 {
+			t.Errorf("%s: exit code %d: %s", what, code, text)
+		}
+	}
+	if got := sh.ok("image ls --count"); got != "1\n" {
+		t.Errorf("images: %q", got)
+	}
 }

@@ -23,7 +23,11 @@ func (a *App) nounCommands() []*cobra.Command {
 		}
 		c.AddCommand(a.listCommand(n), a.getCommand(n))
 		for _, v := range n.Verbs {
-			c.AddCommand(a.verbCommand(n, v, a.runVerb))
+			run := a.runVerb
+			if v.Uploads {
+				run = a.runUpload
+			}
+			c.AddCommand(a.verbCommand(n, v, run))
 		}
 		out = append(out, c)
 	}

@@ -23,7 +23,7 @@ type verbRun struct {
 	noun    catalog.Noun
 	verb    catalog.Verb
 	call    catalog.Call
-	objects []string // names or UUIDs; empty for verbs that create
+	objects []string // names or UUIDs; for verbs that create, none or a file
 	params  params
 	yes     bool
 	noWait  bool
@@ -33,6 +33,10 @@ type verbRun struct {
 func (a *App) verbCommand(n catalog.Noun, v catalog.Verb, run func(context.Context, verbRun) error) *cobra.Command {
 	r := verbRun{noun: n, verb: v}
 	c := &cobra.Command{Use: v.Name, Aliases: v.Aliases, Short: v.Short, Args: cobra.NoArgs}
+	if v.Uploads {
+		c.Use += " FILE"
+		c.Args = exactly("file", 1)
+	}
 	if !v.Creates {
 		c.Use += " NAME|UUID..."
 		c.ValidArgsFunction = a.completeNames(n)
@@ -124,7 +128,7 @@ func (a *App) send(ctx context.Context, c *client.Client, f render.Format, r ver
 			fmt.Fprintln(a.Out, job.UUID)
 			return nil
 		}
-		stop := a.progress(what)
+		stop := a.progress(what, nil)
 		answer, err = c.Follow(ctx, *job)
 		stop()
 		if err != nil {
@@ -196,9 +200,9 @@ func (a *App) confirm(r verbRun) error {
 	return errs.New(errs.Cancelled, r.verb.Name+" "+what, "not done, as you said")
 }
 
-// progress tells a person that, and how long, a job is waited for. The function
-// returned ends the line.
-func (a *App) progress(what string) (stop func()) {
+// progress tells a person that, and how long, a job is waited for, and how far it
+// is if percent is given. The function returned ends the line.
+func (a *App) progress(what string, percent func() int64) (stop func()) {
 	if !a.Terminal {
 		return func() {}
 	}
@@ -219,6 +223,9 @@ func (a *App) progress(what string) (stop func()) {
 			case <-tick.C:
 				shown = true
 				fmt.Fprintf(a.Err, "\r\033[K%s ... %.0f s", what, time.Since(began).Seconds())
+				if percent != nil {
+					fmt.Fprintf(a.Err, ", %d %%", percent())
+				}
 			}
 		}
 	}()

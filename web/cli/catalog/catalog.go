@@ -67,6 +67,9 @@ type Verb struct {
 	Variants []Variant
 	// Creates is true for verbs that make a new object and so take no argument.
 	Creates bool
+	// Uploads is true for verbs that create from a file of this machine, which
+	// they take as their argument and whose bytes they send.
+	Uploads bool
 	// Dangerous verbs ask before they act.
 	Dangerous bool
 	// UserData adds --user-data FILE.

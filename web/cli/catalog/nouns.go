@@ -102,19 +102,25 @@ var backupStorage = Noun{
 	}, state("/backup-storage", "changeBackupStorageState", "enable", "disable")),
 }
 
+// imageParams are those of all ways to add an image.
+var imageParams = []Param{
+	{Name: "backupStorageUuids", Kind: List, Ref: "backup-storage", Required: true, Doc: "names or UUIDs of the backup storages"},
+	{Name: "mediaType", Values: []string{"RootVolumeTemplate", "DataVolumeTemplate", "ISO"}, Doc: "what the image is for"},
+	{Name: "platform", Values: []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}, Doc: "system in the image"},
+	{Name: "guestOsType", Doc: "system in the image, for people"},
+	{Name: "architecture", Doc: "x86_64 or aarch64"},
+	{Name: "virtio", Kind: Bool, Doc: "the system has virtio drivers"},
+}
+
 var image = Noun{
 	Name: "image", Plural: "images", Type: "Image", Path: "/images",
 	Columns: columns(stateColumn, statusColumn, Column{Title: "MEDIA", Path: "mediaType"}, Column{Title: "FORMAT", Path: "format"}, Column{Title: "SIZE", Path: "size", Size: true}),
 	Verbs: join([]Verb{
 		{Name: "create", Aliases: []string{"add"}, Short: "Add an image from a URL", Creates: true, Call: create("/images",
-			Param{Name: "url", Required: true, Doc: "http, https or file address of the image"},
-			Param{Name: "backupStorageUuids", Kind: List, Ref: "backup-storage", Required: true, Doc: "names or UUIDs of the backup storages"},
-			Param{Name: "mediaType", Values: []string{"RootVolumeTemplate", "DataVolumeTemplate", "ISO"}, Doc: "what the image is for"},
-			Param{Name: "format", Required: true, Default: "qcow2", Doc: "qcow2, raw or iso"},
-			Param{Name: "platform", Values: []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}, Doc: "system in the image"},
-			Param{Name: "guestOsType", Doc: "system in the image, for people"},
-			Param{Name: "architecture", Doc: "x86_64 or aarch64"},
-			Param{Name: "virtio", Kind: Bool, Doc: "the system has virtio drivers"})},
+			append([]Param{{Name: "url", Required: true, Doc: "http, https or file address of the image"},
+				{Name: "format", Required: true, Default: "qcow2", Doc: "qcow2, raw or iso"}}, imageParams...)...)},
+		{Name: "upload", Short: "Add an image from a file of this machine", Creates: true, Uploads: true, Call: create("/images",
+			append([]Param{{Name: "format", Doc: "qcow2, raw or iso (default: what the file is)"}}, imageParams...)...)},
 		update("/images", "updateImage", Param{Name: "guestOsType", Doc: "system in the image, for people"}, Param{Name: "platform", Doc: "system in the image"}),
 		remove("delete", "Delete an image; it can be recovered until it is expunged", "/images"),
 		action("recover", "Take back the deletion of an image", "/images", "recoverImage"),

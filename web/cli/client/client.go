@@ -219,6 +219,35 @@ func urlParams(call Call) url.Values {
 	return q
 }
 
+// Put sends bytes to an address that the server told, which is none of its API:
+// no session goes there. body is read to size bytes.
+func (c *Client) Put(ctx context.Context, address string, body io.Reader, size int64) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPut, address, body)
+	if err != nil {
+		return errs.Wrap(errs.Internal, "address "+address, err, "cannot be used")
+	}
+	req.ContentLength = size
+	resp, err := http.DefaultClient.Do(req) // without c.http's limit of time
+	if err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return ctxErr
+		}
+		return errs.Wrap(errs.Unavailable, "upload to "+req.URL.Host, err, "it broke off")
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
+	if err != nil || resp.StatusCode/100 == 2 {
+		return err
+	}
+	var told struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(text, &told) != nil || told.Error == "" {
+		told.Error = fmt.Sprintf("status %d", resp.StatusCode)
+	}
+	return errs.New(errs.Refused, "upload to "+req.URL.Host, "%s", told.Error)
+}
+
 // Get fetches a path outside of the API, such as /healthz, and returns status
 // and body.
 func (c *Client) Get(ctx context.Context, path string) (int, []byte, error) {
