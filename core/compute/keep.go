@@ -102,6 +102,10 @@ func (s *Service) inhibit(ctx context.Context, uuid string) error {
 
 // uninhibit makes a guest never stop again, if it shall.
 func (s *Service) uninhibit(ctx context.Context, uuid string) error {
+	set, err := s.Tags.Tokens(ctx, s.Store, uuid, tagInhibited) // every start asks, few have to write
+	if err != nil || len(set) == 0 {
+		return err
+	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		return s.Tags.DeletePattern(ctx, tx, uuid, tagInhibited)
 	})

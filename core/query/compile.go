@@ -139,6 +139,7 @@ type statement struct {
 	args  []any
 	order string // ORDER BY, or ""
 	sort  string // the sorted column, or ""
+	desc  bool   // the sorted column falls
 	many  bool
 	// walk is FROM with the index of the sorted column, when the order can
 	// come from that and the conditions need no other table.
@@ -199,7 +200,7 @@ func (c *compiler) order(root scope, q Query, st *statement) error {
 	if q.Desc {
 		dir = " DESC"
 	}
-	st.sort = col.String()
+	st.sort, st.desc = col.String(), q.Desc
 	st.order = " ORDER BY " + st.sort + dir
 	if q.Sort != "uuid" {
 		st.order += ", t0.`uuid`" + dir

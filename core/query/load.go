@@ -41,9 +41,7 @@ func distinctPage(r *rendering, root *resource.Type, st statement) string {
 	inner, outer := "SELECT DISTINCT t0.`uuid` AS u", ""
 	if st.sort != "" {
 		inner += ", " + st.sort + " AS s"
-		_, dir, _ := strings.Cut(st.order, st.sort)
-		dir, _, _ = strings.Cut(strings.TrimSpace(dir), ",")
-		if strings.HasPrefix(dir, "DESC") {
+		if st.desc {
 			outer = " ORDER BY p.s DESC, p.u DESC"
 		} else {
 			outer = " ORDER BY p.s, p.u"

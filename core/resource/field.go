@@ -38,16 +38,6 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-// ParseKind returns the kind of that name ("string", "long", ...), in any case.
-func ParseKind(name string) (Kind, error) {
-	for i, n := range kindNames {
-		if strings.EqualFold(n, name) {
-			return Kind(i), nil
-		}
-	}
-	return 0, fmt.Errorf("kind %q is not one of %s", name, strings.Join(kindNames[:], ", "))
-}
-
 // Field is one column of a type and one member of its inventory.
 type Field struct {
 	// Name is the wire name and the column name.

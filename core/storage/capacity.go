@@ -101,37 +101,38 @@ func (s *Service) sumHosts(ctx context.Context, tx *store.Tx, psUUID string) err
 	return err
 }
 
-// take reserves bytes of a storage; a negative size gives them back. Errors:
+// take reserves bytes of a storage for a volume that is to be made. Errors:
 // Exhausted.
 func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, hostLocal bool, size int64) error {
-	reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", psUUID)
-	if size <= 0 {
-		reserved = -1 << 62 // giving back always fits
+	if size == 0 {
+		return nil
 	}
+	reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", psUUID)
 	if hostLocal {
 		n, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? "+
 			"WHERE `primaryStorageUuid` = ? AND `hostUuid` = ? AND `availableCapacity` - ? >= ?", size, psUUID, hostUUID, reserved, size)
 		if err != nil {
 			return err
 		}
-		if n == 0 && size > 0 {
+		if n == 0 {
 			return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes on host %s", size, hostUUID)
 		}
-		reserved = -1 << 62 // the host's part decided
+		return s.use(ctx, tx, psUUID, "", size) // the host's part decided
 	}
 	n, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `availableCapacity` - ? >= ?",
 		size, psUUID, reserved, size)
 	if err != nil {
 		return err
 	}
-	if n == 0 && size > 0 {
+	if n == 0 {
 		return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes", size)
 	}
 	return nil
 }
 
 // use takes bytes that are there already, such as an image's in a cache: it does
-// not ask whether there is room. A negative size gives them back.
+// not ask whether there is room. A negative size gives bytes back. An empty host
+// counts on the storage alone.
 func (s *Service) use(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, size int64) error {
 	if hostUUID != "" {
 		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?",

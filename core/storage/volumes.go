@@ -90,7 +90,7 @@ func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*port.Volu
 		if !found {
 			continue
 		}
-		if err := s.take(ctx, tx, row.PrimaryStorageUUID, row.HostUUID, row.HostUUID != "", -row.Size); err != nil {
+		if err := s.use(ctx, tx, row.PrimaryStorageUUID, row.HostUUID, -row.Size); err != nil {
 			return err
 		}
 		if err := s.Tags.DeleteFor(ctx, tx, v.UUID); err != nil {

@@ -59,11 +59,6 @@ func GetValues(ctx context.Context, q Querier, t *resource.Type, uuid string) (m
 	return rows[0], nil
 }
 
-// FindValues is Find for rows by column name.
-func FindValues(ctx context.Context, q Querier, t *resource.Type, where string, args ...any) ([]map[string]any, error) {
-	return findValues(ctx, q, t, planOf(t).selectAll+clause(where), args)
-}
-
 func findValues(ctx context.Context, q Querier, t *resource.Type, query string, args []any) (rows []map[string]any, err error) {
 	err = q.Each(ctx, query, args, func(r *Row) error {
 		row := make(map[string]any, len(t.Fields))

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,15 +15,8 @@ var Hypervisor = []string{"libvirt-daemon-system", "libvirt-clients", "qemu-syst
 // Client lists the packages with which tests play a guest.
 var Client = []string{"busybox-static"}
 
-// Packages installs Debian packages that are missing, without starting their
+// install installs Debian packages that are missing, without starting their
 // services. Inside of a sandbox there is no network: use WithPackages.
-func Packages(t *testing.T, names ...string) {
-	t.Helper()
-	if err := install(names); err != nil {
-		t.Fatalf("packages: %v", err)
-	}
-}
-
 func install(names []string) error {
 	var missing []string
 	for _, name := range names {

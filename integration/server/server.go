@@ -229,9 +229,6 @@ func contains(list []process, p process) bool {
 	return false
 }
 
-// Ended is closed when the process has ended.
-func (s *Server) Ended() <-chan struct{} { return s.ended }
-
 // WaitDead waits until the server has ended by itself, by SIGKILL, and fails
 // the test unless its plugin processes follow. It returns false when the
 // server lives on after the time given.
@@ -260,10 +257,6 @@ func (s *Server) Again(env ...string) *Server {
 	o.Env, o.MayDie = env, false
 	return Start(s.t, o)
 }
-
-// PID returns the core's process; Plugin that of a plugin, 0 when it does not
-// run.
-func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Plugin returns the process of the named plugin, 0 while it does not run.
 func (s *Server) Plugin(name string) int {
