@@ -2,7 +2,10 @@ package driver
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/digitalocean/go-libvirt"
 
@@ -59,15 +62,42 @@ func (s *slot) create(ctx context.Context, uuid, text string) error {
 	answer := make(chan error, 1)
 	go func() {
 		defer end()
-		_, err := call(context.WithoutCancel(ctx), s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) {
-			return l.DomainCreateXML(text, 0)
+		answer <- afterItsEnd(uuid, func() error {
+			_, err := call(context.WithoutCancel(ctx), s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+				return l.DomainCreateXML(text, 0)
+			})
+			return err
 		})
-		answer <- err
 	}()
 	select {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
 		return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), "it is still being started")
+	}
+}
+
+// libvirt tells that a guest ended before it forgets it, and between the two
+// refuses to create the guest anew, though a lookup finds none: the window is
+// that of one lock in libvirt, far below forgetPatience even under load.
+const (
+	forgetPatience = 5 * time.Second
+	forgetPause    = 20 * time.Millisecond
+)
+
+// afterItsEnd runs create until libvirt has forgotten the guest's last life.
+// That refusal has only a general code and a text in the daemon's language, in
+// which the guest's name, its UUID, is the one thing to go by. A refusal that
+// lasts is returned.
+func afterItsEnd(uuid string, create func() error) error {
+	last := time.Now().Add(forgetPatience)
+	for {
+		err := create()
+		var answer libvirt.Error
+		forgetting := errors.As(err, &answer) && answer.Code == uint32(libvirt.ErrOperationFailed) && strings.Contains(answer.Message, uuid)
+		if !forgetting || time.Now().After(last) {
+			return err
+		}
+		time.Sleep(forgetPause)
 	}
 }
