@@ -56,19 +56,26 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 	return p, nil
 }
 
-// EachConnected calls fn for the connected hosts of a cluster (port.Hosts).
+// EachConnected calls fn for the hosts of a cluster that are connected
+// (port.Hosts). A host that is being connected may have asked already what it is
+// to have, so it is called too; when it cannot be reached, its connect fails
+// like the call, and the next one brings what it missed.
 func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
-	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` = ?", clusterUUID, Connected)
+	hosts, err := store.Find(ctx, s.Store, HostType, "`clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)
 	if err != nil {
 		return err
 	}
-	for _, uuid := range uuids {
-		h, err := s.PluginHost(ctx, s.Store, uuid)
+	for _, host := range hosts {
+		h, err := s.PluginHost(ctx, s.Store, host.UUID)
 		if errs.ClassOf(err) == errs.NotFound {
 			continue // it went meanwhile
 		}
 		if err == nil {
 			err = fn(h)
+		}
+		if err != nil && ctx.Err() == nil && host.Status == Connecting {
+			s.Log.Info("host that is being connected not told of a change", "host", host.UUID, "error", err)
+			continue
 		}
 		if err != nil {
 			return err
@@ -77,10 +84,18 @@ func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func
 	return nil
 }
 
-// connect makes a host usable: plugin, facts, observers, guests, watch. It can
-// be repeated; on failure the host is Disconnected and the first cause is
-// returned.
+// connect is renew for a host that guests must not be placed on meanwhile.
 func (s *Service) connect(ctx context.Context, uuid string) error {
+	if err := s.setStatus(ctx, uuid, Connecting); err != nil {
+		return err
+	}
+	return s.renew(ctx, uuid)
+}
+
+// renew makes a host usable: plugin, facts, observers, guests, watch. It can be
+// repeated. The host's status changes when the outcome is known: on failure it
+// is Disconnected and the first cause is returned.
+func (s *Service) renew(ctx context.Context, uuid string) error {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
 	h, err := s.PluginHost(ctx, s.Store, uuid)
@@ -88,9 +103,6 @@ func (s *Service) connect(ctx context.Context, uuid string) error {
 		return err
 	}
 	s.stopWatch(uuid)
-	if err := s.setStatus(ctx, uuid, Connecting); err != nil {
-		return err
-	}
 	if err := s.connectNow(ctx, h); err != nil {
 		s.lost(context.WithoutCancel(ctx), uuid, err)
 		return err

@@ -2,6 +2,7 @@ package topology
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -19,10 +20,22 @@ const (
 	connectParallel = 100
 )
 
+// atRest are the states in which a host is neither connected nor pinged (spec:
+// section 1.2).
+var atRest = []string{PreMaintenance, Maintenance}
+
 // Start connects all hosts in the background, and checks and watches them
 // until ctx ends. Stop waits for what it began.
 func (s *Service) Start(ctx context.Context) error {
-	hosts, err := store.Find(ctx, s.Store, HostType, "`state` <> ?", Maintenance)
+	var hosts []*Host
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
+		// What they were when the core ended says nothing of now.
+		_, err := tx.Exec(ctx, "UPDATE `Host` SET `status` = ? WHERE `state` NOT IN (?, ?)", Connecting, PreMaintenance, Maintenance)
+		if err == nil {
+			hosts, err = store.Find(ctx, tx, HostType, "`state` NOT IN (?)", atRest)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -76,10 +89,15 @@ func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
 	if ctx.Err() != nil || errs.ClassOf(err) == errs.NotFound {
 		return nil
 	}
-	if err == nil && (h.State == PreMaintenance || h.State == Maintenance) {
+	if err == nil && slices.Contains(atRest, h.State) {
 		return nil
 	}
-	if err == nil {
+	switch {
+	case err == nil && h.Status == Connected:
+		// Only its watch broke, as when its plugin was started anew: guests can be
+		// placed on it as before.
+		err = s.renew(ctx, uuid)
+	case err == nil:
 		err = s.connect(ctx, uuid)
 	}
 	if errs.ClassOf(err) == errs.NotFound {
@@ -95,8 +113,7 @@ func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
 func (s *Service) checkLoop(ctx context.Context) {
 	failures := map[string]int64{}
 	for range s.Config.Every(ctx, catHost, "ping.interval") {
-		hosts, err := store.Find(ctx, s.Store, HostType, "`state` NOT IN (?) AND `status` <> ?",
-			[]string{PreMaintenance, Maintenance}, Connecting)
+		hosts, err := store.Find(ctx, s.Store, HostType, "`state` NOT IN (?) AND `status` <> ?", atRest, Connecting)
 		if err != nil {
 			s.Log.Error("hosts not listed", "error", err)
 			continue
@@ -248,11 +265,21 @@ func (s *Service) registerHostState() error {
 		Access: action.Admin, Queue: "uuid", Returns: "Host", Kind: "host", Doc: "Enables or disables a host, or puts it in maintenance.",
 	}, func(ctx context.Context, _ *action.Call, p *params) (action.Ref, error) {
 		ref := action.Ref{Type: "Host", UUID: p.UUID}
-		if p.Event != "maintain" {
-			_, err := s.ChangeState(ctx, HostType.Type, p.UUID, p.Event)
+		if p.Event == "maintain" {
+			return ref, s.maintain(ctx, p.UUID)
+		}
+		before, err := store.Get(ctx, s.Store, HostType, p.UUID)
+		if err != nil {
 			return ref, err
 		}
-		return ref, s.maintain(ctx, p.UUID)
+		_, err = s.ChangeState(ctx, HostType.Type, p.UUID, p.Event)
+		if err != nil || !slices.Contains(atRest, before.State) {
+			return ref, err
+		}
+		// It was not looked at meanwhile.
+		err = s.setStatus(ctx, p.UUID, Connecting)
+		s.reconnectSoon(s.root, p.UUID)
+		return ref, err
 	})
 	return nil
 }

@@ -125,6 +125,34 @@ func TestPluginIsKilled(t *testing.T) {
 	}
 }
 
+// Hosts whose plugin was started anew stay in use while they are looked at
+// again, which begins a second later.
+func TestPluginIsBack(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := twoPlugins(t, m)
+	s.Faults("ConnectHost:latency=1s")
+	pid := s.Plugin("simulator")
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.PluginBack("simulator", s.PluginGone("simulator", pid))
+	made := 0
+	for begin := time.Now(); time.Since(begin) < 4*time.Second; made++ {
+		if _, err := s.Client.Create(t.Context(), wire.VMs, m.cloud.VM(fmt.Sprintf("b-%d", made))); err != nil {
+			t.Fatalf("%s after the plugin was back: %v", time.Since(begin).Round(time.Millisecond), err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	s.Faults("")
+	db := s.Database()
+	s.Settle(db)
+	s.Audit(db)
+	if got := len(s.States()); got != 3+made {
+		t.Errorf("there are %d guests; want 3 and %d", got, made)
+	}
+}
+
 // A call that hangs is given up when the API call's time is over.
 func TestCallHangs(t *testing.T) {
 	t.Parallel()

@@ -79,6 +79,7 @@ func TestMaintenance(t *testing.T) {
 			l.Error("a guest was started on a host in maintenance")
 		}
 		l.want("state", l.act(path, "changeHostState", wire.Params{"stateEvent": "enable"}).text("state"), "Enabled")
+		l.s.Ready() // it is connected anew
 		l.remove(wire.VMs + "/" + vm.text("uuid"))
 		l.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
 		l.took("nothing", before, 0, 0, 0)
