@@ -63,13 +63,14 @@ func (k *Kernel) ChangeState(ctx context.Context, t *resource.Type, uuid, ev str
 	return next, err
 }
 
+// ValueCheck may refuse the values of an update before they are written.
+type ValueCheck func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error
+
 // RegisterUpdate registers APIUpdate<Type>Msg (PUT <path>/{uuid}/actions),
 // which sets the given fields; name and description are always among them.
 // check, which may be nil, sees the values before they are written.
-func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error, fields ...action.Param) error {
-	params := append([]action.Param{uuidParam(t),
-		{Name: "name", Type: "string", MaxLength: 255}, {Name: "description", Type: "string", MaxLength: 2048},
-	}, fields...)
+func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check ValueCheck, fields ...action.Param) error {
+	params := append(updateParams(t), fields...)
 	a := action.Action{
 		Message: "APIUpdate" + t.Name + "Msg", Method: "PUT", Path: t.Path + "/{uuid}/actions", Key: "update" + t.Name,
 		Async: true, Access: access, Queue: "uuid", Returns: t.Name, Params: params,
@@ -77,23 +78,36 @@ func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check fu
 	}
 	return k.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
-		var names []string
-		for _, f := range params[1:] {
-			names = append(names, f.Name)
-		}
-		values := Given(p, names...)
 		return action.Ref{Type: t.Name, UUID: uuid}, k.Store.Update(ctx, func(tx *store.Tx) error {
-			if check != nil {
-				if err := check(ctx, tx, uuid, values); err != nil {
-					return err
-				}
-			}
-			if len(values) == 0 {
-				return nil
-			}
-			return store.Set(ctx, tx, t, uuid, values)
+			return setGiven(ctx, tx, t, uuid, Given(p, names(params[1:])...), check)
 		})
 	})
+}
+
+// updateParams begins the parameters of every update message.
+func updateParams(t *resource.Type) []action.Param {
+	return []action.Param{uuidParam(t), {Name: "name", Type: "string", MaxLength: 255}, {Name: "description", Type: "string", MaxLength: 2048}}
+}
+
+func names(params []action.Param) []string {
+	out := make([]string, len(params))
+	for i, p := range params {
+		out[i] = p.Name
+	}
+	return out
+}
+
+// setGiven writes the values of an update, none of which may be given.
+func setGiven(ctx context.Context, tx *store.Tx, t *resource.Type, uuid string, values map[string]any, check ValueCheck) error {
+	if check != nil {
+		if err := check(ctx, tx, uuid, values); err != nil {
+			return err
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	return store.Set(ctx, tx, t, uuid, values)
 }
 
 // Given picks those of the named parameters of an update that were given. An

@@ -58,10 +58,30 @@ func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 		return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.adding, st,
 			flow.Options{Job: c.Job, Key: st.UUID, ResourceType: "Host", ResourceUUID: st.UUID})
 	})
-	if err != nil || d.GetAdd().GetUpdateMessage() == "" {
+	if err != nil {
 		return err
 	}
-	return s.registerHostUpdate(d)
+	return s.RegisterPluginUpdate(kernel.PluginUpdate{
+		Base: HostType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(),
+		Params: []action.Param{managementIP}, Check: s.checkNewAddress,
+		After: func(ctx context.Context, uuid string, own map[string]any) error {
+			if len(own) == 0 {
+				return nil
+			}
+			return s.connect(ctx, uuid)
+		},
+	})
+}
+
+// managementIP is the parameter of a host's updates.
+var managementIP = action.Param{Name: "managementIp", Type: "string", MaxLength: 255}
+
+// checkNewAddress is checkManagementIP for an update.
+func (s *Service) checkNewAddress(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+	if addr, ok := values["managementIp"].(string); ok {
+		return s.checkManagementIP(ctx, tx, uuid, addr)
+	}
+	return nil
 }
 
 // newHost checks the parameters against the database; it changes nothing.
@@ -179,64 +199,11 @@ func (s *Service) registerHosts() error {
 		}
 		return r, nil
 	})
-	ip := action.Param{Name: "managementIp", Type: "string", MaxLength: 255}
-	check := func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
-		if addr, ok := values["managementIp"].(string); ok {
-			return s.checkManagementIP(ctx, tx, uuid, addr)
-		}
-		return nil
-	}
 	return cmp.Or(
-		s.RegisterUpdate(HostType.Type, action.Admin, check, ip),
+		s.RegisterUpdate(HostType.Type, action.Admin, s.checkNewAddress, managementIP),
 		s.registerHostState(),
 		s.RegisterDelete(HostType.Type, action.Admin),
 	)
-}
-
-// registerHostUpdate registers a plugin's own update message, which sets the
-// fields of the base type and of the subtype, and connects the host anew when
-// one of the latter changed.
-func (s *Service) registerHostUpdate(d *pluginv1.HypervisorDecl) error {
-	params := []action.Param{{Name: "uuid", Type: "string", In: "path", Required: true, Resource: "Host"},
-		{Name: "name", Type: "string", MaxLength: 255}, {Name: "description", Type: "string", MaxLength: 2048},
-		{Name: "managementIp", Type: "string", MaxLength: 255}}
-	for _, p := range kernel.AddParams(nil, d.GetFields()) {
-		p.Required, p.Default = false, ""
-		params = append(params, p)
-	}
-	key := action.ActionKey(d.GetAdd().GetUpdateMessage())
-	a := action.Action{Message: d.GetAdd().GetUpdateMessage(), Method: "PUT", Path: d.GetAdd().GetPath() + "/{uuid}/actions",
-		Key: key, Async: true, Access: action.Admin, Queue: "uuid", Returns: "Host", Params: params,
-		Doc: "Changes the fields of a host that are given."}
-	return s.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
-		uuid, _ := p["uuid"].(string)
-		base, own := kernel.Given(p, "name", "description", "managementIp"), map[string]any{}
-		for _, f := range d.GetFields() {
-			if v, ok := p[f.GetName()]; ok && v != nil && !f.GetFact() {
-				own[f.GetName()] = v
-			}
-		}
-		err := s.Store.Update(ctx, func(tx *store.Tx) error {
-			if addr, ok := base["managementIp"].(string); ok {
-				if err := s.checkManagementIP(ctx, tx, uuid, addr); err != nil {
-					return err
-				}
-			}
-			if len(base) > 0 {
-				if err := store.Set(ctx, tx, HostType.Type, uuid, base); err != nil {
-					return err
-				}
-			}
-			if len(own) == 0 {
-				return nil
-			}
-			return store.Set(ctx, tx, s.subtype(d.GetType()), uuid, kernel.SubtypeValues(s.subtype(d.GetType()), own))
-		})
-		if err == nil && len(own) > 0 {
-			err = s.connect(ctx, uuid)
-		}
-		return action.Ref{Type: "Host", UUID: uuid}, err
-	})
 }
 
 // hostParts are the other services' rows of a host. Those services read them
