@@ -1,7 +1,6 @@
 package crash
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -187,8 +186,7 @@ func (m *template) kill(t *testing.T, at points.Point) {
 // clear fails the test unless an error tells what, why and what to do.
 func clear(t *testing.T, err error) {
 	t.Helper()
-	var e *wire.Error
-	if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code == "" || len(e.Details) < 20 {
+	if !wire.Clear(err) {
 		t.Errorf("the job's error is not clear: %v", err)
 	}
 }

@@ -62,6 +62,7 @@ type Cloud struct {
 	Image, Offering     string
 	L2, L3              string
 	guestImage          string
+	before              Traces // of the sandbox
 	t                   testing.TB
 }
 

@@ -8,17 +8,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
 // connectTimeout is how long the host may take to be connected anew.
 const connectTimeout = 30 * time.Second
 
-// Here brings up a cloud whose only host is the sandbox itself; PlugUplink must
-// come before.
+// Alone starts a server without a cloud in it, on a sandbox that is to be its
+// only host. End ends the test.
+func Alone(t testing.TB) *Cloud {
+	t.Helper()
+	rig.Libvirtd(t)
+	plugUplink(t)
+	before := look(t, "/", exec.Command)
+	c := Serve(t, Options{})
+	c.before = before
+	return c
+}
+
+// Here brings up a cloud whose only host is the sandbox itself. End ends the
+// test.
 func Here(t testing.TB) *Cloud {
 	t.Helper()
-	c := Serve(t, Options{})
+	c := Alone(t)
 	c.Place()
 	var err error
 	if c.Host, err = c.AddHost("here", "127.0.0.1", "not-used"); err != nil {
@@ -28,9 +41,23 @@ func Here(t testing.TB) *Cloud {
 	return c
 }
 
-// PlugUplink makes a pair of devices, of which one stands for a network card
+// End stops the server, removes the files that Serve made beside its folder and
+// those of the test that are given, and looks for what is left on the sandbox
+// or gone from it.
+func (c *Cloud) End(files ...string) {
+	c.t.Helper()
+	c.Stop()
+	for _, file := range append(files, filepath.Join(Base, "config.yaml"), c.guestImage) {
+		if err := os.Remove(file); err != nil {
+			c.t.Error(err)
+		}
+	}
+	Same(c.t, c.before, func() Traces { return look(c.t, "/", exec.Command) })
+}
+
+// plugUplink makes a pair of devices, of which one stands for a network card
 // with an address of the machine's, and removes them with the test.
-func PlugUplink(t testing.TB) {
+func plugUplink(t testing.TB) {
 	t.Helper()
 	IP(t, "link", "add", Uplink, "type", "veth", "peer", "name", Uplink+"p")
 	IP(t, "link", "set", Uplink+"p", "up")
@@ -72,16 +99,6 @@ func (c *Cloud) WaitConnected() {
 		}
 		if time.Since(begin) > connectTimeout {
 			c.t.Fatalf("the host is %s after %s", h.Status, connectTimeout)
-		}
-	}
-}
-
-// Tidy removes the files that Serve made beside the server's folder.
-func Tidy(t testing.TB) {
-	t.Helper()
-	for _, file := range []string{"config.yaml", "guest.qcow2"} {
-		if err := os.Remove(filepath.Join(Base, file)); err != nil {
-			t.Error(err)
 		}
 	}
 }

@@ -34,9 +34,6 @@ var traceCommands = map[string][]string{
 // traceFolders are those in which a cloud works, below the root of the machine.
 var traceFolders = []string{Base, "/var/log/libvirt/qemu", "/var/lib/libvirt/qemu/nvram", "/var/lib/libvirt/images"}
 
-// Look lists the sandbox's traces.
-func Look(t testing.TB) Traces { return look(t, "/", exec.Command) }
-
 // LookAt lists those of a machine.
 func LookAt(t testing.TB, m *rig.Machine) Traces { return look(t, m.Folder, m.Command) }
 
@@ -55,24 +52,36 @@ func look(t testing.TB, root string, run runner) Traces {
 		}
 	}
 	for _, folder := range traceFolders {
-		err := filepath.WalkDir(filepath.Join(root, folder), func(path string, e fs.DirEntry, err error) error {
-			switch {
-			case os.IsNotExist(err):
-				return nil
-			case err != nil:
-				return err
-			case !e.IsDir() && !within(path, filepath.Join(root, Base, "server")):
+		for _, path := range Files(t, filepath.Join(root, folder)) {
+			if !strings.HasSuffix(path, "/") && !within(path, filepath.Join(root, Base, "server")) {
 				all = append(all, "file "+strings.TrimPrefix(path, strings.TrimRight(root, "/")))
 			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	all = append(all, processes(t, run)...)
 	slices.Sort(all)
 	return all
+}
+
+// Files lists a folder and all that is in it and below; folders end with "/". A
+// missing one gives none.
+func Files(t testing.TB, folder string) []string {
+	t.Helper()
+	var list []string
+	err := filepath.WalkDir(folder, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.IsDir() {
+			path += "/"
+		}
+		list = append(list, path)
+		return err
+	})
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // settled leaves out what changes by itself: the kernel makes MAC addresses up,

@@ -76,6 +76,13 @@ func Code(err error) string {
 	return ""
 }
 
+// Clear reports whether a job's error tells what failed: it has the status of
+// failed work, a code and details.
+func Clear(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Status == http.StatusServiceUnavailable && e.Code != "" && len(e.Details) >= 20
+}
+
 // Login opens a session for an account with its plain password and keeps it
 // for the calls that follow.
 func (c *Client) Login(ctx context.Context, account, password string) error {

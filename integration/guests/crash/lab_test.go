@@ -4,7 +4,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,9 +45,8 @@ rm ` + held + `/$1
 // lab is a cloud with one host, on which guests come and go.
 type lab struct {
 	*guests.Cloud
-	t      *testing.T
-	db     *sql.DB
-	before guests.Traces
+	t  *testing.T
+	db *sql.DB
 	// used and unused are the traces of the cloud without guests: the DHCP
 	// service of its network ends when the host is connected anew.
 	used, unused []string
@@ -62,10 +60,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rig.Libvirtd(t)
-	guests.PlugUplink(t)
-	before := guests.Look(t)
-	l := &lab{Cloud: guests.Here(t), t: t, before: before}
+	l := &lab{Cloud: guests.Here(t), t: t}
 	l.db = l.Database()
 	l.victim("Running") // the image is cached, the network has its namespace
 	l.removeAll()
@@ -84,9 +79,7 @@ func (l *lab) end() {
 	l.Remove(wire.Images + "/" + l.Image)
 	l.Do(wire.Images+"/"+l.Image, "expungeImage", wire.Params{"backupStorageUuids": []string{l.Backup}})
 	l.Remove(wire.BackupStorages + "/" + l.Backup)
-	l.Stop()
-	guests.Tidy(l.t)
-	guests.Same(l.t, l.before, func() guests.Traces { return guests.Look(l.t) })
+	l.Cloud.End()
 }
 
 // mark makes a file that the hook looks for, and returns what removes it.
@@ -239,14 +232,10 @@ func (l *lab) traces() []string {
 		list = append(list, fmt.Sprintf("%s rows in %s", l.texts("SELECT COUNT(*) FROM `" + table + "`")[0], table))
 	}
 	for _, folder := range []string{filepath.Join(guests.PrimaryFolder), filepath.Join(guests.StateFolder, "dhcp"), "/var/log/libvirt/qemu", held} {
-		err := filepath.WalkDir(folder, func(path string, _ fs.DirEntry, err error) error {
+		for _, path := range guests.Files(l.t, folder) {
 			if !strings.Contains(path, "leases") && !strings.Contains(path, "log/kumo") {
 				list = append(list, "file "+path)
 			}
-			return err
-		})
-		if err != nil {
-			l.t.Fatal(err)
 		}
 	}
 	return list

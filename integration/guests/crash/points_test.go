@@ -125,9 +125,8 @@ func (l *lab) kill(p points.Point) {
 	l.Settle(l.db)
 	err := l.Outcome(job)
 	if err != nil {
-		known := accepted || l.Status(job) != http.StatusNotFound
-		if known {
-			l.clear(p, err)
+		if known := accepted || l.Status(job) != http.StatusNotFound; known && !wire.Clear(err) {
+			l.t.Errorf("%s: the job's error is not clear: %v", p, err)
 		}
 		if p.Flow != "expunge-vm" { // a guest that is half expunged stays so until the next try
 			l.consistent(p.String())
@@ -148,15 +147,6 @@ func (l *lab) kill(p points.Point) {
 	}
 	l.removeAll()
 	l.nothingLeft(p.String())
-}
-
-// clear fails the test unless an error tells what, why and what to do.
-func (l *lab) clear(p points.Point, err error) {
-	l.t.Helper()
-	var e *wire.Error
-	if !errors.As(err, &e) || e.Status != http.StatusServiceUnavailable || e.Code == "" || len(e.Details) < 20 {
-		l.t.Errorf("%s: the job's error is not clear: %v", p, err)
-	}
 }
 
 // wound makes something go wrong until it is healed.

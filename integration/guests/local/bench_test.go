@@ -19,7 +19,6 @@ import (
 // definition. What Kumo does more is the REST call and its job, the database,
 // and the network services.
 func BenchmarkCreateVsVirsh(b *testing.B) {
-	guests.PlugUplink(b)
 	c := guests.Here(b)
 	// The first guest fills the image cache and starts the network.
 	c.Create(nil, c.Spec("first"))

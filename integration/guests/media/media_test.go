@@ -4,9 +4,7 @@ package media
 
 import (
 	"encoding/json"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -34,9 +32,6 @@ type cloud struct {
 // TestMedia takes both kinds of images through their life on one cloud, which at
 // the end leaves nothing.
 func TestMedia(t *testing.T) {
-	rig.Libvirtd(t)
-	guests.PlugUplink(t)
-	before := guests.Look(t)
 	c := &cloud{Cloud: guests.Here(t), t: t}
 	c.iso = makeISO(t)
 	empty := c.look()
@@ -48,12 +43,7 @@ func TestMedia(t *testing.T) {
 		guests.Step{Name: "delete while it is uploaded", Run: c.deletedUploads},
 		guests.Step{Name: "delete all", Run: func() { c.deleteAll(empty) }},
 	)
-	c.Stop()
-	guests.Tidy(t)
-	if err := os.Remove(c.iso); err != nil {
-		t.Error(err)
-	}
-	guests.Same(t, before, func() guests.Traces { return guests.Look(t) })
+	c.End(c.iso)
 }
 
 // image is what the steps read of an image.
@@ -106,17 +96,7 @@ func (c *cloud) look() state {
 // files lists what the image store has with a text in its path.
 func (c *cloud) files(text string) []string {
 	c.t.Helper()
-	var list []string
-	err := filepath.WalkDir(guests.ImageFolder, func(path string, _ fs.DirEntry, err error) error {
-		if strings.Contains(path, text) {
-			list = append(list, path)
-		}
-		return err
-	})
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	return list
+	return slices.DeleteFunc(guests.Files(c.t, guests.ImageFolder), func(path string) bool { return !strings.Contains(path, text) })
 }
 
 // same fails the test for everything that was not there before, or is no more.

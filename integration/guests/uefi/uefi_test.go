@@ -33,9 +33,6 @@ type cloud struct {
 }
 
 func TestUEFI(t *testing.T) {
-	rig.Libvirtd(t)
-	guests.PlugUplink(t)
-	before := guests.Look(t)
 	c := &cloud{Cloud: guests.Here(t), t: t}
 	c.disk = makeDisk(t)
 	c.offering = c.Make(wire.InstanceOfferings, wire.Params{"name": "roomy", "cpuNum": 1, "memorySize": memory})
@@ -47,12 +44,7 @@ func TestUEFI(t *testing.T) {
 		guests.Step{Name: "destroy and expunge", Run: c.expunge},
 		guests.Step{Name: "delete all", Run: c.deleteAll},
 	)
-	c.Stop()
-	guests.Tidy(t)
-	if err := os.Remove(c.disk); err != nil {
-		t.Error(err)
-	}
-	guests.Same(t, before, func() guests.Traces { return guests.Look(t) })
+	c.End(c.disk)
 }
 
 // nvramFile is where the guest's firmware keeps its variables.
