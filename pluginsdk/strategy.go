@@ -35,7 +35,8 @@ type Hypervisor interface {
 	// DestroyVM cuts the power and removes every trace of the guest but its
 	// disks; one that is gone is a success.
 	DestroyVM(context.Context, *pluginv1.DestroyVMRequest) (*pluginv1.DestroyVMResponse, error)
-	// ListVMs tells all guests that the plugin has on the host.
+	// ListVMs tells all guests that the plugin has on the host, or the one that it
+	// is asked for.
 	ListVMs(context.Context, *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error)
 }
 

@@ -286,7 +286,7 @@ func (s *Service) actual(ctx context.Context, hostUUID, uuid string) (string, er
 	if err != nil {
 		return "", err
 	}
-	r, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h})
+	r, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h, VmUuid: uuid})
 	if err != nil {
 		return "", err
 	}

@@ -160,6 +160,18 @@ func (s *hypervisorSuite) guests() {
 		p.make(t, s.conn, id) // a stopped guest can be started
 		s.wantState(t, id, pluginv1.VMState_VM_STATE_RUNNING)
 	})
+	s.check("ListVMs of one guest", func(t *testing.T) {
+		ids := []string{p.fresh(t, s.conn), p.fresh(t, s.conn)}
+		for _, id := range ids {
+			p.make(t, s.conn, id)
+		}
+		for id, want := range map[string]int{ids[0]: 1, ids[1]: 1, NewUUID(): 0} {
+			r, err := s.hv.ListVMs(call(t), &pluginv1.ListVMsRequest{Host: s.f.Host, VmUuid: id})
+			if err != nil || len(r.Vms) != want || want == 1 && r.Vms[0].Uuid != id {
+				t.Errorf("asked for guest %s, which is there %d times: got %v %v", id, want, r, err)
+			}
+		}
+	})
 	s.ok("StopVM of what never was", func(ctx context.Context) error {
 		_, err := s.hv.StopVM(ctx, &pluginv1.StopVMRequest{Host: s.f.Host, VmUuid: NewUUID(), Cold: true})
 		return err

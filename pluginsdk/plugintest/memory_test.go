@@ -174,11 +174,14 @@ func (h memoryHypervisor) DestroyVM(_ context.Context, r *pluginv1.DestroyVMRequ
 	return &pluginv1.DestroyVMResponse{}, nil
 }
 
-func (h memoryHypervisor) ListVMs(context.Context, *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error) {
+func (h memoryHypervisor) ListVMs(_ context.Context, r *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error) {
 	h.m.mu.Lock()
 	defer h.m.mu.Unlock()
 	resp := &pluginv1.ListVMsResponse{}
 	for uuid, state := range h.m.vms {
+		if h.m.broken != "tells all" && r.GetVmUuid() != "" && uuid != r.GetVmUuid() {
+			continue
+		}
 		resp.Vms = append(resp.Vms, &pluginv1.VMStatus{Uuid: uuid, State: state})
 	}
 	slices.SortFunc(resp.Vms, func(a, b *pluginv1.VMStatus) int { return cmp.Compare(a.Uuid, b.Uuid) })

@@ -65,6 +65,7 @@ func TestFindsBrokenPromises(t *testing.T) {
 		{"undo", "TestHypervisor", "DestroyVM of what never was"},
 		{"undo", "TestHypervisor", "DestroyVM, answer lost"},
 		{"leaves", "TestHypervisor", "StartVM and DestroyVM"},
+		{"tells all", "TestHypervisor", "ListVMs of one guest"},
 		{"accepts", "TestHypervisor", "StartVM with no memory is refused"},
 		{"class", "TestBackupStorage", "ConnectStore with a wrong configuration is refused"},
 		{"object", "TestNetworkService", "PrepareNICs with an IP address that is none is refused"},

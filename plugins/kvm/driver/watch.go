@@ -102,33 +102,56 @@ func list(ctx context.Context, s *slot, object string) ([]*pluginv1.VMStatus, er
 	}
 	var out []*pluginv1.VMStatus
 	for _, dom := range domains {
-		ours, err := isOurs(ctx, s, dom)
-		if err != nil {
+		if out, err = tell(ctx, s, dom, out); err != nil {
 			return nil, err
 		}
-		if !ours {
-			continue
-		}
-		status, err := statusOf(ctx, s, dom)
-		if hostlink.IsGone(err) {
-			continue // it ended meanwhile
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, status)
 	}
 	return out, nil
 }
 
-// ListVMs tells the guests that this plugin has on the host, not an operator's.
+// listOne is list for one guest.
+func listOne(ctx context.Context, s *slot, uuid string) ([]*pluginv1.VMStatus, error) {
+	dom, err := lookup(ctx, s, uuid)
+	if hostlink.IsGone(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tell(ctx, s, dom, nil)
+}
+
+// tell adds a guest's status when the guest is this plugin's and has not ended
+// meanwhile.
+func tell(ctx context.Context, s *slot, dom libvirt.Domain, out []*pluginv1.VMStatus) ([]*pluginv1.VMStatus, error) {
+	ours, err := isOurs(ctx, s, dom)
+	if err != nil || !ours {
+		return out, err
+	}
+	status, err := statusOf(ctx, s, dom)
+	if hostlink.IsGone(err) {
+		return out, nil
+	}
+	if err != nil {
+		return out, err
+	}
+	return append(out, status), nil
+}
+
+// ListVMs tells the guests that this plugin has on the host, or the one that it
+// is asked for; never an operator's.
 func (d *Driver) ListVMs(ctx context.Context, r *pluginv1.ListVMsRequest) (*pluginv1.ListVMsResponse, error) {
 	s, err := d.connect(ctx, r.GetHost())
 	if err != nil {
 		return nil, err
 	}
 	object := "host " + r.GetHost().GetUuid()
-	vms, err := list(ctx, s, object)
+	var vms []*pluginv1.VMStatus
+	if r.GetVmUuid() == "" {
+		vms, err = list(ctx, s, object)
+	} else {
+		vms, err = listOne(ctx, s, r.GetVmUuid())
+	}
 	if err != nil {
 		return nil, guestsUnknown(object, err)
 	}

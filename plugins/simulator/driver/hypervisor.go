@@ -140,9 +140,11 @@ func (h hypervisor) ListVMs(ctx context.Context, req *pluginv1.ListVMsRequest) (
 	host := req.GetHost().GetUuid()
 	return run(ctx, h.simulator, "ListVMs", func(w *world.Live) (*pluginv1.ListVMsResponse, error) {
 		vms, err := w.VMs(host)
-		answer := &pluginv1.ListVMsResponse{Vms: make([]*pluginv1.VMStatus, len(vms))}
-		for i, v := range vms {
-			answer.Vms[i] = status(v.UUID, v.State)
+		answer := &pluginv1.ListVMsResponse{}
+		for _, v := range vms {
+			if one := req.GetVmUuid(); one == "" || one == v.UUID {
+				answer.Vms = append(answer.Vms, status(v.UUID, v.State))
+			}
 		}
 		return answer, err
 	}, host)

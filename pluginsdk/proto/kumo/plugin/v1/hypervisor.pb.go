@@ -1383,8 +1383,11 @@ func (*DestroyVMResponse) Descriptor() ([]byte, []int) {
 }
 
 type ListVMsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Host  *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	// vm_uuid asks for one guest alone; the answer is empty when the host does not
+	// have it. Empty asks for all.
+	VmUuid        string `protobuf:"bytes,2,opt,name=vm_uuid,json=vmUuid,proto3" json:"vm_uuid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1424,6 +1427,13 @@ func (x *ListVMsRequest) GetHost() *Host {
 		return x.Host
 	}
 	return nil
+}
+
+func (x *ListVMsRequest) GetVmUuid() string {
+	if x != nil {
+		return x.VmUuid
+	}
+	return ""
 }
 
 type ListVMsResponse struct {
@@ -1963,9 +1973,10 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x10DestroyVMRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
 	"\avm_uuid\x18\x02 \x01(\tR\x06vmUuid\"\x13\n" +
-	"\x11DestroyVMResponse\":\n" +
+	"\x11DestroyVMResponse\"S\n" +
 	"\x0eListVMsRequest\x12(\n" +
-	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"=\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
+	"\avm_uuid\x18\x02 \x01(\tR\x06vmUuid\"=\n" +
 	"\x0fListVMsResponse\x12*\n" +
 	"\x03vms\x18\x01 \x03(\v2\x18.kumo.plugin.v1.VMStatusR\x03vms\"S\n" +
 	"\x0ePauseVMRequest\x12(\n" +
