@@ -7,8 +7,8 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
-	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -177,19 +177,10 @@ func (s *Service) stopOnHost(ctx context.Context, w *work) error {
 	if w.Host.UUID == "" {
 		return nil
 	}
-	h, err := s.host(ctx, w)
-	if err != nil {
+	return s.onHost(ctx, w, "stopped on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
+		_, err := hv.StopVM(ctx, &pluginv1.StopVMRequest{Host: h, VmUuid: w.UUID, Cold: w.Cold, GraceSeconds: w.Grace})
 		return err
-	}
-	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
-	if err != nil {
-		return err
-	}
-	_, err = hv.StopVM(ctx, &pluginv1.StopVMRequest{Host: h, VmUuid: w.UUID, Cold: w.Cold, GraceSeconds: w.Grace})
-	if err != nil {
-		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be stopped on host %s", h.GetName())
-	}
-	return nil
+	})
 }
 
 func (s *Service) rebootFlow() *flow.Def[work] {
@@ -197,19 +188,10 @@ func (s *Service) rebootFlow() *flow.Def[work] {
 		flow.Tx("rebooting", s.setState("rebooting"), s.restoreState),
 		flow.Do("prepare-network", s.prepareNetwork, nil),
 		flow.Do("reboot-on-host", func(ctx context.Context, w *work) error {
-			h, err := s.host(ctx, w)
-			if err != nil {
+			return s.onHost(ctx, w, "rebooted on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
+				_, err := hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: w.spec(), GraceSeconds: w.Grace})
 				return err
-			}
-			hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
-			if err != nil {
-				return err
-			}
-			_, err = hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: w.spec(), GraceSeconds: w.Grace})
-			if err != nil {
-				return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be rebooted on host %s", h.GetName())
-			}
-			return nil
+			})
 		}, nil).Timeout(2*hour),
 		flow.Tx("running", s.setState("running"), nil),
 	)
@@ -233,23 +215,17 @@ func (s *Service) resumeFlow() *flow.Def[work] {
 
 func (s *Service) pauser(pause bool) func(ctx context.Context, w *work) error {
 	return func(ctx context.Context, w *work) error {
-		h, err := s.host(ctx, w)
-		if err != nil {
+		return s.onHost(ctx, w, map[bool]string{true: "paused on", false: "resumed on"}[pause], func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
+			p, err := hv.Pauser()
+			if err != nil {
+				return err
+			}
+			if pause {
+				_, err = p.PauseVM(ctx, &pluginv1.PauseVMRequest{Host: h, VmUuid: w.UUID})
+			} else {
+				_, err = p.ResumeVM(ctx, &pluginv1.ResumeVMRequest{Host: h, VmUuid: w.UUID})
+			}
 			return err
-		}
-		hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
-		if err != nil {
-			return err
-		}
-		p, err := hv.Pauser()
-		if err != nil {
-			return err
-		}
-		if pause {
-			_, err = p.PauseVM(ctx, &pluginv1.PauseVMRequest{Host: h, VmUuid: w.UUID})
-		} else {
-			_, err = p.ResumeVM(ctx, &pluginv1.ResumeVMRequest{Host: h, VmUuid: w.UUID})
-		}
-		return err
+		})
 	}
 }

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -73,8 +74,9 @@ func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
 	return nil
 }
 
-// startOnHost starts the guest as specified.
-func (s *Service) startOnHost(ctx context.Context, w *work) error {
+// onHost makes a call about the guest to the plugin of its host. what is what
+// the error says cannot be done.
+func (s *Service) onHost(ctx context.Context, w *work, what string, call func(*plugin.Hypervisor, *pluginv1.Host) error) error {
 	h, err := s.host(ctx, w)
 	if err != nil {
 		return err
@@ -83,10 +85,18 @@ func (s *Service) startOnHost(ctx context.Context, w *work) error {
 	if err != nil {
 		return err
 	}
-	if _, err := hv.StartVM(ctx, &pluginv1.StartVMRequest{Host: h, Vm: w.spec()}); err != nil {
-		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be started on host %s", h.GetName())
+	if err := call(hv, h); err != nil {
+		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be %s host %s", what, h.GetName())
 	}
 	return nil
+}
+
+// startOnHost starts the guest as specified.
+func (s *Service) startOnHost(ctx context.Context, w *work) error {
+	return s.onHost(ctx, w, "started on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
+		_, err := hv.StartVM(ctx, &pluginv1.StartVMRequest{Host: h, Vm: w.spec()})
+		return err
+	})
 }
 
 // unstartOnHost undoes startOnHost of a guest that was there before the flow. The
@@ -110,21 +120,13 @@ func (s *Service) destroyOnHost(ctx context.Context, w *work) error {
 	if w.Host.UUID == "" {
 		return nil
 	}
-	h, err := s.host(ctx, w)
-	if errs.ClassOf(err) == errs.NotFound {
+	if _, err := s.host(ctx, w); errs.ClassOf(err) == errs.NotFound {
 		return nil
 	}
-	if err != nil {
+	return s.onHost(ctx, w, "removed from", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
+		_, err := hv.DestroyVM(ctx, &pluginv1.DestroyVMRequest{Host: h, VmUuid: w.UUID})
 		return err
-	}
-	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
-	if err != nil {
-		return err
-	}
-	if _, err := hv.DestroyVM(ctx, &pluginv1.DestroyVMRequest{Host: h, VmUuid: w.UUID}); err != nil {
-		return errs.Wrap(errs.ClassOf(err), "VM "+w.Name, err, "cannot be removed from host %s", h.GetName())
-	}
-	return nil
+	})
 }
 
 // left records that the guest is no longer on its host: capacity returns, the

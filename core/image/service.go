@@ -148,13 +148,7 @@ func (s *Service) registerStores() error {
 		Message: "APIGetBackupStorageTypesMsg", Method: "GET", Path: "/backup-storage/types", Access: action.Admin,
 		Doc: "Lists the backup storage types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (types, error) {
-		r := types{Types: []string{}}
-		for _, m := range s.Plugins.Manifests() {
-			for _, d := range m.GetBackupStorages() {
-				r.Types = append(r.Types, d.GetType())
-			}
-		}
-		return r, nil
+		return types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetBackupStorages)}, nil
 	})
 	for _, err := range []error{
 		s.RegisterUpdate(BackupStorageType.Type, action.Admin, nil),

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
@@ -129,16 +130,7 @@ func (s *Service) registerFacts() error {
 		Message: "APIGetL2NetworkTypesMsg", Method: "GET", Path: "/l2-networks/types", Access: action.Normal,
 		Doc: "Lists the layer 2 network types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (l2Types, error) {
-		r, seen := l2Types{Types: []string{}}, map[string]bool{}
-		for _, m := range s.Plugins.Manifests() {
-			for _, d := range m.GetL2Networks() {
-				if !seen[d.GetType()] {
-					seen[d.GetType()] = true
-					r.Types = append(r.Types, d.GetType())
-				}
-			}
-		}
-		return r, nil
+		return l2Types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetL2Networks)}, nil
 	})
 	type l3Types struct {
 		Types []string `json:"l3NetworkTypes"`

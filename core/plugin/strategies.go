@@ -159,3 +159,17 @@ func (s *PrimaryStorage) Lister() (pluginsdk.VolumeLister, error) {
 func (s *BackupStorage) Uploader() (pluginsdk.ImageUploader, error) {
 	return optional[pluginsdk.ImageUploader](s.BackupStorage, "backup storage type "+s.Decl.GetType(), s.Plugin, "upload", []string{"upload"})
 }
+
+// Types lists the types that the manifests declare of one kind, each once:
+// Types(m, (*pluginv1.Manifest).GetHypervisors).
+func Types[D interface{ GetType() string }](m *Manager, of func(*pluginv1.Manifest) []D) []string {
+	types := []string{}
+	for _, manifest := range m.Manifests() {
+		for _, d := range of(manifest) {
+			if !slices.Contains(types, d.GetType()) {
+				types = append(types, d.GetType())
+			}
+		}
+	}
+	return types
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -161,13 +162,7 @@ func (s *Service) registerPrimary() error {
 		Message: "APIGetPrimaryStorageTypesMsg", Method: "GET", Path: "/primary-storage/types", Access: action.Admin,
 		Doc: "Lists the primary storage types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (types, error) {
-		r := types{Types: []string{}}
-		for _, m := range s.Plugins.Manifests() {
-			for _, d := range m.GetPrimaryStorages() {
-				r.Types = append(r.Types, d.GetType())
-			}
-		}
-		return r, nil
+		return types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetPrimaryStorages)}, nil
 	})
 	for _, err := range []error{
 		s.RegisterUpdate(PrimaryStorageType.Type, action.Admin, nil),

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -191,13 +192,7 @@ func (s *Service) registerHosts() error {
 		Message: "APIGetHypervisorTypesMsg", Method: "GET", Path: "/hosts/hypervisor-types", Access: action.Admin,
 		Doc: "Lists the hypervisor types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (hypervisorTypes, error) {
-		r := hypervisorTypes{Types: []string{}}
-		for _, m := range s.Plugins.Manifests() {
-			for _, d := range m.GetHypervisors() {
-				r.Types = append(r.Types, d.GetType())
-			}
-		}
-		return r, nil
+		return hypervisorTypes{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetHypervisors)}, nil
 	})
 	return cmp.Or(
 		s.RegisterUpdate(HostType.Type, action.Admin, s.checkNewAddress, managementIP),
