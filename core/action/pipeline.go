@@ -3,6 +3,7 @@ package action
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -322,7 +323,7 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	if a.Ahead != nil {
 		a.Ahead(params)
 	}
-	if err := r.ports.Queue.Submit(key, a.Kind, func() { r.runJob(ctx, a, c, params, limit) }); err != nil {
+	if err := r.ports.Queue.Submit(key, a.Kind, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil
@@ -336,10 +337,17 @@ func jobError(err error, uuid string) error {
 	return err
 }
 
-func (r *Registry) runJob(ctx context.Context, a *Action, c *Call, params any, limit time.Duration) {
+func (r *Registry) runJob(ctx context.Context, a *Action, c *Call, key string, params any, limit time.Duration) {
 	runCtx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	var left error
+	if r.ports.Finish != nil {
+		left = r.ports.Finish(runCtx, key, c.DeleteMode == "Enforcing")
+	}
 	res, err := r.call(runCtx, a, c, params)
+	if err != nil && left != nil && !errors.Is(err, left) {
+		err = fmt.Errorf("%w; %w", err, left) // which may well be why
+	}
 	o := Outcome{Err: err}
 	if err == nil {
 		o = r.outcome(runCtx, res)

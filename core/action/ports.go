@@ -134,6 +134,10 @@ type Ports struct {
 	Plan   Planner
 	Jobs   Jobs
 	Queue  Queue
+	// Finish ends what earlier operations under a queue's key left to be undone;
+	// with force, what cannot be undone is passed over. It runs before each
+	// asynchronous handler; its error does not stop those that work without it.
+	Finish func(ctx context.Context, key string, force bool) error
 	// Timeout returns the configured bound of an action (category apiTimeout);
 	// nil or 0 leaves the declared one.
 	Timeout func(ctx context.Context, a *Action) time.Duration

@@ -384,6 +384,13 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 func (e *Engine) onQueue(ctx context.Context, s *deletion, uuid string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, rowTime)
 	defer cancel()
+	whole := f
+	f = func(ctx context.Context) error {
+		if err := e.flows.Finish(ctx, uuid, s.Mode == Enforcing); err != nil {
+			return err
+		}
+		return whole(ctx)
+	}
 	if e.Queue == nil || uuid == s.UUID {
 		return e.guarded(ctx, uuid, f)
 	}

@@ -54,10 +54,11 @@ type Engine struct {
 
 	mu       sync.Mutex
 	defs     map[string]definition
-	active   map[string]bool   // flows that run in this process
-	parked   map[string]parked // flows that wait for Collect
-	stopping chan struct{}     // closed by Stop
-	idle     chan struct{}     // made by Stop, closed when nothing is active
+	active   map[string]bool            // flows that run in this process
+	parked   map[string]parked          // flows that wait for Collect
+	open     map[string]map[string]bool // by dispatch key: flows that neither run nor are over, and whether they are undone
+	stopping chan struct{}              // closed by Stop
+	idle     chan struct{}              // made by Stop, closed when nothing is active
 }
 
 // database is what the engine needs of a *store.Store.
@@ -68,7 +69,7 @@ type database interface {
 
 // definition is a Def without its type parameter.
 type definition interface {
-	resume(ctx context.Context, e *Engine, row *Journal) error
+	resume(ctx context.Context, e *Engine, row *Journal, force bool) error
 }
 
 // parked is a flow of this process that could not go on, although the server
@@ -85,7 +86,7 @@ func NewEngine(s *store.Store, log hclog.Logger, jobs Completer) *Engine {
 	}
 	return &Engine{
 		store: s, log: log, jobs: jobs, defs: map[string]definition{}, active: map[string]bool{},
-		parked: map[string]parked{}, stopping: make(chan struct{}), traces: newTraces(),
+		parked: map[string]parked{}, open: map[string]map[string]bool{}, stopping: make(chan struct{}), traces: newTraces(),
 	}
 }
 
@@ -136,11 +137,12 @@ func (e *Engine) end(uuid string) {
 	}
 }
 
-// park keeps a flow for the next Collect.
-func (e *Engine) park(uuid, key string, going func(context.Context) error) {
+// park keeps a flow for the next Collect, or Finish.
+func (e *Engine) park(row *Journal, going func(context.Context) error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.parked[uuid] = parked{key: key, going: going}
+	e.parked[row.UUID] = parked{key: row.Key, going: going}
+	e.leaveOpen(row.UUID, row.Key, row.Phase != PhaseForward)
 }
 
 // stopped reports whether Stop was called.

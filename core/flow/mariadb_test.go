@@ -39,6 +39,7 @@ func TestMariaDB(t *testing.T) {
 	t.Run("Stop", TestStop)
 	t.Run("CallerGivesUp", TestCallerGivesUp)
 	t.Run("UndoFails", TestUndoFails)
+	t.Run("Finish", TestFinish)
 	t.Run("DatabaseAway", TestDatabaseAway)
 	t.Run("UnknownFlow", TestUnknownFlow)
 }

@@ -22,12 +22,16 @@ import (
 // A flow whose definition or step this version does not know is kept as
 // "undo-failed", its job ends with an error, and Failed shows it.
 func (e *Engine) Resume(ctx context.Context, submit func(key string, run func(context.Context))) error {
-	rows, err := store.Find(ctx, e.store, journals, "phase <> ? ORDER BY createDate, uuid", PhaseUndoFailed)
+	rows, err := store.Find(ctx, e.store, journals, "ORDER BY createDate, uuid")
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
-		e.submit(submit, row.UUID, row.Key, func(ctx context.Context) error { return e.resume(ctx, row.UUID) })
+		e.opens(row.UUID, row.Key, row.Phase != PhaseForward)
+		if row.Phase == PhaseUndoFailed {
+			continue // Collect goes on with it when it is due
+		}
+		e.submit(submit, row.UUID, row.Key, func(ctx context.Context) error { return e.resume(ctx, row.UUID, row.Key, false) })
 	}
 	return nil
 }
@@ -42,24 +46,29 @@ func (e *Engine) submit(submit func(string, func(context.Context)), uuid, key st
 }
 
 // resume goes on with one journaled flow. The row is read only after begin, as
-// the flow may have ended since somebody saw it in the journal.
-func (e *Engine) resume(ctx context.Context, uuid string) error {
+// the flow may have ended since somebody saw it in the journal. With force,
+// undos that fail are passed over.
+func (e *Engine) resume(ctx context.Context, uuid, key string, force bool) error {
 	if err := e.begin(uuid, uuid); err != nil {
 		return err
 	}
 	defer e.end(uuid)
 	row, found, err := store.First(ctx, e.store, journals, "uuid = ?", uuid)
-	if err != nil || !found {
+	if err != nil {
 		return err
+	}
+	e.closes(uuid, key) // unless it is left open again
+	if !found {
+		return nil
 	}
 	d, ok := e.definition(row.Name)
 	if !ok {
 		return e.strand(ctx, row, errs.New(errs.Internal, "flow "+row.Name, "this version does not know the flow"))
 	}
-	return d.resume(ctx, e, row)
+	return d.resume(ctx, e, row, force)
 }
 
-func (d *Def[S]) resume(ctx context.Context, e *Engine, row *Journal) error {
+func (d *Def[S]) resume(ctx context.Context, e *Engine, row *Journal, force bool) error {
 	i, ok := d.index[row.Step]
 	if !ok {
 		return e.strand(ctx, row, errs.New(errs.Internal, "flow "+row.Name, "this version does not know step %s", row.Step))
@@ -70,7 +79,7 @@ func (d *Def[S]) resume(ctx context.Context, e *Engine, row *Journal) error {
 	}
 	r := newRun(ctx, e, d, s, *row)
 	r.written, r.skipped, r.cause = true, d.skippedBits(row.Skipped), row.Cause()
-	r.jobDone = row.Phase == PhaseUndoFailed
+	r.jobDone, r.force = row.Phase == PhaseUndoFailed, force
 	e.log.Info("flow goes on", "flow", row.Name, "uuid", row.UUID, "phase", row.Phase, "step", row.Step)
 	if row.Phase == PhaseForward {
 		return r.run(i)
@@ -81,6 +90,7 @@ func (d *Def[S]) resume(ctx context.Context, e *Engine, row *Journal) error {
 
 // strand keeps a flow that cannot go on, for a person to look at.
 func (e *Engine) strand(ctx context.Context, row *Journal, reason error) error {
+	e.opens(row.UUID, row.Key, true)
 	cause := row.Cause()
 	if cause == nil {
 		cause = reason
@@ -166,7 +176,7 @@ func (e *Engine) Collect(ctx context.Context, interval time.Duration, submit fun
 			continue
 		}
 		n++
-		e.submit(submit, row.UUID, row.Key, func(ctx context.Context) error { return e.resume(ctx, row.UUID) })
+		e.submit(submit, row.UUID, row.Key, func(ctx context.Context) error { return e.resume(ctx, row.UUID, row.Key, false) })
 	}
 	return n, nil
 }

@@ -30,6 +30,7 @@ type run[S any] struct {
 	cause   error
 	jobDone bool // the job has ended before, with an earlier attempt to undo
 	aborted bool // a test ended the flow inside a transaction
+	force   bool // undos that fail are passed over
 }
 
 // Run runs a flow on the state s to its end and returns nil, or the error that
@@ -42,6 +43,10 @@ type run[S any] struct {
 // cancelled, at the next Collect); otherwise nothing has happened. When ctx reaches its deadline, the flow fails
 // and is undone.
 //
+// While an earlier flow under the same key is neither done nor undone, Run
+// refuses with errs.Unavailable: what s was made of will change. Finish comes
+// before it.
+//
 // s belongs to the flow until Run returns, and for good when IsStopped.
 func Run[S any](ctx context.Context, e *Engine, d *Def[S], s *S, o Options) error {
 	if o.Key == "" {
@@ -50,6 +55,9 @@ func Run[S any](ctx context.Context, e *Engine, d *Def[S], s *S, o Options) erro
 	uuid := resource.NewUUID()
 	if have, ok := e.definition(d.name); !ok || have != definition(d) {
 		return errs.New(errs.Internal, "flow "+d.name, "it is not registered, so it could not be resumed")
+	}
+	if err := e.clear(ctx, d.name, o.Key); err != nil {
+		return err
 	}
 	if err := e.begin(uuid, d.name); err != nil {
 		return err
@@ -394,7 +402,7 @@ func (r *run[S]) halt() error {
 	}
 	if !r.e.stopped() {
 		uuid := r.row.UUID
-		r.e.park(uuid, r.row.Key, func(ctx context.Context) error { return r.e.resume(ctx, uuid) })
+		r.e.park(&r.row, func(ctx context.Context) error { return r.e.resume(ctx, uuid, r.row.Key, false) })
 	}
 	r.over("stopped", nil)
 	return stopError(r.def.name)

@@ -26,9 +26,12 @@ func (r *run[S]) backward(i int) error {
 			if r.def.steps[i].isTx() {
 				break
 			}
-			if err := r.undoStep(i); errors.Is(err, errStopped) {
+			switch err := r.undoStep(i); {
+			case errors.Is(err, errStopped):
 				return r.halt()
-			} else if err != nil {
+			case err != nil && r.force:
+				r.e.log.Warn("undo failed and is passed over", "flow", r.def.name, "uuid", r.row.UUID, "step", r.def.steps[i].name, "error", err)
+			case err != nil:
 				return r.undoFailed(i, err)
 			}
 			r.row.Progress = 0
@@ -126,6 +129,7 @@ func (r *run[S]) undoFailed(i int, undoErr error) error {
 		return r.postpone(errors.Join(undoErr, err), func() error { return r.backward(i) })
 	}
 	r.wrote(PhaseUndoFailed, step)
+	r.e.opens(r.row.UUID, r.row.Key, true)
 	r.completed(r.cause)
 	failure := &Error{Flow: r.def.name, Step: step, Cause: r.cause, Undo: undoErr}
 	r.over(PhaseUndoFailed, failure)
@@ -138,11 +142,12 @@ func (r *run[S]) undoFailed(i int, undoErr error) error {
 func (r *run[S]) postpone(err error, again func() error) error {
 	r.e.log.Error("journal not written, the undo goes on later", "flow", r.def.name, "uuid", r.row.UUID, "error", err)
 	uuid := r.row.UUID
-	r.e.park(uuid, r.row.Key, func(ctx context.Context) error {
+	r.e.park(&r.row, func(ctx context.Context) error {
 		if err := r.e.begin(uuid, r.def.name); err != nil {
 			return err
 		}
 		defer r.e.end(uuid)
+		r.e.closes(uuid, r.row.Key)
 		r.outer, r.base = ctx, context.WithoutCancel(ctx)
 		r.trace = r.e.traces.begin(&r.row, len(r.def.steps))
 		r.trace.phase(PhaseUndoing, r.cause)

@@ -132,7 +132,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.topology.Observe(p.compute)
 	k.Actions.Wire(action.Ports{
 		Auth: p.identity, Lookup: action.NewLookup(st, types), Tags: k.Tags, Render: renderer{k.Query, st}, Query: renderer{k.Query, st},
-		Plan: planner{k.Cascade}, Jobs: jobs{p.jobs}, Queue: k.Dispatch,
+		Plan: planner{k.Cascade}, Jobs: jobs{p.jobs}, Queue: k.Dispatch, Finish: k.Flows.Finish,
 	})
 	return p, p.register()
 }
