@@ -63,7 +63,8 @@ type Deleter struct {
 	// Leave is asked, in the transaction that removes a row whose Delete
 	// failed in mode Enforcing, for what Collect needs to clean up later.
 	Leave func(ctx context.Context, tx *store.Tx, uuid string) (json.RawMessage, error)
-	// Collect cleans up with what Leave returned. It can be repeated.
+	// Collect cleans up with what Leave returned, or the engine's Leave was
+	// given. It can be repeated.
 	Collect func(ctx context.Context, left json.RawMessage) error
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-// Garbage is what an Enforcing delete left in the outside world.
+// Garbage is what a delete left in the outside world.
 type Garbage struct {
 	UUID string `db:"uuid" kumo:"size=32,immutable"`
 	// ResourceType and ResourceUUID name the resource that was deleted.
@@ -34,22 +34,25 @@ func (g *Garbage) Cause() error { return errtext.Decode(g.Error) }
 var garbage = resource.Define[Garbage](resource.Type{Name: "CascadeGarbage", Internal: true})
 
 // leave keeps what is needed to clean up after a row that is removed.
-func (e *Engine) leave(ctx context.Context, tx *store.Tx, n Node, cause error) error {
-	row := &Garbage{UUID: resource.NewUUID(), ResourceType: n.Type, ResourceUUID: n.UUID, Name: n.Name,
-		Error: errtext.Encode(cause), Attempts: 1, LastTry: resource.Now()}
+func (e *Engine) leave(ctx context.Context, tx *store.Tx, n Node, cause error) (err error) {
+	var left json.RawMessage
 	if f := e.deleter(n.Type).Leave; f != nil {
-		left, err := f(ctx, tx, n.UUID)
-		if err != nil && errs.ClassOf(err) != errs.NotFound {
+		if left, err = f(ctx, tx, n.UUID); err != nil && errs.ClassOf(err) != errs.NotFound {
 			return err
 		}
-		row.Left = string(left)
 	}
-	e.log.Warn("deleted although its outside world could not be cleaned", "type", n.Type, "resource", n.UUID,
-		"collectable", row.Left != "", "error", cause)
-	return store.Insert(ctx, tx, garbage, row)
+	return e.Leave(ctx, tx, n, left, cause)
 }
 
-// Garbage returns what Enforcing deletes left, the oldest first, at most 1000.
+// Leave keeps left, of which Collect is told until it returns no error: what of
+// a resource could not be cleaned up because of cause, and is no reason to stop.
+func (e *Engine) Leave(ctx context.Context, tx *store.Tx, n Node, left json.RawMessage, cause error) error {
+	e.log.Warn("the outside world could not be cleaned", "type", n.Type, "resource", n.UUID, "collectable", len(left) > 0, "error", cause)
+	return store.Insert(ctx, tx, garbage, &Garbage{UUID: resource.NewUUID(), ResourceType: n.Type, ResourceUUID: n.UUID, Name: n.Name,
+		Left: string(left), Error: errtext.Encode(cause), Attempts: 1, LastTry: resource.Now()})
+}
+
+// Garbage returns what deletes left, the oldest first, at most 1000.
 func (e *Engine) Garbage(ctx context.Context) ([]*Garbage, error) {
 	return store.Find(ctx, e.store, garbage, "ORDER BY `createDate`, `uuid` LIMIT 1000")
 }
@@ -59,7 +62,7 @@ func (e *Engine) Forget(ctx context.Context, uuid string) error {
 	return e.store.Update(ctx, func(tx *store.Tx) error { return store.Delete(ctx, tx, garbage.Type, uuid) })
 }
 
-// Collect tries to clean up what Enforcing deletes left and is due: interval
+// Collect tries to clean up what deletes left and is due: interval
 // after it failed first, then after twice as long each time, up to an hour. It
 // returns how much it got rid of. Garbage of types without a Collect stays for
 // a person to see.

@@ -77,12 +77,13 @@ func (s *Service) destroyVM(ctx context.Context, c *action.Call, uuid string) er
 	return err
 }
 
-// destroyFlow removes a guest from its host and keeps what recovery needs: its
-// root volume, NICs and addresses. Data volumes are freed and kept.
+// destroyFlow ends a guest and keeps what recovery needs: its root volume, NICs
+// and addresses, and what its last host has of it, such as the variables of its
+// firmware. Data volumes are freed and kept.
 func (s *Service) destroyFlow() *flow.Def[work] {
 	return flow.Define("destroy-vm",
 		flow.Tx("destroying", s.setState("destroying"), s.restoreState),
-		flow.Do("destroy-on-host", s.destroyWhereItWas, nil),
+		flow.Do("end-on-host", s.cutPower, nil),
 		flow.Do("release-network", s.letGoOfNetwork, nil),
 		flow.Tx("destroyed", func(ctx context.Context, tx *store.Tx, w *work) error {
 			for _, v := range w.Volumes {
@@ -101,25 +102,11 @@ func (s *Service) destroyFlow() *flow.Def[work] {
 	)
 }
 
-// destroyWhereItWas removes a guest from its host. Of a stopped one, the host
-// that it ran on last may keep a definition; that host need not be reachable
-// for the guest to go.
-func (s *Service) destroyWhereItWas(ctx context.Context, w *work) error {
-	if w.Host.UUID != "" || w.LastHost == "" {
-		return s.destroyOnHost(ctx, w)
-	}
-	last := *w
-	last.Host.UUID = w.LastHost
-	if err := s.destroyOnHost(ctx, &last); err != nil {
-		s.Log.Warn("stopped guest may have left its definition on its last host", "vm", w.UUID, "host", w.LastHost, "error", err)
-	}
-	return nil
-}
-
 // expungeFlow removes what a destroyed guest still has.
 func (s *Service) expungeFlow() *flow.Def[work] {
 	return flow.Define("expunge-vm",
 		flow.Tx("expunging", s.setState("expunging"), nil),
+		flow.Do("remove-from-host", s.sweep, nil),
 		flow.Do("delete-volumes", s.deleteVolumes, nil).Timeout(hour),
 		flow.Tx("remove", func(ctx context.Context, tx *store.Tx, w *work) error {
 			if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {

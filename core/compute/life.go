@@ -9,6 +9,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -200,7 +201,7 @@ func (s *Service) rebootFlow() *flow.Def[work] {
 func (s *Service) pauseFlow() *flow.Def[work] {
 	return flow.Define("pause-vm",
 		flow.Tx("pausing", s.setState("pausing"), s.restoreState),
-		flow.Do("pause-on-host", s.pauser(true), s.pauser(false)),
+		flow.Do("pause-on-host", s.pauser(true), ifItRuns(s.pauser(false))),
 		flow.Tx("paused", s.setState("paused"), nil),
 	)
 }
@@ -208,9 +209,22 @@ func (s *Service) pauseFlow() *flow.Def[work] {
 func (s *Service) resumeFlow() *flow.Def[work] {
 	return flow.Define("resume-vm",
 		flow.Tx("resuming", s.setState("resuming"), s.restoreState),
-		flow.Do("resume-on-host", s.pauser(false), s.pauser(true)),
+		flow.Do("resume-on-host", s.pauser(false), ifItRuns(s.pauser(true))),
 		flow.Tx("running", s.setState("running"), nil),
 	)
+}
+
+// ifItRuns makes an undo of what is done to a guest that runs: one that has
+// ended meanwhile needs none.
+func ifItRuns(undo func(context.Context, *work) error) func(context.Context, *work) error {
+	return func(ctx context.Context, w *work) error {
+		switch err := undo(ctx, w); errs.ClassOf(err) {
+		case errs.Refused, errs.NotFound:
+			return nil
+		default:
+			return err
+		}
+	}
 }
 
 func (s *Service) pauser(pause bool) func(ctx context.Context, w *work) error {

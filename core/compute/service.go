@@ -52,7 +52,7 @@ func (s *Service) Register() error {
 	for _, d := range []*flow.Def[work]{s.create, s.start, s.stop, s.reboot, s.pause, s.resume, s.destroy, s.expunge} {
 		flow.Register(s.Flows, d)
 	}
-	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM,
+	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Collect: s.collect,
 		Parts: []string{"VmNic", "VmCdRom"}})
 	if err := s.registerTags(); err != nil {
 		return err

@@ -34,8 +34,12 @@ func (s *Service) setState(ev string) func(ctx context.Context, tx *store.Tx, w 
 	return func(ctx context.Context, tx *store.Tx, w *work) error { return s.move(ctx, tx, w.UUID, ev, nil) }
 }
 
-// restoreState returns the guest to its state before the flow.
+// restoreState returns the guest to its state before the flow. What failed on
+// the host may have happened nevertheless, so the host is asked then.
 func (s *Service) restoreState(ctx context.Context, tx *store.Tx, w *work) error {
+	if host := w.Host.UUID; host != "" {
+		tx.OnCommit(func() { s.settleSoon(ctx, host, w.UUID) })
+	}
 	_, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ? WHERE `uuid` = ?", w.Before, w.UUID)
 	return err
 }
@@ -62,16 +66,6 @@ func (s *Service) releaseNetwork(ctx context.Context, w *work) error {
 		return err
 	}
 	return s.networks.Release(ctx, h, w.UUID, w.NICs)
-}
-
-// letGoOfNetwork is releaseNetwork for guests that stop: an error is no reason
-// to keep the guest (spec: network services); what stays behind is replaced by
-// the next start, or swept when the host connects.
-func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
-	if err := s.releaseNetwork(ctx, w); err != nil {
-		s.Log.Warn("network services not released", "vm", w.UUID, "host", w.Host.UUID, "error", err)
-	}
-	return nil
 }
 
 // onHost makes a call about the guest to the plugin of its host. what is what
@@ -106,6 +100,11 @@ func (s *Service) unstartOnHost(ctx context.Context, w *work) error {
 	if w.Host.UUID != w.LastHost {
 		return s.destroyOnHost(ctx, w)
 	}
+	return s.cutPower(ctx, w)
+}
+
+// cutPower ends the guest on its host at once, if it has one.
+func (s *Service) cutPower(ctx context.Context, w *work) error {
 	cold := *w
 	cold.Cold = true
 	err := s.stopOnHost(ctx, &cold)

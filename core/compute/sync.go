@@ -40,6 +40,9 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	restored := make(map[string][]*port.NICPlan, len(vms))
 	guests := make([]port.GuestNICs, 0, len(vms))
 	for _, vm := range vms {
+		if s.Flows.Undoing(vm.UUID) {
+			continue // it gets nothing back that may have been taken from it already
+		}
 		_, w, err := s.load(ctx, s.Store, vm.UUID)
 		if errs.ClassOf(err) == errs.NotFound {
 			continue
@@ -87,15 +90,16 @@ func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid strin
 	err := s.Dispatch.Submit(uuid, "vm", func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
 		defer cancel()
+		undone := s.Flows.Finish(ctx, uuid, false)
 		vm, w, err := s.load(ctx, s.Store, uuid)
 		switch {
-		case errs.ClassOf(err) == errs.NotFound:
-			err = s.networks.Release(ctx, h, uuid, nics)
+		case errs.ClassOf(err) == errs.NotFound, undone != nil && s.Flows.Undoing(uuid):
+			err = s.letGo(ctx, h, uuid, nics)
 		case err != nil:
 		case vm.HostUUID == h.GetUuid():
 			err = s.networks.Prepare(ctx, h, w.Guest, w.NICs)
 		default:
-			err = s.networks.Release(ctx, h, uuid, w.NICs)
+			err = s.letGo(ctx, h, uuid, w.NICs)
 		}
 		if err != nil {
 			s.Log.Warn("network services not restored", "vm", uuid, "host", h.GetUuid(), "error", err)
@@ -177,16 +181,21 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.
 		return
 	}
 	for _, uuid := range differ {
-		err := s.Dispatch.Submit(uuid, "vm", func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
-			defer cancel()
-			if err := s.settle(ctx, hostUUID, uuid); err != nil {
-				s.Log.Warn("guest's state not settled", "vm", uuid, "host", hostUUID, "error", err)
-			}
-		})
-		if err != nil { // the next full list of the host tells it again
-			s.Log.Warn("guest not queued to settle its state", "vm", uuid, "host", hostUUID, "error", err)
+		s.settleSoon(ctx, hostUUID, uuid)
+	}
+}
+
+// settleSoon settles the state of a guest after what runs or waits in its queue.
+func (s *Service) settleSoon(ctx context.Context, hostUUID, uuid string) {
+	err := s.Dispatch.Submit(uuid, "vm", func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
+		defer cancel()
+		if err := s.settle(ctx, hostUUID, uuid); err != nil {
+			s.Log.Warn("guest's state not settled", "vm", uuid, "host", hostUUID, "error", err)
 		}
+	})
+	if err != nil { // the next full list of the host tells it again
+		s.Log.Warn("guest not queued to settle its state", "vm", uuid, "host", hostUUID, "error", err)
 	}
 }
 
@@ -248,6 +257,9 @@ func (s *Service) stranger(hostUUID, uuid string) {
 // settle runs in the guest's queue: it asks the host again and makes the
 // database agree.
 func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
+	if err := s.Flows.Finish(ctx, uuid, false); err != nil {
+		return err
+	}
 	vm, w, err := s.load(ctx, s.Store, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil
@@ -262,7 +274,7 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 	switch {
 	case (vm.State == Destroyed || vm.State == Expunging) && now != Stopped:
 		w.Host.UUID = hostUUID
-		return s.destroyOnHost(ctx, w)
+		return s.cutPower(ctx, w)
 	case vm.HostUUID == hostUUID && now == Stopped:
 		return s.disappeared(ctx, vm, w)
 	case vm.HostUUID == hostUUID && now != vm.State:

@@ -138,6 +138,18 @@ func (s *Server) Settle(db *sql.DB) {
 	s.t.Errorf("flows and jobs that have not ended after %s: %v", settled, left)
 }
 
+// Swept waits until nothing is noted that is to be removed from hosts. Settle,
+// and a short undo interval, come before.
+func (s *Server) Swept(db *sql.DB) {
+	s.t.Helper()
+	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(20 * time.Millisecond) {
+		if s.number(db, "SELECT COUNT(*) FROM `CascadeGarbage`") == 0 {
+			return
+		}
+	}
+	s.t.Errorf("what was left on hosts is still noted after %s", settled)
+}
+
 // leaks are queries whose every row is something that nothing explains.
 var leaks = map[string]string{
 	"unfinished flow":                      "SELECT name FROM `FlowJournal`",
@@ -195,7 +207,7 @@ func (s *Server) Audit(db *sql.DB) {
 	s.same("running guests, as guest on host",
 		s.texts(db, s.concat("SELECT %s FROM `VmInstance` WHERE `state` IN ('Running', 'Paused')", "uuid", "`hostUuid`")),
 		collect(w.VMs, func(v *world.VM) (string, bool) { return v.UUID + " " + v.Host, v.Active() }))
-	known := s.texts(db, "SELECT uuid FROM `VmInstance` WHERE `state` <> 'Destroyed'")
+	known := s.texts(db, "SELECT uuid FROM `VmInstance`")
 	for uuid, v := range w.VMs {
 		if !slices.Contains(known, uuid) {
 			s.t.Errorf("simulated host %s has guest %s (%s), of which the database does not know", v.Host, uuid, v.State)
@@ -232,11 +244,23 @@ func collect[T any](m map[string]T, show func(T) (string, bool)) []string {
 
 func (s *Server) same(what string, db, sim []string) {
 	s.t.Helper()
-	sort.Strings(db)
-	sort.Strings(sim)
-	if !slices.Equal(db, sim) {
-		s.t.Errorf("%s: the database has %v, the simulated world %v", what, db, sim)
+	if alone, other := without(db, sim), without(sim, db); len(alone)+len(other) > 0 {
+		s.t.Errorf("%s: the database alone has %v, the simulated world alone %v", what, alone, other)
 	}
+}
+
+// without lists what is more often in a list than in another one.
+func without(list, other []string) []string {
+	other = slices.Clone(other)
+	var alone []string
+	for _, text := range list {
+		if i := slices.Index(other, text); i >= 0 {
+			other = slices.Delete(other, i, i+1)
+		} else {
+			alone = append(alone, text)
+		}
+	}
+	return alone
 }
 
 // World reads the simulator's world; one that nothing was written to is empty.

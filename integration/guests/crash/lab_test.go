@@ -104,8 +104,6 @@ func noLibvirtd(t *testing.T) (heal func()) {
 // victim is the guest that a call is for.
 type victim struct{ uuid, disk string }
 
-func (v victim) console() string { return "/var/log/libvirt/qemu/" + v.uuid + "-console.log" }
-
 // victim makes a guest and takes it to a state.
 func (l *lab) victim(state string) victim {
 	l.t.Helper()

@@ -69,10 +69,8 @@ func (l *lab) wound(p points.Point, g victim) wound {
 			return blocked(filepath.Join(guests.StateFolder, "dhcp"))
 		}
 		return refusedStart
-	case "stop-vm":
+	case "stop-vm", "destroy-vm":
 		return noLibvirtd
-	case "destroy-vm":
-		return blocked(g.console())
 	}
 	return blocked(g.disk)
 }

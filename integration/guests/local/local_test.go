@@ -251,7 +251,7 @@ func endOfLife(t *testing.T, c *guests.Cloud, one, two *guests.Guest, empty gues
 		t.Errorf("recovered: %s", got)
 	}
 	c.Do(one.Path(), "startVmInstance", nil)
-	one.Wants(one.WaitBoot(1), // its console went with its first life
+	one.Wants(one.WaitBoot(boots+2),
 		"^guest: address eth0 "+one.IP+"/24 ", "^guest: disk /dev/vda boots [6-9]$")
 	c.Remove(one.Path())
 	c.Do(one.Path(), "expungeVmInstance", nil)

@@ -41,6 +41,7 @@ func TestUEFI(t *testing.T) {
 		guests.Step{Name: "reboot", Run: c.reboot},
 		guests.Step{Name: "stop and start", Run: c.stopAndStart},
 		guests.Step{Name: "a guest that wants a BIOS", Run: c.legacy},
+		guests.Step{Name: "destroy and recover", Run: c.recover},
 		guests.Step{Name: "destroy and expunge", Run: c.expunge},
 		guests.Step{Name: "delete all", Run: c.deleteAll},
 	)
@@ -160,13 +161,24 @@ func (c *cloud) legacy() {
 	c.Do(g.Path(), "expungeVmInstance", nil)
 }
 
+// recover gives the guest back what its firmware knew.
+func (c *cloud) recover() {
+	c.t.Helper()
+	c.Remove(c.guest.Path())
+	c.wantKept("while it is destroyed")
+	c.Do(c.guest.Path(), "recoverVmInstance", nil)
+	c.Do(c.guest.Path(), "startVmInstance", nil)
+	c.wantUEFI(4)
+	c.wantKept("after it was recovered")
+}
+
 func (c *cloud) expunge() {
 	c.t.Helper()
 	c.Remove(c.guest.Path())
-	if _, err := os.Stat(nvramFile(c.guest)); !os.IsNotExist(err) {
-		c.t.Errorf("what the firmware of a destroyed guest kept is left: %v", err)
-	}
 	c.Do(c.guest.Path(), "expungeVmInstance", nil)
+	if _, err := os.Stat(nvramFile(c.guest)); !os.IsNotExist(err) {
+		c.t.Errorf("what the firmware of an expunged guest kept is left: %v", err)
+	}
 }
 
 // deleteAll deletes the zone, the images and the store.

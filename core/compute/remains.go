@@ -1,0 +1,100 @@
+package compute
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// This file removes from hosts what they keep of guests that do not run there
+// any more. A host that cannot be reached, or fails, is no obstacle to the end
+// of a guest: what is left is noted and removed later (cascade.Garbage).
+
+// remains are what a host may still have of a guest.
+type remains struct {
+	Guest, Name, Host string
+	// NICs are those whose network services were not released.
+	NICs []*port.NICPlan `json:",omitempty"`
+	// Gone is for a guest that is expunged: nothing of it is to stay, neither a
+	// definition nor logs nor the variables of its firmware.
+	Gone bool `json:",omitempty"`
+}
+
+// sweep removes what its last host has of a guest that is being expunged.
+func (s *Service) sweep(ctx context.Context, w *work) error {
+	r := remains{Guest: w.UUID, Name: w.Name, Host: w.LastHost, Gone: true}
+	if err := s.removeNow(ctx, r); err != nil {
+		return s.leave(ctx, r, err)
+	}
+	return nil
+}
+
+// letGoOfNetwork is releaseNetwork for guests that stop: an error is no reason
+// to keep the guest (spec: network services).
+func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
+	if err := s.releaseNetwork(ctx, w); err != nil {
+		return s.leave(ctx, remains{Guest: w.UUID, Name: w.Name, Host: w.Host.UUID, NICs: w.NICs}, err)
+	}
+	return nil
+}
+
+// letGo is letGoOfNetwork for a guest of which no more may be known.
+func (s *Service) letGo(ctx context.Context, h *pluginv1.Host, uuid string, nics []*port.NICPlan) error {
+	if err := s.networks.Release(ctx, h, uuid, nics); err != nil {
+		return s.leave(ctx, remains{Guest: uuid, Name: uuid, Host: h.GetUuid(), NICs: nics}, err)
+	}
+	return nil
+}
+
+// leave notes what is to be removed later.
+func (s *Service) leave(ctx context.Context, r remains, cause error) error {
+	left, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		return s.Cascade.Leave(ctx, tx, cascade.Node{Type: VMType.Name, UUID: r.Guest, Name: r.Name}, left, cause)
+	})
+}
+
+// collect removes what was noted (cascade.Deleter). It waits in the guest's
+// queue, and leaves alone a guest that runs on the host again.
+func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
+	var r remains
+	if err := json.Unmarshal(left, &r); err != nil {
+		return errs.Wrap(errs.Internal, "remains of a guest", err, "cannot be read")
+	}
+	done := make(chan error, 1)
+	err := s.Dispatch.Submit(r.Guest, "vm", func() {
+		vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
+		switch {
+		case err == nil && vm.HostUUID == r.Host:
+		case err == nil, errs.ClassOf(err) == errs.NotFound:
+			err = s.removeNow(ctx, r)
+		}
+		done <- err
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// removeNow removes it now.
+func (s *Service) removeNow(ctx context.Context, r remains) error {
+	w := &work{UUID: r.Guest, Name: r.Name, Host: port.HostCandidate{UUID: r.Host}, NICs: r.NICs}
+	if r.Gone {
+		return s.destroyOnHost(ctx, w)
+	}
+	return s.releaseNetwork(ctx, w)
+}
