@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -227,13 +228,19 @@ func (g *Guest) Domain() bool {
 // Emulator is the PID of the guest's QEMU, 0 when it does not run.
 func (g *Guest) Emulator() int {
 	g.cloud.t.Helper()
+	return Emulator(g.cloud.t, g.UUID)
+}
+
+// Emulator is the PID of the QEMU of a guest, 0 when it does not run.
+func Emulator(t testing.TB, uuid string) int {
+	t.Helper()
 	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil {
-		g.cloud.t.Fatal(err)
+		t.Fatal(err)
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(text), "\x00guest="+g.UUID+",") {
+		if err != nil || !strings.Contains(string(text), "\x00guest="+uuid+",") {
 			continue
 		}
 		var pid int

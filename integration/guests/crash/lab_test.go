@@ -62,6 +62,10 @@ func newLab(t *testing.T) *lab {
 	}
 	l := &lab{Cloud: guests.Here(t), t: t}
 	l.db = l.Database()
+	// Nobody answers a power button while it boots, and nobody wants to wait.
+	for name, value := range map[string]string{"vm/stopGracePeriod": "1", "flow/undo.interval": "1"} {
+		l.Do("/global-configurations/"+name, "updateGlobalConfig", wire.Params{"value": value})
+	}
 	l.victim("Running") // the image is cached, the network has its namespace
 	l.removeAll()
 	l.used, l.bytes = l.traces(), l.Free().Bytes
