@@ -1,6 +1,7 @@
 package compute
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -122,26 +123,24 @@ func (s *Service) expungeFlow() *flow.Def[work] {
 
 func (s *Service) deleteVolumes(ctx context.Context, w *work) error {
 	for _, v := range w.Volumes {
-		hostUUID := v.HostUUID
-		if hostUUID == "" {
-			vm, err := store.Get(ctx, s.Store, VMType, w.UUID)
-			if err != nil {
-				return err
-			}
-			hostUUID = vm.LastHostUUID
-		}
-		h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID)
-		if v.HostLocal && errs.ClassOf(err) == errs.NotFound {
-			continue // the bits went with their host
-		}
-		if err != nil && errs.ClassOf(err) != errs.NotFound {
-			return err
-		}
-		if err := s.storage.Unmake(ctx, h, v); err != nil {
+		if err := s.deleteBits(ctx, v, w.LastHost); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// deleteBits deletes a volume by its own host or, if it is on no particular one,
+// by another that has its storage.
+func (s *Service) deleteBits(ctx context.Context, v *port.VolumePlan, otherHost string) error {
+	h, err := s.hosts.PluginHost(ctx, s.Store, cmp.Or(v.HostUUID, otherHost))
+	if v.HostLocal && errs.ClassOf(err) == errs.NotFound {
+		return nil // the bits went with their host
+	}
+	if err != nil && errs.ClassOf(err) != errs.NotFound {
+		return err
+	}
+	return s.storage.Unmake(ctx, h, v)
 }
 
 // deleteVM removes a guest for good when what it depends on is deleted. With
@@ -164,11 +163,13 @@ func (s *Service) deleteVM(ctx context.Context, uuid string, m cascade.Mode) err
 		return err
 	}
 	s.Log.Warn("guest forgotten", "vm", uuid, "error", err)
-	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.forget(ctx, tx, uuid) })
+	cause := err
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.forget(ctx, tx, uuid, cause) })
 }
 
-// forget removes a guest's rows without touching the world.
-func (s *Service) forget(ctx context.Context, tx *store.Tx, uuid string) error {
+// forget removes a guest's rows without touching the world, and notes what is
+// left there because of cause.
+func (s *Service) forget(ctx context.Context, tx *store.Tx, uuid string, cause error) error {
 	vm, w, err := s.load(ctx, tx, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil
@@ -193,6 +194,10 @@ func (s *Service) forget(ctx context.Context, tx *store.Tx, uuid string) error {
 		return err
 	}
 	if err := s.networks.Free(ctx, tx, uuid); err != nil {
+		return err
+	}
+	r := remains{Guest: uuid, Name: vm.Name, Host: cmp.Or(vm.HostUUID, vm.LastHostUUID), NICs: w.NICs, Volumes: own, Gone: true}
+	if err := s.leaveTx(ctx, tx, r, cause); err != nil {
 		return err
 	}
 	return s.remove(ctx, tx, w)

@@ -18,8 +18,10 @@ import (
 // remains are what a host may still have of a guest.
 type remains struct {
 	Guest, Name, Host string
-	// NICs are those whose network services were not released.
-	NICs []*port.NICPlan `json:",omitempty"`
+	// NICs are those whose network services were not released, Volumes those
+	// whose bits were not deleted.
+	NICs    []*port.NICPlan    `json:",omitempty"`
+	Volumes []*port.VolumePlan `json:",omitempty"`
 	// Gone is for a guest that is expunged: nothing of it is to stay, neither a
 	// definition nor logs nor the variables of its firmware.
 	Gone bool `json:",omitempty"`
@@ -53,13 +55,15 @@ func (s *Service) letGo(ctx context.Context, h *pluginv1.Host, uuid string, nics
 
 // leave notes what is to be removed later.
 func (s *Service) leave(ctx context.Context, r remains, cause error) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.leaveTx(ctx, tx, r, cause) })
+}
+
+func (s *Service) leaveTx(ctx context.Context, tx *store.Tx, r remains, cause error) error {
 	left, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		return s.Cascade.Leave(ctx, tx, cascade.Node{Type: VMType.Name, UUID: r.Guest, Name: r.Name}, left, cause)
-	})
+	return s.Cascade.Leave(ctx, tx, cascade.Node{Type: VMType.Name, UUID: r.Guest, Name: r.Name}, left, cause)
 }
 
 // collect removes what was noted (cascade.Deleter). It waits in the guest's
@@ -69,6 +73,8 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 	if err := json.Unmarshal(left, &r); err != nil {
 		return errs.Wrap(errs.Internal, "remains of a guest", err, "cannot be read")
 	}
+	ctx, cancel := context.WithTimeout(ctx, syncTimeout) // the next round tries again
+	defer cancel()
 	done := make(chan error, 1)
 	err := s.Dispatch.Submit(r.Guest, "vm", func() {
 		vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
@@ -90,11 +96,23 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 	}
 }
 
-// removeNow removes it now.
+// removeNow removes it now. What is gone with its host or storage is a success.
 func (s *Service) removeNow(ctx context.Context, r remains) error {
 	w := &work{UUID: r.Guest, Name: r.Name, Host: port.HostCandidate{UUID: r.Host}, NICs: r.NICs}
 	if r.Gone {
-		return s.destroyOnHost(ctx, w)
+		if err := s.destroyOnHost(ctx, w); err != nil {
+			return err
+		}
 	}
-	return s.releaseNetwork(ctx, w)
+	if len(r.NICs) > 0 {
+		if err := s.releaseNetwork(ctx, w); err != nil {
+			return err
+		}
+	}
+	for _, v := range r.Volumes {
+		if err := s.deleteBits(ctx, v, r.Host); err != nil && errs.ClassOf(err) != errs.NotFound {
+			return err
+		}
+	}
+	return nil
 }

@@ -8,16 +8,23 @@ import (
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
+// eager waits until the server is ready, and has it try again every second to
+// undo and to remove what it could not.
+func eager(t *testing.T, s *server.Server) {
+	t.Helper()
+	s.Ready()
+	if _, err := s.Client.Act(t.Context(), "/global-configurations/flow/undo.interval", "updateGlobalConfig", wire.Params{"value": "1"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A guest is expunged although its host does not remove what it has of it; that
 // is removed later.
 func TestRemains(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
 	s := server.Start(t, server.Options{Dir: m.copy(t)})
-	s.Ready()
-	if _, err := s.Client.Act(t.Context(), "/global-configurations/flow/undo.interval", "updateGlobalConfig", wire.Params{"value": "1"}); err != nil {
-		t.Fatal(err)
-	}
+	eager(t, s)
 	path := wire.VMs + "/" + m.running
 	if err := s.Client.Delete(t.Context(), path); err != nil {
 		t.Fatal(err)
@@ -103,4 +110,32 @@ func TestOpenUndo(t *testing.T) {
 	if got := s.States()["stopped"]; got != "Destroyed" {
 		t.Errorf("the guest is %s", got)
 	}
+}
+
+// Guests that a delete removes although their hosts do nothing about them are
+// removed there as soon as the hosts do.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := server.Start(t, server.Options{Dir: m.copy(t)})
+	eager(t, s)
+	s.Faults("StopVM:fail=unavailable;DestroyVM:fail=unavailable;ReleaseNICs:fail=unavailable;DeleteVolume:fail=unavailable")
+	path := wire.PrimaryStorages + "/" + m.cloud.PrimaryStorage
+	if err := s.Client.Delete(t.Context(), path+"?deleteMode=Enforcing"); err != nil {
+		t.Fatal(err)
+	}
+	if states := s.States(); len(states) != 0 {
+		t.Errorf("guests whose storage is gone: %v", states)
+	}
+	db := s.Database()
+	if w := s.World(); len(w.VMs) == 0 || s.Counts(db)["CascadeGarbage"] == 0 {
+		t.Errorf("the hosts have %d guests, of which %d are noted: the test shows nothing", len(w.VMs), s.Counts(db)["CascadeGarbage"])
+	}
+	s.AuditRows(db)
+	s.Faults("")
+	s.Swept(db)
+	if w := s.World(); len(w.VMs)+len(w.Bindings) != 0 {
+		t.Errorf("the hosts still have %d guests and %d bindings", len(w.VMs), len(w.Bindings))
+	}
+	s.AuditRows(db)
 }

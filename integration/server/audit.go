@@ -138,16 +138,16 @@ func (s *Server) Settle(db *sql.DB) {
 	s.t.Errorf("flows and jobs that have not ended after %s: %v", settled, left)
 }
 
-// Swept waits until nothing is noted that is to be removed from hosts. Settle,
+// Swept waits until nothing is noted that the collector is to remove. Settle,
 // and a short undo interval, come before.
 func (s *Server) Swept(db *sql.DB) {
 	s.t.Helper()
 	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(20 * time.Millisecond) {
-		if s.number(db, "SELECT COUNT(*) FROM `CascadeGarbage`") == 0 {
+		if s.number(db, "SELECT COUNT(*) FROM `CascadeGarbage` WHERE `leftover` IS NOT NULL") == 0 {
 			return
 		}
 	}
-	s.t.Errorf("what was left on hosts is still noted after %s", settled)
+	s.t.Errorf("what is to be removed from hosts is still noted after %s", settled)
 }
 
 // leaks are queries whose every row is something that nothing explains.
