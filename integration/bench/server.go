@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/kumo-cloud/kumo/integration/rig/port"
 )
 
 const (
@@ -43,11 +44,8 @@ func serveArgs(dir, addr, pluginDir, db string) []string {
 
 // freeAddr returns a loopback address that nobody listens on.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	p, err := port.Free()
+	return fmt.Sprintf("127.0.0.1:%d", p), err
 }
 
 // start runs the server and returns how long it took to answer healthPath.

@@ -113,7 +113,7 @@ func (m *template) operation(name string) operation {
 		op = act(m.running, "stopVmInstance")
 		op.broken = "StopVM"
 	case "destroy-vm":
-		op = operation{method: http.MethodDelete, path: wire.VMs + "/" + m.running, broken: "DestroyVM"}
+		op = operation{method: http.MethodDelete, path: wire.VMs + "/" + m.running, broken: "StopVM"}
 	case "expunge-vm":
 		op = act(m.destroyed, "expungeVmInstance")
 		op.broken = "DeleteVolume"

@@ -31,8 +31,8 @@ func parse(name string) Point {
 // Of returns the points of a flow that a run can pass, in their order. A step
 // that touches the world has a point "journal", but the journal is written only
 // before the first of several such steps; and it is written for the undo of
-// such a step when that is the one that failed. What release-network meets when
-// a guest ends is no failure of the flow.
+// such a step when that is the one that failed. What release-network and
+// remove-from-host meet when a guest ends is no failure of the flow.
 func Of(name string) []Point {
 	all := compute.Points()[name]
 	world := map[string]bool{}
@@ -48,7 +48,7 @@ func Of(name string) []Point {
 		switch {
 		case p.What == "journal" && p.Step != "end" && world[before]:
 		case p.What == "undo-journal" && p.Step != "end" && !world[p.Step]:
-		case p.What == "undo-journal" && p.Step == "release-network":
+		case p.What == "undo-journal" && (p.Step == "release-network" || p.Step == "remove-from-host"):
 		default:
 			list = append(list, p)
 		}

@@ -2,7 +2,7 @@ package server
 
 import (
 	"errors"
-	"net"
+	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kumo-cloud/kumo/integration/rig/port"
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
@@ -138,12 +139,11 @@ func Environ() []string {
 // FreeAddr returns a loopback address that nobody listens on.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := port.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // nothing was sent
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", p)
 }
 
 // ready waits until the server answers. There is no event to wait for: a port

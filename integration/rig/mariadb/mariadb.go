@@ -8,7 +8,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +19,8 @@ import (
 	"time"
 
 	_ "github.com/go-sql-driver/mysql" // readiness is asked for over SQL
+
+	"github.com/kumo-cloud/kumo/integration/rig/port"
 )
 
 const (
@@ -140,7 +141,7 @@ func (s *server) start() error {
 	if err := os.WriteFile(s.path("init.sql"), []byte(init), 0o644); err != nil {
 		return err
 	}
-	if s.port, err = freePort(); err != nil {
+	if s.port, err = port.Free(); err != nil {
 		return err
 	}
 	if err := s.launch(); err != nil {
@@ -241,14 +242,6 @@ func (s *server) stop() error {
 		}
 	}
 	return os.RemoveAll(s.dir)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 // install makes sure that the server's programs are there.
