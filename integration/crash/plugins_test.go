@@ -220,7 +220,7 @@ func TestRandomFailures(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
 	s := server.Start(t, server.Options{Dir: m.copy(t)})
-	s.Ready()
+	eager(t, s)
 	var rules []string
 	for i, method := range []string{"CreateVolume", "PrepareNICs", "StartVM", "DeleteVolume", "ReleaseNICs", "DestroyVM"} {
 		rules = append(rules, fmt.Sprintf("%s:fail=internal:rate=0.05:seed=%d", method, i+1))
