@@ -115,12 +115,15 @@ func (e *Engine) leaveOpen(uuid, key string, undo bool) {
 	e.open[key][uuid] = undo
 }
 
-// closes notes that an open flow goes on, or has ended.
-func (e *Engine) closes(uuid, key string) {
+// closes notes that an open flow goes on, or has ended. It reports whether the
+// flow was open.
+func (e *Engine) closes(uuid, key string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	_, was := e.open[key][uuid]
 	delete(e.open[key], uuid)
 	if len(e.open[key]) == 0 {
 		delete(e.open, key)
 	}
+	return was
 }

@@ -147,7 +147,9 @@ func (r *run[S]) postpone(err error, again func() error) error {
 			return err
 		}
 		defer r.e.end(uuid)
-		r.e.closes(uuid, r.row.Key)
+		if !r.e.closes(uuid, r.row.Key) && r.row.Key != "" {
+			return nil // Finish was faster
+		}
 		r.outer, r.base = ctx, context.WithoutCancel(ctx)
 		r.trace = r.e.traces.begin(&r.row, len(r.def.steps))
 		r.trace.phase(PhaseUndoing, r.cause)
