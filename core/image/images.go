@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -137,6 +138,17 @@ func (s *Service) expunge(ctx context.Context, uuid string, stores []string) err
 			return errs.New(errs.Refused, "image "+img.Name, "is not deleted; its status is %s", img.Status).WithAdvice("delete it first")
 		}
 	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, r := range deleted {
+			if err := store.Set(ctx, tx, ImageRefType.Type, r.UUID, map[string]any{"expunging": true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	for _, r := range deleted {
 		if err := s.removeBits(ctx, r.BackupStorageUUID, uuid, r.InstallPath); err != nil {
 			return err
@@ -169,8 +181,9 @@ func (s *Service) recoverImage(ctx context.Context, p *imageParams) error {
 		if err != nil {
 			return err
 		}
+		refs = slices.DeleteFunc(refs, func(r *ImageBackupStorageRef) bool { return r.Expunging })
 		if len(refs) == 0 {
-			return errs.New(errs.Refused, "image "+p.UUID, "has no deleted copy to recover")
+			return errs.New(errs.Refused, "image "+p.UUID, "has no deleted copy to recover, or it is being expunged")
 		}
 		for _, r := range refs {
 			if err := store.Set(ctx, tx, ImageRefType.Type, r.UUID, map[string]any{"status": Ready}); err != nil {

@@ -70,6 +70,9 @@ type ImageBackupStorageRef struct {
 	Status            string `db:"status" kumo:"size=32"`
 	ExportMD5         string `db:"exportMd5Sum" kumo:"size=64,null"`
 	ExportURL         string `db:"exportUrl" kumo:"size=2048,null"`
+	// Expunging is set before the bits are deleted: what has begun cannot be
+	// recovered.
+	Expunging bool `db:"expunging" kumo:"hidden"`
 }
 
 // The resource types of this service.

@@ -56,8 +56,12 @@ func (s *Service) registerVolumes() error {
 	action.Register(s.Actions, a, func(ctx context.Context, _ *action.Call, p *volumeUUID) (action.Ref, error) {
 		return action.Ref{Type: "Volume", UUID: p.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			v, err := dataVolume(ctx, tx, p.UUID)
-			if err == nil && v.Status != VolumeDeleted {
+			switch {
+			case err != nil:
+			case v.Status != VolumeDeleted:
 				err = errs.New(errs.Refused, "volume "+v.Name, "is not deleted; its status is %s", v.Status)
+			case v.Expunging:
+				err = errs.New(errs.Refused, "volume "+v.Name, "is being expunged, and its data may be gone").WithAdvice("expunge it again")
 			}
 			if err != nil {
 				return err
@@ -107,6 +111,12 @@ func (s *Service) expungeData(ctx context.Context, uuid string) error {
 	}
 	if v.Status != VolumeDeleted {
 		return errs.New(errs.Refused, "volume "+v.Name, "is not deleted; its status is %s", v.Status).WithAdvice("delete it first")
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		return store.Set(ctx, tx, VolumeType.Type, uuid, map[string]any{"expunging": true})
+	})
+	if err != nil {
+		return err
 	}
 	return s.deleteVolume(ctx, uuid, cascade.Permissive)
 }

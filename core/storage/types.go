@@ -83,6 +83,9 @@ type Volume struct {
 	LastAttachDate     resource.Time `db:"lastAttachDate" kumo:"null"`
 	// HostUUID is set for volumes on host-local storage.
 	HostUUID string `db:"hostUuid" kumo:"size=32,hidden,index,null"`
+	// Expunging is set before the bits are deleted: what has begun cannot be
+	// recovered.
+	Expunging bool `db:"expunging" kumo:"hidden"`
 }
 
 // ImageCache is an image in the cache of a storage (on one host, for

@@ -88,8 +88,12 @@ func (st *storm) calm() {
 	st.await("hosts that are not connected", func() bool { return len(st.query(wire.Hosts, "status!=Connected")) > 0 })
 	st.s.Settle(st.db)
 	st.await("guests that are Unknown", func() bool { return len(st.query(wire.VMs, "state=Unknown")) > 0 })
-	for _, vm := range st.query(wire.VMs, "state=Expunging") { // half expunged, which stays so until the next try
+	// What is half expunged stays so until the next try.
+	for _, vm := range st.query(wire.VMs, "state=Expunging") {
 		st.act(wire.VMs+"/"+vm.text("uuid"), "expungeVmInstance", nil)
+	}
+	for _, volume := range st.query(wire.Volumes, "type=Data", "status=Deleted") {
+		st.act(wire.Volumes+"/"+volume.text("uuid"), "expungeDataVolume", nil)
 	}
 	st.s.Swept(st.db)
 	st.s.Audit(st.db)

@@ -32,6 +32,7 @@ func TestDataVolumes(t *testing.T) {
 		l.took("a deleted volume", before, 0, 0, 2<<30)
 		l.want("status", l.act(volume, "recoverDataVolume", nil).text("status"), "Ready")
 		l.remove(volume)
+		l.halfExpunged("DeleteVolume", volume, "expungeDataVolume", "recoverDataVolume")
 		l.act(volume, "expungeDataVolume", nil)
 		l.gone(wire.Volumes, uuid)
 		l.took("nothing", before, 0, 0, 0)
@@ -41,6 +42,31 @@ func TestDataVolumes(t *testing.T) {
 
 // A guest that boots an ISO has a blank root volume of the size asked for, and
 // a CD-ROM with the image.
+// halfExpunged expunges something whose bits go while the answer is lost: it
+// cannot be recovered any more.
+func (l *lab) halfExpunged(method, path, expunge, recover string) {
+	l.Helper()
+	l.s.Faults(method + ":fail=internal:after")
+	if _, err := l.c.Act(l.Context(), path, expunge, nil); err == nil {
+		l.Errorf("%s worked although its answer was lost", expunge)
+	}
+	l.s.Faults("")
+	l.refused("SYS.1006", http.MethodPut, path+"/actions", map[string]any{recover: wire.Params{}})
+}
+
+// Images are recovered until their bits begin to go.
+func TestExpungeImage(t *testing.T) {
+	each(t, false, func(l *lab) {
+		path := wire.Images + "/" + l.cloud.Image
+		l.remove(path)
+		l.want("status", l.act(path, "recoverImage", nil).text("status"), "Ready")
+		l.remove(path)
+		l.halfExpunged("DeleteImage", path, "expungeImage", "recoverImage")
+		l.act(path, "expungeImage", nil)
+		l.gone(wire.Images, l.cloud.Image)
+	})
+}
+
 func TestISO(t *testing.T) {
 	each(t, false, func(l *lab) {
 		before := l.capacity()
