@@ -56,32 +56,52 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 	return p, nil
 }
 
-// EachConnected calls fn for the hosts of a cluster that are connected
-// (port.Hosts). A host that is being connected may have asked already what it is
-// to have, so it is called too; when it cannot be reached, its connect fails
-// like the call, and the next one brings what it missed.
+// EachConnected calls fn for the connected hosts of a cluster (port.Hosts), each
+// in its queue: a host that is being connected, and may have asked already what
+// it is to have, is told of what came after, and one that is being deleted gets
+// nothing that nobody would remove again.
 func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
-	hosts, err := store.Find(ctx, s.Store, HostType, "`clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)
 	if err != nil {
 		return err
 	}
-	for _, host := range hosts {
-		h, err := s.PluginHost(ctx, s.Store, host.UUID)
-		if errs.ClassOf(err) == errs.NotFound {
-			continue // it went meanwhile
-		}
-		if err == nil {
-			err = fn(h)
-		}
-		if err != nil && ctx.Err() == nil && host.Status == Connecting {
-			s.Log.Info("host that is being connected not told of a change", "host", host.UUID, "error", err)
-			continue
-		}
+	for _, uuid := range uuids {
+		err := s.inQueue(ctx, uuid, func() error {
+			host, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ? AND `status` = ?", uuid, Connected)
+			if err != nil || !found {
+				return err
+			}
+			h, err := s.PluginHost(ctx, s.Store, host.UUID)
+			if err != nil {
+				return err
+			}
+			return fn(h)
+		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// inQueue runs f in order with the other work on a host, and returns its error,
+// or that of ctx when it ends first.
+func (s *Service) inQueue(ctx context.Context, uuid string, f func() error) error {
+	done := make(chan error, 1)
+	err := s.Dispatch.Submit(uuid, "host", func() {
+		if ctx.Err() == nil { // nobody waits any more
+			done <- f()
+		}
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // connect is renew for a host that guests must not be placed on meanwhile.
@@ -90,6 +110,16 @@ func (s *Service) connect(ctx context.Context, uuid string) error {
 		return err
 	}
 	return s.renew(ctx, uuid)
+}
+
+// connectOrTry is connect for a host that was there before: when it fails, it is
+// tried again in the background until it works (spec: section 1.2).
+func (s *Service) connectOrTry(ctx context.Context, uuid string) error {
+	err := s.connect(ctx, uuid)
+	if err != nil && errs.ClassOf(err) != errs.NotFound {
+		s.reconnectSoon(s.root, uuid)
+	}
+	return err
 }
 
 // renew makes a host usable: plugin, facts, observers, guests, watch. It can be

@@ -69,7 +69,7 @@ func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 			if len(own) == 0 {
 				return nil
 			}
-			return s.connect(ctx, uuid)
+			return s.connectOrTry(ctx, uuid)
 		},
 	})
 }
@@ -183,7 +183,7 @@ func (s *Service) registerHosts() error {
 		Message: "APIReconnectHostMsg", Method: "PUT", Path: "/hosts/{uuid}/actions", Key: "reconnectHost", Async: true,
 		Access: action.Admin, Queue: "uuid", Returns: "Host", Kind: "host", Doc: "Connects a host anew.",
 	}, func(ctx context.Context, _ *action.Call, p *hostUUID) (action.Ref, error) {
-		return action.Ref{Type: "Host", UUID: p.UUID}, s.connect(ctx, p.UUID)
+		return action.Ref{Type: "Host", UUID: p.UUID}, s.connectOrTry(ctx, p.UUID)
 	})
 	type hypervisorTypes struct {
 		Types []string `json:"hypervisorTypes"`

@@ -71,17 +71,11 @@ func (s *Service) Stop() { s.watching.Wait() }
 // operation of a user on the same host. A host that is gone, or in
 // maintenance, is a success.
 func (s *Service) reconnect(ctx context.Context, uuid string) error {
-	done := make(chan error, 1)
-	err := s.Dispatch.Submit(uuid, "host", func() { done <- s.reconnectNow(ctx, uuid) })
-	if err != nil {
-		return err
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
+	err := s.inQueue(ctx, uuid, func() error { return s.reconnectNow(ctx, uuid) })
+	if ctx.Err() != nil {
 		return nil
 	}
+	return err
 }
 
 func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
