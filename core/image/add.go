@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -140,6 +141,9 @@ func (s *Service) insertImage(ctx context.Context, tx *store.Tx, st *addImage) e
 		return err
 	}
 	for _, c := range st.Refs {
+		if err := cascade.Guard(ctx, tx, BackupStorageType.Name, c.StoreUUID); err != nil {
+			return err
+		}
 		row := &ImageBackupStorageRef{ImageUUID: st.Row.UUID, BackupStorageUUID: c.StoreUUID, Status: Downloading}
 		row.UUID = c.RefUUID
 		if err := store.Insert(ctx, tx, ImageRefType, row); err != nil {

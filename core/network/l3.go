@@ -65,6 +65,9 @@ func (s *Service) registerL3() error {
 			if found {
 				return refused("L3Network "+p.L3UUID, "has name server %s already", p.DNS)
 			}
+			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
+				return err
+			}
 			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: p.DNS}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, DNSType, row)
@@ -208,6 +211,9 @@ func (s *Service) registerRoutes() {
 			}
 			if found {
 				return refused("L3Network "+p.L3UUID, "has a route to %s already", p.Prefix)
+			}
+			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
+				return err
 			}
 			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: prefix.Masked().String(), NextHop: p.NextHop}
 			row.UUID = resource.NewUUID()

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -77,6 +78,9 @@ func (s *Service) registerServices() error {
 // provider (spec: network services, intro).
 func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
+			return err
+		}
 		l3, err := store.Get(ctx, tx, L3NetworkType, p.L3UUID)
 		if err != nil {
 			return err

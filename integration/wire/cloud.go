@@ -20,6 +20,8 @@ type Spec struct {
 	Storage int64
 	// CPUs and Memory are the instance offering's; default 1 and 64 MiB.
 	CPUs, Memory int64
+	// TakenIPs is how many hosts' management addresses are not to be used.
+	TakenIPs int
 	// Large makes an address range of a million instead of 65,000.
 	Large bool
 	// Bare leaves the network without services.
@@ -100,9 +102,10 @@ func (b *builder) hosts() error {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			ip := b.spec.TakenIPs + i
 			b.cloud.Hosts[i], failed[i] = b.c.Create(b.ctx, simulatorHosts, Params{
 				"name":           fmt.Sprintf("%s-%d", b.spec.Name, i+1),
-				"managementIp":   fmt.Sprintf("198.%d.%d.%d", 18+i>>16&1, i>>8&255, i&255),
+				"managementIp":   fmt.Sprintf("198.%d.%d.%d", 18+ip>>16&1, ip>>8&255, ip&255),
 				"clusterUuid":    b.cloud.Cluster,
 				"cpuCapacity":    b.spec.HostCPUs,
 				"memoryCapacity": b.spec.HostMemory,
