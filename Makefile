@@ -16,7 +16,7 @@ HOSTD := $(if $(wildcard plugins/kvm/cmd/kumo-hostd/*.go),bin/plugins/kumo-hostd
 SOURCES := $(shell find main.go core plugins pluginsdk web sql -type f ! -name '*_test.go' ! -name '*.md' ! -path '*/node_modules/*' 2>/dev/null)
 BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build test lint proto bench run down logs guest-image deps clean
+.PHONY: help build test storm lint proto bench run down logs guest-image deps clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ bin/plugins/kumo-hostd: .cache/version go.mod go.sum $(SOURCES)
 
 test: build ## Run every test, with real libvirt, QEMU and MariaDB (as root).
 	@.make/test.sh
+
+storm: build ## Let clients, faults and kills loose on clouds, in a random order (as root).
+	@.make/test.sh -tags storm -run '^Test(Storm|Churn)$$' ./integration/suite ./integration/guests/crash
 
 lint: ## Check format, vet, staticcheck, the house's rules and the plugin contract.
 	@.make/lint.sh
