@@ -75,25 +75,16 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout) // the next round tries again
 	defer cancel()
-	done := make(chan error, 1)
-	err := s.Dispatch.Submit(r.Guest, "vm", func() {
+	return s.Dispatch.Do(ctx, r.Guest, "vm", func() error {
 		vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
 		switch {
 		case err == nil && vm.HostUUID == r.Host:
+			return nil
 		case err == nil, errs.ClassOf(err) == errs.NotFound:
-			err = s.removeNow(ctx, r)
+			return s.removeNow(ctx, r)
 		}
-		done <- err
+		return err
 	})
-	if err != nil {
-		return err
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // removeNow removes it now. What is gone with its host or storage is a success.

@@ -66,7 +66,7 @@ func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func
 		return err
 	}
 	for _, uuid := range uuids {
-		err := s.inQueue(ctx, uuid, func() error {
+		err := s.Dispatch.Do(ctx, uuid, "host", func() error {
 			host, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ? AND `status` = ?", uuid, Connected)
 			if err != nil || !found {
 				return err
@@ -82,26 +82,6 @@ func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func
 		}
 	}
 	return nil
-}
-
-// inQueue runs f in order with the other work on a host, and returns its error,
-// or that of ctx when it ends first.
-func (s *Service) inQueue(ctx context.Context, uuid string, f func() error) error {
-	done := make(chan error, 1)
-	err := s.Dispatch.Submit(uuid, "host", func() {
-		if ctx.Err() == nil { // nobody waits any more
-			done <- f()
-		}
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // connect is renew for a host that guests must not be placed on meanwhile.

@@ -71,7 +71,7 @@ func (s *Service) Stop() { s.watching.Wait() }
 // operation of a user on the same host. A host that is gone, or in
 // maintenance, is a success.
 func (s *Service) reconnect(ctx context.Context, uuid string) error {
-	err := s.inQueue(ctx, uuid, func() error { return s.reconnectNow(ctx, uuid) })
+	err := s.Dispatch.Do(ctx, uuid, "host", func() error { return s.reconnectNow(ctx, uuid) })
 	if ctx.Err() != nil {
 		return nil
 	}

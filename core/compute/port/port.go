@@ -36,8 +36,9 @@ type Hosts interface {
 	// PluginHost returns the host with all that its plugin needs.
 	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
 	// EachConnected calls fn for the connected hosts of a cluster, one after
-	// another, until it returns an error. The others are told what they missed
-	// when they connect.
+	// another, each in its queue, until it returns an error. The others are told
+	// what they missed when they connect. What runs in the queue of one of these
+	// hosts must not call it.
 	EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error
 }
 

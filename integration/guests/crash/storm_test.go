@@ -5,6 +5,7 @@ package crash
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -86,7 +87,9 @@ func (l *lab) hurt(end time.Time, current *atomic.Pointer[server.Server]) {
 		case "guest":
 			for _, uuid := range l.domains() {
 				if pid := guests.Emulator(l.t, uuid); pid != 0 {
-					_ = syscall.Kill(pid, syscall.SIGKILL) // unless it ended just now
+					if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) { // it may end just now
+						l.t.Error(err)
+					}
 					break
 				}
 			}
