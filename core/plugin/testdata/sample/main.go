@@ -79,8 +79,10 @@ func (d *driver) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) 
 			}
 			time.Sleep(time.Second)
 		}
-	case "hoard":
-		d.hoard = bytes.Repeat([]byte{1}, 200<<20)
+	case "hoard once":
+		if d.first("hoarded") {
+			d.hoard = bytes.Repeat([]byte{1}, 200<<20)
+		}
 	case "slow":
 		select {
 		case <-time.After(700 * time.Millisecond):
