@@ -30,10 +30,12 @@
 // before it are undone in reverse order, and Run returns the first cause. An
 // undo that fails stops there: the caller gets its error, the journal stays as
 // "undo-failed", Collect repeats the undo with growing delay, and Failed shows
-// it. What such a flow holds is not in the row of its resource; so no other flow
-// runs under the same key until it is over, and whoever works on the resource
-// next has Finish repeat the undo at once. When the server stops, running flows end their step and stay in the
-// journal; so do those of a crash. Resume goes on with all of them.
+// it. What such a flow holds is not in the row of its resource; so no other
+// flow runs under the same key until it is over, and whoever works on the
+// resource next has Finish repeat the undo at once.
+//
+// When the server stops, running flows end their step and stay in the journal;
+// so do those of a crash. Resume goes on with all of them.
 //
 // The package must not import anything of core but resource, store and
 // errtext.

@@ -69,10 +69,11 @@ func (e *openError) Is(target error) bool {
 
 // clear refuses a flow whose key has another one open.
 func (e *Engine) clear(ctx context.Context, name, key string) error {
-	for _, uuid := range e.opened(key) {
-		return e.unfinished(ctx, key, uuid, errs.New(errs.Unavailable, "flow "+name, "it must wait for flow %s", uuid))
+	open := e.opened(key)
+	if len(open) == 0 {
+		return nil
 	}
-	return nil
+	return e.unfinished(ctx, key, open[0], errs.New(errs.Unavailable, "flow "+name, "it must wait for flow %s", open[0]))
 }
 
 // opened lists the open flows under a key in the order in which they began.
