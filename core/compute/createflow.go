@@ -130,10 +130,7 @@ func (s *Service) remove(ctx context.Context, tx *store.Tx, w *work) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM `VmCdRom` WHERE `vmInstanceUuid` = ?", w.UUID); err != nil {
 		return err
 	}
-	if err := s.Tags.DeleteFor(ctx, tx, w.UUID); err != nil {
-		return err
-	}
-	return store.Delete(ctx, tx, VMType.Type, w.UUID)
+	return s.Tags.DeleteRow(ctx, tx, VMType.Type, w.UUID)
 }
 
 func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, w *work) error {

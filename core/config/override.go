@@ -49,6 +49,9 @@ func (s *Service) setFor(ctx context.Context, tx *store.Tx, d *Setting, resource
 	if typ == nil {
 		return "", errs.New(errs.NotFound, "resource "+resourceUUID, "there is none of the types %q that can have %s", d.Resources, d.label())
 	}
+	if err := store.Hold(ctx, tx, typ, resourceUUID); err != nil {
+		return "", err
+	}
 	row, found, err := store.First(ctx, tx, ResourceConfigType, "`resourceUuid` = ? AND `category` = ? AND `name` = ?", resourceUUID, d.Category, d.Name)
 	if err != nil {
 		return "", err

@@ -97,7 +97,7 @@ func (s *Service) apiCreateAccount(ctx context.Context, c *action.Call, p *creat
 		}
 		row := &Account{UUID: c.ResourceUUID, Name: p.Name, Description: p.Description, Type: p.Type, Password: hash}
 		row.AccountUUID = row.UUID
-		if err := store.Insert(ctx, tx, AccountType, row); err != nil || s.tags == nil {
+		if err := store.Insert(ctx, tx, AccountType, row); err != nil {
 			return err
 		}
 		return s.tags.CreateFor(ctx, tx, "Account", row.UUID, c)
@@ -208,12 +208,7 @@ func (s *Service) apiDeleteAccount(ctx context.Context, _ *action.Call, p *delet
 			return err
 		}
 		tx.OnCommit(s.keys.drop)
-		if s.tags != nil {
-			if err := s.tags.DeleteFor(ctx, tx, p.UUID); err != nil {
-				return err
-			}
-		}
-		return store.Delete(ctx, tx, AccountType.Type, p.UUID)
+		return s.tags.DeleteRow(ctx, tx, AccountType.Type, p.UUID)
 	})
 }
 
@@ -258,7 +253,7 @@ func (s *Service) apiCreateKey(ctx context.Context, c *action.Call, p *createKey
 		if taken {
 			return errs.New(errs.Exists, "access key id "+row.KeyID, "it is in use")
 		}
-		if err := store.Insert(ctx, tx, AccessKeyType, row); err != nil || s.tags == nil {
+		if err := store.Insert(ctx, tx, AccessKeyType, row); err != nil {
 			return err
 		}
 		return s.tags.CreateFor(ctx, tx, "AccessKey", row.UUID, c)
@@ -284,11 +279,6 @@ func (s *Service) apiKeyState(ctx context.Context, _ *action.Call, p *keyStatePa
 func (s *Service) apiDeleteKey(ctx context.Context, _ *action.Call, p *deleteKeyParams) (action.Empty, error) {
 	return action.Empty{}, s.store.Update(ctx, func(tx *store.Tx) error {
 		tx.OnCommit(s.keys.drop)
-		if s.tags != nil {
-			if err := s.tags.DeleteFor(ctx, tx, p.UUID); err != nil {
-				return err
-			}
-		}
-		return store.Delete(ctx, tx, AccessKeyType.Type, p.UUID)
+		return s.tags.DeleteRow(ctx, tx, AccessKeyType.Type, p.UUID)
 	})
 }

@@ -34,7 +34,7 @@ type Service struct {
 
 const category = "identity"
 
-// New makes the service. tags may be nil in tests.
+// New makes the service.
 func New(st *store.Store, cfg *config.Service, tags *tag.Service, log hclog.Logger) *Service {
 	return newService(st, cfg, tags, log, time.Now)
 }

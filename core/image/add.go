@@ -233,10 +233,7 @@ func (s *Service) removeRows(ctx context.Context, tx *store.Tx, uuid string) err
 	if _, err := tx.Exec(ctx, "DELETE FROM `ImageBackupStorageRef` WHERE `imageUuid` = ?", uuid); err != nil {
 		return err
 	}
-	if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-		return err
-	}
-	return store.Delete(ctx, tx, ImageType.Type, uuid)
+	return s.Tags.DeleteRow(ctx, tx, ImageType.Type, uuid)
 }
 
 // removeBits deletes one copy; a store or a copy that is gone is a success.

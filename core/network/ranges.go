@@ -255,10 +255,7 @@ func (s *Service) deleteRange(ctx context.Context, uuid string, _ cascade.Mode) 
 		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ?", uuid); err != nil {
 			return err
 		}
-		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-			return err
-		}
-		if err := store.Delete(ctx, tx, IPRangeType.Type, uuid); err != nil {
+		if err := s.Tags.DeleteRow(ctx, tx, IPRangeType.Type, uuid); err != nil {
 			return err
 		}
 		return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)

@@ -93,10 +93,7 @@ func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*port.Volu
 		if err := s.use(ctx, tx, row.PrimaryStorageUUID, row.HostUUID, -row.Size); err != nil {
 			return err
 		}
-		if err := s.Tags.DeleteFor(ctx, tx, v.UUID); err != nil {
-			return err
-		}
-		if err := store.Delete(ctx, tx, VolumeType.Type, v.UUID); err != nil {
+		if err := s.Tags.DeleteRow(ctx, tx, VolumeType.Type, v.UUID); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/sql"
 )
 
 // plan is the SQL of a type, made once.
@@ -300,6 +301,20 @@ func Set(ctx context.Context, tx *Tx, t *resource.Type, uuid string, values map[
 		}
 	}
 	return update(ctx, tx, t, uuid, set, args)
+}
+
+// Hold makes sure that a row stays until the transaction ends: who deletes it
+// waits, and sees what the transaction has added to it. Errors: NotFound.
+func Hold(ctx context.Context, tx *Tx, t *resource.Type, uuid string) error {
+	query := "SELECT `uuid` FROM `" + t.Name + "` WHERE `uuid` = ?"
+	if tx.Dialect() == sql.MySQL {
+		query += " LOCK IN SHARE MODE"
+	}
+	found, err := Texts(ctx, tx, query, uuid)
+	if err == nil && len(found) == 0 {
+		err = errs.New(errs.NotFound, t.Name+" "+uuid, "it does not exist")
+	}
+	return err
 }
 
 // Delete removes a row; that it is gone already is success.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -129,6 +130,46 @@ func testFindSaveSetDelete(t *testing.T, s *store.Store) {
 	err = s.Update(ctx, func(tx *store.Tx) error { return store.Save(ctx, tx, racks, first) })
 	if !errors.Is(err, errs.NotFound) {
 		t.Errorf("save of a deleted row: %v", err)
+	}
+}
+
+func TestHold(t *testing.T) { both(t, testHold) }
+
+// Who deletes a row that is held waits, and sees what was added to it.
+func testHold(t *testing.T, s *store.Store) {
+	parent, child := newRack("parent"), newRack("child")
+	child.ZoneUUID = parent.UUID
+	update(t, s, func(tx *store.Tx) error { return store.Insert(ctx, tx, racks, parent) })
+	var deletes sync.WaitGroup
+	var once sync.Once
+	update(t, s, func(tx *store.Tx) error {
+		if err := store.Hold(ctx, tx, racks.Type, parent.UUID); err != nil {
+			return err
+		}
+		once.Do(func() {
+			deletes.Go(func() {
+				err := s.Update(ctx, func(tx *store.Tx) error {
+					if err := store.Delete(ctx, tx, racks.Type, parent.UUID); err != nil {
+						return err
+					}
+					_, err := tx.Exec(ctx, "DELETE FROM `Rack` WHERE `zoneUuid` = ?", parent.UUID)
+					return err
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		})
+		time.Sleep(100 * time.Millisecond) // the delete has begun, or waits
+		return store.Insert(ctx, tx, racks, child)
+	})
+	deletes.Wait()
+	if n, err := store.Count(ctx, s, racks.Type, ""); err != nil || n != 0 {
+		t.Errorf("%d rows are left: %v", n, err)
+	}
+	err := s.Update(ctx, func(tx *store.Tx) error { return store.Hold(ctx, tx, racks.Type, parent.UUID) })
+	if !errors.Is(err, errs.NotFound) {
+		t.Errorf("a row that is gone was held: %v", err)
 	}
 }
 

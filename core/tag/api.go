@@ -94,6 +94,9 @@ func (s *Service) createMany(ctx context.Context, c *action.Call, on onResource,
 	}
 	var refs action.Refs
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := store.Hold(ctx, tx, s.types.Root(t), on.ResourceUUID); err != nil {
+			return err
+		}
 		rows, err := s.create(ctx, tx, t.Name, on.ResourceUUID, tags, false)
 		refs = nil
 		for _, r := range rows {
@@ -140,6 +143,9 @@ func (s *Service) apiCreateUser(ctx context.Context, c *action.Call, p *createPa
 	}
 	ref := action.Ref{Type: "UserTag"}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if err := store.Hold(ctx, tx, s.types.Root(t), p.ResourceUUID); err != nil {
+			return err
+		}
 		old, found, err := store.First(ctx, tx, UserTagType, "`resourceUuid` = ? AND `tag` = ?", p.ResourceUUID, p.Tag)
 		if err != nil {
 			return err

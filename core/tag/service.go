@@ -339,8 +339,19 @@ func (s *Service) DeletePattern(ctx context.Context, tx *store.Tx, uuid, pattern
 	return nil
 }
 
+// DeleteRow deletes a resource's row, and then its tags and what Also added;
+// gone is a success.
+func (s *Service) DeleteRow(ctx context.Context, tx *store.Tx, t *resource.Type, uuid string) error {
+	if err := store.Delete(ctx, tx, t, uuid); err != nil {
+		return err
+	}
+	return s.DeleteFor(ctx, tx, uuid)
+}
+
 // DeleteFor removes all tags of a resource, and what Also added; none is a
-// success. It is called in the transaction that deletes the resource.
+// success. It is called in the transaction that deletes the resource, after its
+// row: who gives it a tag meanwhile holds the row (store.Hold), so that here the
+// tag is seen.
 func (s *Service) DeleteFor(ctx context.Context, tx *store.Tx, uuid string) error {
 	for _, table := range []string{"SystemTag", "UserTag"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM `"+table+"` WHERE `resourceUuid` = ?", uuid); err != nil {

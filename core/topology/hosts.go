@@ -130,9 +130,6 @@ func (s *Service) checkManagementIP(ctx context.Context, q store.Querier, uuid, 
 func (s *Service) addHostFlow() *flow.Def[addHost] {
 	return flow.Define("add-host",
 		flow.Tx("insert", s.insertHost, func(ctx context.Context, tx *store.Tx, st *addHost) error {
-			if err := s.Tags.DeleteFor(ctx, tx, st.UUID); err != nil {
-				return err
-			}
 			return s.deleteHostRow(ctx, tx, st.UUID, st.Type)
 		}),
 		flow.Do("connect", func(ctx context.Context, st *addHost) error {
@@ -170,7 +167,7 @@ func (s *Service) deleteHostRow(ctx context.Context, tx *store.Tx, uuid, hypervi
 			return err
 		}
 	}
-	return store.Delete(ctx, tx, HostType.Type, uuid)
+	return s.Tags.DeleteRow(ctx, tx, HostType.Type, uuid)
 }
 
 // hostUUID holds the parameter of actions on one host.
@@ -229,9 +226,6 @@ func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) e
 			if _, err := tx.Exec(ctx, "DELETE FROM `"+part+"` WHERE `hostUuid` = ?", uuid); err != nil {
 				return err
 			}
-		}
-		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-			return err
 		}
 		return s.deleteHostRow(ctx, tx, uuid, h.GetHypervisorType())
 	})
