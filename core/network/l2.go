@@ -160,73 +160,18 @@ func (s *Service) attachFlow() *flow.Def[l2Attach] {
 			return store.Delete(ctx, tx, L2ClusterRefType.Type, st.RefUUID)
 		}),
 		flow.Do("realize", func(ctx context.Context, st *l2Attach) error {
-			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.realize(ctx, st.L2UUID, h) })
+			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error {
+				s.tidy(ctx, h)
+				return s.realize(ctx, st.L2UUID, h)
+			})
 		}, func(ctx context.Context, st *l2Attach) error {
 			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.unrealize(ctx, st.L2UUID, h) })
 		}),
 	)
 }
 
-func pluginL2(l2 *L2Network) *pluginv1.L2Network {
-	return &pluginv1.L2Network{Uuid: l2.UUID, Type: l2.Type, PhysicalInterface: l2.PhysicalInterface,
-		VirtualNetworkId: int32(l2.VirtualNetworkID), VswitchType: l2.VSwitchType}
-}
-
-// realize makes a network on a host and remembers its bridge there.
-func (s *Service) realize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
-	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
-	if err != nil {
-		return err
-	}
-	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
-	if err != nil {
-		return err
-	}
-	r, err := plug.Realize(ctx, &pluginv1.RealizeRequest{Host: h, Network: pluginL2(l2)})
-	if err != nil {
-		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be realized on host %s", h.GetName())
-	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		row, found, err := store.First(ctx, tx, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
-		if err != nil {
-			return err
-		}
-		if found {
-			row.Bridge = r.GetBridge()
-			return store.Save(ctx, tx, L2HostRefType, row, "bridge")
-		}
-		row = &L2NetworkHostRef{L2NetworkUUID: l2UUID, HostUUID: h.GetUuid(), Bridge: r.GetBridge()}
-		row.UUID = resource.NewUUID()
-		return store.Insert(ctx, tx, L2HostRefType, row)
-	})
-}
-
-func (s *Service) unrealize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
-	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
-	if errs.ClassOf(err) == errs.NotFound {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	if err := s.releaseNetworks(ctx, l2UUID, h); err != nil {
-		return err
-	}
-	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
-	if err != nil {
-		return err
-	}
-	if _, err := plug.Unrealize(ctx, &pluginv1.UnrealizeRequest{Host: h, Network: pluginL2(l2)}); err != nil {
-		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be removed from host %s", h.GetName())
-	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, "DELETE FROM `L2NetworkHostRef` WHERE `l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
-		return err
-	})
-}
-
 // deleteClusterRef takes a network from the cluster's hosts and removes the
-// row.
+// row. Hosts that are away, or with Enforcing fail, give it back later (tidy).
 func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.Mode) error {
 	ref, err := store.Get(ctx, s.Store, L2ClusterRefType, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -238,7 +183,7 @@ func (s *Service) deleteClusterRef(ctx context.Context, uuid string, m cascade.M
 	err = s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
 		err := s.unrealize(ctx, ref.L2NetworkUUID, h)
 		if err != nil && m == cascade.Enforcing {
-			s.Log.Warn("network not removed", "host", h.GetUuid(), "error", err)
+			s.Log.Warn("network not taken from host yet", "host", h.GetUuid(), "l2Network", ref.L2NetworkUUID, "error", err)
 			return nil
 		}
 		return err

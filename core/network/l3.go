@@ -11,6 +11,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // basicL3 is the wire's default type of a layer 3 network.
@@ -145,6 +146,8 @@ func (s *Service) l3Unused(ctx context.Context, uuid string) error {
 
 // deleteL3 lets the providers forget the network on every host, and removes
 // its row and addresses; ranges, routes and services went before by the cascade.
+// Hosts that are away, or with Enforcing fail, forget it when they connect
+// (Sync).
 func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) error {
 	l3, err := store.Get(ctx, s.Store, L3NetworkType, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -153,16 +156,17 @@ func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) err
 	if err != nil {
 		return err
 	}
-	hosts, err := store.Find(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ?", l3.L2NetworkUUID)
+	refs, err := store.Find(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ?", l3.L2NetworkUUID)
 	if err != nil {
 		return err
 	}
-	for _, ref := range hosts {
-		h, err := s.hosts.PluginHost(ctx, s.Store, ref.HostUUID)
-		if err == nil {
-			err = s.releaseL3(ctx, l3.UUID, ref.Bridge, h)
-		}
-		if err != nil && m != cascade.Enforcing {
+	for _, ref := range refs {
+		err := s.hosts.OnConnected(ctx, ref.HostUUID, func(h *pluginv1.Host) error { return s.releaseL3(ctx, uuid, ref.Bridge, h) })
+		switch {
+		case err == nil:
+		case m == cascade.Enforcing:
+			s.Log.Warn("network services not taken from host yet", "host", ref.HostUUID, "l3Network", uuid, "error", err)
+		default:
 			return err
 		}
 	}
@@ -170,10 +174,7 @@ func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) err
 		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `l3NetworkUuid` = ?", uuid); err != nil {
 			return err
 		}
-		if err := s.Tags.DeleteFor(ctx, tx, uuid); err != nil {
-			return err
-		}
-		return store.Delete(ctx, tx, L3NetworkType.Type, uuid)
+		return s.Tags.DeleteRow(ctx, tx, L3NetworkType.Type, uuid)
 	})
 }
 

@@ -42,7 +42,7 @@ func (s *Service) views(ctx context.Context, hostUUID string, l3UUIDs []string) 
 // since every start of a guest needs it. The first column says what a row is,
 // three texts and a number are its facts, the last one orders it.
 const viewSQL = "SELECT 0, l.`name`, COALESCE(l.`dnsDomain`, ''), '', COALESCE(l.`mtu`, 0), 0 FROM `L3Network` l WHERE l.`uuid` = ? " +
-	"UNION ALL SELECT 1, r.`bridge`, '', '', 0, 0 FROM `L2NetworkHostRef` r WHERE r.`hostUuid` = ? AND r.`l2NetworkUuid` = (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` = ?) " +
+	"UNION ALL SELECT 1, r.`bridge`, '', '', 0, 0 FROM `L2NetworkHostRef` r WHERE r.`hostUuid` = ? AND r.`bridge` <> '' AND r.`l2NetworkUuid` = (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` = ?) " +
 	"UNION ALL SELECT 2, p.`type`, b.`networkServiceType`, '', 0, 0 FROM `NetworkServiceL3NetworkRef` b JOIN `NetworkServiceProvider` p ON p.`uuid` = b.`networkServiceProviderUuid` WHERE b.`l3NetworkUuid` = ? " +
 	"UNION ALL SELECT 3, `dns`, '', '', 0, `createDate` FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? " +
 	"UNION ALL SELECT 4, `networkCidr`, `netmask`, COALESCE(`gateway`, ''), 0, `createDate` FROM `IpRange` WHERE `l3NetworkUuid` = ? " +
@@ -236,92 +236,6 @@ func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID strin
 		}
 		if _, err := plug.ReleaseNICs(ctx, &pluginv1.ReleaseNICsRequest{Host: host, Nics: w.nics}); err != nil {
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be released for guest %s", vmUUID)
-		}
-	}
-	return nil
-}
-
-// releaseNetworks lets the providers forget all L3 networks of an L2 network
-// on a host.
-func (s *Service) releaseNetworks(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
-	ref, found, err := store.First(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
-	if err != nil || !found {
-		return err
-	}
-	l3s, err := store.Find(ctx, s.Store, L3NetworkType, "`l2NetworkUuid` = ?", l2UUID)
-	if err != nil {
-		return err
-	}
-	for _, l3 := range l3s {
-		if err := s.releaseL3(ctx, l3.UUID, ref.Bridge, h); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *pluginv1.Host) error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetNetworkServices() {
-			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
-				continue
-			}
-			plug, err := s.Plugins.NetworkService(d.GetType())
-			if err != nil {
-				return err
-			}
-			if _, err := plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: bridge}); err != nil {
-				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be released on host %s", h.GetName())
-			}
-		}
-	}
-	return nil
-}
-
-// HostConnected makes the cluster's networks on a host, and takes away those
-// that the cluster gave up while the host was gone (topology.HostObserver).
-func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
-	refs, err := store.Find(ctx, s.Store, L2ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
-	if err != nil {
-		return err
-	}
-	attached := map[string]bool{}
-	for _, ref := range refs {
-		attached[ref.L2NetworkUUID] = true
-		if err := s.realize(ctx, ref.L2NetworkUUID, h); err != nil {
-			return err
-		}
-	}
-	there, err := store.Find(ctx, s.Store, L2HostRefType, "`hostUuid` = ?", h.GetUuid())
-	if err != nil {
-		return err
-	}
-	for _, ref := range there {
-		if attached[ref.L2NetworkUUID] {
-			continue
-		}
-		if err := s.unrealize(ctx, ref.L2NetworkUUID, h); err != nil { // no reason to keep the host out
-			s.Log.Warn("network not taken from host", "host", h.GetUuid(), "l2Network", ref.L2NetworkUUID, "error", err)
-		}
-	}
-	return nil
-}
-
-// HostLost is of no interest here (topology.HostObserver).
-func (s *Service) HostLost(context.Context, string) {}
-
-// HostVMs is of no interest here (topology.HostObserver).
-func (s *Service) HostVMs(context.Context, string, []*pluginv1.VMStatus, bool) {}
-
-// HostLeaving takes the networks from a host (topology.HostObserver).
-func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
-	refs, err := store.Find(ctx, s.Store, L2HostRefType, "`hostUuid` = ?", h.GetUuid())
-	if err != nil {
-		return err
-	}
-	for _, ref := range refs {
-		if err := s.unrealize(ctx, ref.L2NetworkUUID, h); err != nil {
-			return err
 		}
 	}
 	return nil

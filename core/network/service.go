@@ -38,7 +38,6 @@ func (s *Service) Register() error {
 	flow.Register(s.Flows, s.attaching)
 	s.Cascade.Register(L2ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef,
 		Users: []string{"VmInstance"}})
-	s.Cascade.Register(L2HostRefType.Name, cascade.Deleter{Users: []string{L3NetworkType.Name, L2ClusterRefType.Name}})
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
 	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})
 	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC})

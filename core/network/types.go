@@ -23,12 +23,17 @@ type L2NetworkClusterRef struct {
 	L2ProviderType string `db:"l2ProviderType" kumo:"size=32,null"`
 }
 
-// L2NetworkHostRef is the device that carries a layer 2 network on a host.
+// L2NetworkHostRef says that a host has a layer 2 network, or may have it. It
+// outlives the network until the host has given it back.
 type L2NetworkHostRef struct {
 	resource.Ref
 	L2NetworkUUID string `db:"l2NetworkUuid" kumo:"size=32,index"`
 	HostUUID      string `db:"hostUuid" kumo:"size=32"`
-	Bridge        string `db:"bridge" kumo:"size=64"`
+	// Bridge is the device that guests are plugged into; empty until it is made.
+	Bridge string `db:"bridge" kumo:"size=64"`
+	// Realized is what the plugin was told of the network, a
+	// kumo.plugin.v1.L2Network in JSON.
+	Realized string `db:"realized" kumo:"text,hidden"`
 }
 
 // L3Network is a set of subnets on a layer 2 network, with its services.
@@ -162,7 +167,7 @@ var (
 		Indexes: []resource.Index{{Columns: []string{"hostUuid", "l2NetworkUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
-			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
+			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid"},
 		},
 	})
 	L3NetworkType = resource.Define[L3Network](resource.Type{

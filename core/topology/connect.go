@@ -39,13 +39,17 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 	if err != nil {
 		return nil, err
 	}
+	return s.pluginHost(ctx, q, h)
+}
+
+func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pluginv1.Host, error) {
 	p := &pluginv1.Host{Uuid: h.UUID, Name: h.Name, ManagementIp: h.ManagementIP, ClusterUuid: h.ClusterUUID,
 		HypervisorType: h.HypervisorType, Fields: map[string]string{}}
 	sub := s.subtype(h.HypervisorType)
 	if sub == nil {
 		return p, nil
 	}
-	values, err := store.GetValues(ctx, q, sub, uuid)
+	values, err := store.GetValues(ctx, q, sub, h.UUID)
 	if errs.ClassOf(err) == errs.NotFound {
 		return p, nil
 	}
@@ -56,28 +60,33 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 	return p, nil
 }
 
-// EachConnected calls fn for the connected hosts of a cluster (port.Hosts), each
-// in its queue: a host that is being connected, and may have asked already what
-// it is to have, is told of what came after, and one that is being deleted gets
-// nothing that nobody would remove again.
+// OnConnected calls fn for a host if it is connected (port.Hosts). It does so in
+// the host's queue: a host that is being connected, and may have asked already
+// what it is to have, is told of the change afterwards, and one that is being
+// deleted is not told at all.
+func (s *Service) OnConnected(ctx context.Context, uuid string, fn func(*pluginv1.Host) error) error {
+	return s.Dispatch.Do(ctx, uuid, "host", func() error {
+		host, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ? AND `status` = ?", uuid, Connected)
+		if err != nil || !found {
+			return err
+		}
+		h, err := s.pluginHost(ctx, s.Store, host)
+		if err != nil {
+			return err
+		}
+		return fn(h)
+	})
+}
+
+// EachConnected does that for the hosts of a cluster (port.Hosts). Those that
+// are Disconnected need no place in their queues.
 func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
 	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)
 	if err != nil {
 		return err
 	}
 	for _, uuid := range uuids {
-		err := s.Dispatch.Do(ctx, uuid, "host", func() error {
-			host, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ? AND `status` = ?", uuid, Connected)
-			if err != nil || !found {
-				return err
-			}
-			h, err := s.PluginHost(ctx, s.Store, host.UUID)
-			if err != nil {
-				return err
-			}
-			return fn(h)
-		})
-		if err != nil {
+		if err := s.OnConnected(ctx, uuid, fn); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package crash
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kumo-cloud/kumo/integration/server"
 	"github.com/kumo-cloud/kumo/integration/wire"
@@ -138,4 +139,129 @@ func TestForgotten(t *testing.T) {
 		t.Errorf("the hosts still have %d guests and %d bindings", len(w.VMs), len(w.Bindings))
 	}
 	s.AuditRows(db)
+}
+
+// attach makes a network on eth1 and attaches it to the cluster.
+func (m *template) attach(t *testing.T, s *server.Server, name string) (uuid string) {
+	t.Helper()
+	uuid, err := s.Client.Create(t.Context(), wire.L2Networks+"/no-vlan", wire.Params{"name": name, "zoneUuid": m.cloud.Zone, "physicalInterface": "eth1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client.AttachL2Network(t.Context(), uuid, m.cloud.Cluster); err != nil {
+		t.Fatal(err)
+	}
+	return uuid
+}
+
+// connected waits until all hosts are.
+func connected(t *testing.T, s *server.Server, m *template) {
+	t.Helper()
+	for begin := time.Now(); time.Since(begin) < 30*time.Second; time.Sleep(20 * time.Millisecond) {
+		n, err := s.Client.Count(t.Context(), wire.Hosts, "status=Connected")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == int64(len(m.cloud.Hosts)) {
+			return
+		}
+	}
+	t.Fatal("the hosts are not connected after 30 s")
+}
+
+// A network that is deleted while a host is away is taken from the host when it
+// is back, before the next network on the same interface is made there.
+func TestNetworkOfAbsentHost(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := server.Start(t, server.Options{Dir: m.copy(t)})
+	s.Ready()
+	c, ctx := s.Client, t.Context()
+	old := m.attach(t, s, "old")
+	l3, err := c.Create(ctx, wire.L3Networks, wire.Params{"name": "old", "l2NetworkUuid": old})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Create(ctx, wire.L3Networks+"/"+l3+"/ip-ranges/by-cidr", wire.Params{"name": "r", "networkCidr": "10.9.0.0/24"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AttachServices(ctx, l3, "Simulator", "DHCP"); err != nil {
+		t.Fatal(err)
+	}
+	// A guest that was there has left the network's services on its host.
+	guest := m.cloud.VM("guest")
+	guest["l3NetworkUuids"], guest["defaultL3NetworkUuid"] = []string{l3}, l3
+	vm, err := c.Create(ctx, wire.VMs, guest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, wire.VMs+"/"+vm); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Act(ctx, wire.VMs+"/"+vm, "expungeVmInstance", nil); err != nil {
+		t.Fatal(err)
+	}
+
+	s.Faults("CheckHost:fail=unavailable;ConnectHost:fail=unavailable")
+	for _, host := range m.cloud.Hosts {
+		if _, err := c.Act(ctx, wire.Hosts+"/"+host, "reconnectHost", nil); err == nil {
+			t.Fatal("a host that cannot be reached was connected")
+		}
+	}
+	for _, gone := range []string{wire.L3Networks + "/" + l3, wire.L2Networks + "/" + old} {
+		if err := c.Delete(ctx, gone); err != nil {
+			t.Fatalf("while the hosts are away: %v", err)
+		}
+	}
+	next := m.attach(t, s, "next")
+	if w := s.World(); len(w.Bridges) != 4 || len(w.Networks) < 2 {
+		t.Errorf("%d bridges and %d networks on the hosts: the test shows nothing", len(w.Bridges), len(w.Networks))
+	}
+	s.Faults("")
+	connected(t, s, m)
+	db := s.Database()
+	s.Settle(db)
+	s.Audit(db)
+	if err := c.Delete(ctx, wire.L2Networks+"/"+next); err != nil {
+		t.Fatal(err)
+	}
+	w := s.World()
+	for _, n := range w.Networks {
+		if n.L3 == l3 {
+			t.Errorf("host %s still has the services of a network that is gone", n.Host)
+		}
+	}
+	if len(w.Bridges) != len(m.cloud.Hosts) {
+		t.Errorf("the hosts have %d bridges: %v", len(w.Bridges), w.Bridges)
+	}
+}
+
+// A network that is deleted by force under a running guest is taken from the
+// host as soon as the guest lets go of it.
+func TestNetworkUnderGuest(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := server.Start(t, server.Options{Dir: m.copy(t)})
+	s.Ready()
+	c, ctx := s.Client, t.Context()
+	if _, err := c.Act(ctx, "/global-configurations/host/ping.interval", "updateGlobalConfig", wire.Params{"value": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Delete(ctx, wire.L2Networks+"/"+m.cloud.L2Network+"?deleteMode=Enforcing"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(s.World().Bridges); n != 1 {
+		t.Errorf("the hosts have %d bridges while one guest runs", n)
+	}
+	if _, err := c.Act(ctx, wire.VMs+"/"+m.running, "stopVmInstance", nil); err != nil {
+		t.Fatal(err)
+	}
+	db := s.Database()
+	s.Settle(db)
+	for begin := time.Now(); s.Counts(db)["L2NetworkHostRef"] > 0; time.Sleep(50 * time.Millisecond) {
+		if time.Since(begin) > 20*time.Second {
+			t.Fatalf("the hosts still have %v", s.World().Bridges)
+		}
+	}
+	s.Audit(db)
 }

@@ -152,6 +152,7 @@ func (s *Server) Swept(db *sql.DB) {
 
 // leaks are queries whose every row is something that nothing explains.
 var leaks = map[string]string{
+	"bridge of a network that is gone":     "SELECT bridge FROM `L2NetworkHostRef` WHERE `l2NetworkUuid` NOT IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef`)",
 	"unfinished flow":                      "SELECT name FROM `FlowJournal`",
 	"unfinished job":                       "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'",
 	"NIC without guest":                    "SELECT uuid FROM `VmNic` WHERE `vmInstanceUuid` IS NULL OR `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
@@ -220,6 +221,9 @@ func (s *Server) Audit(db *sql.DB) {
 		s.texts(db, s.concat("SELECT %s FROM `VmNic` n JOIN `VmInstance` v ON v.uuid = n.`vmInstanceUuid` WHERE v.`state` IN ('Running', 'Paused') AND "+
 			"n.`l3NetworkUuid` IN (SELECT `l3NetworkUuid` FROM `NetworkServiceL3NetworkRef`)", "n.uuid", "n.ip")),
 		collect(w.Bindings, func(b *world.Binding) (string, bool) { return b.NIC + " " + b.IP, true }))
+	s.same("bridges, as network on host",
+		s.texts(db, s.concat("SELECT %s FROM `L2NetworkHostRef`", "`l2NetworkUuid`", "`hostUuid`")),
+		collect(w.Bridges, func(b *world.Bridge) (string, bool) { return b.Network + " " + b.Host, true }))
 	s.same("images",
 		s.texts(db, "SELECT `installPath` FROM `ImageBackupStorageRef` r JOIN `BackupStorage` b ON b.uuid = r.`backupStorageUuid` WHERE b.`type` = 'SimulatorBackupStorage'"),
 		collect(w.Images, func(i *world.Image) (string, bool) { return world.ImagePath(i.Store, i.UUID), true }))

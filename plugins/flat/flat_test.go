@@ -152,6 +152,52 @@ func TestGuestsOnARealHost(t *testing.T) {
 	})
 }
 
+// A host that was away when its network was deleted is told of the next network
+// on the same interface before it is told that the old one has no services.
+func TestNextNetworkOnAnInterface(t *testing.T) {
+	ctx := t.Context()
+	uplink(t, "up0")
+	b := newBench(t, realAgent(t))
+	realize := func(l2 *pluginv1.L2Network) error {
+		_, err := b.l2.Realize(ctx, &pluginv1.RealizeRequest{Host: host, Network: l2})
+		return err
+	}
+	unrealize := func(l2 *pluginv1.L2Network) error {
+		_, err := b.l2.Unrealize(ctx, &pluginv1.UnrealizeRequest{Host: host, Network: l2})
+		return err
+	}
+	next := testL2()
+	next.Uuid = uuid(3)
+	if err := realize(testL2()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.service.PrepareNICs(ctx, prepare(testNIC(1))); err != nil {
+		t.Fatal(err)
+	}
+	requireClass(t, realize(next), errs.Exists)
+	if err := unrealize(testL2()); err != nil {
+		t.Fatal(err)
+	}
+	if err := realize(next); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.service.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host}); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, "ip", "netns", "list"); err != nil || strings.Contains(out, "kumo-") {
+		t.Errorf("namespaces %s %v", out, err)
+	}
+	if out, err := run(t, "ip", "link", "show", "br_up0"); err != nil || !strings.Contains(out, next.Uuid) {
+		t.Errorf("the bridge is not the next network's: %s %v", out, err)
+	}
+	if err := unrealize(next); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := run(t, "ip", "link", "show", "br_up0"); err == nil {
+		t.Errorf("the bridge is left: %s", out)
+	}
+}
+
 func TestMissingInterface(t *testing.T) {
 	b := newBench(t, realAgent(t))
 	_, err := b.l2.Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: testL2()})

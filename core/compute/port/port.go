@@ -35,10 +35,12 @@ type Hosts interface {
 	Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
 	// PluginHost returns the host with all that its plugin needs.
 	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
-	// EachConnected calls fn for the connected hosts of a cluster, one after
-	// another, each in its queue, until it returns an error. The others are told
-	// what they missed when they connect. What runs in the queue of one of these
-	// hosts must not call it.
+	// OnConnected calls fn for a host in its queue and returns its error. A host
+	// that is not connected, or gone, is passed over: it is told what it missed
+	// when it connects. What runs in the queue of the host must not call it.
+	OnConnected(ctx context.Context, hostUUID string, fn func(*pluginv1.Host) error) error
+	// EachConnected does that for the hosts of a cluster, one after another,
+	// until fn returns an error.
 	EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error
 }
 

@@ -27,10 +27,11 @@ func (n l2) Realize(ctx context.Context, req *pluginv1.RealizeRequest) (*pluginv
 		if t := req.GetNetwork().GetType(); t != l2Type {
 			return nil, errs.New(errs.Unsupported, "L2 network "+network, "its type %q is not %s", t, l2Type)
 		}
-		if err := dataplane.CheckDevice("L2 network "+network, req.GetNetwork().GetPhysicalInterface()); err != nil {
+		device := req.GetNetwork().GetPhysicalInterface()
+		if err := dataplane.CheckDevice("L2 network "+network, device); err != nil {
 			return nil, err
 		}
-		bridge, err := w.Realize(host, network)
+		bridge, err := w.Realize(host, network, device)
 		return &pluginv1.RealizeResponse{Bridge: bridge}, err
 	}, host, network)
 }

@@ -7,26 +7,29 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-// Realize makes a layer 2 network's bridge on a host and returns its name.
-// Errors: Unavailable for a host that is not connected.
-func (l *Live) Realize(host, network string) (string, error) {
+// Realize makes a layer 2 network's bridge over a host's interface and returns
+// its name. Errors: Unavailable for a host that is not connected; Exists while
+// the interface is another network's.
+func (l *Live) Realize(host, network, device string) (string, error) {
 	if !IsUUID(network) {
 		return "", badUUID("L2 network", network)
 	}
-	name := bridgeName(network)
+	name := bridgeName(device)
 	return name, l.do(func() ([]entry, error) {
 		if err := l.connected(host); err != nil {
 			return nil, err
 		}
-		if l.w.Bridges[pair(host, network)] != nil {
+		if b := l.w.Bridges[pair(host, network)]; b != nil && b.Name == name {
 			return nil, nil
+		}
+		if l.x.bridges[pair(host, name)] > 0 {
+			return nil, errs.New(errs.Exists, "L2 network "+network, "another network has bridge %s on host %s", name, host)
 		}
 		return []entry{{Bridge: &Bridge{Host: host, Network: network, Name: name}}}, nil
 	})
 }
 
-// bridgeName has 15 bytes, as many as a network device's name may have.
-func bridgeName(network string) string { return "sbr" + network[:12] }
+func bridgeName(device string) string { return "br_" + device }
 
 // Unrealize removes a network's bridge from a host; gone is a success. Errors:
 // Refused while active guests are plugged in.

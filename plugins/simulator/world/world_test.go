@@ -26,7 +26,10 @@ var (
 	l3           = id("l", 1)
 )
 
-const gib = int64(1) << 30
+const (
+	gib  = int64(1) << 30
+	eth0 = "eth0"
+)
 
 func open(t testing.TB, dir string) *Live {
 	t.Helper()
@@ -56,7 +59,7 @@ func cloud(t testing.TB, dir string) *Live {
 		must(l.ConnectHost(Host{UUID: h, CPUs: 8, Memory: 16 * gib}))
 		_, err = l.AttachHost(storage, h)
 		must(err)
-		bridge, err := l.Realize(h, net1)
+		bridge, err := l.Realize(h, net1, eth0)
 		must(err)
 		must(l.Prepare(h, []Network{{L3: l3, Bridge: bridge, Services: []string{"DHCP"}}}, nil))
 	}
@@ -72,11 +75,11 @@ func volume(n int) Volume {
 func vm(n int, host string) VM {
 	return VM{UUID: id("a", n), Host: host, CPUs: 1, Memory: gib,
 		Disks: []Disk{{UUID: id("v", n), Path: VolumePath(storage, id("v", n))}},
-		NICs:  []NIC{{UUID: id("c", n), MAC: fmt.Sprintf("fa:00:00:00:%02x:%02x", n>>8, n&255), Bridge: bridgeName(net1)}}}
+		NICs:  []NIC{{UUID: id("c", n), MAC: fmt.Sprintf("fa:00:00:00:%02x:%02x", n>>8, n&255), Bridge: bridgeName(eth0)}}}
 }
 
 func prepare(l *Live, host string, n int) error {
-	return l.Prepare(host, []Network{{L3: l3, Bridge: bridgeName(net1), Services: []string{"DHCP"}}}, []Binding{{
+	return l.Prepare(host, []Network{{L3: l3, Bridge: bridgeName(eth0), Services: []string{"DHCP"}}}, []Binding{{
 		NIC: id("c", n), VM: id("a", n), L3: l3, MAC: fmt.Sprintf("fa:00:00:00:%02x:%02x", n>>8, n&255), IP: fmt.Sprintf("10.0.%d.%d", n>>8, n&255)}})
 }
 
@@ -119,6 +122,7 @@ func TestGuestLife(t *testing.T) {
 		{"delete image in use", func() error { return l.DeleteCachedImage(storage, image) }, errs.Refused},
 		{"detach storage in use", func() error { return l.DetachHost(storage, hostA) }, errs.Refused},
 		{"unrealize bridge in use", func() error { return l.Unrealize(hostA, net1) }, errs.Refused},
+		{"realize on a used interface", func() error { _, err := l.Realize(hostA, id("n", 2), eth0); return err }, errs.Exists},
 		{"pause", func() error { return l.PauseVM(hostA, id("a", 1)) }, ""},
 		{"pause again", func() error { return l.PauseVM(hostA, id("a", 1)) }, ""},
 		{"resume", func() error { return l.ResumeVM(hostA, id("a", 1)) }, ""},
@@ -186,7 +190,7 @@ func TestDoubleAllocationIsRefused(t *testing.T) {
 	want(t, "launch", launch(l, hostA, 1), "")
 	want(t, "launch", launch(l, hostB, 2), "")
 	sameIP := []Binding{{NIC: id("c", 3), VM: id("a", 3), L3: l3, MAC: "fa:00:00:00:00:03", IP: "10.0.0.1"}}
-	nets := []Network{{L3: l3, Bridge: bridgeName(net1), Services: []string{"DHCP"}}}
+	nets := []Network{{L3: l3, Bridge: bridgeName(eth0), Services: []string{"DHCP"}}}
 	want(t, "an IP twice", l.Prepare(hostB, nets, sameIP), errs.Exists)
 	twice := []Binding{{NIC: id("c", 4), VM: id("a", 4), L3: l3, IP: "10.0.9.9"}, {NIC: id("c", 5), VM: id("a", 5), L3: l3, IP: "10.0.9.9"}}
 	want(t, "an IP twice in one call", l.Prepare(hostB, nets, twice), errs.Exists)
@@ -498,7 +502,7 @@ func BenchmarkCreateStart(b *testing.B) {
 		if _, err := l.AttachHost(storage, id("h", h)); err != nil {
 			b.Fatal(err)
 		}
-		if _, err := l.Realize(id("h", h), net1); err != nil {
+		if _, err := l.Realize(id("h", h), net1, eth0); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -521,7 +525,7 @@ func BenchmarkCreateStart(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			if err := l.Prepare(v.Host, []Network{{L3: l3, Bridge: bridgeName(net1)}}, []Binding{{
+			if err := l.Prepare(v.Host, []Network{{L3: l3, Bridge: bridgeName(eth0)}}, []Binding{{
 				NIC: v.NICs[0].UUID, VM: v.UUID, L3: l3, MAC: v.NICs[0].MAC, IP: v.NICs[0].MAC}}); err != nil {
 				b.Error(err)
 				return

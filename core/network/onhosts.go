@@ -1,0 +1,207 @@
+package network
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protojson"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// This file makes networks on hosts and takes them away again. A row of
+// L2NetworkHostRef says that a host has, or may have, a network; it is written
+// before the network is made and stays until the host has given it back, even
+// when the network, or its cluster's use of it, is deleted meanwhile. Otherwise
+// a bridge that nobody knows of would stay, and keep its interface from the
+// next network.
+
+// tidyTimeout bounds the work on one host that nobody waits for.
+const tidyTimeout = time.Minute
+
+func pluginL2(l2 *L2Network) *pluginv1.L2Network {
+	return &pluginv1.L2Network{Uuid: l2.UUID, Type: l2.Type, PhysicalInterface: l2.PhysicalInterface,
+		VirtualNetworkId: int32(l2.VirtualNetworkID), VswitchType: l2.VSwitchType}
+}
+
+// realize makes a network on a host and remembers its bridge there. It can be
+// repeated.
+func (s *Service) realize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
+	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
+	if err != nil {
+		return err
+	}
+	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	row, err := s.realizing(ctx, l2, h.GetUuid())
+	if err != nil {
+		return err
+	}
+	r, err := plug.Realize(ctx, &pluginv1.RealizeRequest{Host: h, Network: pluginL2(l2)})
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be realized on host %s", h.GetName())
+	}
+	if row.Bridge == r.GetBridge() {
+		return nil
+	}
+	row.Bridge = r.GetBridge()
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return store.Save(ctx, tx, L2HostRefType, row, "bridge") })
+}
+
+// realizing notes what a host is about to be told of a network.
+func (s *Service) realizing(ctx context.Context, l2 *L2Network, hostUUID string) (row *L2NetworkHostRef, err error) {
+	text, err := protojson.Marshal(pluginL2(l2))
+	if err != nil {
+		return nil, err
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		var found bool
+		row, found, err = store.First(ctx, tx, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2.UUID, hostUUID)
+		if err != nil {
+			return err
+		}
+		if found {
+			row.Realized = string(text)
+			return store.Save(ctx, tx, L2HostRefType, row, "realized")
+		}
+		row = &L2NetworkHostRef{L2NetworkUUID: l2.UUID, HostUUID: hostUUID, Realized: string(text)}
+		row.UUID = resource.NewUUID()
+		return store.Insert(ctx, tx, L2HostRefType, row)
+	})
+	return row, err
+}
+
+// unrealize takes a network from a host and removes the row that says it is
+// there. It can be repeated. Errors: Refused while guests are plugged in.
+func (s *Service) unrealize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
+	ref, found, err := store.First(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2UUID, h.GetUuid())
+	if err != nil || !found {
+		return err
+	}
+	network := &pluginv1.L2Network{}
+	if err := protojson.Unmarshal([]byte(ref.Realized), network); err != nil {
+		return errs.Wrap(errs.Internal, "L2Network "+l2UUID, err, "what host %s was told of it cannot be read", h.GetName())
+	}
+	if err := s.releaseNetworks(ctx, ref, h); err != nil {
+		return err
+	}
+	plug, err := s.Plugins.L2Network(network.GetType(), h.GetHypervisorType())
+	if err != nil {
+		return err
+	}
+	if _, err := plug.Unrealize(ctx, &pluginv1.UnrealizeRequest{Host: h, Network: network}); err != nil {
+		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2UUID, err, "cannot be removed from host %s", h.GetName())
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return store.Delete(ctx, tx, L2HostRefType.Type, ref.UUID) })
+}
+
+// releaseNetworks lets the providers forget all L3 networks of an L2 network
+// on a host. Those that are deleted were released then.
+func (s *Service) releaseNetworks(ctx context.Context, ref *L2NetworkHostRef, h *pluginv1.Host) error {
+	l3s, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?", ref.L2NetworkUUID)
+	if err != nil {
+		return err
+	}
+	for _, uuid := range l3s {
+		if err := s.releaseL3(ctx, uuid, ref.Bridge, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *pluginv1.Host) error {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetNetworkServices() {
+			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
+				continue
+			}
+			plug, err := s.Plugins.NetworkService(d.GetType())
+			if err != nil {
+				return err
+			}
+			if _, err := plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: bridge}); err != nil {
+				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be released on host %s", h.GetName())
+			}
+		}
+	}
+	return nil
+}
+
+// givenUp finds the networks that a host has and its cluster does not have.
+const givenUp = "`hostUuid` = ? AND NOT EXISTS (SELECT 1 FROM `L2NetworkClusterRef` c JOIN `Host` h ON h.`clusterUuid` = c.`clusterUuid` " +
+	"WHERE c.`l2NetworkUuid` = `L2NetworkHostRef`.`l2NetworkUuid` AND h.`uuid` = `L2NetworkHostRef`.`hostUuid`)"
+
+// tidy takes from a host the networks that its cluster does not have any more.
+// What fails, as guests are still plugged in, is tried again with the next ping.
+func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
+	refs, err := store.Find(ctx, s.Store, L2HostRefType, givenUp, h.GetUuid())
+	if err != nil {
+		s.Log.Error("networks of host not listed", "host", h.GetUuid(), "error", err)
+	}
+	for _, ref := range refs {
+		if err := s.unrealize(ctx, ref.L2NetworkUUID, h); err != nil {
+			s.Log.Warn("network not taken from host yet", "host", h.GetUuid(), "l2Network", ref.L2NetworkUUID, "error", err)
+		}
+	}
+}
+
+// HostConnected makes the cluster's networks on a host, and takes away before
+// those that the cluster gave up while the host was gone
+// (topology.HostObserver).
+func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
+	s.tidy(ctx, h)
+	refs, err := store.Find(ctx, s.Store, L2ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if err := s.realize(ctx, ref.L2NetworkUUID, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HostLost is of no interest here (topology.HostObserver).
+func (s *Service) HostLost(context.Context, string) {}
+
+// HostVMs is a sign that the host answers: it is asked for what it could not
+// give back earlier (topology.HostObserver).
+func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VMStatus, complete bool) {
+	if !complete {
+		return
+	}
+	_, found, err := store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID)
+	if err == nil && found {
+		err = s.Dispatch.Submit(hostUUID, "host", func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
+			defer cancel()
+			if h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID); err == nil { // else the host is deleted
+				s.tidy(ctx, h)
+			}
+		})
+	}
+	if err != nil { // the next ping does it
+		s.Log.Warn("networks not taken from host yet", "host", hostUUID, "error", err)
+	}
+}
+
+// HostLeaving takes the networks from a host (topology.HostObserver).
+func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
+	refs, err := store.Find(ctx, s.Store, L2HostRefType, "`hostUuid` = ?", h.GetUuid())
+	if err != nil {
+		return err
+	}
+	for _, ref := range refs {
+		if err := s.unrealize(ctx, ref.L2NetworkUUID, h); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+ALTER TABLE `L2NetworkHostRef` ADD COLUMN `realized` {{.Text}} NOT NULL DEFAULT {{.TextDefault ""}};
+UPDATE `L2NetworkHostRef` SET `realized` = COALESCE((SELECT CONCAT('{"uuid":"', n.`uuid`, '","type":"', n.`type`, '","physicalInterface":"', n.`physicalInterface`, '","vswitchType":"', n.`vSwitchType`, '"}') FROM `L2Network` n WHERE n.`uuid` = `L2NetworkHostRef`.`l2NetworkUuid`), '{}') WHERE `realized` = '';
