@@ -95,6 +95,11 @@ func Serve(t testing.TB, o Options) *Cloud {
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { // after the server has ended
+		if err := os.RemoveAll(data); err != nil {
+			t.Error(err)
+		}
+	})
 	image := filepath.Join(Base, "guest.qcow2")
 	copyFile(t, rig.GuestImage(t).Disk, image)
 	return &Cloud{Server: server.Start(t, server.Options{Plugins: plugins, Dir: data, Args: []string{"--config", config}}),
