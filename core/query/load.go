@@ -22,7 +22,7 @@ func (e *Engine) page(ctx context.Context, db store.Querier, t *resource.Type, s
 		query = distinctPage(r, root, st)
 	}
 	args := append(append(append(make([]any, 0, len(r.args)+len(st.args)+2), r.args...), st.args...), limit, start)
-	return read(ctx, db, r.shape, query, args)
+	return read(ctx, db, r, query, args)
 }
 
 // one reads the row of a uuid, if there is one.
@@ -32,7 +32,7 @@ func (e *Engine) one(ctx context.Context, db store.Querier, t *resource.Type, uu
 	if err != nil {
 		return nil, err
 	}
-	return read(ctx, db, r.shape, "SELECT "+r.sql+" FROM `"+root.Name+"` t0 WHERE t0.`uuid` = ?", append(r.args[:len(r.args):len(r.args)], uuid))
+	return read(ctx, db, r, "SELECT "+r.sql+" FROM `"+root.Name+"` t0 WHERE t0.`uuid` = ?", append(r.args[:len(r.args):len(r.args)], uuid))
 }
 
 // distinctPage picks the page's uuids first, so that only these are compared
@@ -54,29 +54,84 @@ func distinctPage(r *rendering, root *resource.Type, st statement) string {
 type answer struct {
 	inventories []json.RawMessage
 	objects     []*object
+	size        int // of a text
 }
 
-// read runs a query with the columns of a shape.
-func read(ctx context.Context, db store.Querier, s *shape, query string, args []any) (*answer, error) {
+// read runs a query with the columns of a rendering.
+func read(ctx context.Context, db store.Querier, r *rendering, query string, args []any) (*answer, error) {
 	found := &answer{inventories: []json.RawMessage{}}
+	if len(r.branches) > 0 {
+		return found, readApart(ctx, db, r, query, args, found)
+	}
 	var texts columns
-	size := 256
-	err := db.Each(ctx, query, args, func(r *store.Row) error {
-		texts = texts[:0]
-		for i := range r.Values {
-			text := r.Text(i)
-			if !utf8.ValidString(text) { // SQLite stores what it is given
-				text = strings.ToValidUTF8(text, "\ufffd")
-			}
-			texts = append(texts, text)
-		}
-		o, text, err := renderRow(s, texts, size)
-		if err != nil {
-			return err
-		}
-		size = len(text) + len(text)/8 // the next one is much like it
-		found.objects, found.inventories = append(found.objects, o), append(found.inventories, text)
-		return nil
+	err := db.Each(ctx, query, args, func(row *store.Row) error {
+		texts = textsOf(row, 0, texts[:0])
+		return found.add(r.shape, "", texts, nil)
 	})
 	return found, err
+}
+
+// textsOf appends the columns of a row from number i on.
+func textsOf(row *store.Row, i int, texts columns) columns {
+	for ; i < len(row.Values); i++ {
+		text := row.Text(i)
+		if !utf8.ValidString(text) { // SQLite stores what it is given
+			text = strings.ToValidUTF8(text, "\ufffd")
+		}
+		texts = append(texts, text)
+	}
+	return texts
+}
+
+// add renders one more row.
+func (a *answer) add(s *shape, uuid string, texts columns, c children) error {
+	o, text, err := renderRow(s, uuid, texts, c, a.size)
+	if err != nil {
+		return err
+	}
+	a.size = len(text) + len(text)/8 // the next one is much like it
+	a.objects, a.inventories = append(a.objects, o), append(a.inventories, text)
+	return nil
+}
+
+// together is for how many rows one statement reads all lists: as many as a
+// usual page has.
+const together = 1000
+
+// readApart reads rows, and then their lists.
+func readApart(ctx context.Context, db store.Querier, r *rendering, query string, args []any, found *answer) error {
+	var uuids []string
+	var rows []columns
+	err := db.Each(ctx, query, args, func(row *store.Row) error {
+		uuids, rows = append(uuids, row.Text(0)), append(rows, textsOf(row, 1, make(columns, 0, len(row.Values)-1)))
+		return nil
+	})
+	for from := 0; err == nil && from < len(rows); from += together {
+		to := min(from+together, len(rows))
+		var c children
+		if c, err = readChildren(ctx, db, r.branches, uuids[from:to]); err != nil {
+			return err
+		}
+		for i := from; err == nil && i < to; i++ {
+			err = found.add(r.shape, uuids[i], rows[i], c)
+		}
+	}
+	return err
+}
+
+// readChildren reads all lists of rows.
+func readChildren(ctx context.Context, db store.Querier, branches []branch, uuids []string) (children, error) {
+	selects := make([]string, len(branches))
+	var args []any
+	for i, b := range branches {
+		selects[i] = b.sql
+		args = append(append(args, b.args...), uuids)
+	}
+	c := children{}
+	err := db.Each(ctx, strings.Join(selects, " UNION ALL "), args, func(row *store.Row) error {
+		key := childrenKey{int(row.Int(0)), row.Text(1)}
+		c[key] = append(c[key], row.Text(2))
+		return nil
+	})
+	return c, err
 }

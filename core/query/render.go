@@ -14,8 +14,8 @@ import (
 type object struct {
 	fqn string
 	// order and uuid sort it among the others of its list.
-	order, uuid string
-	from, to    int // where it stands in its row's text
+	order, uuid string // order as the database wrote it
+	from, to    int    // where it stands in its row's text
 	// lists are the embedded inventories, for the schema.
 	lists []list
 }
@@ -61,14 +61,27 @@ func (c *columns) optional(fn func(in *reader) error) error {
 	return in.end()
 }
 
+// children are the arrays that branches read, by the branch's number and the
+// uuid of what they belong to.
+type children map[childrenKey][]string
+
+type childrenKey struct {
+	branch int
+	of     string
+}
+
 // writer writes the inventory of one row, with all that is embedded in it.
-type writer struct{ out []byte }
+type writer struct {
+	out      []byte
+	children children
+}
 
 // renderRow makes an inventory of a row: an array of its cells, and one of each
-// part. size is how long it may become.
-func renderRow(s *shape, row columns, size int) (o *object, text []byte, err error) {
-	w := &writer{out: make([]byte, 0, size)}
-	o = &object{fqn: s.typ.FQN}
+// part. uuid is the row's, for its lists among the children. size is how long
+// it may become.
+func renderRow(s *shape, uuid string, row columns, c children, size int) (o *object, text []byte, err error) {
+	w := &writer{out: make([]byte, 0, size), children: c}
+	o = &object{fqn: s.typ.FQN, uuid: uuid}
 	w.out = append(w.out, '{')
 	if err := row.optional(func(in *reader) error { return w.cells(s.cells, in) }); err != nil {
 		return nil, nil, err
@@ -137,24 +150,7 @@ func (w *writer) parts(s *shape, o *object, from parts) error {
 func (w *writer) list(l *listShape, o *object, from parts) error {
 	w.begin(l.key)
 	start := len(w.out)
-	var children []*object
-	err := from.optional(func(in *reader) error {
-		for in.more() {
-			if len(children) > 0 {
-				w.out = append(w.out, ',')
-			}
-			child, err := w.child(l, in)
-			if err != nil {
-				return err
-			}
-			if child != nil {
-				children = append(children, child)
-			} else if len(children) > 0 {
-				w.out = w.out[:len(w.out)-1] // the comma
-			}
-		}
-		return nil
-	})
+	children, err := w.elements(l, o, from)
 	if err != nil {
 		return err
 	}
@@ -168,6 +164,40 @@ func (w *writer) list(l *listShape, o *object, from parts) error {
 		o.lists = append(o.lists, list{l.name, children})
 	}
 	return nil
+}
+
+// elements writes the elements of a list, wherever they are.
+func (w *writer) elements(l *listShape, o *object, from parts) (written []*object, err error) {
+	next := func(in *reader) error {
+		if len(written) > 0 {
+			w.out = append(w.out, ',')
+		}
+		child, err := w.child(l, in)
+		if child != nil {
+			written = append(written, child)
+		} else if len(written) > 0 {
+			w.out = w.out[:len(w.out)-1] // the comma
+		}
+		return err
+	}
+	if l.branch == 0 {
+		err = from.optional(func(in *reader) error {
+			for in.more() {
+				if err := next(in); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		return written, err
+	}
+	for _, text := range w.children[childrenKey{l.branch, o.uuid}] {
+		in := &reader{text: text, first: true}
+		if err := cmp.Or(next(in), in.end()); err != nil {
+			return nil, err
+		}
+	}
+	return written, nil
 }
 
 // rearrange writes a list anew in the order of its children.
@@ -193,6 +223,7 @@ func (w *writer) child(l *listShape, in *reader) (o *object, err error) {
 		if o.uuid, err = in.value(); err != nil {
 			return err
 		}
+		o.uuid = strings.Trim(o.uuid, `"`)
 		if l.of != nil {
 			o.fqn = l.of.typ.FQN
 			w.out = append(w.out, '{')
