@@ -32,8 +32,8 @@ type Parent struct{ Type, UUID string }
 // each resource that the row then depends on. It returns errs.NotFound when
 // that is gone, and errs.Refused when it is being deleted, so that a child is
 // never added to a parent whose deletion has begun. An empty uuid is no
-// dependency. It costs one statement, on MySQL one more, which keeps the
-// parent's row locked against the deletion until the transaction ends.
+// dependency. It costs one statement, which on MySQL keeps the parent's row
+// locked against the deletion until the transaction ends.
 func Guard(ctx context.Context, tx *store.Tx, typeName, uuid string) error {
 	return GuardAll(ctx, tx, Parent{typeName, uuid})
 }
@@ -41,7 +41,12 @@ func Guard(ctx context.Context, tx *store.Tx, typeName, uuid string) error {
 // GuardAll is Guard for several parents of one row, at the same cost. The error
 // is that of the first parent in question.
 func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
-	var exist, locks []string
+	// The locks are taken before the marks are read, which then are the latest.
+	begin, end := "", ""
+	if tx.Dialect() == sql.MySQL {
+		begin, end = "(", " LOCK IN SHARE MODE)"
+	}
+	var selects []string
 	var uuids []any
 	var kept []Parent
 	for _, p := range parents {
@@ -51,29 +56,22 @@ func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
 		if !goodType.MatchString(p.Type) {
 			return errs.New(errs.Internal, "resource type "+p.Type, "it is no type's name")
 		}
-		exist = append(exist, "SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ?")
-		locks = append(locks, "(SELECT `uuid` FROM `"+p.Type+"` WHERE `uuid` = ? LOCK IN SHARE MODE)")
+		selects = append(selects, begin+"SELECT 0, `uuid` FROM `"+p.Type+"` WHERE `uuid` = ?"+end)
 		uuids, kept = append(uuids, p.UUID), append(kept, p)
 	}
 	if len(kept) == 0 {
 		return nil
 	}
-	if tx.Dialect() == sql.MySQL {
-		err := tx.Each(ctx, strings.Join(locks, " UNION ALL "), uuids, func(*store.Row) error { return nil })
-		if err != nil {
-			return err
-		}
-	}
+	selects = append(selects, begin+"SELECT 1, `uuid` FROM `CascadeMark` WHERE `uuid` IN (?)"+end)
 	found, marked := map[string]bool{}, map[string]bool{}
-	err := tx.Each(ctx, "SELECT 1, `uuid` FROM `CascadeMark` WHERE `uuid` IN (?) UNION ALL SELECT 0, `uuid` FROM ("+strings.Join(exist, " UNION ALL ")+") p",
-		append([]any{uuids}, uuids...), func(r *store.Row) error {
-			if r.Int(0) == 1 {
-				marked[r.Text(1)] = true
-			} else {
-				found[r.Text(1)] = true
-			}
-			return nil
-		})
+	err := tx.Each(ctx, strings.Join(selects, " UNION ALL "), append(uuids, uuids), func(r *store.Row) error {
+		if r.Int(0) == 1 {
+			marked[r.Text(1)] = true
+		} else {
+			found[r.Text(1)] = true
+		}
+		return nil
+	})
 	if err != nil {
 		return err
 	}

@@ -67,7 +67,8 @@ func (s *Service) registerCreate() {
 }
 
 // plan checks the request and decides all that can be decided by reading; the
-// flow then only has to take what was chosen. Nothing is changed.
+// flow then only has to take what was chosen, and finds out when that has
+// changed. Nothing is changed.
 func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, error) {
 	w := &work{UUID: c.ResourceUUID, Name: p.Name, AccountUUID: c.Caller.AccountUUID, Before: Created,
 		Keep: p.Strategy == "CreateStopped", Tags: c.SystemTags, UserTags: c.UserTags}
@@ -76,33 +77,33 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, er
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
 	}
-	err := s.Store.View(ctx, func(tx *store.Tx) error {
-		if err := s.planSize(ctx, tx, p, w); err != nil {
+	err := s.Store.Read(ctx, func(q store.Querier) error {
+		if err := s.planSize(ctx, q, p, w); err != nil {
 			return err
 		}
-		zone, err := s.planNetworks(ctx, tx, p, w)
+		zone, err := s.planNetworks(ctx, q, p, w)
 		if err != nil {
 			return err
 		}
-		img, err := s.planImage(ctx, tx, p, w, zone)
+		img, err := s.planImage(ctx, q, p, w, zone)
 		if err != nil {
 			return err
 		}
-		if err := s.planVolumes(ctx, tx, p, w, img); err != nil {
+		if err := s.planVolumes(ctx, q, p, w, img); err != nil {
 			return err
 		}
-		if err := s.planTags(ctx, tx, c, p, w, img); err != nil {
+		if err := s.planTags(ctx, q, c, p, w, img); err != nil {
 			return err
 		}
-		return s.planPlaces(ctx, tx, p, w, img, zone)
+		return s.planPlaces(ctx, q, p, w, img, zone)
 	})
 	return w, err
 }
 
-func (s *Service) planSize(ctx context.Context, tx *store.Tx, p *newVM, w *work) error {
+func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, w *work) error {
 	switch {
 	case p.InstanceOffering != "":
-		o, err := store.Get(ctx, tx, InstanceOfferingType, p.InstanceOffering)
+		o, err := store.Get(ctx, q, InstanceOfferingType, p.InstanceOffering)
 		if err != nil {
 			return err
 		}
@@ -141,7 +142,7 @@ func (s *Service) planSize(ctx context.Context, tx *store.Tx, p *newVM, w *work)
 
 // planNetworks checks the networks, and the addresses and MACs wished for by
 // system tags; it returns the networks' zone.
-func (s *Service) planNetworks(ctx context.Context, tx *store.Tx, p *newVM, w *work) (string, error) {
+func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w *work) (string, error) {
 	if len(p.L3s) == 0 && p.Zone == "" && p.Cluster == "" && p.Host == "" {
 		return "", errs.New(errs.Invalid, "l3NetworkUuids", "give at least one L3 network, or a zone, cluster or host")
 	}
@@ -155,7 +156,7 @@ func (s *Service) planNetworks(ctx context.Context, tx *store.Tx, p *newVM, w *w
 	case len(p.L3s) > 1 && p.DefaultL3 == "":
 		return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "must be given with several L3 networks")
 	}
-	zone, err := s.networks.Check(ctx, tx, p.L3s)
+	zone, err := s.networks.Check(ctx, q, p.L3s)
 	if err != nil {
 		return "", err
 	}
@@ -189,11 +190,11 @@ func (s *Service) planNetworks(ctx context.Context, tx *store.Tx, p *newVM, w *w
 	return cmp.Or(zone, p.Zone), nil
 }
 
-func (s *Service) planImage(ctx context.Context, tx *store.Tx, p *newVM, w *work, zone string) (*port.Image, error) {
+func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *work, zone string) (*port.Image, error) {
 	if p.Image == "" {
 		return nil, errs.New(errs.Invalid, "imageUuid", "is missing: a guest is made from an image")
 	}
-	img, err := s.images.Usable(ctx, tx, p.Image, zone)
+	img, err := s.images.Usable(ctx, q, p.Image, zone)
 	if err != nil {
 		return nil, err
 	}
@@ -207,9 +208,9 @@ func (s *Service) planImage(ctx context.Context, tx *store.Tx, p *newVM, w *work
 
 // planVolumes lists the volumes to make: root, data, and for an ISO its place
 // in the storage's cache.
-func (s *Service) planVolumes(ctx context.Context, tx *store.Tx, p *newVM, w *work, img *port.Image) error {
+func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w *work, img *port.Image) error {
 	root := &port.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: w.AccountUUID, VMUUID: w.UUID, Size: img.Size}
-	wished, err := s.rootSize(ctx, tx, p, root)
+	wished, err := s.rootSize(ctx, q, p, root)
 	if err != nil {
 		return err
 	}
@@ -230,7 +231,7 @@ func (s *Service) planVolumes(ctx context.Context, tx *store.Tx, p *newVM, w *wo
 	sizes := append([]int64(nil), p.DataSizes...)
 	offerings := make([]string, len(sizes))
 	for _, uuid := range p.DataOfferings {
-		o, err := s.diskOffering(ctx, tx, uuid)
+		o, err := s.diskOffering(ctx, q, uuid)
 		if err != nil {
 			return err
 		}
@@ -249,9 +250,9 @@ func (s *Service) planVolumes(ctx context.Context, tx *store.Tx, p *newVM, w *wo
 	return nil
 }
 
-func (s *Service) rootSize(ctx context.Context, tx *store.Tx, p *newVM, root *port.VolumePlan) (int64, error) {
+func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM, root *port.VolumePlan) (int64, error) {
 	if p.RootOffering != "" {
-		o, err := s.diskOffering(ctx, tx, p.RootOffering)
+		o, err := s.diskOffering(ctx, q, p.RootOffering)
 		if err != nil {
 			return 0, err
 		}
@@ -267,8 +268,8 @@ func (s *Service) rootSize(ctx context.Context, tx *store.Tx, p *newVM, root *po
 	return *p.RootSize, nil
 }
 
-func (s *Service) diskOffering(ctx context.Context, tx *store.Tx, uuid string) (*DiskOffering, error) {
-	o, err := store.Get(ctx, tx, DiskOfferingType, uuid)
+func (s *Service) diskOffering(ctx context.Context, q store.Querier, uuid string) (*DiskOffering, error) {
+	o, err := store.Get(ctx, q, DiskOfferingType, uuid)
 	if err == nil && o.State != "Enabled" {
 		err = errs.New(errs.Refused, "disk offering "+o.Name, "is %s", o.State).WithAdvice("enable it, or use another one")
 	}
@@ -277,7 +278,7 @@ func (s *Service) diskOffering(ctx context.Context, tx *store.Tx, uuid string) (
 
 // planPlaces finds hosts, and for each the storage; the flow takes the first
 // that still has room.
-func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *work, img *port.Image, zone string) error {
+func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *work, img *port.Image, zone string) error {
 	r := port.HostRequest{ZoneUUID: cmp.Or(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
 	if p.Zone != "" && zone != "" && p.Zone != zone {
 		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
@@ -286,7 +287,7 @@ func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *wor
 		r.ClusterUUIDs = []string{p.Cluster}
 	}
 	if len(p.L3s) > 0 {
-		clusters, err := s.networks.Clusters(ctx, tx, p.L3s)
+		clusters, err := s.networks.Clusters(ctx, q, p.L3s)
 		if err != nil {
 			return err
 		}
@@ -294,7 +295,7 @@ func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *wor
 			return errs.New(errs.Refused, "cluster "+p.Cluster, "does not have the L2 networks of the L3 networks attached")
 		}
 	}
-	hosts, err := s.hosts.Candidates(ctx, tx, r)
+	hosts, err := s.hosts.Candidates(ctx, q, r)
 	if err != nil {
 		return err
 	}
@@ -311,7 +312,7 @@ func (s *Service) planPlaces(ctx context.Context, tx *store.Tx, p *newVM, w *wor
 	for _, v := range w.Volumes {
 		size += v.Size
 	}
-	w.Places, err = s.storage.Places(ctx, tx, port.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
+	w.Places, err = s.storage.Places(ctx, q, port.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 
 // planTags turns the parameters that a guest keeps as system tags into these,
 // adds those of its image, and checks those of its volumes.
-func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p *newVM, w *work, img *port.Image) error {
+func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call, p *newVM, w *work, img *port.Image) error {
 	virtio := img.Virtio
 	if p.Virtio != nil {
 		virtio = *p.Virtio
@@ -28,7 +28,7 @@ func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p 
 		w.NICDriver = "e1000"
 	}
 	for _, uuid := range p.SSHKeyPairs {
-		key, err := store.Get(ctx, tx, sshkey.Type, uuid)
+		key, err := store.Get(ctx, q, sshkey.Type, uuid)
 		if err == nil && !c.Caller.Admin && key.AccountUUID != c.Caller.AccountUUID {
 			err = errs.New(errs.NotFound, "SshKeyPair "+uuid, "there is no such row")
 		}
@@ -37,15 +37,15 @@ func (s *Service) planTags(ctx context.Context, tx *store.Tx, c *action.Call, p 
 		}
 		w.Tags = append(slices.Clip(w.Tags), "sshkey::"+key.PublicKey)
 	}
-	if err := s.planImageTags(ctx, tx, w, img); err != nil {
+	if err := s.planImageTags(ctx, q, w, img); err != nil {
 		return err
 	}
 	return s.planVolumeTags(ctx, p, w)
 }
 
 // planImageTags gives the guest the tags of its image that it has not itself.
-func (s *Service) planImageTags(ctx context.Context, tx *store.Tx, w *work, img *port.Image) error {
-	ofImage, err := s.Tags.Of(ctx, tx, img.UUID)
+func (s *Service) planImageTags(ctx context.Context, q store.Querier, w *work, img *port.Image) error {
+	ofImage, err := s.Tags.Of(ctx, q, img.UUID)
 	if err != nil {
 		return err
 	}

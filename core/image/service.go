@@ -221,7 +221,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid` "+
 		"WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?", []any{imageUUID, Ready, Enabled, Connected}
 	if zoneUUID != "" {
-		query += " AND s.`uuid` IN (SELECT `backupStorageUuid` FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ?)"
+		query += " AND EXISTS (SELECT 1 FROM `BackupStorageZoneRef` z WHERE z.`backupStorageUuid` = s.`uuid` AND z.`zoneUuid` = ?)"
 		args = append(args, zoneUUID)
 	}
 	err = q.Each(ctx, query, args, func(row *store.Row) error {

@@ -6,8 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -55,12 +57,28 @@ func (s *Service) Check(ctx context.Context, q store.Querier, l3UUIDs []string) 
 
 // Clusters returns the clusters in which all the networks can be used.
 func (s *Service) Clusters(ctx context.Context, q store.Querier, l3UUIDs []string) ([]string, error) {
-	clusters, err := store.Texts(ctx, q, "SELECT `clusterUuid` FROM `L2NetworkClusterRef` "+
-		"WHERE `l2NetworkUuid` IN (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` IN (?)) "+
-		"GROUP BY `clusterUuid` HAVING COUNT(DISTINCT `l2NetworkUuid`) = (SELECT COUNT(DISTINCT `l2NetworkUuid`) FROM `L3Network` WHERE `uuid` IN (?)) ORDER BY `clusterUuid`",
-		l3UUIDs, l3UUIDs)
+	all := map[string]bool{}
+	has := map[string]map[string]bool{} // by cluster, the L2 networks of these L3 networks
+	err := q.Each(ctx, "SELECT n.`l2NetworkUuid`, c.`clusterUuid` FROM `L3Network` n "+
+		"LEFT JOIN `L2NetworkClusterRef` c ON c.`l2NetworkUuid` = n.`l2NetworkUuid` WHERE n.`uuid` IN (?)", []any{l3UUIDs}, func(r *store.Row) error {
+		l2, cluster := r.Text(0), r.Text(1)
+		if all[l2] = true; cluster == "" {
+			return nil
+		}
+		if has[cluster] == nil {
+			has[cluster] = map[string]bool{}
+		}
+		has[cluster][l2] = true
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	var clusters []string
+	for _, uuid := range slices.Sorted(maps.Keys(has)) {
+		if len(has[uuid]) == len(all) {
+			clusters = append(clusters, uuid)
+		}
 	}
 	if len(clusters) == 0 {
 		return nil, refused("l3NetworkUuids", "no cluster has all the L2 networks of these L3 networks attached").

@@ -1,7 +1,10 @@
 package network
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -40,14 +43,34 @@ func (s *Service) views(ctx context.Context, hostUUID string, l3UUIDs []string) 
 
 // viewSQL reads all that providers are told of a network in one statement,
 // since every start of a guest needs it. The first column says what a row is,
-// three texts and a number are its facts, the last one orders it.
+// three texts and a number are its facts, the last one orders it (fact). MariaDB
+// would make a temporary table to order them.
 const viewSQL = "SELECT 0, l.`name`, COALESCE(l.`dnsDomain`, ''), '', COALESCE(l.`mtu`, 0), 0 FROM `L3Network` l WHERE l.`uuid` = ? " +
 	"UNION ALL SELECT 1, r.`bridge`, '', '', 0, 0 FROM `L2NetworkHostRef` r WHERE r.`hostUuid` = ? AND r.`bridge` <> '' AND r.`l2NetworkUuid` = (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` = ?) " +
 	"UNION ALL SELECT 2, p.`type`, b.`networkServiceType`, '', 0, 0 FROM `NetworkServiceL3NetworkRef` b JOIN `NetworkServiceProvider` p ON p.`uuid` = b.`networkServiceProviderUuid` WHERE b.`l3NetworkUuid` = ? " +
 	"UNION ALL SELECT 3, `dns`, '', '', 0, `createDate` FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? " +
 	"UNION ALL SELECT 4, `networkCidr`, `netmask`, COALESCE(`gateway`, ''), 0, `createDate` FROM `IpRange` WHERE `l3NetworkUuid` = ? " +
-	"UNION ALL SELECT 5, `prefix`, `nexthop`, '', 0, `createDate` FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ? " +
-	"ORDER BY 1, 6, 2, 3"
+	"UNION ALL SELECT 5, `prefix`, `nexthop`, '', 0, `createDate` FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ?"
+
+// fact is a row of viewSQL.
+type fact struct {
+	kind                 int64
+	first, second, third string
+	number, date         int64
+}
+
+// facts reads what there is to know of a network on a host, in order.
+func (s *Service) facts(ctx context.Context, hostUUID, l3UUID string) ([]fact, error) {
+	var list []fact
+	err := s.Store.Each(ctx, viewSQL, []any{l3UUID, hostUUID, l3UUID, l3UUID, l3UUID, l3UUID, l3UUID}, func(r *store.Row) error {
+		list = append(list, fact{r.Int(0), r.Text(1), r.Text(2), r.Text(3), r.Int(4), r.Int(5)})
+		return nil
+	})
+	slices.SortFunc(list, func(a, b fact) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.date, b.date), strings.Compare(a.first, b.first), strings.Compare(a.second, b.second))
+	})
+	return list, err
+}
 
 // view reads one network.
 func (s *Service) view(ctx context.Context, hostUUID, l3UUID string) (*view, error) {
@@ -56,27 +79,26 @@ func (s *Service) view(ctx context.Context, hostUUID, l3UUID string) (*view, err
 	name, found, realized := "", false, false
 	type service struct{ provider, name string }
 	var services []service
-	err := s.Store.Each(ctx, viewSQL, []any{l3UUID, hostUUID, l3UUID, l3UUID, l3UUID, l3UUID, l3UUID}, func(r *store.Row) error {
-		first, second := r.Text(1), r.Text(2)
-		switch r.Int(0) {
+	facts, err := s.facts(ctx, hostUUID, l3UUID)
+	for _, f := range facts {
+		switch f.kind {
 		case 0:
-			found, name, base.DnsDomain = true, first, second
-			if mtu := r.Int(4); mtu > 0 {
-				v.mtu = int32(min(mtu, 65535))
+			found, name, base.DnsDomain = true, f.first, f.second
+			if f.number > 0 {
+				v.mtu = int32(min(f.number, 65535))
 			}
 		case 1:
-			realized, v.bridge = true, first
+			realized, v.bridge = true, f.first
 		case 2:
-			services = append(services, service{first, second})
+			services = append(services, service{f.first, f.second})
 		case 3:
-			base.Dns = append(base.Dns, first)
+			base.Dns = append(base.Dns, f.first)
 		case 4:
-			base.Ranges = append(base.Ranges, &pluginv1.IPRange{NetworkCidr: first, Netmask: second, Gateway: r.Text(3)})
+			base.Ranges = append(base.Ranges, &pluginv1.IPRange{NetworkCidr: f.first, Netmask: f.second, Gateway: f.third})
 		case 5:
-			base.HostRoutes = append(base.HostRoutes, &pluginv1.HostRoute{Prefix: first, NextHop: second})
+			base.HostRoutes = append(base.HostRoutes, &pluginv1.HostRoute{Prefix: f.first, NextHop: f.second})
 		}
-		return nil
-	})
+	}
 	switch {
 	case err != nil:
 		return nil, err

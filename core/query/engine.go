@@ -9,7 +9,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // Engine runs queries. It is safe for use by several goroutines.
@@ -52,8 +51,7 @@ func (e *Engine) Restrict(typeName string, f func(Scope) (where string, args []a
 // cannot be understood gives errs.Invalid, with ErrUnknownField in its chain
 // when a field or an edge is unknown, hidden or secret.
 //
-// On SQLite all statements see one snapshot. On MySQL each sees what is
-// committed when it begins, which saves three round trips.
+// On SQLite all statements see one snapshot, on MySQL each its own (store.Read).
 func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (*Result, error) {
 	t, ok := e.reg.Get(typeName)
 	if !ok {
@@ -67,12 +65,9 @@ func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (*
 	if err != nil {
 		return nil, err
 	}
-	if e.store.Dialect() == schemasql.MySQL {
-		return e.run(ctx, e.store, t, q, st, wanted)
-	}
 	var res *Result
-	err = e.store.View(ctx, func(tx *store.Tx) (err error) {
-		res, err = e.run(ctx, tx, t, q, st, wanted)
+	err = e.store.Read(ctx, func(db store.Querier) (err error) {
+		res, err = e.run(ctx, db, t, q, st, wanted)
 		return err
 	})
 	return res, err

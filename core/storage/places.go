@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/compute/port"
@@ -83,15 +85,22 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 		query, args = query+" AND p.`uuid` = ?", append(args, r.PrimaryUUID)
 	}
 	var list []*attached
-	err := q.Each(ctx, query+" ORDER BY p.`availableCapacity` DESC, p.`uuid`", args, func(r *store.Row) error {
-		if uuid := r.Text(0); len(list) == 0 || list[len(list)-1].uuid != uuid {
-			list = append(list, &attached{uuid: uuid, name: r.Text(1), typ: r.Text(2), state: r.Text(3), status: r.Text(4),
-				available: r.Int(5), onHost: map[string]int64{}})
+	byUUID := map[string]*attached{}
+	err := q.Each(ctx, query, args, func(r *store.Row) error {
+		a := byUUID[r.Text(0)]
+		if a == nil {
+			a = &attached{uuid: r.Text(0), name: r.Text(1), typ: r.Text(2), state: r.Text(3), status: r.Text(4),
+				available: r.Int(5), onHost: map[string]int64{}}
+			byUUID[a.uuid], list = a, append(list, a)
 		}
 		if !r.Null(6) {
-			list[len(list)-1].onHost[r.Text(6)] = r.Int(7)
+			a.onHost[r.Text(6)] = r.Int(7)
 		}
 		return nil
+	})
+	// Sorted here, as MariaDB would make a temporary table for it.
+	slices.SortFunc(list, func(a, b *attached) int {
+		return cmp.Or(cmp.Compare(b.available, a.available), strings.Compare(a.uuid, b.uuid))
 	})
 	return list, err
 }
