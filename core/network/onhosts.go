@@ -54,23 +54,24 @@ func (s *Service) realize(ctx context.Context, l2UUID string, h *pluginv1.Host) 
 }
 
 // realizing notes what a host is about to be told of a network.
-func (s *Service) realizing(ctx context.Context, l2 *L2Network, hostUUID string) (row *L2NetworkHostRef, err error) {
+func (s *Service) realizing(ctx context.Context, l2 *L2Network, hostUUID string) (*L2NetworkHostRef, error) {
 	text, err := protojson.Marshal(pluginL2(l2))
 	if err != nil {
 		return nil, err
 	}
-	err = s.Store.Update(ctx, func(tx *store.Tx) error {
-		var found bool
-		row, found, err = store.First(ctx, tx, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2.UUID, hostUUID)
-		if err != nil {
-			return err
-		}
+	row, found, err := store.First(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2.UUID, hostUUID)
+	if err != nil || found && row.Realized == string(text) {
+		return row, err
+	}
+	if !found {
+		row = &L2NetworkHostRef{L2NetworkUUID: l2.UUID, HostUUID: hostUUID}
+		row.UUID = resource.NewUUID()
+	}
+	row.Realized = string(text)
+	err = s.Store.Update(ctx, func(tx *store.Tx) error { // only what is in the host's queue writes it
 		if found {
-			row.Realized = string(text)
 			return store.Save(ctx, tx, L2HostRefType, row, "realized")
 		}
-		row = &L2NetworkHostRef{L2NetworkUUID: l2.UUID, HostUUID: hostUUID, Realized: string(text)}
-		row.UUID = resource.NewUUID()
 		return store.Insert(ctx, tx, L2HostRefType, row)
 	})
 	return row, err

@@ -11,5 +11,5 @@
 //
 // An inventory is made by the database, as JSON arrays of the row and of all
 // that is embedded in it, and written for the wire from these: a page is one
-// statement, whatever its inventories have in them.
+// statement, on MySQL two, whatever its inventories have in them.
 package query

@@ -114,6 +114,7 @@ func readApart(ctx context.Context, db store.Querier, r *rendering, query string
 		}
 		for i := from; err == nil && i < to; i++ {
 			err = found.add(r.shape, uuids[i], rows[i], c)
+			rows[i] = nil // a page may be large
 		}
 	}
 	return err
