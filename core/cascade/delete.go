@@ -331,7 +331,7 @@ func (e *Engine) detachAll(ctx context.Context, s *deletion, tree *Tree) error {
 			e.log.Warn("not detached, the row is cleared all the same", "type", d.Type, "resource", d.UUID, "column", d.Column, "error", err)
 			return nil
 		}
-		return errs.Wrap(errs.ClassOf(err), d.Type+" "+d.UUID, err, "cannot be detached from %s %s", d.TargetType, d.Target)
+		return inTheWay(err, d.Type+" "+d.UUID, fmt.Sprintf("cannot be detached from %s %s", d.TargetType, d.Target))
 	})
 	if err != nil {
 		return err
@@ -361,9 +361,9 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 			failures[i] = err
 			return nil
 		case i == 0:
-			return err
+			return inTheWay(err, n.Type+" "+n.UUID, "cannot be deleted")
 		}
-		return errs.Wrap(errs.ClassOf(err), n.Type+" "+n.UUID, err, "cannot be deleted with %s %s", s.Type, s.UUID)
+		return inTheWay(err, n.Type+" "+n.UUID, fmt.Sprintf("cannot be deleted with %s %s", s.Type, s.UUID))
 	})
 	if err != nil {
 		return err
@@ -377,6 +377,16 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 		}
 		return e.removeRow(ctx, tx, n.Type, n.UUID)
 	})
+}
+
+// inTheWay says what stopped a delete, and how to go on without a part of the
+// world that cannot be reached: it may be gone for ever.
+func inTheWay(err error, object, what string) error {
+	e := errs.Wrap(errs.ClassOf(err), object, err, "%s", what)
+	if e.Class == errs.Unavailable || e.Class == errs.Timeout {
+		e = e.WithAdvice("repeat it when that is back, or delete with deleteMode=Enforcing, which leaves behind what cannot be reached")
+	}
+	return e
 }
 
 // onQueue runs f in order with the other work on a resource, and waits for it.

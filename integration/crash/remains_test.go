@@ -121,6 +121,10 @@ func TestForgotten(t *testing.T) {
 	s := server.Start(t, server.Options{Dir: m.copy(t)})
 	eager(t, s)
 	s.Faults("StopVM:fail=unavailable;DestroyVM:fail=unavailable;ReleaseNICs:fail=unavailable;DeleteVolume:fail=unavailable")
+	err := s.Client.Delete(t.Context(), wire.Clusters+"/"+m.cloud.Cluster)
+	if !wire.Clear(err) || !strings.Contains(err.Error(), "delete with deleteMode=Enforcing") {
+		t.Errorf("a cluster with a guest that cannot be stopped: %v", err)
+	}
 	path := wire.PrimaryStorages + "/" + m.cloud.PrimaryStorage
 	if err := s.Client.Delete(t.Context(), path+"?deleteMode=Enforcing"); err != nil {
 		t.Fatal(err)
