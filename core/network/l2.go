@@ -160,9 +160,13 @@ func (s *Service) attachFlow() *flow.Def[l2Attach] {
 			return store.Delete(ctx, tx, L2ClusterRefType.Type, st.RefUUID)
 		}),
 		flow.Do("realize", func(ctx context.Context, st *l2Attach) error {
+			l2, err := store.Get(ctx, s.Store, L2NetworkType, st.L2UUID)
+			if err != nil {
+				return err
+			}
 			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error {
 				s.tidy(ctx, h)
-				return s.realize(ctx, st.L2UUID, h)
+				return s.realize(ctx, l2, h)
 			})
 		}, func(ctx context.Context, st *l2Attach) error {
 			return s.hosts.EachConnected(ctx, st.ClusterUUID, func(h *pluginv1.Host) error { return s.unrealize(ctx, st.L2UUID, h) })

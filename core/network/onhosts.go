@@ -29,11 +29,7 @@ func pluginL2(l2 *L2Network) *pluginv1.L2Network {
 
 // realize makes a network on a host and remembers its bridge there. It can be
 // repeated.
-func (s *Service) realize(ctx context.Context, l2UUID string, h *pluginv1.Host) error {
-	l2, err := store.Get(ctx, s.Store, L2NetworkType, l2UUID)
-	if err != nil {
-		return err
-	}
+func (s *Service) realize(ctx context.Context, l2 *L2Network, h *pluginv1.Host) error {
 	plug, err := s.Plugins.L2Network(l2.Type, h.GetHypervisorType())
 	if err != nil {
 		return err
@@ -157,12 +153,12 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 // (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
-	refs, err := store.Find(ctx, s.Store, L2ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
+	l2s, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?)", h.GetClusterUuid())
 	if err != nil {
 		return err
 	}
-	for _, ref := range refs {
-		if err := s.realize(ctx, ref.L2NetworkUUID, h); err != nil {
+	for _, l2 := range l2s {
+		if err := s.realize(ctx, l2, h); err != nil {
 			return err
 		}
 	}

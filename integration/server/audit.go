@@ -152,7 +152,6 @@ func (s *Server) Swept(db *sql.DB) {
 
 // leaks are queries whose every row is something that nothing explains.
 var leaks = map[string]string{
-	"bridge of a network that is gone":     "SELECT bridge FROM `L2NetworkHostRef` WHERE `l2NetworkUuid` NOT IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef`)",
 	"unfinished flow":                      "SELECT name FROM `FlowJournal`",
 	"unfinished job":                       "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'",
 	"NIC without guest":                    "SELECT uuid FROM `VmNic` WHERE `vmInstanceUuid` IS NULL OR `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
