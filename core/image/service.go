@@ -218,13 +218,12 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	}
 	r := &port.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
 		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize, Virtio: img.Virtio}
-	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid` "+
-		"WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?", []any{imageUUID, Ready, Enabled, Connected}
-	if zoneUUID != "" {
-		query += " AND EXISTS (SELECT 1 FROM `BackupStorageZoneRef` z WHERE z.`backupStorageUuid` = s.`uuid` AND z.`zoneUuid` = ?)"
-		args = append(args, zoneUUID)
+	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid`", []any{}
+	if zoneUUID != "" { // a store is attached to a zone once
+		query, args = query+" JOIN `BackupStorageZoneRef` z ON z.`backupStorageUuid` = s.`uuid` AND z.`zoneUuid` = ?", []any{zoneUUID}
 	}
-	err = q.Each(ctx, query, args, func(row *store.Row) error {
+	query += " WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?"
+	err = q.Each(ctx, query, append(args, imageUUID, Ready, Enabled, Connected), func(row *store.Row) error {
 		r.Stores = append(r.Stores, port.ImageStore{UUID: row.Text(0), Type: row.Text(1)})
 		return nil
 	})
