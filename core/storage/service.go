@@ -46,7 +46,7 @@ func (s *Service) Register() error {
 	flow.Register(s.Flows, s.attaching)
 	s.Cascade.Register(ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef,
 		Users: []string{"VmInstance", VolumeType.Name, ImageCacheType.Name}})
-	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
+	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Delete: s.leaveHostRef, Collect: s.collectHostRef, Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
 	if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: TagVirtioSCSI}); err != nil {

@@ -240,6 +240,48 @@ func TestNetworkOfAbsentHost(t *testing.T) {
 	}
 }
 
+// A storage that is deleted while a host is away is taken from the host when it
+// is back.
+func TestStorageOfAbsentHost(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := server.Start(t, server.Options{Dir: m.copy(t)})
+	eager(t, s)
+	c, ctx := s.Client, t.Context()
+	uuid, err := c.Create(ctx, wire.PrimaryStorages+"/simulators", wire.Params{"name": "second", "zoneUuid": m.cloud.Zone, "url": "sim://second",
+		"totalCapacity": int64(1) << 40, "availableCapacity": int64(1) << 40})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.AttachPrimaryStorage(ctx, uuid, m.cloud.Cluster); err != nil {
+		t.Fatal(err)
+	}
+	s.Faults("CheckHost:fail=unavailable;ConnectHost:fail=unavailable")
+	for _, host := range m.cloud.Hosts {
+		if _, err := c.Act(ctx, wire.Hosts+"/"+host, "reconnectHost", nil); err == nil {
+			t.Fatal("a host that cannot be reached was connected")
+		}
+	}
+	if err := c.Delete(ctx, wire.Clusters+"/"+m.cloud.Cluster+wire.PrimaryStorages+"/"+uuid); err != nil {
+		t.Fatalf("detach while the hosts are away: %v", err)
+	}
+	if err := c.Delete(ctx, wire.PrimaryStorages+"/"+uuid); err != nil {
+		t.Fatalf("while the hosts are away: %v", err)
+	}
+	db := s.Database()
+	if n, links := s.Counts(db)["CascadeGarbage"], len(s.World().Links); n != 2 || links != 4 {
+		t.Errorf("%d notes and %d links of hosts to storages: the test shows nothing", n, links)
+	}
+	s.Faults("")
+	connected(t, s, m)
+	s.Settle(db)
+	s.Swept(db)
+	s.Audit(db)
+	if links := len(s.World().Links); links != len(m.cloud.Hosts) {
+		t.Errorf("the hosts have %d links to storages", links)
+	}
+}
+
 // A network that is deleted by force under a running guest is taken from the
 // host as soon as the guest lets go of it.
 func TestNetworkUnderGuest(t *testing.T) {
