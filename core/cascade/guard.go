@@ -41,11 +41,23 @@ func Guard(ctx context.Context, tx *store.Tx, typeName, uuid string) error {
 // GuardAll is Guard for several parents of one row, at the same cost. The error
 // is that of the first parent in question.
 func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
-	// The locks are taken before the marks are read, which then are the latest.
-	begin, end := "", ""
 	if tx.Dialect() == sql.MySQL {
-		begin, end = "(", " LOCK IN SHARE MODE)"
+		// The locks are taken before the marks are read, which then are the latest.
+		return intact(ctx, tx, "(", " LOCK IN SHARE MODE)", parents)
 	}
+	return intact(ctx, tx, "", "", parents)
+}
+
+// Intact is GuardAll without a transaction: it tells whether resources are
+// there and not being deleted, and keeps nothing so. Who has changed the
+// outside world for a resource asks afterwards: had the deletion begun before
+// the change, which may then have come after the cleaning up, it is told so.
+func Intact(ctx context.Context, q store.Querier, resources ...Parent) error {
+	return intact(ctx, q, "", "", resources)
+}
+
+// intact puts begin and end around each SELECT.
+func intact(ctx context.Context, q store.Querier, begin, end string, parents []Parent) error {
 	var selects []string
 	var uuids []any
 	var kept []Parent
@@ -64,7 +76,7 @@ func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
 	}
 	selects = append(selects, begin+"SELECT 1, `uuid` FROM `CascadeMark` WHERE `uuid` IN (?)"+end)
 	found, marked := map[string]bool{}, map[string]bool{}
-	err := tx.Each(ctx, strings.Join(selects, " UNION ALL "), append(uuids, uuids), func(r *store.Row) error {
+	err := q.Each(ctx, strings.Join(selects, " UNION ALL "), append(uuids, uuids), func(r *store.Row) error {
 		if r.Int(0) == 1 {
 			marked[r.Text(1)] = true
 		} else {

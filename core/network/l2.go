@@ -79,8 +79,18 @@ func (s *Service) registerL2() error {
 	s.registerL2Attach()
 	return cmp.Or(
 		s.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
-		s.RegisterDelete(L2NetworkType.Type, action.Admin),
+		s.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
 	)
+}
+
+// l2Unused refuses to delete a network with guests' NICs in its L3 networks.
+func (s *Service) l2Unused(ctx context.Context, uuid string) error {
+	nic, found, err := store.First(ctx, s.Store, VMNicType, "`vmInstanceUuid` IS NOT NULL AND `l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)", uuid)
+	if err != nil || !found {
+		return err
+	}
+	return refused("L2Network "+uuid, "guest %s has a NIC in L3Network %s", nic.VMInstanceUUID, nic.L3NetworkUUID).
+		WithAdvice("destroy and expunge the guests that use it first")
 }
 
 func (s *Service) registerL2Attach() {

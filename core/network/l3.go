@@ -160,6 +160,26 @@ func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) err
 	if err != nil {
 		return err
 	}
+	if err := s.forgetL3(ctx, uuid, refs, m); err != nil {
+		return err
+	}
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `l3NetworkUuid` = ?", uuid); err != nil {
+			return err
+		}
+		return s.Tags.DeleteRow(ctx, tx, L3NetworkType.Type, uuid)
+	})
+	if err != nil {
+		return err
+	}
+	// A guest that was being plugged in all the time has seen that the network is
+	// being deleted, and let go of its own NIC only.
+	return s.forgetL3(ctx, uuid, refs, cascade.Enforcing)
+}
+
+// forgetL3 lets the providers forget a network on hosts. With Enforcing a
+// failure is no obstacle.
+func (s *Service) forgetL3(ctx context.Context, uuid string, refs []*L2NetworkHostRef, m cascade.Mode) error {
 	for _, ref := range refs {
 		err := s.hosts.OnConnected(ctx, ref.HostUUID, func(h *pluginv1.Host) error { return s.releaseL3(ctx, uuid, ref.Bridge, h) })
 		switch {
@@ -170,12 +190,7 @@ func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) err
 			return err
 		}
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `l3NetworkUuid` = ?", uuid); err != nil {
-			return err
-		}
-		return s.Tags.DeleteRow(ctx, tx, L3NetworkType.Type, uuid)
-	})
+	return nil
 }
 
 // newRoute holds the parameters of APIAddHostRouteToL3NetworkMsg.

@@ -3,9 +3,11 @@ package network
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -208,7 +210,22 @@ func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g port.Guest
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be prepared for guest %s", g.Name)
 		}
 	}
-	return nil
+	return s.notLeaving(ctx, host, g, nics)
+}
+
+// notLeaving takes back what was prepared in a network whose deletion has begun
+// meanwhile: the host may have forgotten the network just before it was told
+// of the NIC, and nobody would tell it to forget that too.
+func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g port.Guest, nics []*port.NICPlan) error {
+	l3s := make([]cascade.Parent, len(nics))
+	for i, n := range nics {
+		l3s[i] = cascade.Parent{Type: L3NetworkType.Name, UUID: n.L3UUID}
+	}
+	err := cascade.Intact(ctx, s.Store, l3s...)
+	if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Refused {
+		err = errs.Wrap(c, "guest "+g.Name, errors.Join(err, s.Release(ctx, host, g.VMUUID, nics)), "cannot be plugged in")
+	}
+	return err
 }
 
 // Sync replaces what the providers have on a host by these guests; called when
@@ -240,17 +257,27 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []port.G
 	return nil
 }
 
-// Release undoes Prepare. Networks and providers that are gone have nothing
-// left to release.
+// Release undoes Prepare. A network that is gone is forgotten on the host as a
+// whole; one that the host does not have, and providers that are gone, have
+// nothing left to release.
 func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID string, nics []*port.NICPlan) error {
-	guests := []port.GuestNICs{{Guest: port.Guest{VMUUID: vmUUID}, NICs: nics}}
-	views, err := s.views(ctx, host.GetUuid(), l3sOf(guests))
-	if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Unavailable {
-		return nil
+	views := map[string]*view{}
+	var there []*port.NICPlan
+	for _, n := range nics {
+		v, err := s.view(ctx, host.GetUuid(), n.L3UUID)
+		switch errs.ClassOf(err) {
+		case "":
+			views[n.L3UUID], there = v, append(there, n)
+		case errs.NotFound:
+			if err := s.releaseL3(ctx, n.L3UUID, n.Bridge, host); err != nil {
+				return err
+			}
+		case errs.Unavailable:
+		default:
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
+	guests := []port.GuestNICs{{Guest: port.Guest{VMUUID: vmUUID}, NICs: there}}
 	for provider, w := range share(views, guests) {
 		plug, err := s.Plugins.NetworkService(provider)
 		if err != nil {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -310,4 +311,37 @@ func TestNetworkUnderGuest(t *testing.T) {
 		}
 	}
 	s.Audit(db)
+}
+
+// A network that is deleted by force while a guest is being plugged in: the
+// guest is not made, and the host has nothing of either.
+func TestNetworkGoesMeanwhile(t *testing.T) {
+	t.Parallel()
+	m := cloud(t)
+	s := server.Start(t, server.Options{Dir: m.copy(t)})
+	s.Ready()
+	c, ctx := s.Client, t.Context()
+	path := wire.L3Networks + "/" + m.cloud.L3Network
+	if err := c.Delete(ctx, wire.L2Networks+"/"+m.cloud.L2Network); !wire.Clear(err) || !strings.Contains(err.Error(), "has a NIC in L3Network") {
+		t.Errorf("delete of a network that guests use: %v", err)
+	}
+	s.Faults("PrepareNICs:latency=1s")
+	job := strings.Repeat("e", 32)
+	if !s.Begin(job, http.MethodPost, wire.VMs, map[string]any{"params": m.cloud.VM("late")}) {
+		t.Fatal("the creation was not accepted")
+	}
+	time.Sleep(300 * time.Millisecond) // it waits in the plugin
+	if err := c.Delete(ctx, path+"?deleteMode=Enforcing"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Outcome(job); !wire.Clear(err) || !strings.Contains(err.Error(), m.cloud.L3Network) {
+		t.Errorf("the guest's creation: %v", err)
+	}
+	s.Faults("")
+	db := s.Database()
+	s.Settle(db)
+	s.Audit(db)
+	if w := s.World(); len(w.Networks)+len(w.Bindings) != 0 {
+		t.Errorf("the hosts have %d networks and %d bindings", len(w.Networks), len(w.Bindings))
+	}
 }
