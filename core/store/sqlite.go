@@ -32,7 +32,7 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return errors.Join(s.explain(err, ""), lock.Close())
 	}
-	readers, err := openFile(d, "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)")
+	readers, err := openFile(d, "deferred", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)")
 	if err != nil {
 		return errors.Join(s.explain(err, ""), conn.Close(), db.Close(), lock.Close())
 	}
@@ -41,10 +41,14 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	return nil
 }
 
-// openFile makes a pool of connections that are alike.
-func openFile(d dsn, pragmas ...string) (*sqlx.DB, error) {
+// openFile makes a pool of connections that are alike, whose transactions begin
+// in a mode. One that writes begins "immediate": SQLite waits for a lock of
+// another connection at the begin, but not at the first write of a transaction
+// that has read. A reader takes that lock for a moment when it finds the log's
+// header changing.
+func openFile(d dsn, mode string, pragmas ...string) (*sqlx.DB, error) {
 	u := url.URL{Scheme: "file", Path: d.path}
-	u.RawQuery = url.Values{"_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}.Encode()
+	u.RawQuery = url.Values{"_txlock": {mode}, "_pragma": append([]string{"busy_timeout(5000)"}, pragmas...)}.Encode()
 	return sqlx.Open("sqlite", u.String())
 }
 
@@ -52,7 +56,7 @@ func openFile(d dsn, pragmas ...string) (*sqlx.DB, error) {
 // checkpoints. It reads the schema and asks for a write lock, so that a file
 // that is no database, is damaged or is written by somebody else is found now.
 func openWriter(ctx context.Context, d dsn) (*sqlx.DB, *sqlx.Conn, error) {
-	db, err := openFile(d, "journal_mode(WAL)", "synchronous("+d.synchronous+")", "wal_autocheckpoint(0)",
+	db, err := openFile(d, "immediate", "journal_mode(WAL)", "synchronous("+d.synchronous+")", "wal_autocheckpoint(0)",
 		"journal_size_limit(67108864)", "cache_size(-16384)", "temp_store(MEMORY)")
 	if err != nil {
 		return nil, nil, err

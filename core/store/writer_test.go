@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -35,6 +36,45 @@ func TestGoexit(t *testing.T) {
 	update(t, s, func(tx *store.Tx) error { return store.Insert(ctx, tx, racks, newRack("next")) })
 	if n, err := store.Count(ctx, s, racks.Type, ""); n != 1 || err != nil {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+// TestForeignLock has another connection hold SQLite's lock for writing, as a
+// reader does for a moment when it finds the log's header changing. A write
+// waits for it.
+func TestForeignLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "k.db")
+	s := storetest.OpenDSN(t, "sqlite:"+path, racks.Type)
+	r := newRack("r")
+	update(t, s, func(tx *store.Tx) error { return store.Insert(ctx, tx, racks, r) })
+	other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	holds, err := other.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	released := time.AfterFunc(200*time.Millisecond, func() {
+		if err := holds.Rollback(); err != nil {
+			t.Error(err)
+		}
+	})
+	update(t, s, func(tx *store.Tx) error {
+		row, err := store.Get(ctx, tx, racks, r.UUID) // so that the transaction reads before it writes
+		if err != nil {
+			return err
+		}
+		row.Slots = 7
+		return store.Save(ctx, tx, racks, row, "slots")
+	})
+	if released.Stop() {
+		t.Error("the lock was not held: the test shows nothing")
 	}
 }
 
