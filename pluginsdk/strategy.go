@@ -115,7 +115,9 @@ type ImageUploader interface {
 type L2Network interface {
 	// Realize makes the network's bridge on a host.
 	Realize(context.Context, *pluginv1.RealizeRequest) (*pluginv1.RealizeResponse, error)
-	// Unrealize removes it; gone is a success.
+	// Unrealize removes it; gone is a success. It gets what Realize was told,
+	// also when the network is deleted since. Services of the network's L3
+	// networks may still be on the host: SyncHost or ReleaseNetwork follows.
 	Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error)
 }
 
@@ -124,5 +126,7 @@ type NetworkService interface {
 	PrepareNICs(context.Context, *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error)
 	ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error)
 	SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error)
+	// ReleaseNetwork removes what is kept for an L3 network on a host, by its
+	// UUID; gone is a success. The bridge is empty when it is not known.
 	ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error)
 }

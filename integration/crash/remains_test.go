@@ -159,6 +159,17 @@ func (m *template) attach(t *testing.T, s *server.Server, name string) (uuid str
 	return uuid
 }
 
+// away makes all hosts unreachable, and the server know it.
+func away(t *testing.T, s *server.Server, m *template) {
+	t.Helper()
+	s.Faults("CheckHost:fail=unavailable;ConnectHost:fail=unavailable")
+	for _, host := range m.cloud.Hosts {
+		if _, err := s.Client.Act(t.Context(), wire.Hosts+"/"+host, "reconnectHost", nil); err == nil {
+			t.Fatal("a host that cannot be reached was connected")
+		}
+	}
+}
+
 // connected waits until all hosts are.
 func connected(t *testing.T, s *server.Server, m *template) {
 	t.Helper()
@@ -207,12 +218,7 @@ func TestNetworkOfAbsentHost(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	s.Faults("CheckHost:fail=unavailable;ConnectHost:fail=unavailable")
-	for _, host := range m.cloud.Hosts {
-		if _, err := c.Act(ctx, wire.Hosts+"/"+host, "reconnectHost", nil); err == nil {
-			t.Fatal("a host that cannot be reached was connected")
-		}
-	}
+	away(t, s, m)
 	for _, gone := range []string{wire.L3Networks + "/" + l3, wire.L2Networks + "/" + old} {
 		if err := c.Delete(ctx, gone); err != nil {
 			t.Fatalf("while the hosts are away: %v", err)
@@ -257,12 +263,7 @@ func TestStorageOfAbsentHost(t *testing.T) {
 	if err := c.AttachPrimaryStorage(ctx, uuid, m.cloud.Cluster); err != nil {
 		t.Fatal(err)
 	}
-	s.Faults("CheckHost:fail=unavailable;ConnectHost:fail=unavailable")
-	for _, host := range m.cloud.Hosts {
-		if _, err := c.Act(ctx, wire.Hosts+"/"+host, "reconnectHost", nil); err == nil {
-			t.Fatal("a host that cannot be reached was connected")
-		}
-	}
+	away(t, s, m)
 	if err := c.Delete(ctx, wire.Clusters+"/"+m.cloud.Cluster+wire.PrimaryStorages+"/"+uuid); err != nil {
 		t.Fatalf("detach while the hosts are away: %v", err)
 	}
