@@ -78,7 +78,9 @@ server() {
 		: >"$STORAGE/$STORAGE_MARK"
 	fi
 	mkdir -p "$RUN/data"
-	setsid bin/kumo serve --listen "$LISTEN" --data-dir "$RUN/data" --plugin-dir "$ROOT/bin/plugins" \
+	# A list of folders in JSON is YAML, too. The image store reads files from here.
+	printf 'plugin-settings: {"imagestore": {"fileFolders": "%s"}}\n' "$CACHE/guest" >"$RUN/config.yaml"
+	setsid bin/kumo serve --config "$RUN/config.yaml" --listen "$LISTEN" --data-dir "$RUN/data" --plugin-dir "$ROOT/bin/plugins" \
 		--plugins kvm,localstorage,imagestore,flat </dev/null >>"$RUN/kumo.log" 2>&1 8>&- &
 	remember kumo $!
 	echo $! >"$RUN/kumo.pid"
@@ -99,9 +101,7 @@ user_data() {
 
 cloud() {
 	user_data >"$RUN/user-data"
-	# The image store takes no file from a hidden folder.
-	cp --reflink=auto -u "$CACHE/guest/guest.qcow2" bin/guest.qcow2
-	bin/kumo quickstart --image "$ROOT/bin/guest.qcow2" --interface "$UPLINK" --network "$NETWORK" \
+	bin/kumo quickstart --image "$CACHE/guest/guest.qcow2" --interface "$UPLINK" --network "$NETWORK" \
 		--primary-storage "$STORAGE/primary" --image-store "$STORAGE/images" --user-data "$RUN/user-data" >"$RUN/vm.new"
 	mv "$RUN/vm.new" "$RUN/vm"
 }

@@ -3,6 +3,7 @@ package image
 import (
 	"cmp"
 	"context"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -83,7 +84,29 @@ func (s *Service) registerAdd() {
 	})
 }
 
+// remoteSchemes are those of URLs whose bytes a server, or the client itself,
+// gives to whoever may have them. By any other a store reads what is its own or
+// its machine's: file:///var/lib/kumo/... would be everybody's secrets.
+var remoteSchemes = []string{"http", "https", "ftp", "sftp", "upload"}
+
+// checkSource refuses a URL that the caller may not have read. The text may hold
+// a password, so no message repeats it.
+func checkSource(c action.Caller, text string) error {
+	u, err := url.Parse(text)
+	if err != nil {
+		return errs.New(errs.Invalid, "parameter url", "is no URL")
+	}
+	if c.Admin || slices.Contains(remoteSchemes, u.Scheme) {
+		return nil
+	}
+	return errs.New(errs.Denied, "parameter url", "begins with %q, which only an administrator may have read", u.Scheme+":").
+		WithAdvice("use %s", strings.Join(remoteSchemes, ", "))
+}
+
 func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*addImage, error) {
+	if err := checkSource(c.Caller, p.URL); err != nil {
+		return nil, err
+	}
 	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags}
 	st.URL, st.Checksum, _ = strings.Cut(p.URL, "#")
 	media, format := cmp.Or(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)

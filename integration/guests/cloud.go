@@ -24,6 +24,8 @@ const (
 	// PrimaryFolder and ImageFolder are the storages'.
 	PrimaryFolder = Base + "/primary"
 	ImageFolder   = Base + "/images"
+	// SourceFolder has files that the image store may add images from.
+	SourceFolder = Base + "/sources"
 	// Uplink is the device that the guests' network is built on.
 	Uplink = "up0"
 	// Gateway is the address on the uplink, from which tests reach guests.
@@ -83,11 +85,12 @@ func Serve(t testing.TB, o Options) *Cloud {
 	plugins := strings.Split(providerPlugins, ",")
 	_, folder := server.Build(t, plugins...)
 	buildAgent(t, folder)
-	if err := os.MkdirAll(Base, 0o755); err != nil {
+	if err := os.MkdirAll(SourceFolder, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	config := filepath.Join(Base, "config.yaml")
-	text := fmt.Sprintf("plugin-settings:\n  kvm:\n    stateFolder: %s\n  imagestore:\n    listen: %q\n", StateFolder, o.ImageListen)
+	text := fmt.Sprintf("plugin-settings:\n  kvm:\n    stateFolder: %s\n  imagestore:\n    listen: %q\n    fileFolders: %s\n",
+		StateFolder, o.ImageListen, SourceFolder)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +103,7 @@ func Serve(t testing.TB, o Options) *Cloud {
 			t.Error(err)
 		}
 	})
-	image := filepath.Join(Base, "guest.qcow2")
+	image := filepath.Join(SourceFolder, "guest.qcow2")
 	copyFile(t, rig.GuestImage(t).Disk, image)
 	return &Cloud{Server: server.Start(t, server.Options{Plugins: plugins, Dir: data, Args: []string{"--config", config}}),
 		guestImage: image, t: t}

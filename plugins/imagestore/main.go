@@ -44,7 +44,7 @@ func pluginOf(s *store) pluginsdk.Plugin {
 				{Name: settingListen, Default: defaultListen,
 					Doc: "Address and port at which images are served, such as 0.0.0.0:7172. The default serves only readers on the management node."},
 				{Name: settingFileFolders,
-					Doc: "Comma-separated folders from which file:// images may be added. Empty allows all but system, hidden and Kumo's own folders."},
+					Doc: "Comma-separated folders of the management node from which administrators may add file:// images. Empty, the default, allows no file."},
 			},
 		},
 		Configure: func(_ context.Context, env pluginsdk.Env) error {

@@ -9,15 +9,9 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -64,7 +58,7 @@ func parseImageURL(object, text string) (*url.URL, error) {
 		if (u.Host != "" && u.Host != "localhost") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 			return nil, errs.New(errs.Invalid, object, "its URL is not file:/// and a path on the management node")
 		}
-		if err := checkSourcePath(object, u.Path); err != nil {
+		if err := checkCleanPath(object, u.Path); err != nil {
 			return nil, err
 		}
 	case "upload":
@@ -73,88 +67,6 @@ func parseImageURL(object, text string) (*url.URL, error) {
 			WithAdvice("use http, https, file or upload")
 	}
 	return u, nil
-}
-
-// sourceForbidden are the folders of the specification's black list
-// (global setting image/download.localPath.blacklist) and others that hold
-// secrets of the machine or of Kumo. Hidden folders are refused too.
-var sourceForbidden = []string{
-	"/boot", "/dev", "/etc", "/proc", "/run", "/sys", "/usr/local/zstack",
-	"/var/lib/kumo", "/var/lib/mysql", "/var/log", "/var/spool",
-}
-
-// keptDisk matches the files in which Kumo's stores keep images and volumes:
-// they belong to accounts, and a path must not give one account another's disk.
-var keptDisk = regexp.MustCompile(`/[0-9a-f]{32}(/image)?\.[a-z0-9]+$`)
-
-// checkSourcePath refuses what is not a clean absolute path, and paths in
-// forbidden or hidden folders.
-func checkSourcePath(object, path string) error {
-	if !strings.HasPrefix(path, "/") || filepath.Clean(path) != path || strings.ContainsRune(path, 0) || path == "/" {
-		return errs.New(errs.Invalid, object, "%q is not the clean absolute path of a file", path)
-	}
-	if in := within(path, sourceForbidden); in != "" {
-		return forbiddenPath(object, path, "it lies in "+in)
-	}
-	for _, element := range strings.Split(path[1:], "/") {
-		if strings.HasPrefix(element, ".") || strings.HasPrefix(element, "~") {
-			return forbiddenPath(object, path, "it is hidden")
-		}
-	}
-	if keptDisk.MatchString(path) {
-		return forbiddenPath(object, path, "it is named like a disk of Kumo's")
-	}
-	return nil
-}
-
-func forbiddenPath(object, path, why string) error {
-	return errs.New(errs.Invalid, object, "file %s cannot be added: %s", path, why).
-		WithAdvice("copy the image to another folder of the management node, or use http or upload")
-}
-
-// openFile opens a regular file. The rules are checked on the path that was
-// really opened, so that neither a symbolic link nor one that is changed in
-// the meantime leads elsewhere.
-func (s *store) openFile(object, path string) (*source, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0)
-	if err != nil {
-		return nil, errs.Wrap(errs.Invalid, object, unwrapPath(err), "open file %s of the management node", path)
-	}
-	info, err := f.Stat()
-	if err == nil {
-		err = s.checkOpened(object, f, info)
-	}
-	if err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return &source{
-		Reader: f, size: info.Size(), name: "file " + path,
-		done: func(error) {
-			if err := f.Close(); err != nil {
-				s.log.Warn("image source not closed", "file", path, "error", err)
-			}
-		},
-	}, nil
-}
-
-func (s *store) checkOpened(object string, f *os.File, info os.FileInfo) error {
-	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
-	if err != nil {
-		return errs.Wrap(errs.Internal, object, err, "learn where file %s is", f.Name())
-	}
-	if !info.Mode().IsRegular() {
-		return errs.New(errs.Invalid, object, "%s is not a regular file", path)
-	}
-	if err := checkSourcePath(object, path); err != nil {
-		return err
-	}
-	if s.dataDir != "" && within(path, []string{s.dataDir}) != "" {
-		return forbiddenPath(object, path, "it belongs to Kumo")
-	}
-	if len(s.fileFolders) > 0 && within(path, s.fileFolders) == "" {
-		return forbiddenPath(object, path, "the setting "+settingFileFolders+" allows only "+strings.Join(s.fileFolders, ", "))
-	}
-	return nil
 }
 
 // httpClient follows few redirects, keeps the length that the server says
@@ -230,14 +142,6 @@ func unwrapURL(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
-	}
-	return err
-}
-
-func unwrapPath(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
 	}
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,14 +30,13 @@ var defaultLimits = limits{idle: 30 * time.Second, firstUpload: 5 * time.Minute,
 
 // store implements the strategy. All that it holds can be lost.
 type store struct {
-	core        pluginsdk.Core
-	log         hclog.Logger
-	dataDir     string
-	fileFolders []string
-	limits      limits
-	busy        locks
-	server      *server
-	uploads     *uploads
+	core    pluginsdk.Core
+	log     hclog.Logger
+	files   fileFolders
+	limits  limits
+	busy    locks
+	server  *server
+	uploads *uploads
 }
 
 var _ pluginsdk.ImageUploader = (*store)(nil)
@@ -46,15 +44,10 @@ var _ pluginsdk.ImageUploader = (*store)(nil)
 func newStore() *store { return &store{limits: defaultLimits, uploads: newUploads()} }
 
 func (s *store) configure(env pluginsdk.Env) error {
-	s.core, s.log, s.dataDir = env.Core, env.Log, env.DataDir
-	for _, f := range strings.Split(env.Settings[settingFileFolders], ",") {
-		if f = strings.TrimSpace(f); f == "" {
-			continue
-		}
-		if !strings.HasPrefix(f, "/") {
-			return errs.New(errs.Invalid, "setting "+settingFileFolders, "%q is not an absolute path", f)
-		}
-		s.fileFolders = append(s.fileFolders, f)
+	s.core, s.log = env.Core, env.Log
+	var err error
+	if s.files, err = parseFileFolders(env.Settings[settingFileFolders], env.DataDir); err != nil {
+		return err
 	}
 	key, err := signingKey(env.DataDir)
 	if err != nil {

@@ -70,7 +70,7 @@ func (a *App) quickstartCommand() *cobra.Command {
 	}
 	f := c.Flags()
 	f.SortFlags = false
-	f.StringVar(&image, "image", "", "guest image: a file of the server's machine, or a URL (required)")
+	f.StringVar(&image, "image", "", "guest image: a URL, or a file of the server's machine in a folder that imagestore's setting fileFolders lists (required)")
 	f.StringVar(&o.Interface, "interface", "kumo0", "network card for the VMs' network")
 	f.StringVar(&network, "network", "172.30.0.0/24", "the VMs' network")
 	f.StringVar(&o.PrimaryStorage, "primary-storage", "/var/lib/kumo/primary", "folder for disks")

@@ -56,7 +56,7 @@ func makeISO(t *testing.T) string {
 	if failed != nil {
 		t.Fatal(failed)
 	}
-	path := filepath.Join(guests.Base, "boot.iso")
+	path := filepath.Join(guests.SourceFolder, "boot.iso")
 	out, err := exec.Command("xorriso", "-as", "mkisofs", "-quiet", "-o", path, "-V", "KUMO", "-b", "isolinux.bin", "-c", "boot.cat",
 		"-no-emul-boot", "-boot-load-size", "4", "-boot-info-table", folder).CombinedOutput()
 	if err != nil {

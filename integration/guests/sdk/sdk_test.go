@@ -28,7 +28,7 @@ func TestRealCloud(t *testing.T) {
 	c := guests.Alone(t)
 	sdk.Walk(t, &sdk.Backend{
 		Server: c.Server, Hypervisor: "KVM", Provider: guests.Provider,
-		ImageURL: "file://" + filepath.Join(guests.Base, "guest.qcow2"),
+		ImageURL: "file://" + filepath.Join(guests.SourceFolder, "guest.qcow2"),
 		Uplink:   guests.Uplink,
 		Range:    param.AddIpRangeDetailParam{Name: "r", StartIp: "172.31.0.10", EndIp: "172.31.0.99", Netmask: "255.255.255.0", Gateway: guests.Gateway},
 		Hosts: func(t *testing.T, c *client.ZSClient, cluster string) {

@@ -29,7 +29,7 @@ const (
 func makeDisk(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	raw, path := filepath.Join(folder, "disk.raw"), filepath.Join(guests.Base, "uefi.qcow2")
+	raw, path := filepath.Join(folder, "disk.raw"), filepath.Join(guests.SourceFolder, "uefi.qcow2")
 	config, entry := filepath.Join(folder, "loader.conf"), filepath.Join(folder, "guest.conf")
 	for file, text := range map[string]string{config: bootConfig, entry: bootEntry} {
 		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
