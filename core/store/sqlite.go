@@ -28,16 +28,59 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return err
 	}
+	if err := private(d.path); err != nil {
+		return errors.Join(err, lock.Close())
+	}
 	db, conn, err := openWriter(ctx, d)
 	if err != nil {
 		return errors.Join(s.explain(err, ""), lock.Close())
 	}
-	readers, err := openFile(d, "deferred", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)")
+	readers, err := openFile(d, "deferred", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)",
+		"mmap_size("+strconv.Itoa(mapped)+")")
 	if err != nil {
 		return errors.Join(s.explain(err, ""), conn.Close(), db.Close(), lock.Close())
 	}
 	s.pool = newPool(d.path, readers, nil, d.connections)
 	s.backend = startWriter(s, db, newDirect(conn), lock)
+	return nil
+}
+
+// mapped bounds how much of the file readers map, in bytes: what is beyond is
+// read. A reader's page cache is small, and a fifth of a read by key was the copy
+// of pages into it; the operating system holds them anyway, once for all readers.
+// The writer maps nothing, as it changes its pages.
+const mapped = 256 << 20
+
+// private makes the file so that nobody else can read it, whatever the umask:
+// it holds secrets and hashes of passwords. The log and the index of the log
+// get the modes of the file when SQLite makes them; those that exist are mended.
+// A log whose database is gone or empty is left alone: it may be all there is.
+func private(path string) error {
+	wal, err := os.Stat(path + "-wal")
+	orphan := err == nil && wal.Size() > 0
+	if info, err := os.Stat(path); orphan && (errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0) {
+		return errs.New(errs.Refused, "database "+path, "it is empty, but its log %s-wal has %d bytes", path, wal.Size()).
+			WithAdvice("put the database back from a backup; nothing was changed")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return errs.Wrap(errs.Invalid, "database "+path, err, "it cannot be opened")
+	}
+	err = f.Close()
+	for _, name := range []string{path, path + "-wal", path + "-shm", path + ".lock"} {
+		info, serr := os.Stat(name)
+		if errors.Is(serr, os.ErrNotExist) {
+			continue
+		}
+		if serr == nil && info.Mode().Perm()&0o077 != 0 {
+			serr = os.Chmod(name, info.Mode().Perm()&0o700)
+		}
+		err = errors.Join(err, serr)
+	}
+	if err != nil {
+		return errs.Wrap(errs.Invalid, "database "+path, err, "others could read it, which cannot be changed").
+			WithAdvice("make its files readable for their owner alone")
+	}
 	return nil
 }
 

@@ -32,8 +32,8 @@ func Run(ctx context.Context, o Options, version string) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	log := hclog.New(&hclog.LoggerOptions{Name: "kumo", Level: hclog.LevelFromString(o.LogLevel), Output: os.Stderr})
-	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-		return errs.Wrap(errs.Invalid, "data folder "+o.DataDir, err, "cannot be made").WithAdvice("choose another one with --data-dir")
+	if err := dataFolder(o.DataDir); err != nil {
+		return err
 	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {

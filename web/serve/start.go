@@ -72,7 +72,13 @@ func (s *server) bootstrap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := unusedFolder(s.opt.DataDir, before == 0); err != nil {
+		return err
+	}
 	if err := s.identity.Bootstrap(ctx, password); err != nil {
+		return err
+	}
+	if err := markFolder(s.opt.DataDir); err != nil {
 		return err
 	}
 	if before == 0 && !told {
