@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/kumo-cloud/kumo/core/action"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -163,7 +163,7 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w
 	index := map[string]int{}
 	for i, uuid := range p.L3s {
 		index[uuid] = i
-		w.NICWishes = append(w.NICWishes, port.NICWish{L3UUID: uuid})
+		w.NICWishes = append(w.NICWishes, contract.NICWish{L3UUID: uuid})
 	}
 	if d := w.Row.DefaultL3NetworkUUID; d != "" {
 		if _, ok := index[d]; !ok {
@@ -190,7 +190,7 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w
 	return cmp.Or(zone, p.Zone), nil
 }
 
-func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *work, zone string) (*port.Image, error) {
+func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *work, zone string) (*contract.Image, error) {
 	if p.Image == "" {
 		return nil, errs.New(errs.Invalid, "imageUuid", "is missing: a guest is made from an image")
 	}
@@ -208,8 +208,8 @@ func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *w
 
 // planVolumes lists the volumes to make: root, data, and for an ISO its place
 // in the storage's cache.
-func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w *work, img *port.Image) error {
-	root := &port.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: w.AccountUUID, VMUUID: w.UUID, Size: img.Size}
+func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w *work, img *contract.Image) error {
+	root := &contract.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: w.AccountUUID, VMUUID: w.UUID, Size: img.Size}
 	wished, err := s.rootSize(ctx, q, p, root)
 	if err != nil {
 		return err
@@ -221,11 +221,11 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w 
 		w.CdRom = &VMCdRom{VMInstanceUUID: w.UUID, ISOUUID: img.UUID}
 		w.CdRom.UUID, w.CdRom.Name = resource.NewUUID(), "vm-"+w.UUID+"-cdRom"
 		root.Size = wished
-		w.Volumes = []*port.VolumePlan{root, {UUID: w.CdRom.UUID, Name: img.Name, ISO: true, ImageUUID: img.UUID}}
+		w.Volumes = []*contract.VolumePlan{root, {UUID: w.CdRom.UUID, Name: img.Name, ISO: true, ImageUUID: img.UUID}}
 	} else {
 		root.ImageUUID = img.UUID
 		root.Size = max(img.Size, wished)
-		w.Volumes = []*port.VolumePlan{root}
+		w.Volumes = []*contract.VolumePlan{root}
 	}
 	w.Row.RootVolumeUUID = root.UUID
 	sizes := append([]int64(nil), p.DataSizes...)
@@ -244,13 +244,13 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w 
 		if size < 1 {
 			return errs.New(errs.Invalid, "dataDiskSizes", "%d bytes is no size of a volume", size)
 		}
-		w.Volumes = append(w.Volumes, &port.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
+		w.Volumes = append(w.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
 			AccountUUID: w.AccountUUID, VMUUID: w.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
 	}
 	return nil
 }
 
-func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM, root *port.VolumePlan) (int64, error) {
+func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM, root *contract.VolumePlan) (int64, error) {
 	if p.RootOffering != "" {
 		o, err := s.diskOffering(ctx, q, p.RootOffering)
 		if err != nil {
@@ -278,8 +278,8 @@ func (s *Service) diskOffering(ctx context.Context, q store.Querier, uuid string
 
 // planPlaces finds hosts, and for each the storage; the flow takes the first
 // that still has room.
-func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *work, img *port.Image, zone string) error {
-	r := port.HostRequest{ZoneUUID: cmp.Or(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
+func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *work, img *contract.Image, zone string) error {
+	r := contract.HostRequest{ZoneUUID: cmp.Or(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
 	if p.Zone != "" && zone != "" && p.Zone != zone {
 		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
 	}
@@ -312,7 +312,7 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *
 	for _, v := range w.Volumes {
 		size += v.Size
 	}
-	w.Places, err = s.storage.Places(ctx, q, port.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
+	w.Places, err = s.storage.Places(ctx, q, contract.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
 	return err
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -69,7 +69,7 @@ func (s *Service) place(ctx context.Context, tx *store.Tx, w *work) error {
 }
 
 // takePlace takes a host's and its storage's capacity, or nothing.
-func (s *Service) takePlace(ctx context.Context, tx *store.Tx, w *work, pl port.Place) error {
+func (s *Service) takePlace(ctx context.Context, tx *store.Tx, w *work, pl contract.Place) error {
 	if err := s.reserve(ctx, tx, w); err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (s *Service) remove(ctx context.Context, tx *store.Tx, w *work) error {
 }
 
 func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, w *work) error {
-	nics, err := s.networks.Allocate(ctx, tx, port.NICRequest{VMUUID: w.UUID, AccountUUID: w.AccountUUID,
+	nics, err := s.networks.Allocate(ctx, tx, contract.NICRequest{VMUUID: w.UUID, AccountUUID: w.AccountUUID,
 		HypervisorType: w.Host.HypervisorType, Driver: w.NICDriver, NICs: w.NICWishes})
 	if err != nil {
 		return err

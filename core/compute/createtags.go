@@ -6,8 +6,8 @@ import (
 	"strconv"
 
 	"github.com/kumo-cloud/kumo/core/action"
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/compute/sshkey"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -15,7 +15,7 @@ import (
 
 // planTags turns the parameters that a guest keeps as system tags into these,
 // adds those of its image, and checks those of its volumes.
-func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call, p *newVM, w *work, img *port.Image) error {
+func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call, p *newVM, w *work, img *contract.Image) error {
 	virtio := img.Virtio
 	if p.Virtio != nil {
 		virtio = *p.Virtio
@@ -44,12 +44,12 @@ func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call,
 }
 
 // planImageTags gives the guest the tags of its image that it has not itself.
-func (s *Service) planImageTags(ctx context.Context, q store.Querier, w *work, img *port.Image) error {
+func (s *Service) planImageTags(ctx context.Context, q store.Querier, w *work, img *contract.Image) error {
 	ofImage, err := s.Tags.Of(ctx, q, img.UUID)
 	if err != nil {
 		return err
 	}
-	for _, t := range port.ImageTags {
+	for _, t := range contract.ImageTags {
 		own := fitting(w.Tags, t.Pattern)
 		if len(own) > 1 {
 			return errs.New(errs.Invalid, "system tags "+own[0]+" and "+own[1], "they contradict each other").WithAdvice("give one of them")

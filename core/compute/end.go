@@ -7,7 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -132,7 +132,7 @@ func (s *Service) deleteVolumes(ctx context.Context, w *work) error {
 
 // deleteBits deletes a volume by its own host or, if it is on no particular one,
 // by another that has its storage.
-func (s *Service) deleteBits(ctx context.Context, v *port.VolumePlan, otherHost string) error {
+func (s *Service) deleteBits(ctx context.Context, v *contract.VolumePlan, otherHost string) error {
 	h, err := s.hosts.PluginHost(ctx, s.Store, cmp.Or(v.HostUUID, otherHost))
 	if v.HostLocal && errs.ClassOf(err) == errs.NotFound {
 		return nil // the bits went with their host
@@ -182,7 +182,7 @@ func (s *Service) forget(ctx context.Context, tx *store.Tx, uuid string, cause e
 			return err
 		}
 	}
-	var own []*port.VolumePlan
+	var own []*contract.VolumePlan
 	for _, v := range w.Volumes {
 		if v.Type == "Root" {
 			own = append(own, v)
@@ -220,7 +220,7 @@ func (s *Service) detachVM(ctx context.Context, uuid, column, _ string, m cascad
 		}
 		if err != nil {
 			err = s.Store.Update(ctx, func(tx *store.Tx) error {
-				return s.left(ctx, tx, &work{UUID: uuid, Host: port.HostCandidate{UUID: vm.HostUUID}}, "stopped", nil)
+				return s.left(ctx, tx, &work{UUID: uuid, Host: contract.HostCandidate{UUID: vm.HostUUID}}, "stopped", nil)
 			})
 		}
 		if err != nil {

@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/kumo-cloud/kumo/core/action"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -107,7 +107,7 @@ func (s *Service) run(ctx context.Context, c *action.Call, uuid, op string, d *f
 // volumes are on, else its last one when it has room, else any that has its
 // storage (spec section 1.6, LastHostPreferred).
 func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *startParams) error {
-	r := port.HostRequest{ZoneUUID: vm.ZoneUUID, HostUUID: p.Host, HypervisorType: vm.HypervisorType, CPU: w.CPU, Memory: w.Memory}
+	r := contract.HostRequest{ZoneUUID: vm.ZoneUUID, HostUUID: p.Host, HypervisorType: vm.HypervisorType, CPU: w.CPU, Memory: w.Memory}
 	primary := ""
 	for _, v := range w.Volumes {
 		primary = v.PrimaryUUID
@@ -138,7 +138,7 @@ func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *st
 	if err != nil {
 		return err
 	}
-	places, err := s.storage.Places(ctx, s.Store, port.PlaceRequest{Hosts: hosts, PrimaryUUID: primary})
+	places, err := s.storage.Places(ctx, s.Store, contract.PlaceRequest{Hosts: hosts, PrimaryUUID: primary})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -20,8 +20,8 @@ type remains struct {
 	Guest, Name, Host string
 	// NICs are those whose network services were not released, Volumes those
 	// whose bits were not deleted.
-	NICs    []*port.NICPlan    `json:",omitempty"`
-	Volumes []*port.VolumePlan `json:",omitempty"`
+	NICs    []*contract.NICPlan    `json:",omitempty"`
+	Volumes []*contract.VolumePlan `json:",omitempty"`
 	// Gone is for a guest that is expunged: nothing of it is to stay, neither a
 	// definition nor logs nor the variables of its firmware.
 	Gone bool `json:",omitempty"`
@@ -46,7 +46,7 @@ func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
 }
 
 // letGo is letGoOfNetwork for a guest of which no more may be known.
-func (s *Service) letGo(ctx context.Context, h *pluginv1.Host, uuid string, nics []*port.NICPlan) error {
+func (s *Service) letGo(ctx context.Context, h *pluginv1.Host, uuid string, nics []*contract.NICPlan) error {
 	if err := s.networks.Release(ctx, h, uuid, nics); err != nil {
 		return s.leave(ctx, remains{Guest: uuid, Name: uuid, Host: h.GetUuid(), NICs: nics}, err)
 	}
@@ -89,7 +89,7 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 
 // removeNow removes it now. What is gone with its host or storage is a success.
 func (s *Service) removeNow(ctx context.Context, r remains) error {
-	w := &work{UUID: r.Guest, Name: r.Name, Host: port.HostCandidate{UUID: r.Host}, NICs: r.NICs}
+	w := &work{UUID: r.Guest, Name: r.Name, Host: contract.HostCandidate{UUID: r.Host}, NICs: r.NICs}
 	if r.Gone {
 		if err := s.destroyOnHost(ctx, w); err != nil {
 			return err

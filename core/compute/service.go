@@ -5,8 +5,8 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
@@ -17,10 +17,10 @@ import (
 // Service keeps guests and offerings.
 type Service struct {
 	*kernel.Kernel
-	hosts    port.Hosts
-	storage  port.Storage
-	images   port.Images
-	networks port.Networks
+	hosts    contract.Hosts
+	storage  contract.Storage
+	images   contract.Images
+	networks contract.Networks
 	create   *flow.Def[work]
 	start    *flow.Def[work]
 	stop     *flow.Def[work]
@@ -32,7 +32,7 @@ type Service struct {
 }
 
 // New makes the service.
-func New(k *kernel.Kernel, hosts port.Hosts, storage port.Storage, images port.Images, networks port.Networks) *Service {
+func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, images contract.Images, networks contract.Networks) *Service {
 	s := &Service{Kernel: k, hosts: hosts, storage: storage, images: images, networks: networks}
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
@@ -41,7 +41,7 @@ func New(k *kernel.Kernel, hosts port.Hosts, storage port.Storage, images port.I
 }
 
 // UsesImage reports whether the image is in a guest's CD-ROM drive
-// (port.ImageUser).
+// (contract.ImageUser).
 func (s *Service) UsesImage(ctx context.Context, q store.Querier, imageUUID string) (bool, error) {
 	n, err := store.Count(ctx, q, CdRomType.Type, "`isoUuid` = ?", imageUUID)
 	return n > 0, err

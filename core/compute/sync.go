@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -37,8 +37,8 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 		return err
 	}
 	states := make(map[string]string, len(vms))
-	restored := make(map[string][]*port.NICPlan, len(vms))
-	guests := make([]port.GuestNICs, 0, len(vms))
+	restored := make(map[string][]*contract.NICPlan, len(vms))
+	guests := make([]contract.GuestNICs, 0, len(vms))
 	for _, vm := range vms {
 		if s.Flows.Undoing(vm.UUID) {
 			continue // it gets nothing back that may have been taken from it already
@@ -51,7 +51,7 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 			return err
 		}
 		states[vm.UUID], restored[vm.UUID] = vm.State, w.NICs
-		guests = append(guests, port.GuestNICs{Guest: w.Guest, NICs: w.NICs})
+		guests = append(guests, contract.GuestNICs{Guest: w.Guest, NICs: w.NICs})
 	}
 	if err := s.networks.Sync(ctx, h, guests); err != nil {
 		return err
@@ -86,7 +86,7 @@ func atRest(state string) bool {
 // restoreLater waits in the guest's queue for what runs there, and then makes
 // the network services on the host fit the guest; nics are what they were
 // given for one that may be gone by then.
-func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid string, nics []*port.NICPlan) {
+func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid string, nics []*contract.NICPlan) {
 	err := s.Dispatch.Submit(uuid, "vm", func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
 		defer cancel()
@@ -131,7 +131,7 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 		return err
 	}
 	for _, uuid := range uuids {
-		w := &work{UUID: uuid, Name: uuid, Host: port.HostCandidate{UUID: h.GetUuid()}, pluginHost: h}
+		w := &work{UUID: uuid, Name: uuid, Host: contract.HostCandidate{UUID: h.GetUuid()}, pluginHost: h}
 		if err := s.destroyOnHost(ctx, w); err != nil {
 			return err
 		}

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -20,14 +20,14 @@ import (
 type work struct {
 	UUID, Name, AccountUUID string
 	Before                  string // state before the flow
-	Host                    port.HostCandidate
+	Host                    contract.HostCandidate
 	LastHost                string // where it ran last, if it holds no host
 	Capacity                bool   // the flow holds CPU and memory of Host
 	CPU, Memory             int64
 	Platform, Architecture  string
-	Volumes                 []*port.VolumePlan
-	NICs                    []*port.NICPlan
-	Guest                   port.Guest
+	Volumes                 []*contract.VolumePlan
+	NICs                    []*contract.NICPlan
+	Guest                   contract.Guest
 	Options                 map[string]string
 	BootOrder               []string
 	Cold                    bool
@@ -36,8 +36,8 @@ type work struct {
 	Row                     *VMInstance
 	CdRom                   *VMCdRom
 	Tags, UserTags          []string
-	Places                  []port.Place
-	NICWishes               []port.NICWish
+	Places                  []contract.Place
+	NICWishes               []contract.NICWish
 	NICDriver               string
 	pluginHost              *pluginv1.Host
 }
@@ -119,14 +119,14 @@ func (s *Service) registerTags() error {
 		return nil
 	})
 	def(tagMarketplace, nil)
-	for _, t := range port.ImageTags {
+	for _, t := range contract.ImageTags {
 		def(t.Pattern, t.Check)
 	}
 	return failed
 }
 
 // firmwares are the hypervisors' names of boot modes.
-var firmwares = map[string]string{port.BootLegacy: "bios", port.BootUEFI: "uefi"}
+var firmwares = map[string]string{contract.BootLegacy: "bios", contract.BootUEFI: "uefi"}
 
 // emulated are devices for which every system has drivers: SATA disks and e1000
 // NICs.
@@ -142,7 +142,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 	}
 	w := &work{UUID: uuid, Name: vm.Name, AccountUUID: vm.AccountUUID, Before: vm.State, CPU: vm.CPUNum, Memory: vm.MemorySize,
 		Platform: vm.Platform, Architecture: vm.Architecture, LastHost: vm.LastHostUUID,
-		Host: port.HostCandidate{UUID: vm.HostUUID, ClusterUUID: vm.ClusterUUID, ZoneUUID: vm.ZoneUUID, HypervisorType: vm.HypervisorType}}
+		Host: contract.HostCandidate{UUID: vm.HostUUID, ClusterUUID: vm.ClusterUUID, ZoneUUID: vm.ZoneUUID, HypervisorType: vm.HypervisorType}}
 	if w.Volumes, err = s.storage.OfVM(ctx, q, uuid); err != nil {
 		return nil, nil, err
 	}
@@ -167,7 +167,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 // readTags takes from a guest's system tags what its hypervisor and network
 // services need to know.
 func (s *Service) readTags(w *work, tags []string, defaultL3 string) {
-	w.Guest = port.Guest{VMUUID: w.UUID, Name: w.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
+	w.Guest = contract.Guest{VMUUID: w.UUID, Name: w.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
 	w.Options, w.BootOrder = map[string]string{}, []string{"hd"}
 	if w.CdRom != nil {
 		w.BootOrder = []string{"cdrom", "hd"}
@@ -189,7 +189,7 @@ func (s *Service) readTags(w *work, tags []string, defaultL3 string) {
 		if m, ok := tag.Match(tagDriver, t); ok {
 			w.Options["driver"] = m["driver"]
 		}
-		if m, ok := tag.Match(port.TagBootMode, t); ok {
+		if m, ok := tag.Match(contract.TagBootMode, t); ok {
 			w.Options["firmware"] = firmwares[m["bootMode"]]
 		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
@@ -231,7 +231,7 @@ func (s *Service) host(ctx context.Context, w *work) (*pluginv1.Host, error) {
 }
 
 // bus is how the guest sees a volume.
-func (w *work) bus(v *port.VolumePlan) string {
+func (w *work) bus(v *contract.VolumePlan) string {
 	if w.Options["driver"] == emulated {
 		return "sata"
 	}

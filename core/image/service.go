@@ -5,8 +5,8 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -204,8 +204,8 @@ func (s *Service) registerZones() error {
 }
 
 // Usable returns an image that a guest in the zone can be made from
-// (port.Images). Errors: NotFound; Refused with the reason.
-func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*port.Image, error) {
+// (contract.Images). Errors: NotFound; Refused with the reason.
+func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*contract.Image, error) {
 	img, err := store.Get(ctx, q, ImageType, imageUUID)
 	if err != nil {
 		return nil, err
@@ -216,7 +216,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	case img.Status != Ready:
 		return nil, errs.New(errs.Refused, "image "+img.Name, "is not Ready but %s", img.Status)
 	}
-	r := &port.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
+	r := &contract.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
 		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize, Virtio: img.Virtio}
 	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid`", []any{}
 	if zoneUUID != "" { // a store is attached to a zone once
@@ -224,7 +224,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	}
 	query += " WHERE i.`imageUuid` = ? AND i.`status` = ? AND s.`state` = ? AND s.`status` = ?"
 	err = q.Each(ctx, query, append(args, imageUUID, Ready, Enabled, Connected), func(row *store.Row) error {
-		r.Stores = append(r.Stores, port.ImageStore{UUID: row.Text(0), Type: row.Text(1)})
+		r.Stores = append(r.Stores, contract.ImageStore{UUID: row.Text(0), Type: row.Text(1)})
 		return nil
 	})
 	if err == nil && len(r.Stores) == 0 {
@@ -237,7 +237,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 	return r, nil
 }
 
-// Source gives a host a short-lived source of an image's bytes (port.Images).
+// Source gives a host a short-lived source of an image's bytes (contract.Images).
 func (s *Service) Source(ctx context.Context, imageUUID, storeUUID, readerIP string) (*pluginv1.ImageSource, error) {
 	st, plug, err := s.plugin(ctx, storeUUID)
 	if err != nil {

@@ -1,13 +1,13 @@
 package image
 
 import (
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/tag"
 )
 
 // registerTags lets images have the tags that their guests are made by.
 func (s *Service) registerTags() error {
-	for _, t := range port.ImageTags {
+	for _, t := range contract.ImageTags {
 		if err := s.Tags.Define(tag.Pattern{Resource: ImageType.Name, Pattern: t.Pattern, Validate: t.Check}); err != nil {
 			return err
 		}

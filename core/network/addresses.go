@@ -11,7 +11,7 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -90,8 +90,8 @@ func (s *Service) Clusters(ctx context.Context, q store.Querier, l3UUIDs []strin
 // Allocate takes MACs and addresses and inserts the NICs' rows in the caller's
 // transaction. Errors: Exhausted for a full network, Invalid for a wished
 // address that is outside, Exists for one that is in use.
-func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r port.NICRequest) ([]*port.NICPlan, error) {
-	plans := make([]*port.NICPlan, 0, len(r.NICs))
+func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r contract.NICRequest) ([]*contract.NICPlan, error) {
+	plans := make([]*contract.NICPlan, 0, len(r.NICs))
 	for i, w := range r.NICs {
 		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, HypervisorType: r.HypervisorType,
 			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: cmp.Or(r.Driver, "virtio"), AccountUUID: r.AccountUUID}
@@ -112,8 +112,8 @@ func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r port.NICRequest)
 	return plans, nil
 }
 
-func planOf(n *VMNic) *port.NICPlan {
-	return &port.NICPlan{UUID: n.UUID, L3UUID: n.L3NetworkUUID, MAC: n.MAC, IP: n.IP, Netmask: n.Netmask, Gateway: n.Gateway,
+func planOf(n *VMNic) *contract.NICPlan {
+	return &contract.NICPlan{UUID: n.UUID, L3UUID: n.L3NetworkUUID, MAC: n.MAC, IP: n.IP, Netmask: n.Netmask, Gateway: n.Gateway,
 		InternalName: n.InternalName, DeviceID: n.DeviceID, Driver: n.DriverType}
 }
 
@@ -151,7 +151,7 @@ func newMAC() string {
 
 // address takes the wished or some free address of a network; nil when the
 // network manages no addresses.
-func (s *Service) address(ctx context.Context, tx *store.Tx, w port.NICWish, nicUUID string) (*UsedIP, error) {
+func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish, nicUUID string) (*UsedIP, error) {
 	ranges, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = 4 ORDER BY `createDate`", w.L3UUID)
 	if err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w port.NICWish, nic
 // be taken: more often than guests are made at once.
 const maxAddressTries = 1000
 
-func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRange, w port.NICWish, nicUUID string) (*UsedIP, error) {
+func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRange, w contract.NICWish, nicUUID string) (*UsedIP, error) {
 	a, err := netip.ParseAddr(w.IP)
 	if err != nil || !a.Is4() {
 		return nil, invalid("staticIp", "%q is not an IPv4 address", w.IP)
@@ -282,12 +282,12 @@ func (s *Service) Free(ctx context.Context, tx *store.Tx, vmUUID string) error {
 }
 
 // OfVM returns the NICs of a guest, by device ID.
-func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*port.NICPlan, error) {
+func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*contract.NICPlan, error) {
 	rows, err := store.Find(ctx, q, VMNicType, "`vmInstanceUuid` = ? ORDER BY `deviceId`", vmUUID)
 	if err != nil {
 		return nil, err
 	}
-	plans := make([]*port.NICPlan, 0, len(rows))
+	plans := make([]*contract.NICPlan, 0, len(rows))
 	for _, n := range rows {
 		plans = append(plans, planOf(n))
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -147,7 +147,7 @@ type work struct {
 }
 
 // share divides guests' NICs among the providers of their networks.
-func share(views map[string]*view, guests []port.GuestNICs) map[string]*work {
+func share(views map[string]*view, guests []contract.GuestNICs) map[string]*work {
 	shares := map[string]*work{}
 	for _, g := range guests {
 		for _, n := range g.NICs {
@@ -173,13 +173,13 @@ func (w *work) list() []*pluginv1.L3Network {
 	return l
 }
 
-func guestNIC(g port.Guest, n *port.NICPlan) *pluginv1.GuestNIC {
+func guestNIC(g contract.Guest, n *contract.NICPlan) *pluginv1.GuestNIC {
 	return &pluginv1.GuestNIC{NicUuid: n.UUID, VmUuid: g.VMUUID, VmName: g.Name, Mac: n.MAC, Ip: n.IP, Netmask: n.Netmask,
 		Gateway: n.Gateway, Hostname: g.Hostnames[n.L3UUID], L3Uuid: n.L3UUID, DefaultNetwork: n.L3UUID == g.DefaultL3UUID,
 		UserData: g.UserData, SshKeys: g.SSHKeys, InternalName: n.InternalName}
 }
 
-func l3sOf(guests []port.GuestNICs) []string {
+func l3sOf(guests []contract.GuestNICs) []string {
 	var l []string
 	for _, g := range guests {
 		for _, n := range g.NICs {
@@ -192,8 +192,8 @@ func l3sOf(guests []port.GuestNICs) []string {
 // Prepare makes the networks' services work for a guest on a host before it
 // starts, and fills in each NIC's bridge and MTU. A repeat replaces what was
 // there.
-func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g port.Guest, nics []*port.NICPlan) error {
-	guests := []port.GuestNICs{{Guest: g, NICs: nics}}
+func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g contract.Guest, nics []*contract.NICPlan) error {
+	guests := []contract.GuestNICs{{Guest: g, NICs: nics}}
 	views, err := s.views(ctx, host.GetUuid(), l3sOf(guests))
 	if err != nil {
 		return err
@@ -216,7 +216,7 @@ func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g port.Guest
 // notLeaving takes back what was prepared in a network whose deletion has begun
 // meanwhile: the host may have forgotten the network just before it was told
 // of the NIC, and nobody would tell it to forget that too.
-func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g port.Guest, nics []*port.NICPlan) error {
+func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g contract.Guest, nics []*contract.NICPlan) error {
 	l3s := make([]cascade.Parent, len(nics))
 	for i, n := range nics {
 		l3s[i] = cascade.Parent{Type: L3NetworkType.Name, UUID: n.L3UUID}
@@ -230,7 +230,7 @@ func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g port.Gu
 
 // Sync replaces what the providers have on a host by these guests; called when
 // the host has connected.
-func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []port.GuestNICs) error {
+func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contract.GuestNICs) error {
 	views, err := s.views(ctx, host.GetUuid(), l3sOf(guests))
 	if err != nil {
 		return err
@@ -260,9 +260,9 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []port.G
 // Release undoes Prepare. A network that is gone is forgotten on the host as a
 // whole; one that the host does not have, and providers that are gone, have
 // nothing left to release.
-func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID string, nics []*port.NICPlan) error {
+func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID string, nics []*contract.NICPlan) error {
 	views := map[string]*view{}
-	var there []*port.NICPlan
+	var there []*contract.NICPlan
 	for _, n := range nics {
 		v, err := s.view(ctx, host.GetUuid(), n.L3UUID)
 		switch errs.ClassOf(err) {
@@ -277,7 +277,7 @@ func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID strin
 			return err
 		}
 	}
-	guests := []port.GuestNICs{{Guest: port.Guest{VMUUID: vmUUID}, NICs: there}}
+	guests := []contract.GuestNICs{{Guest: contract.Guest{VMUUID: vmUUID}, NICs: there}}
 	for provider, w := range share(views, guests) {
 		plug, err := s.Plugins.NetworkService(provider)
 		if err != nil {

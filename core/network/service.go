@@ -7,7 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -21,12 +21,12 @@ import (
 // Service keeps networks, addresses and NICs.
 type Service struct {
 	*kernel.Kernel
-	hosts     port.Hosts
+	hosts     contract.Hosts
 	attaching *flow.Def[l2Attach]
 }
 
 // New makes the service; hosts tells it how to reach a host.
-func New(k *kernel.Kernel, hosts port.Hosts) *Service {
+func New(k *kernel.Kernel, hosts contract.Hosts) *Service {
 	s := &Service{Kernel: k, hosts: hosts}
 	s.attaching = s.attachFlow()
 	return s

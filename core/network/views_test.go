@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -130,16 +130,16 @@ func TestClusters(t *testing.T) {
 // takes its address again.
 func TestAllocate(t *testing.T) {
 	both(t, func(t *testing.T, s *Service) {
-		allocate := func(vm string, w port.NICWish) (plans []*port.NICPlan, err error) {
+		allocate := func(vm string, w contract.NICWish) (plans []*contract.NICPlan, err error) {
 			err = s.Store.Update(ctx, func(tx *store.Tx) error {
-				plans, err = s.Allocate(ctx, tx, port.NICRequest{VMUUID: vm, AccountUUID: "me", NICs: []port.NICWish{w}})
+				plans, err = s.Allocate(ctx, tx, contract.NICRequest{VMUUID: vm, AccountUUID: "me", NICs: []contract.NICWish{w}})
 				return err
 			})
 			return plans, err
 		}
 		got := map[string]string{}
 		for _, vm := range []string{"v1", "v2", "v3"} {
-			plans, err := allocate(vm, port.NICWish{L3UUID: "n1"})
+			plans, err := allocate(vm, contract.NICWish{L3UUID: "n1"})
 			if err != nil || len(plans) != 1 || got[plans[0].IP] != "" {
 				t.Fatalf("%s: %v, %v; taken are %v", vm, plans, err, got)
 			}
@@ -150,7 +150,7 @@ func TestAllocate(t *testing.T) {
 				t.Errorf("%s was not used: %v", ip, got)
 			}
 		}
-		if _, err := allocate("v4", port.NICWish{L3UUID: "n1"}); errs.ClassOf(err) != errs.Exhausted {
+		if _, err := allocate("v4", contract.NICWish{L3UUID: "n1"}); errs.ClassOf(err) != errs.Exhausted {
 			t.Errorf("fourth address: %v", err)
 		}
 		free := func(tx *store.Tx) error { return s.Free(ctx, tx, got["10.0.0.9"]) }
@@ -158,14 +158,14 @@ func TestAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		const mac = "fa:01:02:03:04:05"
-		plans, err := allocate("v4", port.NICWish{L3UUID: "n1", MAC: mac})
+		plans, err := allocate("v4", contract.NICWish{L3UUID: "n1", MAC: mac})
 		if err != nil || plans[0].IP != "10.0.0.9" || plans[0].MAC != mac {
 			t.Fatalf("after one was freed: %v, %v", plans, err)
 		}
 		if err := s.Store.Update(ctx, func(tx *store.Tx) error { return s.Free(ctx, tx, got["10.0.0.10"]) }); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := allocate("v5", port.NICWish{L3UUID: "n1", MAC: mac}); errs.ClassOf(err) != errs.Exists {
+		if _, err := allocate("v5", contract.NICWish{L3UUID: "n1", MAC: mac}); errs.ClassOf(err) != errs.Exists {
 			t.Errorf("a MAC that is in use: %v", err)
 		}
 		if n, err := store.Count(ctx, s.Store, UsedIPType.Type, ""); err != nil || n != 2 {
@@ -187,9 +187,9 @@ func TestAllocateTogether(t *testing.T) {
 		var g errgroup.Group
 		for i := range 40 {
 			g.Go(func() error {
-				var plans []*port.NICPlan
+				var plans []*contract.NICPlan
 				err := s.Store.Update(ctx, func(tx *store.Tx) (err error) {
-					plans, err = s.Allocate(ctx, tx, port.NICRequest{VMUUID: fmt.Sprint("v", i), NICs: []port.NICWish{{L3UUID: "n2"}}})
+					plans, err = s.Allocate(ctx, tx, contract.NICRequest{VMUUID: fmt.Sprint("v", i), NICs: []contract.NICWish{{L3UUID: "n2"}}})
 					return err
 				})
 				if err == nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -40,7 +40,7 @@ const cacheTimeout = 12 * time.Hour
 // ensureImage returns the image's place in the storage's cache, filling it
 // first when needed. Callers that ask for the same image meanwhile wait for
 // the one that fetches it; when that one is cancelled, the next takes over.
-func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, v *port.VolumePlan) (*ImageCache, error) {
+func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, v *contract.VolumePlan) (*ImageCache, error) {
 	hostUUID := ""
 	if plug.Decl.GetHostLocal() {
 		hostUUID = host.GetUuid()
@@ -102,7 +102,7 @@ func (s *Service) deleteCachedBits(ctx context.Context, row *ImageCache) error {
 
 // fill puts the image in the cache. What it takes there is no longer for
 // volumes (spec section 7).
-func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, v *port.VolumePlan) (*ImageCache, error) {
+func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, v *contract.VolumePlan) (*ImageCache, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
 	bytes, stop := flow.UntilStop(ctx)

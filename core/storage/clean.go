@@ -5,7 +5,7 @@ import (
 	"errors"
 
 	"github.com/kumo-cloud/kumo/core/action"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -18,7 +18,7 @@ type cleanParams struct {
 
 // AddImageUser adds a service that is asked before a cached image goes; called
 // before Start.
-func (s *Service) AddImageUser(u port.ImageUser) { s.users = append(s.users, u) }
+func (s *Service) AddImageUser(u contract.ImageUser) { s.users = append(s.users, u) }
 
 func (s *Service) registerClean() error {
 	action.Register(s.Actions, action.Action{

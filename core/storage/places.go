@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -15,12 +15,12 @@ import (
 // Places returns, for the hosts of the request in their order, the storages
 // that can take its volumes; the one with the most free bytes first for each
 // host. Errors: Exhausted, with the reason for each storage of the clusters.
-func (s *Service) Places(ctx context.Context, q store.Querier, r port.PlaceRequest) ([]port.Place, error) {
+func (s *Service) Places(ctx context.Context, q store.Querier, r contract.PlaceRequest) ([]contract.Place, error) {
 	// A few places are enough: when all are taken before the flow gets there,
 	// the cloud is full but for a moment.
 	const enough = 3
 	byCluster := map[string][]*attached{}
-	var places []port.Place
+	var places []contract.Place
 	var why []string
 	for _, h := range r.Hosts {
 		list, ok := byCluster[h.ClusterUUID]
@@ -69,7 +69,7 @@ type attached struct {
 // attached reads the storages of a cluster, and how they are connected to the
 // hosts of the request that are in it, in one statement: this is part of every
 // creation of a guest.
-func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID string, r port.PlaceRequest) ([]*attached, error) {
+func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID string, r contract.PlaceRequest) ([]*attached, error) {
 	var hosts []string
 	for _, h := range r.Hosts {
 		if h.ClusterUUID == clusterUUID {
@@ -106,7 +106,7 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 }
 
 // place decides on one storage for one host; reason says why not.
-func (s *Service) place(ctx context.Context, h port.HostCandidate, ps *attached, r port.PlaceRequest) (p port.Place, reason string) {
+func (s *Service) place(ctx context.Context, h contract.HostCandidate, ps *attached, r contract.PlaceRequest) (p contract.Place, reason string) {
 	switch {
 	case ps.state != Enabled:
 		return p, "state is " + ps.state
@@ -131,7 +131,7 @@ func (s *Service) place(ctx context.Context, h port.HostCandidate, ps *attached,
 	if reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", ps.uuid); free-reserved < r.Size {
 		return p, fmt.Sprintf("%d bytes available, of which %d are reserved", free, reserved)
 	}
-	p = port.Place{Host: h, PrimaryUUID: ps.uuid, PrimaryType: ps.typ, HostLocal: plug.Decl.GetHostLocal()}
+	p = contract.Place{Host: h, PrimaryUUID: ps.uuid, PrimaryType: ps.typ, HostLocal: plug.Decl.GetHostLocal()}
 	if r.Image == nil {
 		return p, ""
 	}

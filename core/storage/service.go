@@ -6,8 +6,8 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -20,11 +20,11 @@ import (
 // Service keeps primary storages and volumes.
 type Service struct {
 	*kernel.Kernel
-	hosts     port.Hosts
-	images    port.Images
+	hosts     contract.Hosts
+	images    contract.Images
 	attaching *flow.Def[attach]
 
-	users []port.ImageUser
+	users []contract.ImageUser
 
 	// caching holds one entry for each image that is being put in a cache, so
 	// that a thousand guests of one image ask the plugin once.
@@ -34,7 +34,7 @@ type Service struct {
 
 // New makes the service. hosts and images are the services it asks for a
 // host's properties and an image's bytes.
-func New(k *kernel.Kernel, hosts port.Hosts, images port.Images) *Service {
+func New(k *kernel.Kernel, hosts contract.Hosts, images contract.Images) *Service {
 	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[cachePlace]*fetch{}}
 	s.attaching = s.attachFlow()
 	return s

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/compute/port"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -15,7 +15,7 @@ import (
 // Plan inserts the volumes' rows (Creating) and reserves their sizes in the
 // caller's transaction. The caller guards the storage, afterwards. Errors:
 // Exhausted.
-func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
+func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	var rows []*Volume
 	for _, v := range volumes {
 		if v.ISO {
@@ -51,7 +51,7 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*port.Volume
 }
 
 // takeAll reserves the sizes of volumes, together for those in one place.
-func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
+func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	type place struct {
 		primary, host string
 		local         bool
@@ -78,7 +78,7 @@ func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*port.Vol
 
 // Unplan removes rows and gives sizes back. What is gone already is a success
 // and gives nothing back.
-func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
+func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	for _, v := range volumes {
 		if v.ISO {
 			continue
@@ -102,7 +102,7 @@ func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*port.Volu
 
 // Make ensures the image's cache and makes the volume by the storage's plugin.
 // It fills in path and size, and can be repeated.
-func (s *Service) Make(ctx context.Context, host *pluginv1.Host, v *port.VolumePlan) error {
+func (s *Service) Make(ctx context.Context, host *pluginv1.Host, v *contract.VolumePlan) error {
 	st, plug, err := s.plugin(ctx, v.PrimaryUUID)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func (s *Service) Make(ctx context.Context, host *pluginv1.Host, v *port.VolumeP
 
 // Unmake deletes a volume's bits; what never was is a success, and so is a
 // storage that is gone.
-func (s *Service) Unmake(ctx context.Context, host *pluginv1.Host, v *port.VolumePlan) error {
+func (s *Service) Unmake(ctx context.Context, host *pluginv1.Host, v *contract.VolumePlan) error {
 	if v.ISO {
 		return nil
 	}
@@ -145,7 +145,7 @@ func (s *Service) Unmake(ctx context.Context, host *pluginv1.Host, v *port.Volum
 }
 
 // Ready marks made volumes as usable.
-func (s *Service) Ready(ctx context.Context, tx *store.Tx, volumes []*port.VolumePlan) error {
+func (s *Service) Ready(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	for _, v := range volumes {
 		if v.ISO {
 			continue
@@ -160,14 +160,14 @@ func (s *Service) Ready(ctx context.Context, tx *store.Tx, volumes []*port.Volum
 }
 
 // OfVM returns the volumes of a guest, by device ID.
-func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*port.VolumePlan, error) {
+func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*contract.VolumePlan, error) {
 	rows, err := store.Find(ctx, q, VolumeType, "`vmInstanceUuid` = ? ORDER BY `deviceId`", vmUUID)
 	if err != nil {
 		return nil, err
 	}
-	plans := make([]*port.VolumePlan, 0, len(rows))
+	plans := make([]*contract.VolumePlan, 0, len(rows))
 	for _, r := range rows {
-		plans = append(plans, &port.VolumePlan{UUID: r.UUID, Name: r.Name, Type: r.Type, AccountUUID: r.AccountUUID, VMUUID: vmUUID,
+		plans = append(plans, &contract.VolumePlan{UUID: r.UUID, Name: r.Name, Type: r.Type, AccountUUID: r.AccountUUID, VMUUID: vmUUID,
 			PrimaryUUID: r.PrimaryStorageUUID, HostUUID: r.HostUUID, HostLocal: r.HostUUID != "", ImageUUID: r.RootImageUUID,
 			DiskOfferingUUID: r.DiskOfferingUUID, Format: r.Format, Size: r.Size, DeviceID: r.DeviceID,
 			InstallPath: r.InstallPath, ActualSize: r.ActualSize})
@@ -177,7 +177,7 @@ func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*
 
 // readTags takes from the volumes' system tags what their guest's hypervisor
 // needs to know.
-func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*port.VolumePlan) error {
+func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*contract.VolumePlan) error {
 	if len(plans) == 0 {
 		return nil
 	}
@@ -217,7 +217,7 @@ func (s *Service) deleteVolume(ctx context.Context, uuid string, m cascade.Mode)
 	if err != nil {
 		return err
 	}
-	v := &port.VolumePlan{UUID: uuid, PrimaryUUID: row.PrimaryStorageUUID, InstallPath: row.InstallPath}
+	v := &contract.VolumePlan{UUID: uuid, PrimaryUUID: row.PrimaryStorageUUID, InstallPath: row.InstallPath}
 	host, err := s.hostFor(ctx, row)
 	if err == nil {
 		err = s.Unmake(ctx, host, v)
@@ -228,7 +228,7 @@ func (s *Service) deleteVolume(ctx context.Context, uuid string, m cascade.Mode)
 	if err != nil {
 		s.Log.Warn("volume's bits not deleted", "volume", uuid, "error", err)
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.Unplan(ctx, tx, []*port.VolumePlan{v}) })
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.Unplan(ctx, tx, []*contract.VolumePlan{v}) })
 }
 
 // hostFor returns a host through which a volume can be reached: its own for

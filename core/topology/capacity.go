@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -70,7 +70,7 @@ func (s *Service) reservedMemory(ctx context.Context) (sql string, args []any) {
 // Candidates returns hosts that can take a guest of this size now, in random
 // order and at most maxCandidates. When there is none, the error (Exhausted)
 // names each host of the clusters with the reason why it was refused.
-func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRequest) ([]port.HostCandidate, error) {
+func (s *Service) Candidates(ctx context.Context, q store.Querier, r contract.HostRequest) ([]contract.HostCandidate, error) {
 	where, args := hostFilter(r)
 	reserved, reservedArgs := s.reservedMemory(ctx)
 	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - " + reserved + " >= ?"
@@ -92,17 +92,17 @@ func (s *Service) Candidates(ctx context.Context, q store.Querier, r port.HostRe
 // candidates appends the first hosts in the order of their lots, up to
 // maxCandidates in all. Only the columns that are needed are read: this is
 // part of every creation of a guest.
-func candidates(ctx context.Context, q store.Querier, list []port.HostCandidate, where string, args []any) ([]port.HostCandidate, error) {
+func candidates(ctx context.Context, q store.Querier, list []contract.HostCandidate, where string, args []any) ([]contract.HostCandidate, error) {
 	err := q.Each(ctx, "SELECT `uuid`, `clusterUuid`, `zoneUuid`, `hypervisorType`, `architecture`, `cpuMHz` FROM `Host` WHERE "+where+
 		" ORDER BY `lot` LIMIT ?", append(args, maxCandidates-len(list)), func(r *store.Row) error {
-		list = append(list, port.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
+		list = append(list, contract.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
 			HypervisorType: r.Text(3), Architecture: r.Text(4), CPUMHz: r.Int(5)})
 		return nil
 	})
 	return list, err
 }
 
-func hostFilter(r port.HostRequest) (string, []any) {
+func hostFilter(r contract.HostRequest) (string, []any) {
 	var conds []string
 	var args []any
 	add := func(c string, a any) { conds, args = append(conds, c), append(args, a) }
@@ -132,7 +132,7 @@ func hostFilter(r port.HostRequest) (string, []any) {
 
 // refusals explains an empty answer: one reason a host, the most useful first
 // (pains.md, section 2: "no valid host" must say which filter refused).
-func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequest, where string, args []any) error {
+func (s *Service) refusals(ctx context.Context, q store.Querier, r contract.HostRequest, where string, args []any) error {
 	const listed = 8
 	hosts, err := store.Find(ctx, q, HostType, where+" LIMIT 9", args...)
 	if err != nil {
@@ -154,7 +154,7 @@ func (s *Service) refusals(ctx context.Context, q store.Querier, r port.HostRequ
 		r.CPU, r.Memory, strings.Join(why, "; ")).WithAdvice("free capacity, add a host, or choose a smaller offering")
 }
 
-func refusal(h *Host, r port.HostRequest, reserved int64) string {
+func refusal(h *Host, r contract.HostRequest, reserved int64) string {
 	switch {
 	case h.State != Enabled:
 		return "state is " + h.State

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kumo-cloud/kumo/core/compute/port"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -79,7 +79,7 @@ func TestCandidatesSpread(t *testing.T) {
 	both(t, func(t *testing.T, s *Service) {
 		firsts := map[string]int{}
 		for range 1500 {
-			hosts, err := s.Candidates(context.Background(), s.Store, port.HostRequest{ClusterUUIDs: []string{"a"}, CPU: 1, Memory: gib})
+			hosts, err := s.Candidates(context.Background(), s.Store, contract.HostRequest{ClusterUUIDs: []string{"a"}, CPU: 1, Memory: gib})
 			if err != nil || len(hosts) != maxCandidates {
 				t.Fatalf("%d candidates, %v; want %d", len(hosts), err, maxCandidates)
 			}
@@ -107,16 +107,16 @@ func TestCandidatesFit(t *testing.T) {
 	both(t, func(t *testing.T, s *Service) {
 		for _, tt := range []struct {
 			name    string
-			request port.HostRequest
+			request contract.HostRequest
 			want    int
 			refusal string
 		}{
-			{"everywhere", port.HostRequest{CPU: 1, Memory: gib}, maxCandidates, ""},
-			{"disabled cluster", port.HostRequest{ClusterUUIDs: []string{"b"}, CPU: 1, Memory: gib}, 0, "no host is in an enabled zone and cluster"},
-			{"several clusters", port.HostRequest{ClusterUUIDs: []string{"b", "c"}, CPU: 1, Memory: 2 * gib}, 1, ""},
-			{"reserved memory", port.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 1, Memory: 2*gib + 1}, 0, "of which 1073741824 are reserved"},
-			{"CPU", port.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 2, Memory: gib}, 0, "1 CPU available"},
-			{"other zone", port.HostRequest{ZoneUUID: "elsewhere", CPU: 1, Memory: gib}, 0, "no host is in"},
+			{"everywhere", contract.HostRequest{CPU: 1, Memory: gib}, maxCandidates, ""},
+			{"disabled cluster", contract.HostRequest{ClusterUUIDs: []string{"b"}, CPU: 1, Memory: gib}, 0, "no host is in an enabled zone and cluster"},
+			{"several clusters", contract.HostRequest{ClusterUUIDs: []string{"b", "c"}, CPU: 1, Memory: 2 * gib}, 1, ""},
+			{"reserved memory", contract.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 1, Memory: 2*gib + 1}, 0, "of which 1073741824 are reserved"},
+			{"CPU", contract.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 2, Memory: gib}, 0, "1 CPU available"},
+			{"other zone", contract.HostRequest{ZoneUUID: "elsewhere", CPU: 1, Memory: gib}, 0, "no host is in"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				hosts, err := s.Candidates(context.Background(), s.Store, tt.request)

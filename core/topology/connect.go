@@ -60,7 +60,7 @@ func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pl
 	return p, nil
 }
 
-// OnConnected calls fn for a host if it is connected (port.Hosts). It does so in
+// OnConnected calls fn for a host if it is connected (contract.Hosts). It does so in
 // the host's queue: a host that is being connected, and may have asked already
 // what it is to have, is told of the change afterwards, and one that is being
 // deleted is not told at all.
@@ -78,7 +78,7 @@ func (s *Service) OnConnected(ctx context.Context, uuid string, fn func(*pluginv
 	})
 }
 
-// EachConnected does that for the hosts of a cluster (port.Hosts). Those that
+// EachConnected does that for the hosts of a cluster (contract.Hosts). Those that
 // are Disconnected need no place in their queues.
 func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
 	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)

@@ -1,4 +1,4 @@
-package port
+package contract
 
 import "github.com/kumo-cloud/kumo/pluginsdk/errs"
 

@@ -1,8 +1,4 @@
-// Package port has the interfaces through which the compute service uses the
-// services of hosts, storage, images and networks, and the values that pass
-// there. Work on the database joins the caller's transaction. It must not
-// import any service.
-package port
+package contract
 
 import (
 	"context"
