@@ -164,9 +164,11 @@ type Action struct {
 	Timeout time.Duration
 	// Query is the resource type that a query lists; set by RegisterQuery.
 	Query string
-	// Planner answers ?plan=true for a detach. Deletes by one UUID have a plan
-	// without it. It must change nothing.
-	Planner func(ctx context.Context, c *Call, params any) (any, error)
+	// Removes tells what a DELETE message takes away, for ?plan=true; it changes
+	// nothing. A message whose paths end in their only variable, which names a
+	// resource, deletes that resource and needs none; every other one must have
+	// it, for the resource that its path names first is not what it removes.
+	Removes func(ctx context.Context, c *Call, params any) (Removal, error)
 	// Ahead, which may be nil, is told of a call that passed its checks before
 	// it is queued: a delete can so end the call that it would wait for. It must
 	// return at once, and must not change what the call itself is to change.
@@ -176,6 +178,26 @@ type Action struct {
 	handler handler
 	newP    func() reflect.Value
 	result  reflect.Type
+}
+
+// Removal is what a DELETE message takes away.
+type Removal struct {
+	// Subject is the resource that the message is about. It stays, unless it is
+	// one of Rows.
+	Subject Row
+	// Rows go, with all that depends on them; none when there is nothing to do.
+	Rows []Row
+	// Against has the reasons for which the message would be refused now.
+	Against []error
+}
+
+// Row is a row of a removal. Name is what people call it; it may be empty where
+// its type has names.
+type Row struct{ Type, UUID, Name string }
+
+// Removes makes Action.Removes of a function on the message's parameters.
+func Removes[P any](f func(ctx context.Context, c *Call, p *P) (Removal, error)) func(context.Context, *Call, any) (Removal, error) {
+	return func(ctx context.Context, c *Call, params any) (Removal, error) { return f(ctx, c, params.(*P)) }
 }
 
 // Ref is a result that names a resource: {"inventory": …}.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"reflect"
 	"strings"
@@ -108,8 +109,8 @@ func (w *world) Inventory(_ context.Context, typeName, uuid string) (json.RawMes
 	return json.RawMessage(`{"uuid":"` + uuid + `"}`), map[string]string{"": typeName, "nics[0]": "Nic"}, nil
 }
 
-func (w *world) PlanTree(_ context.Context, typeName, uuid string) (any, error) {
-	return map[string]string{typeName: uuid}, nil
+func (w *world) Plan(_ context.Context, r Removal) (any, error) {
+	return r, nil
 }
 
 func newTest(t *testing.T) (*Registry, *world) {
@@ -316,7 +317,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("text that is no UUID: %v %v", err, w.done[rep.Job])
 	}
 	rep, err = serve(zone1, "", true)
-	if err != nil || string(rep.Body) != `{"plan":{"Zone":"`+zone1+`"}}` || mode != "" || ahead != "" {
+	if err != nil || !strings.Contains(string(rep.Body), `"Subject":{"Type":"Zone","UUID":"`+zone1+`","Name":""},"Rows":[{"Type":"Zone","UUID":"`+zone1+`"`) || mode != "" || ahead != "" {
 		t.Errorf("plan: %v %v, mode %q, told %q", rep, err, mode, ahead)
 	}
 }
@@ -511,5 +512,81 @@ func BenchmarkDecode(b *testing.B) {
 		if err := a.checkFields(p, &base); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A DELETE is planned by the resource at the end of its path, or says itself
+// what it removes: never by another resource that its path happens to name.
+func TestRemoval(t *testing.T) {
+	type params struct {
+		Zone string `api:"zoneUuid,resource=Zone"`
+		DNS  string `api:"dns"`
+	}
+	type two struct {
+		params
+		Net string `api:"netUuid,resource=Net"`
+	}
+	register := func(a Action) (refused any) {
+		defer func() { refused = recover() }()
+		r, _ := newTest(t)
+		a.Message, a.Method, a.Access = "APIRemoveThingMsg", "DELETE", Admin
+		h := func(context.Context, *Call, *params) (Empty, error) { return Empty{}, nil }
+		if strings.Contains(strings.Join(a.Paths(), ""), "netUuid") {
+			Register(r, a, func(context.Context, *Call, *two) (Empty, error) { return Empty{}, nil })
+		} else {
+			Register(r, a, h)
+		}
+		return nil
+	}
+	for path, plain := range map[string]bool{
+		"/zones/{zoneUuid}":               true,
+		"/zones/{zoneUuid}/dns":           false,
+		"/zones/{zoneUuid}/dns/{dns}":     false,
+		"/dns/{dns}":                      false,
+		"/zones/{zoneUuid}/net/{netUuid}": false,
+		"/zones":                          false,
+	} {
+		refused := register(Action{Path: path})
+		if plain != (refused == nil) || !plain && !strings.Contains(fmt.Sprint(refused), "must say what") {
+			t.Errorf("%s without Removes: %v", path, refused)
+		}
+		own := func(context.Context, *Call, any) (Removal, error) { return Removal{}, nil }
+		if refused := register(Action{Path: path, Removes: own}); refused != nil {
+			t.Errorf("%s with Removes: %v", path, refused)
+		}
+	}
+	if refused := register(Action{Path: "/zones/{zoneUuid}", Optional: []string{"/zones/{zoneUuid}/dns/{dns}"}}); refused == nil {
+		t.Error("one path of two ends in the resource, and that was enough")
+	}
+
+	r, w := newTest(t)
+	Register(r, Action{Message: "APIRemoveDnsMsg", Method: "DELETE", Path: "/zones/{zoneUuid}/dns", Access: Admin,
+		Removes: Removes(func(_ context.Context, _ *Call, p *params) (Removal, error) {
+			if p.DNS == "" {
+				return Removal{}, errs.New(errs.Invalid, "dns", "is missing")
+			}
+			return Removal{Subject: Row{Type: "Zone", UUID: p.Zone}, Rows: []Row{{Type: "Dns", UUID: "d", Name: p.DNS}}}, nil
+		})},
+		func(context.Context, *Call, *params) (Empty, error) {
+			t.Error("a plan ran the message")
+			return Empty{}, nil
+		})
+	a, _ := r.Get("APIRemoveDnsMsg")
+	plan := func(session, dns string) (*Reply, error) {
+		in := Input{Path: []string{"zoneUuid", zone1}, Query: url.Values{"dns": {dns}}}
+		return r.Serve(t.Context(), &Request{Action: a, Input: in, Plan: true, Credentials: &Credentials{SessionUUID: session}})
+	}
+	want := `{"plan":{"Subject":{"Type":"Zone","UUID":"` + zone1 + `","Name":""},"Rows":[{"Type":"Dns","UUID":"d","Name":"8.8.8.8"}],"Against":null}}`
+	if rep, err := plan("admin", "8.8.8.8"); err != nil || string(rep.Body) != want {
+		t.Errorf("got %s, %v\nwant %s", rep.Body, err, want)
+	}
+	if _, err := plan("admin", ""); errs.ClassOf(err) != errs.Invalid {
+		t.Errorf("what the message says against its parameters: %v", err)
+	}
+	if _, err := plan("bob", "8.8.8.8"); errs.ClassOf(err) != errs.Denied {
+		t.Errorf("a plan for somebody who may not call the message: %v", err)
+	}
+	if len(w.done) != 0 {
+		t.Errorf("a plan is no job: %v", w.done)
 	}
 }

@@ -79,9 +79,10 @@ type Querier interface {
 	Query(ctx context.Context, typeName string, v url.Values, c Caller) (*QueryResult, error)
 }
 
-// Planner answers ?plan=true of a delete: the tree that would be touched.
+// Planner answers ?plan=true: the tree that a removal would touch, as JSON can
+// write it. errs.NotFound when the subject is gone.
 type Planner interface {
-	PlanTree(ctx context.Context, typeName, uuid string) (any, error)
+	Plan(ctx context.Context, r Removal) (any, error)
 }
 
 // Job is an accepted asynchronous call.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -36,16 +37,14 @@ func (r *Registry) serveQuery(ctx context.Context, req *Request) (*Reply, error)
 
 // servePlan answers what a delete or detach would touch.
 func (r *Registry) servePlan(ctx context.Context, a *Action, c *Call, params any) (*Reply, error) {
-	var tree any
-	var err error
-	switch t, ok := a.planTarget(params); {
-	case a.Planner != nil:
-		tree, err = a.Planner(ctx, c, params)
-	case ok && r.ports.Plan != nil:
-		tree, err = r.ports.Plan.PlanTree(ctx, t.Type, t.UUID)
-	default:
+	if a.Method != http.MethodDelete || r.ports.Plan == nil {
 		return nil, HTTPErrorf(http.StatusBadRequest, "%s has no plan; call it without plan=true", a.Message)
 	}
+	removal, err := a.removal(ctx, c, params)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := r.ports.Plan.Plan(ctx, removal)
 	if err != nil {
 		return nil, err
 	}
@@ -56,14 +55,37 @@ func (r *Registry) servePlan(ctx context.Context, a *Action, c *Call, params any
 	return &Reply{Body: body}, nil
 }
 
-// planTarget is the one resource that a delete names in its path.
-func (a *Action) planTarget(params any) (Target, bool) {
-	if a.Method != http.MethodDelete {
-		return Target{}, false
+// removal is what a DELETE message takes away: what it says itself, or the
+// resource that its path ends in.
+func (a *Action) removal(ctx context.Context, c *Call, params any) (Removal, error) {
+	if a.Removes != nil {
+		return a.Removes(ctx, c, params)
 	}
-	targets, at := a.targets(params)
-	if len(targets) != 1 || a.fields[at[0]].In != "path" {
-		return Target{}, false
+	f := a.deleted()
+	row := Row{Type: f.Resource, UUID: a.text(f.Name, params)}
+	return Removal{Subject: row, Rows: []Row{row}}, nil
+}
+
+// deleted is the parameter that names what a plain delete deletes: the only
+// variable of every path, at its end, that names a resource. nil: it is no
+// plain delete.
+func (a *Action) deleted() *field {
+	name := ""
+	for _, path := range a.Paths() {
+		at := strings.LastIndex(path, "/{")
+		if at < 0 || strings.Count(path, "{") != 1 || !strings.HasSuffix(path, "}") {
+			return nil
+		}
+		v := path[at+2 : len(path)-1]
+		if name != "" && v != name {
+			return nil
+		}
+		name = v
 	}
-	return targets[0], true
+	for i := range a.fields {
+		if f := &a.fields[i]; f.Name == name && f.Resource != "" && f.kind == kindText {
+			return f
+		}
+	}
+	return nil
 }

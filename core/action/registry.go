@@ -217,6 +217,9 @@ func (a *Action) complete() error {
 	if err := a.completePaths(bad); err != nil {
 		return err
 	}
+	if a.Method == http.MethodDelete && a.Removes == nil && a.deleted() == nil {
+		return bad("it deletes something else than the resource at the end of its path, so it must say what (Removes)")
+	}
 	if a.Queue != "" {
 		if _, ok := a.Param(a.Queue); !ok {
 			return bad("the queue parameter %q is not declared", a.Queue)

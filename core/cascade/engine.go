@@ -173,32 +173,40 @@ func (e *Engine) Delete(ctx context.Context, typeName, uuid string, m Mode, o fl
 // PlanTree returns what Delete would do, and who objects, for ?plan=true. Its
 // JSON is a tree. It changes nothing. errs.NotFound when the resource is gone.
 func (e *Engine) PlanTree(ctx context.Context, typeName, uuid string) (any, error) {
+	row := Named{Type: typeName, UUID: uuid}
+	return e.PlanRemoval(ctx, Removal{Subject: row, Rows: []Named{row}})
+}
+
+// asked plans the delete of a row that exists, and asks who objects.
+func (e *Engine) asked(ctx context.Context, tx *store.Tx, typeName, uuid string) (*Tree, error) {
 	t, err := e.root(typeName)
 	if err != nil {
 		return nil, err
 	}
-	var tree *Tree
-	err = e.store.View(ctx, func(tx *store.Tx) error {
-		if tree, err = e.plan(ctx, tx, t.Name, uuid); err != nil {
-			return err
-		}
-		for _, i := range tree.Order {
-			n := &tree.Nodes[i]
-			check := e.deleter(n.Type).Check
-			if check == nil {
-				continue
-			}
-			if reason := check(ctx, tx, n.UUID); reason != nil {
-				tree.Objections = append(tree.Objections, Objection{Type: n.Type, UUID: n.UUID, Name: n.Name,
-					TargetType: n.Type, Target: n.UUID, Reason: reason.Error()})
-			}
-		}
-		return nil
-	})
+	tree, err := e.plan(ctx, tx, t.Name, uuid)
 	if err != nil {
 		return nil, err
 	}
+	for _, i := range tree.Order {
+		n := &tree.Nodes[i]
+		if t, ok := e.reg.Get(n.Type); ok {
+			f, _ := t.Field("uuid")
+			n.secret = f != nil && f.Secret
+		}
+		check := e.deleter(n.Type).Check
+		if check == nil {
+			continue
+		}
+		if reason := check(ctx, tx, n.UUID); reason != nil {
+			tree.Objections = append(tree.Objections, objection(n.Type, n.UUID, n.Name, reason))
+		}
+	}
 	return tree, nil
+}
+
+// objection is what a check, and no row, has against a delete.
+func objection(typeName, uuid, name string, reason error) Objection {
+	return Objection{Type: typeName, UUID: uuid, Name: name, TargetType: typeName, Target: uuid, Reason: reason.Error()}
 }
 
 // plan plans the delete of a row that exists, with its name.

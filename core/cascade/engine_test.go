@@ -3,6 +3,7 @@ package cascade_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -322,6 +323,46 @@ func TestChecks(t *testing.T) {
 	}
 	if err := c.Delete(ctx, "Zone", "z", cascade.Enforcing, flow.Options{}); err != nil || c.left() != "n1v3 n2v3 o tv3 v3 y" {
 		t.Errorf("Enforcing: %v, left %s", err, c.left())
+	}
+}
+
+// A message that takes rows from a resource which stays has the plan of these
+// rows, and nothing of what else depends on the resource.
+func TestPlanRemoval(t *testing.T) {
+	c := newCloud(t)
+	c.Register("Nic", cascade.Deleter{Check: func(context.Context, *store.Tx, string) error {
+		return errs.New(errs.Refused, "Nic", "it carries the console")
+	}})
+	host := cascade.Named{Type: "Host", UUID: "h1", Name: "not asked for"}
+	for name, x := range map[string]struct {
+		removal cascade.Removal
+		want    string
+	}{
+		"nothing": {cascade.Removal{Subject: host}, `{"type":"Host","uuid":"h1","name":"name of h1","action":"keep","deleted":0,"detached":0}`},
+		"one and its checks": {cascade.Removal{Subject: host, Rows: []cascade.Named{{Type: "Nic", UUID: "n1v1"}}, Against: []error{errors.New("it is noon")}},
+			`{"type":"Host","uuid":"h1","name":"name of h1","action":"keep","children":[{"type":"Nic","uuid":"n1v1","name":"name of n1v1","action":"delete"}],` +
+				`"deleted":1,"detached":0,"objections":[{"type":"Nic","uuid":"n1v1","name":"name of n1v1","targetType":"Nic","target":"n1v1","reason":"Nic: it carries the console"},` +
+				`{"type":"Host","uuid":"h1","name":"name of h1","targetType":"Host","target":"h1","reason":"it is noon"}]}`},
+		"two with what depends on them": {cascade.Removal{Subject: host, Rows: []cascade.Named{{Type: "Sensor", UUID: "s1"}, {Type: "Offering", UUID: "o"}}},
+			`{"type":"Host","uuid":"h1","name":"name of h1","action":"keep","children":[{"type":"Sensor","uuid":"s1","name":"name of s1","action":"delete"},` +
+				`{"type":"Offering","uuid":"o","name":"name of o","action":"delete"}],"deleted":2,"detached":0,` +
+				`"objections":[{"type":"Vm","uuid":"v3","name":"name of v3","column":"offeringUuid","targetType":"Offering","target":"o"}]}`},
+	} {
+		plan, err := c.PlanRemoval(ctx, x.removal)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		if text, err := json.Marshal(plan); err != nil || string(text) != x.want {
+			t.Errorf("%s: %v\ngot  %s\nwant %s", name, err, text, x.want)
+		}
+	}
+	for _, r := range []cascade.Removal{{Subject: cascade.Named{Type: "Host", UUID: "unknown"}}, {Subject: host, Rows: []cascade.Named{{Type: "Nic", UUID: "unknown"}}}} {
+		if _, err := c.PlanRemoval(ctx, r); errs.ClassOf(err) != errs.NotFound {
+			t.Errorf("plan of what is gone: %v", err)
+		}
+	}
+	if c.left() != all {
+		t.Error("a plan changed something")
 	}
 }
 

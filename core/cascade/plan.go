@@ -51,6 +51,8 @@ type Node struct {
 	// Layer is 0 for rows on which nothing depends, and greater than that of
 	// everything that must go before. Rows of one layer may go in any order.
 	Layer int
+
+	secret bool // the UUID is as good as a password, so it is not shown
 }
 
 // Detach is one column that is cleared.

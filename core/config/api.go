@@ -120,7 +120,8 @@ func (s *Service) Register(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APIUpdateResourceConfigsMsg", Method: "POST", Path: "/resource-configurations/{resourceUuid}/resource-configs/actions",
 		Async: true, Access: action.Normal, Queue: "resourceUuid", Doc: "Gives a resource its own values of several settings."}, s.apiUpdateMany)
 	action.Register(r, action.Action{Message: "APIDeleteResourceConfigMsg", Method: "DELETE", Path: perResource,
-		Async: true, Access: action.Normal, Queue: "resourceUuid", Doc: "Takes a resource's own value of a setting away."}, s.apiDelete)
+		Async: true, Access: action.Normal, Queue: "resourceUuid", Removes: action.Removes(s.goneOverride),
+		Doc: "Takes a resource's own value of a setting away."}, s.apiDelete)
 	action.Register(r, action.Action{Message: "APIGetResourceConfigMsg", Method: "GET", Path: "/resource-configurations/{resourceUuid}/{category}/{name}",
 		Access: action.Normal, Doc: "Tells the value of a setting for a resource."}, s.apiGet)
 	action.Register(r, action.Action{Message: "APIGetResourceConfigsMsg", Method: "GET", Path: "/resource-configurations/{resourceUuid}/{category}",
@@ -218,6 +219,27 @@ func (s *Service) apiUpdateMany(ctx context.Context, c *action.Call, p *updateMa
 	}
 	list, err := s.structs(ctx, settings, p.ResourceUUID)
 	return inventoriesReply{Inventories: list}, err
+}
+
+// goneOverride is the plan of taking a resource's own value away.
+func (s *Service) goneOverride(ctx context.Context, c *action.Call, p *onResource) (action.Removal, error) {
+	d, err := s.bindable(p.Category, p.Name)
+	if err == nil {
+		err = s.authorize(ctx, c, d, p.ResourceUUID, true)
+	}
+	if err != nil {
+		return action.Removal{}, err
+	}
+	typ, err := s.typeOf(ctx, s.store, d, p.ResourceUUID)
+	if err != nil {
+		return action.Removal{}, err
+	}
+	r := action.Removal{Subject: action.Row{Type: typ.Name, UUID: p.ResourceUUID}}
+	rows, err := store.Find(ctx, s.store, ResourceConfigType, "`resourceUuid` = ? AND `category` = ? AND `name` = ?", p.ResourceUUID, p.Category, p.Name)
+	for _, row := range rows {
+		r.Rows = append(r.Rows, action.Row{Type: ResourceConfigType.Name, UUID: row.UUID})
+	}
+	return r, err
 }
 
 func (s *Service) apiDelete(ctx context.Context, c *action.Call, p *onResource) (action.Empty, error) {

@@ -72,7 +72,7 @@ func (s *Service) Register(r *action.Registry) error {
 	action.Register(r, action.Action{Message: "APIUpdateAccountMsg", Method: "PUT", Path: "/accounts/{uuid}", Async: true, Access: action.Normal,
 		Returns: "Account", Doc: "Changes an account's name, description or password."}, s.apiUpdateAccount)
 	action.Register(r, action.Action{Message: "APIDeleteAccountMsg", Method: "DELETE", Path: "/accounts/{uuid}", Async: true, Access: action.Normal,
-		Doc: "Deletes an account that owns nothing any more."}, s.apiDeleteAccount)
+		Removes: action.Removes(s.goneAccount), Doc: "Deletes an account that owns nothing any more."}, s.apiDeleteAccount)
 	action.Register(r, action.Action{Message: "APICreateAccessKeyMsg", Method: "POST", Path: "/accesskeys", Async: true, Access: action.Normal,
 		Create: true, Returns: "AccessKey", Doc: "Creates an access key. Its secret is shown in this answer only."}, s.apiCreateKey)
 	action.Register(r, action.Action{Message: "APIChangeAccessKeyStateMsg", Method: "PUT", Path: "/accesskeys/{uuid}/actions", Async: true, Access: action.Normal,
@@ -193,11 +193,8 @@ func (s *Service) saveAccount(ctx context.Context, tx *store.Tx, c *action.Call,
 // apiDeleteAccount refuses to delete an account that owns resources: they
 // would belong to nobody.
 func (s *Service) apiDeleteAccount(ctx context.Context, _ *action.Call, p *deleteAccountParams) (action.Empty, error) {
-	if p.UUID == AdminUUID {
-		return action.Empty{}, errs.New(errs.Refused, "account admin", "the admin account cannot be deleted")
-	}
 	return action.Empty{}, s.store.Update(ctx, func(tx *store.Tx) error {
-		if err := s.ownsNothing(ctx, tx, p.UUID); err != nil {
+		if err := s.mayGo(ctx, tx, p.UUID); err != nil {
 			return err
 		}
 		err := s.deleteSessions(ctx, tx, "`accountUuid` = ?", []any{p.UUID}, func(x *session) bool { return x.caller.AccountUUID == p.UUID })
@@ -231,6 +228,25 @@ func (s *Service) ownsNothing(ctx context.Context, tx *store.Tx, uuid string) er
 		}
 	}
 	return nil
+}
+
+// goneAccount is the plan of an account's delete.
+func (s *Service) goneAccount(ctx context.Context, _ *action.Call, p *deleteAccountParams) (action.Removal, error) {
+	row := action.Row{Type: AccountType.Name, UUID: p.UUID}
+	r := action.Removal{Subject: row, Rows: []action.Row{row}}
+	err := s.store.View(ctx, func(tx *store.Tx) error { return s.mayGo(ctx, tx, p.UUID) })
+	if errs.ClassOf(err) == errs.Refused {
+		r.Against, err = []error{err}, nil
+	}
+	return r, err
+}
+
+// mayGo refuses to delete the first account, and one that owns something.
+func (s *Service) mayGo(ctx context.Context, tx *store.Tx, uuid string) error {
+	if uuid == AdminUUID {
+		return errs.New(errs.Refused, "account admin", "the admin account cannot be deleted")
+	}
+	return s.ownsNothing(ctx, tx, uuid)
 }
 
 func (s *Service) apiCreateKey(ctx context.Context, c *action.Call, p *createKeyParams) (keyReply, error) {

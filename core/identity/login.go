@@ -62,7 +62,7 @@ func (s *Service) registerSessions(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APIValidateSessionMsg", Method: "GET", Path: "/accounts/sessions/{sessionUuid}/valid",
 		Access: action.Anonymous, Doc: "Tells whether a session is alive, without using it."}, s.apiValidate)
 	action.Register(r, action.Action{Message: "APILogOutMsg", Method: "DELETE", Path: "/accounts/sessions/{sessionUuid}",
-		Access: action.Anonymous, Doc: "Ends a session; one that is unknown is a success."}, s.apiLogout)
+		Access: action.Anonymous, Removes: action.Removes(s.endedSession), Doc: "Ends a session; one that is unknown is a success."}, s.apiLogout)
 	action.Register(r, action.Action{Message: "APIRenewSessionMsg", Method: "PUT", Path: "/accounts/sessions/{sessionUuid}/renew",
 		Async: true, Access: action.Normal, Doc: "Lets a session live longer."}, s.apiRenew)
 }
@@ -140,6 +140,12 @@ func (s *Service) apiValidate(ctx context.Context, _ *action.Call, p *sessionPar
 		return validReply{}, nil
 	}
 	return validReply{}, err
+}
+
+// endedSession is the plan of a log-out: whoever knows a session's UUID may end it.
+func (s *Service) endedSession(_ context.Context, _ *action.Call, p *logoutParams) (action.Removal, error) {
+	row := action.Row{Type: SessionType.Name, UUID: p.SessionUUID}
+	return action.Removal{Subject: row, Rows: []action.Row{row}}, nil
 }
 
 func (s *Service) apiLogout(ctx context.Context, _ *action.Call, p *logoutParams) (action.Empty, error) {

@@ -29,7 +29,8 @@ type Account struct {
 // Session is a login. ExpiredDate in the database lags behind memory by at most
 // a minute's sliding.
 type Session struct {
-	UUID        string        `db:"uuid" kumo:"size=32,immutable"`
+	// UUID is what a caller proves itself by.
+	UUID        string        `db:"uuid" kumo:"size=32,immutable,secret"`
 	UserUUID    string        `db:"userUuid" kumo:"size=32,index,immutable"`
 	ExpiredDate resource.Time `db:"expiredDate" kumo:"index"`
 	CreateDate  resource.Time `db:"createDate" kumo:"immutable"`

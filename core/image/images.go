@@ -31,7 +31,7 @@ func (s *Service) registerImages() error {
 	s.registerUpload()
 	action.Register(s.Actions, action.Action{
 		Message: "APIDeleteImageMsg", Method: "DELETE", Path: "/images/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
-		SuccessIfMissing: true, Kind: "image", Doc: "Deletes an image, or its copies in the named stores, by the deletion policy; one that is still being added goes at once.",
+		SuccessIfMissing: true, Kind: "image", Removes: action.Removes(s.goneImage), Doc: "Deletes an image, or its copies in the named stores, by the deletion policy; one that is still being added goes at once.",
 		Ahead: func(params any) {
 			p := params.(*deleteParams)
 			s.adds.cancel(p.UUID, p.Stores)
@@ -120,6 +120,28 @@ func (s *Service) deleteImage(ctx context.Context, p *deleteParams) error {
 		return s.Store.Update(ctx, func(tx *store.Tx) error { return s.removeRows(ctx, tx, p.UUID) })
 	}
 	return nil
+}
+
+// goneImage is the plan of an image's delete: the image, or the copies that are
+// named when others are left.
+func (s *Service) goneImage(ctx context.Context, _ *action.Call, p *deleteParams) (action.Removal, error) {
+	r := action.Removal{Subject: action.Row{Type: ImageType.Name, UUID: p.UUID}}
+	if len(p.Stores) > 0 {
+		copies, err := s.refs(ctx, s.Store, p.UUID, nil, "")
+		if err != nil {
+			return r, err
+		}
+		for _, copied := range copies {
+			if slices.Contains(p.Stores, copied.BackupStorageUUID) {
+				r.Rows = append(r.Rows, action.Row{Type: ImageRefType.Name, UUID: copied.UUID})
+			}
+		}
+		if len(r.Rows) < len(copies) {
+			return r, nil
+		}
+	}
+	r.Rows = []action.Row{r.Subject}
+	return r, nil
 }
 
 // expunge removes the bits of deleted copies, and the image with its last

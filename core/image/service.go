@@ -193,7 +193,7 @@ func (s *Service) registerZones() error {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachBackupStorageFromZoneMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,
-		Queue: "backupStorageUuid", Returns: "BackupStorage", Doc: "Takes a store from a zone; guests that exist are not touched.",
+		Queue: "backupStorageUuid", Returns: "BackupStorage", Removes: action.Removes(s.goneFromZone), Doc: "Takes a store from a zone; guests that exist are not touched.",
 	}, func(ctx context.Context, _ *action.Call, p *zoneParams) (action.Ref, error) {
 		return action.Ref{Type: "BackupStorage", UUID: p.StoreUUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			_, err := tx.Exec(ctx, "DELETE FROM `BackupStorageZoneRef` WHERE `zoneUuid` = ? AND `backupStorageUuid` = ?", p.ZoneUUID, p.StoreUUID)
@@ -201,6 +201,16 @@ func (s *Service) registerZones() error {
 		})
 	})
 	return nil
+}
+
+// goneFromZone is the plan of taking a store from a zone.
+func (s *Service) goneFromZone(ctx context.Context, _ *action.Call, p *zoneParams) (action.Removal, error) {
+	r := action.Removal{Subject: action.Row{Type: BackupStorageType.Name, UUID: p.StoreUUID}}
+	row, found, err := store.First(ctx, s.Store, ZoneRefType, "`zoneUuid` = ? AND `backupStorageUuid` = ?", p.ZoneUUID, p.StoreUUID)
+	if found {
+		r.Rows = []action.Row{{Type: ZoneRefType.Name, UUID: row.UUID}}
+	}
+	return r, err
 }
 
 // Usable returns an image that a guest in the zone can be made from

@@ -135,6 +135,17 @@ func (k *Kernel) RegisterDelete(t *resource.Type, access action.Access, before .
 		Queue: "uuid", SuccessIfMissing: true, Doc: "Deletes a " + t.Name + " and what depends on it.",
 		Params: []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive"}},
 	}
+	a.Removes = func(ctx context.Context, _ *action.Call, params any) (action.Removal, error) {
+		id, _ := (*params.(*map[string]any))["uuid"].(string)
+		row := action.Row{Type: t.Name, UUID: id}
+		r := action.Removal{Subject: row, Rows: []action.Row{row}}
+		for _, veto := range before {
+			if err := veto(ctx, id); err != nil {
+				r.Against = append(r.Against, err)
+			}
+		}
+		return r, nil
+	}
 	return k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
 		id, _ := p["uuid"].(string)
 		for _, veto := range before {

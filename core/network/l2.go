@@ -108,23 +108,42 @@ func (s *Service) registerL2Attach() {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachL2NetworkFromClusterMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,
-		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Takes a layer 2 network from the hosts of a cluster.",
+		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Removes: action.Removes(s.goneFromCluster), Doc: "Takes a layer 2 network from the hosts of a cluster.",
 	}, func(ctx context.Context, c *action.Call, p *l2Detach) (action.Ref, error) {
 		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}
 		row, found, err := store.First(ctx, s.Store, L2ClusterRefType, "`l2NetworkUuid` = ? AND `clusterUuid` = ?", p.L2UUID, p.ClusterUUID)
 		if err != nil || !found {
 			return ref, err
 		}
-		busy, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
-			"(SELECT `vmInstanceUuid` FROM `VmNic` WHERE `l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)) LIMIT 1", p.ClusterUUID, p.L2UUID)
-		if err != nil {
+		if err := s.unplugged(ctx, p); err != nil {
 			return ref, err
-		}
-		if len(busy) > 0 {
-			return ref, refused("L2Network "+p.L2UUID, "guest %s of the cluster is plugged in", busy[0]).WithAdvice("stop the cluster's guests on this network first")
 		}
 		return ref, s.Delete(ctx, c, L2ClusterRefType.Name, row.UUID)
 	})
+}
+
+// unplugged refuses to take a network from a cluster whose guests are plugged in.
+func (s *Service) unplugged(ctx context.Context, p *l2Detach) error {
+	busy, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
+		"(SELECT `vmInstanceUuid` FROM `VmNic` WHERE `l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)) LIMIT 1", p.ClusterUUID, p.L2UUID)
+	if err == nil && len(busy) > 0 {
+		err = refused("L2Network "+p.L2UUID, "guest %s of the cluster is plugged in", busy[0]).WithAdvice("stop the cluster's guests on this network first")
+	}
+	return err
+}
+
+// goneFromCluster is the plan of taking a network from a cluster.
+func (s *Service) goneFromCluster(ctx context.Context, _ *action.Call, p *l2Detach) (action.Removal, error) {
+	r := action.Removal{Subject: action.Row{Type: L2NetworkType.Name, UUID: p.L2UUID}}
+	row, found, err := store.First(ctx, s.Store, L2ClusterRefType, "`l2NetworkUuid` = ? AND `clusterUuid` = ?", p.L2UUID, p.ClusterUUID)
+	if err != nil || !found {
+		return r, err
+	}
+	r.Rows = []action.Row{{Type: L2ClusterRefType.Name, UUID: row.UUID}}
+	if err = s.unplugged(ctx, p); errs.ClassOf(err) == errs.Refused {
+		r.Against, err = []error{err}, nil
+	}
+	return r, err
 }
 
 // checkL2Attach applies the rules of spec section 1: same zone, not twice, and

@@ -76,7 +76,7 @@ func (s *Service) registerL3() error {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIRemoveDnsFromL3NetworkMsg", Method: "DELETE", Path: "/l3-networks/{l3NetworkUuid}/dns/{dns}", Async: true,
-		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Removes a name server.",
+		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneDNS), Doc: "Removes a name server.",
 	}, func(ctx context.Context, _ *action.Call, p *l3DNSPath) (action.Ref, error) {
 		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
@@ -238,7 +238,7 @@ func (s *Service) registerRoutes() {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIRemoveHostRouteFromL3NetworkMsg", Method: "DELETE", Path: path, Async: true, Access: action.Normal,
-		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Removes a route.",
+		Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneRoute), Doc: "Removes a route.",
 	}, func(ctx context.Context, _ *action.Call, p *oldRoute) (action.Ref, error) {
 		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, p.Prefix)

@@ -34,7 +34,7 @@ func (s *Service) registerServices() error {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachNetworkServiceFromL3NetworkMsg", Method: "DELETE", Path: path, Optional: []string{path + "/{service}"},
-		Async: true, Access: action.Admin, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Unbinds services from a network.",
+		Async: true, Access: action.Admin, Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneServices), Doc: "Unbinds services from a network.",
 	}, func(ctx context.Context, _ *action.Call, p *detachServices) (action.Ref, error) {
 		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if p.Service != "" {

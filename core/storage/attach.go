@@ -39,7 +39,7 @@ func (s *Service) registerAttach() error {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachPrimaryStorageFromClusterMsg", Method: "DELETE", Path: path, Async: true,
-		Access: action.Admin, Queue: "primaryStorageUuid", Returns: "PrimaryStorage", Kind: "storage",
+		Access: action.Admin, Queue: "primaryStorageUuid", Returns: "PrimaryStorage", Kind: "storage", Removes: action.Removes(s.goneFromCluster),
 		Doc: "Takes a storage from the hosts of a cluster; guests that use it there must be stopped.",
 	}, func(ctx context.Context, c *action.Call, p *attachParams) (action.Ref, error) {
 		ref := action.Ref{Type: "PrimaryStorage", UUID: p.PrimaryUUID}
@@ -200,6 +200,20 @@ func (s *Service) checkDetach(ctx context.Context, q store.Querier, clusterUUID,
 	}
 	return errs.New(errs.Refused, "primary storage "+psUUID, "guest %s of the cluster runs on it", running[0]).
 		WithAdvice("stop the cluster's guests on this storage first")
+}
+
+// goneFromCluster is the plan of taking a storage from a cluster.
+func (s *Service) goneFromCluster(ctx context.Context, _ *action.Call, p *attachParams) (action.Removal, error) {
+	r := action.Removal{Subject: action.Row{Type: PrimaryStorageType.Name, UUID: p.PrimaryUUID}}
+	row, found, err := store.First(ctx, s.Store, ClusterRefType, "`clusterUuid` = ? AND `primaryStorageUuid` = ?", p.ClusterUUID, p.PrimaryUUID)
+	if err != nil || !found {
+		return r, err
+	}
+	r.Rows = []action.Row{{Type: ClusterRefType.Name, UUID: row.UUID}}
+	if err = s.checkDetach(ctx, s.Store, p.ClusterUUID, p.PrimaryUUID); errs.ClassOf(err) == errs.Refused {
+		r.Against, err = []error{err}, nil
+	}
+	return r, err
 }
 
 // deleteClusterRef detaches a storage from a cluster's hosts and removes the

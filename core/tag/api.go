@@ -1,6 +1,7 @@
 package tag
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -47,7 +48,7 @@ func (s *Service) Register(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APICreateUserTagMsg", Method: "POST", Path: "/user-tags", Async: true,
 		Access: action.Normal, Queue: "resourceUuid", Returns: "UserTag", Doc: "Puts a label on a resource."}, s.apiCreateUser)
 	action.Register(r, action.Action{Message: "APIDeleteTagMsg", Method: "DELETE", Path: "/tags/{uuid}", Async: true,
-		Access: action.Normal, Doc: "Deletes a system tag or user tag."}, s.apiDelete)
+		Access: action.Normal, Removes: action.Removes(s.goneTag), Doc: "Deletes a system tag or user tag."}, s.apiDelete)
 }
 
 // target checks that the caller may tag the resource and returns its type.
@@ -169,35 +170,53 @@ func (s *Service) apiCreateUser(ctx context.Context, c *action.Call, p *createPa
 // apiDelete accepts a tag that is gone: clients delete tags after their
 // resource.
 func (s *Service) apiDelete(ctx context.Context, c *action.Call, p *deleteParams) (action.Empty, error) {
-	refuse := func(owner string) error {
-		if c.Caller.Admin || owner == c.Caller.AccountUUID {
-			return nil
-		}
-		return errs.New(errs.Refused, "tag "+p.UUID, "it belongs to another account")
-	}
 	return action.Empty{}, s.store.Update(ctx, func(tx *store.Tx) error {
-		sys, err := store.Get(ctx, tx, SystemTagType, p.UUID)
-		switch {
-		case err == nil && sys.Inherent:
-			return errs.New(errs.Refused, "system tag "+p.UUID, "the system made it, so it cannot be deleted")
-		case err == nil:
-			if err := refuse(sys.AccountUUID); err != nil {
-				return err
-			}
-			return store.Delete(ctx, tx, SystemTagType.Type, p.UUID)
-		case errs.ClassOf(err) != errs.NotFound:
+		t, against, err := s.deletable(ctx, tx, c, p.UUID)
+		if err = cmp.Or(err, against); err != nil || t == nil {
 			return err
 		}
-		user, err := store.Get(ctx, tx, UserTagType, p.UUID)
+		return store.Delete(ctx, tx, t, p.UUID)
+	})
+}
+
+// deletable finds the type of a tag, nil when there is none, and what is against
+// the caller's deleting it.
+func (s *Service) deletable(ctx context.Context, tx *store.Tx, c *action.Call, uuid string) (t *resource.Type, against, err error) {
+	sys, found, err := store.First(ctx, tx, SystemTagType, "`uuid` = ?", uuid)
+	if err != nil || found && sys.Inherent {
+		return SystemTagType.Type, errs.New(errs.Refused, "system tag "+uuid, "the system made it, so it cannot be deleted"), err
+	}
+	owner := ""
+	if found {
+		t, owner = SystemTagType.Type, sys.AccountUUID
+	} else {
+		user, found, err := store.First(ctx, tx, UserTagType, "`uuid` = ?", uuid)
+		if err != nil || !found {
+			return nil, nil, err
+		}
+		t, owner = UserTagType.Type, user.AccountUUID
+	}
+	if !c.Caller.Admin && owner != c.Caller.AccountUUID {
+		against = errs.New(errs.Refused, "tag "+uuid, "it belongs to another account")
+	}
+	return t, against, nil
+}
+
+// goneTag is the plan of a tag's delete.
+func (s *Service) goneTag(ctx context.Context, c *action.Call, p *deleteParams) (r action.Removal, err error) {
+	err = s.store.View(ctx, func(tx *store.Tx) error {
+		t, against, err := s.deletable(ctx, tx, c, p.UUID)
 		switch {
-		case errs.ClassOf(err) == errs.NotFound:
-			return nil
 		case err != nil:
 			return err
+		case t == nil:
+			return errs.New(errs.NotFound, "tag "+p.UUID, "it does not exist")
+		case against != nil:
+			r.Against = []error{against}
 		}
-		if err := refuse(user.AccountUUID); err != nil {
-			return err
-		}
-		return store.Delete(ctx, tx, UserTagType.Type, p.UUID)
+		r.Subject = action.Row{Type: t.Name, UUID: p.UUID}
+		r.Rows = []action.Row{r.Subject}
+		return nil
 	})
+	return r, err
 }

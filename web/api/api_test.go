@@ -89,7 +89,8 @@ func newCloud(t testing.TB) (*cloud, *Server) {
 				Version string `json:"version"`
 			}{true, "1"}, nil
 		})
-	action.Register(r, action.Action{Message: "APIPurgeMsg", Method: "DELETE", Path: "/trash/{zoneUuid}", Access: action.Anonymous},
+	action.Register(r, action.Action{Message: "APIPurgeMsg", Method: "DELETE", Path: "/trash/{zoneUuid}", Access: action.Anonymous,
+		Removes: func(context.Context, *action.Call, any) (action.Removal, error) { return action.Removal{}, nil }},
 		func(context.Context, *action.Call, *struct {
 			UUID string `api:"zoneUuid,path"`
 		}) (action.Empty, error) {
@@ -143,8 +144,8 @@ func (c *cloud) Inventory(_ context.Context, _, uuid string) (json.RawMessage, m
 	return b, map[string]string{"": "org.zstack.header.zone.ZoneInventory"}, nil
 }
 
-func (c *cloud) PlanTree(_ context.Context, typeName, uuid string) (any, error) {
-	return map[string]string{"type": typeName, "uuid": uuid}, nil
+func (c *cloud) Plan(_ context.Context, r action.Removal) (any, error) {
+	return map[string]string{"type": r.Subject.Type, "uuid": r.Subject.UUID}, nil
 }
 
 func (c *cloud) Query(ctx context.Context, _ string, v url.Values, _ action.Caller) (*action.QueryResult, error) {

@@ -93,8 +93,12 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 // planner answers ?plan=true.
 type planner struct{ *cascade.Engine }
 
-func (p planner) PlanTree(ctx context.Context, typeName, uuid string) (any, error) {
-	return p.Engine.PlanTree(ctx, typeName, uuid)
+func (p planner) Plan(ctx context.Context, r action.Removal) (any, error) {
+	rows := make([]cascade.Named, len(r.Rows))
+	for i, row := range r.Rows {
+		rows[i] = cascade.Named(row)
+	}
+	return p.Engine.PlanRemoval(ctx, cascade.Removal{Subject: cascade.Named(r.Subject), Rows: rows, Against: r.Against})
 }
 
 // handler answers what plugins ask of the core (plugin.CoreHandler). The
