@@ -538,7 +538,7 @@ func TestCatalogue(t *testing.T) {
 	f := setup(t)
 	tag.New(f.st, f.st.Registry()).Register(f.r)
 	f.cfg.Register(f.r)
-	if err := mgmt.New(f.st, f.cfg, hclog.NewNullLogger(), "n", "1").Register(f.r); err != nil {
+	if err := mgmt.New(nil, f.cfg, hclog.NewNullLogger(), "1").Register(f.r); err != nil {
 		t.Fatal(err)
 	}
 	types := append(append(append(Types(), config.Types()...), tag.Types()...), mgmt.Types()...)

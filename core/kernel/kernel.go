@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -34,4 +35,6 @@ type Kernel struct {
 	Plugins  *plugin.Manager
 	Dispatch *dispatch.Queues
 	Log      hclog.Logger
+	// Node is this management node; loops ask it what they own. nil owns all.
+	Node *mgmt.Node
 }

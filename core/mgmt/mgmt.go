@@ -17,7 +17,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/resource"
-	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -27,6 +26,8 @@ type ManagementNode struct {
 	HostName  string        `db:"hostName" kumo:"size=255"`
 	JoinDate  resource.Time `db:"joinDate"`
 	HeartBeat resource.Time `db:"heartBeat"`
+	// Lease is for how many milliseconds after HeartBeat the node counts as alive.
+	Lease int64 `db:"lease" kumo:"hidden,default=60000"`
 }
 
 // ManagementNodeType is the resource type of management nodes.
@@ -34,32 +35,27 @@ var ManagementNodeType = resource.Define[ManagementNode](resource.Type{
 	Name: "ManagementNode", Path: "/management-nodes", FQN: "org.zstack.header.managementnode.ManagementNodeInventory"})
 
 // Types are the resource types of this package.
-func Types() []*resource.Type { return []*resource.Type{ManagementNodeType.Type} }
+func Types() []*resource.Type { return []*resource.Type{ManagementNodeType.Type, epochs.Type} }
 
 // Service is this management node.
 type Service struct {
-	store   *store.Store
+	node    *Node
 	config  *config.Service
 	log     hclog.Logger
-	uuid    string
-	host    string
 	version string
 
 	stop context.CancelFunc
 	done sync.WaitGroup
 }
 
-// staleAfter is how many heartbeats a node may miss before its row goes.
+// staleAfter is how many heartbeats a node may miss before it counts as dead.
 const staleAfter = 12
 
-// New makes the service. host is what other nodes and people call this node;
-// version is what clients are told.
-func New(st *store.Store, cfg *config.Service, log hclog.Logger, host, version string) *Service {
-	return &Service{store: st, config: cfg, log: log, uuid: resource.NewUUID(), host: host, version: version}
+// New makes the service of a node that has joined; nil for one that only
+// registers its messages. version is what clients are told.
+func New(node *Node, cfg *config.Service, log hclog.Logger, version string) *Service {
+	return &Service{node: node, config: cfg, log: log, version: version}
 }
-
-// UUID is this node's UUID, new at each start.
-func (s *Service) UUID() string { return s.uuid }
 
 type versionReply struct {
 	Success bool   `json:"success"`
@@ -154,50 +150,34 @@ func release(path string) (osReply, error) {
 	return out, nil
 }
 
-// Start makes this node's row, removes those of nodes that are gone, and beats
-// until Stop.
-func (s *Service) Start(ctx context.Context) error {
-	now := resource.Now()
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		limit := resource.Time{Time: now.Add(-staleAfter * s.interval(ctx))}
-		if _, err := tx.Exec(ctx, "DELETE FROM `ManagementNode` WHERE `heartBeat` < ?", limit); err != nil {
-			return err
-		}
-		return store.Insert(ctx, tx, ManagementNodeType, &ManagementNode{UUID: s.uuid, HostName: s.host, JoinDate: now, HeartBeat: now})
-	})
-	if err != nil {
-		return errs.Wrap(errs.ClassOf(err), "management node "+s.host, err, "join")
-	}
+// Start tells other nodes that this one lives, until Stop, ctx ends or the
+// node's stay is over.
+func (s *Service) Start(ctx context.Context) {
 	ctx, s.stop = context.WithCancel(ctx)
 	s.done.Add(1)
 	go func() {
 		defer s.done.Done()
 		s.beat(ctx)
 	}()
-	return nil
-}
-
-func (s *Service) interval(ctx context.Context) time.Duration {
-	return max(time.Second, s.config.Duration(ctx, "managementServer", "node.heartbeatInterval", ""))
 }
 
 func (s *Service) beat(ctx context.Context) {
-	for range s.config.Every(ctx, "managementServer", "node.heartbeatInterval") {
-		err := s.store.Update(ctx, func(tx *store.Tx) error {
-			return store.Set(ctx, tx, ManagementNodeType.Type, s.uuid, map[string]any{"heartBeat": resource.Now()})
-		})
+	for every := range s.config.Every(ctx, "managementServer", "node.heartbeatInterval") {
+		err := s.node.beat(ctx, every)
 		if err != nil && ctx.Err() == nil {
-			s.log.Warn("heartbeat was not written", "error", err)
+			s.log.Error("heartbeat was not written", "error", err)
+		}
+		if !s.node.Owns("") {
+			return
 		}
 	}
 }
 
-// Stop ends Start and removes this node's row. ctx bounds it.
+// Stop ends Start, and the node leaves. ctx bounds it.
 func (s *Service) Stop(ctx context.Context) error {
-	if s.stop == nil {
-		return nil
+	if s.stop != nil {
+		s.stop()
+		s.done.Wait()
 	}
-	s.stop()
-	s.done.Wait()
-	return s.store.Update(ctx, func(tx *store.Tx) error { return store.Delete(ctx, tx, ManagementNodeType.Type, s.uuid) })
+	return s.node.Leave(ctx)
 }

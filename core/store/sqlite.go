@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/jmoiron/sqlx"
 
@@ -137,24 +138,29 @@ func lockFile(path string) (*os.File, error) {
 			WithAdvice("make sure that the folder exists and is writable")
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		owner, _ := io.ReadAll(io.LimitReader(f, 20)) // only for the message
+		owner, _ := io.ReadAll(io.LimitReader(f, 512)) // only for the message
 		closeErr := f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errs.Wrap(errs.Refused, "database "+path, closeErr, "process %s serves it already", strings.TrimSpace(string(owner))).
+			return nil, errs.Wrap(errs.Refused, "database "+path, closeErr, "process %s holds it", strings.TrimSpace(string(owner))).
 				WithAdvice("end that process, or use another file")
 		}
 		return nil, errs.Wrap(errs.Internal, "database "+path, err, "its lock file cannot be locked")
 	}
-	if err := writePID(f); err != nil {
+	if err := writeOwner(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("database %s: write its lock file: %w", path, err), f.Close())
 	}
 	return f, nil
 }
 
-func writePID(f *os.File) error {
+// writeOwner writes for people who holds the lock: "PID of HOST, since TIME".
+func writeOwner(f *os.File) error {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
 	if err := f.Truncate(0); err != nil {
 		return err
 	}
-	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	_, err = fmt.Fprintf(io.NewOffsetWriter(f, 0), "%d on node %s, since %s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
 	return err
 }

@@ -86,15 +86,22 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 		return nil, err
 	}
 	undo := func() { st.Close() } // the first error is the one to tell
+	node, err := join(ctx, st, o, log)
+	if err == nil {
+		undo = func() { leave(node, log); st.Close() }
+	}
 	defer func() {
 		if err != nil {
 			undo()
 		}
 	}()
+	if err != nil {
+		return nil, err
+	}
 	l := limits
 	l.Log = log.Named("dispatch")
 	k := &kernel.Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Dispatch: dispatch.New(l), Plugins: plugins}
+		Events: event.New(), Dispatch: dispatch.New(l), Plugins: plugins, Node: node}
 	p := &parts{kernel: k}
 	p.jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	p.jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
@@ -110,13 +117,14 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	}
 	undo = func() {
 		k.Plugins.Stop(context.WithoutCancel(ctx))
+		leave(node, log)
 		st.Close()
 	}
 	if err = addPluginTypes(ctx, k); err != nil {
 		return nil, err
 	}
 	p.identity = identity.New(st, k.Config, k.Tags, log.Named("identity"))
-	p.mgmt = mgmt.New(st, k.Config, log.Named("mgmt"), hostname(), version)
+	p.mgmt = mgmt.New(node, k.Config, log.Named("mgmt"), version)
 	p.topology = topology.New(k)
 	p.image = image.New(k)
 	p.storage = storage.New(k, p.topology, p.image)
@@ -135,6 +143,24 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 		Plan: planner{k.Cascade}, Jobs: jobs{p.jobs}, Queue: k.Dispatch, Finish: k.Flows.Finish,
 	})
 	return p, p.register()
+}
+
+// join makes this process the one that serves the database.
+func join(ctx context.Context, st *store.Store, o Options, log hclog.Logger) (*mgmt.Node, error) {
+	identity, err := mgmt.Identify(o.DataDir)
+	if err != nil {
+		return nil, err
+	}
+	return mgmt.Join(ctx, st, identity, hostname(), log.Named("mgmt"))
+}
+
+// leave ends the stay of a node that served nothing.
+func leave(n *mgmt.Node, log hclog.Logger) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	if err := n.Leave(ctx); err != nil {
+		log.Warn("management node not signed off", "error", err)
+	}
 }
 
 // addPluginTypes adds the subtypes that plugins declare and makes their tables.

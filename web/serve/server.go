@@ -124,6 +124,8 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	select {
 	case err := <-failed:
 		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	case <-s.kernel.Node.Over():
+		return errs.New(errs.Refused, "server", "another one has taken the database over; this one must not work any more")
 	case <-ctx.Done():
 	}
 	s.log.Info("stopping: running steps end, the rest is resumed at the next start")
@@ -141,9 +143,6 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	if err := s.kernel.Dispatch.Drain(end); err != nil {
 		s.log.Warn("work did not end in time", "error", err)
 	}
-	if err := s.mgmt.Stop(end); err != nil {
-		s.log.Warn("management node not signed off", "error", err)
-	}
 	if err := s.identity.Stop(end); err != nil {
 		s.log.Warn("sessions not saved", "error", err)
 	}
@@ -160,6 +159,9 @@ func (s *server) close() {
 		s.log.Warn("web hooks did not end in time", "error", err)
 	}
 	s.kernel.Plugins.Stop(end)
+	if err := s.mgmt.Stop(end); err != nil {
+		s.log.Warn("management node not signed off", "error", err)
+	}
 	if err := s.kernel.Store.Close(); err != nil {
 		s.log.Error("database not closed", "error", err)
 	}

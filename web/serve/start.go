@@ -43,9 +43,7 @@ func (s *server) start(ctx context.Context) error {
 	again := k.Config.Every(ctx, "flow", "undo.interval")
 	go k.Flows.CollectEvery(ctx, again, submit)
 	go k.Cascade.CollectEvery(ctx, again)
-	if err := s.mgmt.Start(ctx); err != nil {
-		return err
-	}
+	s.mgmt.Start(ctx)
 	s.identity.Start(ctx)
 	go s.image.Start(ctx)
 	s.storage.Start(ctx)
