@@ -26,6 +26,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
+	"github.com/kumo-cloud/kumo/core/task"
 	"github.com/kumo-cloud/kumo/core/topology"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -77,7 +78,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	}
 	h := &handler{}
 	plugins, err := plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
-		Log: log.Named("plugin"), Handler: h})
+		Log: log.Named("plugin"), Handler: h, Called: called})
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,9 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p := &parts{kernel: k}
 	p.jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	p.jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
+	p.jobs.Owner = store.Owner{UUID: node.UUID, Epoch: node.Epoch, Check: node.Guard, Holds: node.Owns}
 	k.Flows = flow.NewEngine(st, log.Named("flow"), p.jobs)
+	k.Flows.Owner = p.jobs.Owner
 	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
 	k.Tags = tag.New(st, types)
 	k.Cascade.Queue = func(key string, fn func()) error { return k.Dispatch.Submit(key, "cascade", fn) }
@@ -205,6 +208,10 @@ func (p *parts) register() error {
 			Doc: "Milliseconds that a job poll is held open until the job ends."},
 		{Category: "flow", Name: "undo.interval", Type: "int", Default: "30", Min: 1, Max: 3600,
 			Doc: "Seconds after which an undo that failed is tried again, at first."},
+		{Category: "flow", Name: "trace.good", Type: "int", Default: "10000", Min: 0, Max: 1e6,
+			Doc: "How many traces are kept of flows that went well."},
+		{Category: "flow", Name: "trace.failed", Type: "int", Default: "20000", Min: 0, Max: 1e6,
+			Doc: "How many traces are kept of flows that failed or were stopped."},
 	} {
 		if err := k.Config.Define(d); err != nil {
 			return err
@@ -212,6 +219,7 @@ func (p *parts) register() error {
 	}
 	k.Tags.Register(k.Actions)
 	k.RegisterProgress()
+	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)
 	k.Config.Register(k.Actions)
 	for _, f := range []func() error{
 		func() error { return p.mgmt.Register(k.Actions) },
@@ -230,7 +238,7 @@ func (p *parts) register() error {
 }
 
 // adminOnly are the types that only the administrator may query.
-var adminOnly = map[string]bool{"ManagementNode": true, "NetworkServiceL3NetworkRef": true}
+var adminOnly = map[string]bool{"ManagementNode": true, "NetworkServiceL3NetworkRef": true, "Flow": true, "GCJob": true}
 
 // registerQueries registers the query of every type that has a path; of a
 // subtype whose plugin asks for one, under the path of its add message.
