@@ -105,14 +105,19 @@ type Param struct {
 	Values []string
 	// Range has the inclusive bounds of numbers; nil for none.
 	Range *[2]int64
-	// Resource is the resource type that the UUID must name; its owner is
-	// checked too unless NoOwnerCheck.
+	// Resource is the resource type that the UUID must name. The caller may read
+	// it, and for a parameter of the path or with Write change it.
 	Resource string
+	// AnyType: the UUID names a resource of a type that is known only when the
+	// call is made; its handler looks it up by Registry.Authorize, or only the
+	// administrator may call it. Or the UUID is a secret, as a session's is.
+	AnyType bool
+	// Write: the action changes the resource though it is not in the path. Use:
+	// it does not, though it is.
+	Write, Use bool
 	// MissingOK lets the message succeed when the resource is gone
 	// (successIfResourceNotExisting).
 	MissingOK bool
-	// NoOwnerCheck leaves the owner of the resource unchecked.
-	NoOwnerCheck bool
 	// Default is the value when none is given, as text.
 	Default string
 	// Doc is one sentence for people.

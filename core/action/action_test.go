@@ -57,8 +57,8 @@ type world struct {
 
 func newWorld() *world {
 	return &world{jobs: map[string]Job{}, done: map[string]Outcome{}, rows: map[Target]Found{
-		{"Zone", zone1}:     {Exists: true},
-		{"L3Network", net1}: {Exists: true, Owned: true, Account: "alice"},
+		{"Zone", zone1}:     {Exists: true, Readable: true},
+		{"L3Network", net1}: {Exists: true}, /* alice's */
 	}}
 }
 
@@ -72,10 +72,13 @@ func (w *world) Authenticate(_ context.Context, c Credentials) (Caller, error) {
 	return Caller{}, errs.New(errs.Unauthenticated, "session "+c.SessionUUID, "it is unknown or has expired")
 }
 
-func (w *world) Lookup(_ context.Context, ts []Target) ([]Found, error) {
+func (w *world) Lookup(_ context.Context, caller Caller, ts []Target) ([]Found, error) {
 	out := make([]Found, len(ts))
 	for i, t := range ts {
 		out[i] = w.rows[t]
+		if mine := caller.Admin || t.UUID == net1 && caller.AccountUUID == "alice"; mine && out[i].Exists {
+			out[i].Readable, out[i].Writable = true, true
+		}
 	}
 	return out, nil
 }

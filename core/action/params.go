@@ -100,8 +100,12 @@ func (f *field) option(key, val string) (err error) {
 		f.NoTrim = true
 	case "missingok":
 		f.MissingOK = true
-	case "noowner":
-		f.NoOwnerCheck = true
+	case "anytype":
+		f.AnyType = true
+	case "write":
+		f.Write = true
+	case "use":
+		f.Use = true
 	case "min":
 		f.MinLength, err = strconv.Atoi(val)
 	case "max":

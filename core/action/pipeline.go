@@ -205,14 +205,6 @@ func (r *Registry) checkTags(ctx context.Context, a *Action, c *Call) error {
 	return r.ports.Tags.CheckCreate(ctx, t, system, c.UserTags)
 }
 
-// globalReadable are the types whose rows every account may use (quotas.json,
-// globalReadableResources).
-var globalReadable = map[string]bool{
-	"AddressPool": true, "BackupStorage": true, "Cluster": true, "ExternalPrimaryStorage": true,
-	"Host": true, "IpRange": true, "L2Network": true, "PrimaryStorage": true, "UsedIp": true,
-	"Vip": true, "Zone": true,
-}
-
 // checkTargets finds the resources that the call names and checks their owner.
 // gone is true when a missing one means success.
 func (r *Registry) checkTargets(ctx context.Context, a *Action, c *Call, params any) (gone bool, err error) {
@@ -223,7 +215,7 @@ func (r *Registry) checkTargets(ctx context.Context, a *Action, c *Call, params 
 	if len(targets) == 0 {
 		return false, nil
 	}
-	found, err := r.ports.Lookup.Lookup(ctx, targets)
+	found, err := r.ports.Lookup.Lookup(ctx, c.Caller, targets)
 	if err != nil {
 		return false, fmt.Errorf("check the resources that %s names: %w", a.Message, err)
 	}
@@ -236,32 +228,32 @@ func (r *Registry) checkTargets(ctx context.Context, a *Action, c *Call, params 
 			}
 			return false, errs.New(errs.NotFound, t.Type+" "+t.UUID, "it does not exist (parameter %s of %s)", f.Name, a.Message)
 		}
-		if f.NoOwnerCheck {
-			continue
-		}
-		write := f.In == "path" && a.Method != http.MethodGet
-		if err := r.owned(ctx, c.Caller, t, found[i], write); err != nil {
+		if err := found[i].allows(t, a.changes(f)); err != nil {
 			return false, err
 		}
 	}
 	return gone, nil
 }
 
-// owned refuses a resource of another account that is not shared.
-func (r *Registry) owned(ctx context.Context, caller Caller, t Target, f Found, write bool) error {
-	if caller.Admin || !f.Owned || f.Account == caller.AccountUUID {
+// changes reports whether the action changes the resource that a parameter
+// names: that of the path, unless the declaration says otherwise.
+func (a *Action) changes(f *field) bool {
+	return f.Write || f.In == "path" && a.Method != http.MethodGet && !f.Use
+}
+
+// allows refuses what the caller may not do with a resource that exists.
+func (f Found) allows(t Target, write bool) error {
+	switch {
+	case f.Writable, f.Readable && !write:
 		return nil
+	case f.Readable && f.Ownerless:
+		return errs.New(errs.Denied, t.Type+" "+t.UUID, "only the admin account may change resources of this type")
+	case f.Readable:
+		return errs.New(errs.Refused, t.Type+" "+t.UUID, "it does not belong to your account, which may use it but not change it").
+			WithAdvice("ask its owner or the administrator")
 	}
-	if !write && globalReadable[t.Type] {
-		return nil
-	}
-	if r.ports.Share != nil {
-		ok, err := r.ports.Share.Shared(ctx, caller, t, write)
-		if err != nil || ok {
-			return err
-		}
-	}
-	return errs.New(errs.Refused, t.Type+" "+t.UUID, "it belongs to another account and is not shared with yours")
+	return errs.New(errs.Refused, t.Type+" "+t.UUID, "it belongs to another account and is not shared with yours").
+		WithAdvice("ask its owner or the administrator to share it")
 }
 
 // Authorize checks that the caller may use a resource whose type is known only
@@ -270,14 +262,14 @@ func (r *Registry) Authorize(ctx context.Context, caller Caller, t Target, write
 	if r.ports.Lookup == nil {
 		return errs.New(errs.Internal, "action registry", "no look-up is wired")
 	}
-	found, err := r.ports.Lookup.Lookup(ctx, []Target{t})
+	found, err := r.ports.Lookup.Lookup(ctx, caller, []Target{t})
 	if err != nil {
 		return err
 	}
 	if !found[0].Exists {
 		return errs.New(errs.NotFound, t.Type+" "+t.UUID, "it does not exist")
 	}
-	return r.owned(ctx, caller, t, found[0], write)
+	return found[0].allows(t, write)
 }
 
 // call runs the handler; a panic is an error of this call alone.
@@ -323,18 +315,10 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	if a.Ahead != nil {
 		a.Ahead(params)
 	}
-	if err := r.submit(key, a.Kind, c, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
+	if err := r.ports.Queue.Submit(key, a.Kind, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil
-}
-
-// submit queues a call, with its name for those who look at the queue.
-func (r *Registry) submit(key, kind string, c *Call, fn func()) error {
-	if q, ok := r.ports.Queue.(NamedQueue); ok {
-		return q.SubmitNamed(key, kind, c.Message, c.Job, fn)
-	}
-	return r.ports.Queue.Submit(key, kind, fn)
 }
 
 // jobError makes a job UUID that was used before a malformed request.

@@ -27,24 +27,21 @@ type Authenticator interface {
 // Target names a resource that a parameter points to.
 type Target struct{ Type, UUID string }
 
-// Found is what is known of a Target.
+// Found is what is known of a Target, and what the caller may do with it.
 type Found struct {
 	Exists bool
-	// Owned types belong to an account.
-	Owned   bool
-	Account string
+	// Readable: it belongs to the caller, is shared with it, or everybody may
+	// read it, so that a call may use it. Writable: a call may change it.
+	Readable, Writable bool
+	// Ownerless: its type belongs to no account, and so to the administrator.
+	Ownerless bool
 }
 
-// Lookup finds resources for the existence and ownership checks.
+// Lookup finds resources for the checks of existence and ownership, which are
+// one: nobody gets a row of another account unchecked.
 type Lookup interface {
 	// Lookup answers one Found for each target, in order.
-	Lookup(ctx context.Context, targets []Target) ([]Found, error)
-}
-
-// Sharing tells whether a resource of another account may be used: it is
-// shared or public. Without one, only the owner may.
-type Sharing interface {
-	Shared(ctx context.Context, c Caller, t Target, write bool) (bool, error)
+	Lookup(ctx context.Context, caller Caller, targets []Target) ([]Found, error)
 }
 
 // Quota checks the caller's quota before a create; errors are
@@ -121,18 +118,12 @@ type Queue interface {
 	Submit(key, kind string, fn func()) error
 }
 
-// NamedQueue is optional for Queue: it shows what waits by message and job.
-type NamedQueue interface {
-	SubmitNamed(key, kind, message, job string, fn func()) error
-}
-
 // Ports are what the registry needs of others. Nil ones switch their check
 // off, except Auth, Jobs and Queue, without which calls that need them fail
 // with errs.Internal.
 type Ports struct {
 	Auth   Authenticator
 	Lookup Lookup
-	Share  Sharing
 	Quota  Quota
 	Tags   Tags
 	Render Renderer

@@ -51,7 +51,7 @@ func (r *Registry) OnChange(fn func()) {
 //	Zone string `api:"zoneUuid,required,max=32,resource=Zone"`
 //
 // Options: required, path, nonempty, noempty, min=N, max=N, values=a|b,
-// range=LOW:HIGH, default=TEXT, resource=TYPE, missingok, noowner, secret,
+// range=LOW:HIGH, default=TEXT, resource=TYPE, anytype, write, use, missingok, secret,
 // notrim; a doc:"…" tag holds the description. Fields are string, int, int64,
 // bool, float64, pointers to them (nil: not given), slices and maps of them, or
 // any other type that encoding/json reads. Embedded structs are flattened.

@@ -93,9 +93,7 @@ type Engine struct {
 
 	mu       sync.RWMutex
 	deleters map[string]Deleter
-	// collecting has the garbage that is being cleaned up.
-	collecting sync.Map
-	after      []func(ctx context.Context, tx *store.Tx, typeName, uuid string) error
+	after    []func(ctx context.Context, tx *store.Tx, typeName, uuid string) error
 }
 
 // New makes an engine and registers its flow.

@@ -20,7 +20,7 @@ type mark struct {
 	CreateDate   resource.Time `db:"createDate" kumo:"immutable"`
 }
 
-var marks = resource.Define[mark](resource.Type{Name: "CascadeMark", Internal: true})
+var marks = resource.Define[mark](resource.Type{Name: "CascadeMark", Readable: resource.Admin, Internal: true})
 
 // goodType is what a table's name looks like.
 var goodType = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]*$`)

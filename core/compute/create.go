@@ -23,7 +23,7 @@ const maxDataDisks = 24
 type newVM struct {
 	Name               string              `api:"name,required,max=255"`
 	Description        string              `api:"description,max=2048"`
-	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering,noowner"`
+	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering"`
 	CPUNum             *int                `api:"cpuNum"`
 	MemorySize         *int64              `api:"memorySize"`
 	ReservedMemorySize *int64              `api:"reservedMemorySize,range=0:9223372036854775807"`
@@ -31,20 +31,20 @@ type newVM struct {
 	L3s                []string            `api:"l3NetworkUuids,resource=L3Network"`
 	NICParams          string              `api:"vmNicParams"`
 	Type               string              `api:"type,values=UserVm|ApplianceVm"`
-	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering,noowner"`
+	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering"`
 	RootSize           *int64              `api:"rootDiskSize"`
 	DataSizes          []int64             `api:"dataDiskSizes"`
-	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering,noowner"`
+	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering"`
 	Zone               string              `api:"zoneUuid,resource=Zone"`
 	Cluster            string              `api:"clusterUuid,resource=Cluster"`
 	Host               string              `api:"hostUuid,resource=Host"`
 	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage"`
-	DefaultL3          string              `api:"defaultL3NetworkUuid"`
+	DefaultL3          string              `api:"defaultL3NetworkUuid,resource=L3Network"`
 	Strategy           string              `api:"strategy,default=InstantStart,values=InstantStart|JustCreate|CreateStopped"`
 	RootTags           []string            `api:"rootVolumeSystemTags"`
 	DataTags           []string            `api:"dataVolumeSystemTags"`
 	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex"`
-	SSHKeyPairs        []string            `api:"sshKeyPairUuids"`
+	SSHKeyPairs        []string            `api:"sshKeyPairUuids,resource=SshKeyPair"`
 	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
 	GuestOSType        string              `api:"guestOsType,max=255"`
 	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`

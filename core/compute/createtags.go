@@ -29,9 +29,6 @@ func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call,
 	}
 	for _, uuid := range p.SSHKeyPairs {
 		key, err := store.Get(ctx, q, sshkey.Type, uuid)
-		if err == nil && !c.Caller.Admin && key.AccountUUID != c.Caller.AccountUUID {
-			err = errs.New(errs.NotFound, "SshKeyPair "+uuid, "there is no such row")
-		}
 		if err != nil {
 			return errs.Wrap(errs.Invalid, "sshKeyPairUuids", err, "")
 		}

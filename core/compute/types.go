@@ -105,17 +105,17 @@ var (
 		},
 	})
 	CdRomType = resource.Define[VMCdRom](resource.Type{
-		Name: "VmCdRom", Path: "/vm-instances/cdroms", FQN: "org.zstack.header.vm.cdrom.VmCdRomInventory",
+		Name: "VmCdRom", OwnedBy: "vmInstance", Path: "/vm-instances/cdroms", FQN: "org.zstack.header.vm.cdrom.VmCdRomInventory",
 		Edges: []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid", OnDelete: resource.Cascade}},
 	})
 	InstanceOfferingType = resource.Define[InstanceOffering](resource.Type{
-		Name: "InstanceOffering", Path: "/instance-offerings",
+		Name: "InstanceOffering", Readable: resource.Global, Path: "/instance-offerings",
 		FQN:    "org.zstack.header.configuration.InstanceOfferingInventory",
 		States: offeringStates,
 		Edges:  []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "instanceOfferingUuid"}},
 	})
 	DiskOfferingType = resource.Define[DiskOffering](resource.Type{
-		Name: "DiskOffering", Path: "/disk-offerings",
+		Name: "DiskOffering", Readable: resource.Global, Path: "/disk-offerings",
 		FQN:    "org.zstack.header.configuration.DiskOfferingInventory",
 		States: offeringStates,
 		Edges:  []resource.Edge{{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "diskOfferingUuid"}},

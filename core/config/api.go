@@ -22,7 +22,7 @@ type updateParams struct {
 
 type onResource struct {
 	named
-	ResourceUUID string `api:"resourceUuid,path,required"`
+	ResourceUUID string `api:"resourceUuid,path,required,anytype"`
 }
 
 type updateForParams struct {
@@ -31,7 +31,7 @@ type updateForParams struct {
 }
 
 type updateManyParams struct {
-	ResourceUUID    string         `api:"resourceUuid,path,required"`
+	ResourceUUID    string         `api:"resourceUuid,path,required,anytype"`
 	ResourceConfigs []configChange `api:"resourceConfigs,required,nonempty"`
 }
 
@@ -44,7 +44,7 @@ type configChange struct {
 type getManyParams struct {
 	Category     string   `api:"category,path,required"`
 	Names        []string `api:"names,required,nonempty"`
-	ResourceUUID string   `api:"resourceUuid,path,required"`
+	ResourceUUID string   `api:"resourceUuid,path,required,anytype"`
 }
 
 type bindableParams struct {

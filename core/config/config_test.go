@@ -22,8 +22,8 @@ type host struct {
 }
 
 var (
-	clusterType = resource.Define[cluster](resource.Type{Name: "Cluster"})
-	hostType    = resource.Define[host](resource.Type{Name: "Host", Edges: []resource.Edge{{Name: "cluster", To: "Cluster", Column: "clusterUuid"}}})
+	clusterType = resource.Define[cluster](resource.Type{Name: "Cluster", Readable: resource.Global})
+	hostType    = resource.Define[host](resource.Type{Name: "Host", Readable: resource.Global, Edges: []resource.Edge{{Name: "cluster", To: "Cluster", Column: "clusterUuid"}}})
 )
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -62,7 +63,9 @@ func (s *Service) setFor(ctx context.Context, tx *store.Tx, d *Setting, resource
 	} else {
 		row = &ResourceConfig{ResourceUUID: resourceUUID, ResourceType: typ.VO(), Name: d.Name, Category: d.Category, Description: d.Doc, Value: v.text}
 		row.UUID = resource.NewUUID()
-		err = store.Insert(ctx, tx, ResourceConfigType, row)
+		if row.AccountUUID, err = access.Owner(ctx, tx, s.store.Registry(), typ, resourceUUID); err == nil {
+			err = store.Insert(ctx, tx, ResourceConfigType, row)
+		}
 	}
 	if err != nil {
 		return "", err

@@ -16,6 +16,7 @@ type GlobalConfig struct {
 // ResourceConfig is the row of an override.
 type ResourceConfig struct {
 	resource.Ident
+	resource.Owned
 	ResourceUUID string `db:"resourceUuid" kumo:"size=32,immutable,index"`
 	// ResourceType is the wire's name of the stored type: "HostVO".
 	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
@@ -28,9 +29,9 @@ type ResourceConfig struct {
 // The resource types of settings.
 var (
 	GlobalConfigType = resource.Define[GlobalConfig](resource.Type{
-		Name: "GlobalConfig", Path: "/global-configurations", FQN: "org.zstack.core.config.GlobalConfigInventory"})
+		Name: "GlobalConfig", Readable: resource.Global, Path: "/global-configurations", FQN: "org.zstack.core.config.GlobalConfigInventory"})
 	ResourceConfigType = resource.Define[ResourceConfig](resource.Type{
-		Name: "ResourceConfig", Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory"})
+		Name: "ResourceConfig", Follows: "resourceUuid", Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory"})
 )
 
 // Types are the resource types of this package.

@@ -23,7 +23,6 @@ type flowRun interface {
 	stopped() error
 	stopping() <-chan struct{}
 	panicked(step string, v any) error
-	called(step string, call TraceCall)
 }
 
 type stepKey struct{}

@@ -29,8 +29,8 @@ type deleteAccountParams struct {
 }
 
 type createKeyParams struct {
-	AccountUUID string `api:"accountUuid,required,max=32,resource=Account"`
-	UserUUID    string `api:"userUuid,required,max=32"`
+	AccountUUID string `api:"accountUuid,required,max=32,resource=Account,write"`
+	UserUUID    string `api:"userUuid,required,max=32,anytype"`
 	Description string `api:"description,max=2048"`
 	KeyID       string `api:"AccessKeyID,min=10,max=20"`
 	Secret      string `api:"AccessKeySecret,secret,min=10,max=40"`
@@ -67,6 +67,7 @@ type keyReply struct {
 // and access keys.
 func (s *Service) Register(r *action.Registry) error {
 	s.registerSessions(r)
+	s.registerSharing(r)
 	action.Register(r, action.Action{Message: "APICreateAccountMsg", Method: "POST", Path: "/accounts", Async: true, Access: action.Admin,
 		Create: true, Returns: "Account", Doc: "Creates an account."}, s.apiCreateAccount)
 	action.Register(r, action.Action{Message: "APIUpdateAccountMsg", Method: "PUT", Path: "/accounts/{uuid}", Async: true, Access: action.Normal,
@@ -210,8 +211,8 @@ func (s *Service) apiDeleteAccount(ctx context.Context, _ *action.Call, p *delet
 }
 
 // goWithAccount are the owned types whose rows are deleted with their account;
-// tags go with what they are on, jobs by themselves after some time.
-var goWithAccount = map[string]bool{"Account": true, "Job": true, "Session": true, "AccessKey": true, "SystemTag": true, "UserTag": true}
+// tags go with what they are on.
+var goWithAccount = map[string]bool{"Account": true, "Session": true, "AccessKey": true, "SystemTag": true, "UserTag": true, "ResourceConfig": true}
 
 func (s *Service) ownsNothing(ctx context.Context, tx *store.Tx, uuid string) error {
 	for _, t := range s.store.Registry().All() {

@@ -14,17 +14,17 @@ type loginParams struct {
 	AccountName string            `api:"accountName,required"`
 	Password    string            `api:"password,required,secret,notrim" doc:"The SHA-512 of the password, as lower-case hex digits."`
 	AccountType string            `api:"accountType"`
-	CaptchaUUID string            `api:"captchaUuid"`
+	CaptchaUUID string            `api:"captchaUuid,anytype"`
 	VerifyCode  string            `api:"verifyCode"`
 	ClientInfo  map[string]string `api:"clientInfo"`
 }
 
 type sessionParams struct {
-	SessionUUID string `api:"sessionUuid,path,required"`
+	SessionUUID string `api:"sessionUuid,path,required,anytype"`
 }
 
 type logoutParams struct {
-	SessionUUID string            `api:"sessionUuid,path"`
+	SessionUUID string            `api:"sessionUuid,path,anytype"`
 	ClientInfo  map[string]string `api:"clientInfo"`
 }
 

@@ -54,7 +54,7 @@ var (
 	AccountType = resource.Define[Account](resource.Type{
 		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory"})
 	SessionType = resource.Define[Session](resource.Type{
-		Name: "Session", Internal: true, FQN: "org.zstack.header.identity.SessionInventory",
+		Name: "Session", Readable: resource.Admin, Internal: true, FQN: "org.zstack.header.identity.SessionInventory",
 		Edges: []resource.Edge{{To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}}})
 	AccessKeyType = resource.Define[AccessKey](resource.Type{
 		Name: "AccessKey", Path: "/accesskeys", FQN: "org.zstack.accessKey.AccessKeyInventory", Owned: true,

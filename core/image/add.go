@@ -30,7 +30,7 @@ type addParams struct {
 	System       bool     `api:"system,default=false"`
 	Format       string   `api:"format"`
 	Platform     string   `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
-	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage,noowner"`
+	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage"`
 	Type         string   `api:"type"`
 	Virtio       bool     `api:"virtio,default=true"`
 }

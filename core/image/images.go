@@ -16,14 +16,14 @@ import (
 // deleteParams are the parameters of APIDeleteImageMsg.
 type deleteParams struct {
 	UUID   string   `api:"uuid,required,path,resource=Image,missingok"`
-	Stores []string `api:"backupStorageUuids,resource=BackupStorage,noowner"`
+	Stores []string `api:"backupStorageUuids,resource=BackupStorage"`
 	Mode   string   `api:"deleteMode,default=Permissive"`
 }
 
 // imageParams are the parameters of the other actions on one image.
 type imageParams struct {
 	UUID   string   `api:"imageUuid,required,path,resource=Image"`
-	Stores []string `api:"backupStorageUuids,resource=BackupStorage,noowner"`
+	Stores []string `api:"backupStorageUuids,resource=BackupStorage"`
 }
 
 func (s *Service) registerImages() error {

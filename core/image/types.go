@@ -78,7 +78,7 @@ type ImageBackupStorageRef struct {
 // The resource types of this service.
 var (
 	BackupStorageType = resource.Define[BackupStorage](resource.Type{
-		Name: "BackupStorage", Path: "/backup-storage",
+		Name: "BackupStorage", Readable: resource.Global, Path: "/backup-storage",
 		FQN:           "org.zstack.header.storage.backup.BackupStorageInventory",
 		Discriminator: "type",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
@@ -95,7 +95,7 @@ var (
 		},
 	})
 	ZoneRefType = resource.Define[BackupStorageZoneRef](resource.Type{
-		Name: "BackupStorageZoneRef", FQN: "org.zstack.header.storage.backup.BackupStorageZoneRefInventory", Internal: true,
+		Name: "BackupStorageZoneRef", Readable: resource.Global, FQN: "org.zstack.header.storage.backup.BackupStorageZoneRefInventory", Internal: true,
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
 			{Name: "backupStorage", To: "BackupStorage", Column: "backupStorageUuid", OnDelete: resource.Cascade},
@@ -117,7 +117,7 @@ var (
 		},
 	})
 	ImageRefType = resource.Define[ImageBackupStorageRef](resource.Type{
-		Name: "ImageBackupStorageRef", FQN: "org.zstack.header.image.ImageBackupStorageRefInventory", Internal: true,
+		Name: "ImageBackupStorageRef", OwnedBy: "image", FQN: "org.zstack.header.image.ImageBackupStorageRefInventory", Internal: true,
 		Edges: []resource.Edge{
 			{Name: "image", To: "Image", Column: "imageUuid", OnDelete: resource.Cascade},
 			{Name: "backupStorage", To: "BackupStorage", Column: "backupStorageUuid", OnDelete: resource.Cascade},

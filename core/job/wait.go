@@ -96,6 +96,5 @@ type Stats struct {
 func (s *Service) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	remembered := len(s.ended.uuids) + len(s.strangers.uuids)
-	return Stats{Processing: len(s.entries) - remembered, Remembered: remembered, Waiting: s.waiters, Hooks: s.pending}
+	return Stats{Processing: len(s.entries) - len(s.ended), Remembered: len(s.ended), Waiting: s.waiters, Hooks: s.pending}
 }

@@ -15,7 +15,7 @@ type disks struct {
 	Total int64  `db:"totalCapacity"`
 }
 
-var base = resource.Define[disks](resource.Type{Name: "Store", Discriminator: "type"})
+var base = resource.Define[disks](resource.Type{Name: "Store", Readable: resource.Global, Discriminator: "type"})
 
 var fields = []*pluginv1.Field{
 	{Name: "totalCapacity", Kind: "long", Default: "7"},

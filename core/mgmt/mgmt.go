@@ -32,7 +32,7 @@ type ManagementNode struct {
 
 // ManagementNodeType is the resource type of management nodes.
 var ManagementNodeType = resource.Define[ManagementNode](resource.Type{
-	Name: "ManagementNode", Path: "/management-nodes", FQN: "org.zstack.header.managementnode.ManagementNodeInventory"})
+	Name: "ManagementNode", Readable: resource.Admin, Path: "/management-nodes", FQN: "org.zstack.header.managementnode.ManagementNodeInventory"})
 
 // Types are the resource types of this package.
 func Types() []*resource.Type { return []*resource.Type{ManagementNodeType.Type, epochs.Type} }

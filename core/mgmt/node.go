@@ -30,7 +30,7 @@ type Epoch struct {
 	Over bool `db:"ended"`
 }
 
-var epochs = resource.Define[Epoch](resource.Type{Name: "NodeEpoch", Internal: true})
+var epochs = resource.Define[Epoch](resource.Type{Name: "NodeEpoch", Readable: resource.Admin, Internal: true})
 
 // counter is the uuid of the row that counts epochs. Who holds it is alone in
 // joining.

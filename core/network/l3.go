@@ -25,7 +25,7 @@ type newL3 struct {
 	Name        string `api:"name,required,max=255"`
 	Description string `api:"description,max=2048"`
 	Type        string `api:"type,default=L3BasicNetwork"`
-	L2UUID      string `api:"l2NetworkUuid,required,resource=L2Network,noowner"`
+	L2UUID      string `api:"l2NetworkUuid,required,resource=L2Network"`
 	Category    string `api:"category,default=Private,values=Public|Private|System"`
 	IPVersion   *int   `api:"ipVersion,values=4|6"`
 	System      bool   `api:"system,default=false"`

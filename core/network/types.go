@@ -143,7 +143,7 @@ type L3NetworkService struct {
 // The resource types of this service.
 var (
 	L2NetworkType = resource.Define[L2Network](resource.Type{
-		Name: "L2Network", Path: "/l2-networks", FQN: "org.zstack.header.network.l2.L2NetworkInventory", Owned: true,
+		Name: "L2Network", Readable: resource.Global, Path: "/l2-networks", FQN: "org.zstack.header.network.l2.L2NetworkInventory", Owned: true,
 		Discriminator: "type",
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
@@ -156,14 +156,14 @@ var (
 		},
 	})
 	L2ClusterRefType = resource.Define[L2NetworkClusterRef](resource.Type{
-		Name: "L2NetworkClusterRef", FQN: "org.zstack.header.network.l2.L2NetworkClusterRefInventory", Internal: true,
+		Name: "L2NetworkClusterRef", Readable: resource.Global, FQN: "org.zstack.header.network.l2.L2NetworkClusterRefInventory", Internal: true,
 		Edges: []resource.Edge{
 			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
 			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},
 		},
 	})
 	L2HostRefType = resource.Define[L2NetworkHostRef](resource.Type{
-		Name: "L2NetworkHostRef", FQN: "org.zstack.header.network.l2.L2NetworkHostRefInventory", Internal: true,
+		Name: "L2NetworkHostRef", Readable: resource.Admin, FQN: "org.zstack.header.network.l2.L2NetworkHostRefInventory", Internal: true,
 		Indexes: []resource.Index{{Columns: []string{"hostUuid", "l2NetworkUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
@@ -192,19 +192,19 @@ var (
 		},
 	})
 	DNSType = resource.Define[L3NetworkDNS](resource.Type{
-		Name: "L3NetworkDns", FQN: "org.zstack.header.network.l3.L3NetworkDnsInventory", Internal: true,
+		Name: "L3NetworkDns", OwnedBy: "l3Network", FQN: "org.zstack.header.network.l3.L3NetworkDnsInventory", Internal: true,
 		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
 	})
 	HostRouteType = resource.Define[L3NetworkHostRoute](resource.Type{
-		Name: "L3NetworkHostRoute", FQN: "org.zstack.header.network.l3.L3NetworkHostRouteInventory", Internal: true,
+		Name: "L3NetworkHostRoute", OwnedBy: "l3Network", FQN: "org.zstack.header.network.l3.L3NetworkHostRouteInventory", Internal: true,
 		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
 	})
 	IPRangeType = resource.Define[IPRange](resource.Type{
-		Name: "IpRange", Path: "/l3-networks/ip-ranges", FQN: "org.zstack.header.network.l3.IpRangeInventory",
+		Name: "IpRange", OwnedBy: "l3Network", Path: "/l3-networks/ip-ranges", FQN: "org.zstack.header.network.l3.IpRangeInventory",
 		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
 	})
 	UsedIPType = resource.Define[UsedIP](resource.Type{
-		Name: "UsedIp", Path: "/l3-networks/ip-address", FQN: "org.zstack.header.network.l3.UsedIpInventory",
+		Name: "UsedIp", OwnedBy: "vmNic", Path: "/l3-networks/ip-address", FQN: "org.zstack.header.network.l3.UsedIpInventory",
 		// The allocator walks a range's used addresses in order.
 		Indexes: []resource.Index{{Columns: []string{"ipRangeUuid", "ipInLong"}}},
 		Edges: []resource.Edge{
@@ -214,7 +214,7 @@ var (
 		},
 	})
 	VMNicType = resource.Define[VMNic](resource.Type{
-		Name: "VmNic", Path: "/vm-instances/nics", FQN: "org.zstack.header.vm.VmNicInventory", Owned: true,
+		Name: "VmNic", Follows: "vmInstanceUuid", Path: "/vm-instances/nics", FQN: "org.zstack.header.vm.VmNicInventory", Owned: true,
 		Edges: []resource.Edge{
 			{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid", OnDelete: resource.Cascade},
 			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade},
@@ -223,18 +223,18 @@ var (
 		Embeds: []resource.Embed{{Name: "usedIps", Type: "UsedIp", Column: "vmNicUuid", OrderBy: "ipVersion"}},
 	})
 	ProviderType = resource.Define[Provider](resource.Type{
-		Name: "NetworkServiceProvider", Path: "/network-services/providers",
+		Name: "NetworkServiceProvider", Readable: resource.Global, Path: "/network-services/providers",
 		FQN: "org.zstack.header.network.service.NetworkServiceProviderInventory",
 		Embeds: []resource.Embed{
 			{Name: "networkServiceTypes", Type: "NetworkServiceType", Column: "networkServiceProviderUuid", Scalar: "type", OrderBy: "type"},
 		},
 	})
 	ProviderServiceType = resource.Define[ProviderService](resource.Type{
-		Name: "NetworkServiceType", FQN: "org.zstack.header.network.service.NetworkServiceTypeInventory", Internal: true,
+		Name: "NetworkServiceType", Readable: resource.Global, FQN: "org.zstack.header.network.service.NetworkServiceTypeInventory", Internal: true,
 		Edges: []resource.Edge{{Name: "provider", To: "NetworkServiceProvider", Column: "networkServiceProviderUuid", OnDelete: resource.Cascade}},
 	})
 	L3ServiceType = resource.Define[L3NetworkService](resource.Type{
-		Name: "NetworkServiceL3NetworkRef", Path: "/l3-networks/network-services/refs",
+		Name: "NetworkServiceL3NetworkRef", OwnedBy: "l3Network", Path: "/l3-networks/network-services/refs",
 		FQN: "org.zstack.header.network.service.NetworkServiceL3NetworkRefInventory",
 		Edges: []resource.Edge{
 			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade},

@@ -120,7 +120,7 @@ func (c *compiler) tag(s scope, name string, cond Condition) error {
 		return errs.New(errs.Unsupported, "query", "this server's tags have no %s", where[1])
 	}
 	if !cond.Op.negative() {
-		next, err := c.join(table, "resourceUuid", s.alias+".`uuid`", false)
+		next, err := c.joinVisible(table, "resourceUuid", s.alias+".`uuid`", false)
 		if err != nil {
 			return err
 		}
@@ -129,6 +129,10 @@ func (c *compiler) tag(s scope, name string, cond Condition) error {
 		return err
 	}
 	text, err := c.compare(column{"x", f}, cond.Op.opposite(), cond.Value)
+	if visible, args := c.visible(table, "x"); visible != "" {
+		text += " AND " + visible
+		c.args = append(c.args, args...)
+	}
 	c.where = append(c.where, "NOT EXISTS (SELECT 1 FROM `"+table.Name+"` x WHERE x.`resourceUuid` = "+s.alias+".`uuid` AND "+text+")")
 	return err
 }
@@ -151,7 +155,7 @@ func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
 	if len(q.Conditions) > MaxConditions {
 		return statement{}, invalid("%d conditions are more than %d", len(q.Conditions), MaxConditions)
 	}
-	c := &compiler{reg: e.reg, dialect: e.store.Dialect(), shared: map[string]scope{}}
+	c := &compiler{reg: e.reg, dialect: e.store.Dialect(), caller: sc, shared: map[string]scope{}}
 	root, err := c.root(t)
 	if err != nil {
 		return statement{}, err
@@ -161,8 +165,9 @@ func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
 			return statement{}, err
 		}
 	}
-	if err := e.restrict(c, root, sc); err != nil {
-		return statement{}, err
+	if visible, args := c.visible(root.table, root.alias); visible != "" {
+		c.where = append(c.where, visible)
+		c.args = append(c.args, args...)
 	}
 	st := statement{}
 	if q.Sort != "" && !q.Count {
@@ -175,7 +180,7 @@ func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
 		where = " WHERE " + strings.Join(c.where, " AND ")
 	}
 	from := " FROM `" + root.table.Name + "` t0"
-	st.from, st.args, st.many = from+strings.Join(c.joins, "")+where, c.args, c.many
+	st.from, st.args, st.many = from+strings.Join(c.joins, "")+where, append(c.joinArgs, c.args...), c.many
 	if f, ok := root.table.Field(q.Sort); ok && f.Index && c.dialect == schemasql.SQLite && len(c.joins) == 0 && where != "" {
 		st.walk = from + " INDEXED BY `" + schemasql.IndexName(root.table.Name, []string{f.Name}, false) + "`" + where
 	}
@@ -204,36 +209,6 @@ func (c *compiler) order(root scope, q Query, st *statement) error {
 	st.order = " ORDER BY " + st.sort + dir
 	if q.Sort != "uuid" {
 		st.order += ", t0.`uuid`" + dir
-	}
-	return nil
-}
-
-// restrict adds what the caller may see: own, shared and public rows of owned
-// types, and what a service has added for its types.
-func (e *Engine) restrict(c *compiler, root scope, sc Scope) error {
-	if sc.Admin {
-		return nil
-	}
-	for _, t := range e.reg.Lineage(root.typ) {
-		if f, ok := e.restrictions.Load(t.Name); ok {
-			text, args := f.(func(Scope) (string, []any))(sc)
-			c.where = append(c.where, "("+text+")")
-			c.args = append(c.args, args...)
-		}
-		if !t.Owned {
-			continue
-		}
-		alias, err := c.at(root, t)
-		if err != nil {
-			return err
-		}
-		text := alias + ".`accountUuid` = ?"
-		c.args = append(c.args, sc.AccountUUID)
-		if _, ok := e.reg.Get("SharedResource"); ok {
-			text = "(" + text + " OR " + root.alias + ".`uuid` IN (SELECT `resourceUuid` FROM `SharedResource` WHERE `receiverAccountUuid` = ? OR `toPublic` = 1))"
-			c.args = append(c.args, sc.AccountUUID)
-		}
-		c.where = append(c.where, text)
 	}
 	return nil
 }

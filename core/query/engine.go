@@ -13,13 +13,14 @@ import (
 
 // Engine runs queries. It is safe for use by several goroutines.
 type Engine struct {
-	store        *store.Store
-	reg          *resource.Registry
-	restrictions sync.Map // type name: func(Scope) (string, []any)
-	renderings   sync.Map // renderingKey: *rendering
+	store      *store.Store
+	reg        *resource.Registry
+	renderings sync.Map // renderingKey: *rendering
 }
 
-// Scope says whose query it is. Admins see everything.
+// Scope says whose query it is. Admins see everything; others what they may
+// read (core/access), and nothing else has an influence on an answer of theirs:
+// neither through a join nor a tag, a count, an order or a negation.
 type Scope struct {
 	Admin       bool
 	AccountUUID string
@@ -39,13 +40,6 @@ type Result struct {
 
 // New returns an engine for the types of a registry.
 func New(s *store.Store, reg *resource.Registry) *Engine { return &Engine{store: s, reg: reg} }
-
-// Restrict adds a condition on what others than admins see of a type, such as
-// only their own account. f gets the caller and returns SQL over the alias t0
-// of the type's root table, with its arguments. A later call replaces it.
-func (e *Engine) Restrict(typeName string, f func(Scope) (where string, args []any)) {
-	e.restrictions.Store(typeName, f)
-}
 
 // Run answers a query. An unknown type gives errs.NotFound; a condition that
 // cannot be understood gives errs.Invalid, with ErrUnknownField in its chain

@@ -21,6 +21,29 @@ import (
 type graph struct {
 	reg  *resource.Registry
 	rows map[string][]map[string]string // absent = NULL
+	// caller is who asks; "" is the administrator.
+	caller string
+}
+
+// sees tells whether the caller may read a row, as the declarations say.
+func (g graph) sees(typ string, row map[string]string) bool {
+	t, _ := g.reg.Get(typ)
+	if g.caller == "" || t.Readable == resource.Global {
+		return true
+	}
+	if t.OwnedBy != "" {
+		e, _ := g.reg.Edge(t, t.OwnedBy)
+		return slices.ContainsFunc(g.rows[e.To], func(of map[string]string) bool {
+			return row[e.Column] == of[e.ToColumn] && g.sees(e.To, of)
+		})
+	}
+	return row["accountUuid"] == g.caller || g.shared(row["uuid"]) || t.Follows != "" && g.shared(row[t.Follows])
+}
+
+func (g graph) shared(uuid string) bool {
+	return uuid != "" && slices.ContainsFunc(g.rows["SharedResource"], func(s map[string]string) bool {
+		return s["resourceUuid"] == uuid && (s["receiverAccountUuid"] == g.caller || s["toPublic"] == "true")
+	})
 }
 
 // holds tells whether a condition on a path holds for a row.
@@ -52,7 +75,7 @@ func (g graph) any(t *resource.Type, row map[string]string, path []string, op qu
 	}
 	for _, target := range g.rows[e.To] {
 		key, ok := row[e.Column]
-		if ok && target[e.ToColumn] == key && g.holds(e.To, target, path[1:], op, value) {
+		if ok && target[e.ToColumn] == key && g.sees(e.To, target) && g.holds(e.To, target, path[1:], op, value) {
 			return true
 		}
 	}
@@ -72,7 +95,7 @@ func (g graph) tagged(uuid string, op query.Op, value string) bool {
 		positive, negative = query.NotNull, true
 	}
 	for _, tag := range g.rows["SystemTag"] {
-		if tag["resourceUuid"] == uuid && compare(tag["tag"], true, false, positive, value) {
+		if tag["resourceUuid"] == uuid && g.sees("SystemTag", tag) && compare(tag["tag"], true, false, positive, value) {
 			return !negative
 		}
 	}
@@ -163,8 +186,9 @@ func compareWithReference(t *testing.T, s *store.Store, r *rand.Rand) {
 	}
 	ops := []query.Op{query.Ne, query.Ge, query.Le, query.NotIn, query.NotLike, query.Like, query.In, query.Eq, query.Gt, query.Lt, query.IsNull, query.NotNull}
 	types := []string{"VmInstance", "VmInstance", "VmInstance", "Zone", "Host", "Eip"}
-	answered := 0
-	for range 400 {
+	answered := map[string]int{}
+	for range 800 {
+		g.caller = pick(r, accounts)
 		typ := types[r.IntN(len(types))]
 		var q query.Query
 		for range 1 + r.IntN(3) {
@@ -174,14 +198,14 @@ func compareWithReference(t *testing.T, s *store.Store, r *rand.Rand) {
 		}
 		var want []string
 		for _, row := range g.rows[typ] {
-			if !slices.ContainsFunc(q.Conditions, func(c query.Condition) bool {
+			if g.sees(typ, row) && !slices.ContainsFunc(q.Conditions, func(c query.Condition) bool {
 				return !g.holds(typ, row, strings.Split(c.Name, "."), c.Op, c.Value)
 			}) {
 				want = append(want, row["uuid"])
 			}
 		}
 		q.ReplyWithCount, q.Sort = true, "uuid"
-		res, err := e.Run(ctx, typ, q, query.Scope{Admin: true})
+		res, err := e.Run(ctx, typ, q, query.Scope{Admin: g.caller == "", AccountUUID: g.caller})
 		if err != nil {
 			t.Fatalf("%s %v: %v", typ, q.Conditions, err)
 		}
@@ -195,16 +219,21 @@ func compareWithReference(t *testing.T, s *store.Store, r *rand.Rand) {
 		}
 		slices.Sort(want)
 		if !slices.Equal(got, want) || int(res.Total) != len(want) {
-			t.Errorf("%s %v:\n got %v, total %d\nwant %v", typ, q.Conditions, got, res.Total, want)
+			t.Errorf("as %q: %s %v:\n got %v, total %d\nwant %v", g.caller, typ, q.Conditions, got, res.Total, want)
 		}
 		if len(want) > 0 && len(want) < len(g.rows[typ]) {
-			answered++
+			answered[g.caller]++
 		}
 	}
-	if answered < 50 {
-		t.Errorf("only %d queries told rows apart", answered)
+	for _, a := range accounts {
+		if answered[a] < 25 {
+			t.Errorf("as %q: only %d queries told rows apart", a, answered[a])
+		}
 	}
 }
+
+// accounts are who asks: the administrator, and two who own and share.
+var accounts = []string{"", "alice", "bob"}
 
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
@@ -229,13 +258,22 @@ func randomValue(r *rand.Rand, c query.Condition) string {
 // randomGraph stores six to thirty rows of each type with random edges.
 func randomGraph(t *testing.T, s *store.Store, r *rand.Rand) graph {
 	g := graph{reg: s.Registry(), rows: map[string][]map[string]string{}}
-	counts := map[string]int{"Zone": 3, "Cluster": 4, "Host": 6, "L3Network": 4, "VmInstance": 20, "VmNic": 30, "Volume": 10, "Eip": 8, "SecurityGroup": 3, "NicSecurityGroupRef": 15, "SystemTag": 20}
+	counts := map[string]int{"Zone": 3, "Cluster": 4, "Host": 6, "L3Network": 4, "VmInstance": 20, "VmNic": 30, "Volume": 10, "Eip": 8, "SecurityGroup": 3, "NicSecurityGroupRef": 15, "SystemTag": 20, "SharedResource": 12}
 	target := map[string][]string{"zoneUuid": {"Zone"}, "clusterUuid": {"Cluster"}, "hostUuid": {"Host"}, "vmInstanceUuid": {"VmInstance"}, "l3NetworkUuid": {"L3Network"},
-		"vmNicUuid": {"VmNic"}, "securityGroupUuid": {"SecurityGroup"}, "resourceUuid": {"VmInstance", "Host"}}
+		"vmNicUuid": {"VmNic"}, "securityGroupUuid": {"SecurityGroup"}, "resourceUuid": {"VmInstance", "Host", "L3Network", "Eip"}}
 	for typ, n := range counts {
 		for i := range n {
-			row := map[string]string{"uuid": fmt.Sprint(strings.ToLower(typ), i), "name": randomName(r)}
+			row := map[string]string{"uuid": fmt.Sprint(strings.ToLower(typ), i)}
 			decl, _ := g.reg.Get(typ)
+			if _, ok := decl.Field("name"); ok {
+				row["name"] = randomName(r)
+			}
+			if decl.Owned {
+				row["accountUuid"] = pick(r, accounts[1:])
+			}
+			if typ == "SharedResource" {
+				row["receiverAccountUuid"], row["toPublic"] = pick(r, accounts[1:]), strconv.FormatBool(r.IntN(6) == 0)
+			}
 			for _, f := range decl.Fields {
 				if to, ok := target[f.Name]; ok && r.IntN(4) > 0 {
 					of := pick(r, to)

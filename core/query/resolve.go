@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	schemasql "github.com/kumo-cloud/kumo/sql"
@@ -36,12 +37,22 @@ type scope struct {
 type compiler struct {
 	reg     *resource.Registry
 	dialect schemasql.Dialect
+	caller  Scope
 	joins   []string
 	shared  map[string]scope // joins with one target, by what is joined
 	where   []string
-	args    []any
-	many    bool // a row may occur several times
-	values  int
+	// joinArgs belong to joins, args to where: that is their order in the text.
+	joinArgs, args []any
+	many           bool // a row may occur several times
+	values         int
+}
+
+// visible is the condition for what the caller may see of a table, "" for all.
+func (c *compiler) visible(table *resource.Type, alias string) (string, []any) {
+	if c.caller.Admin {
+		return "", nil
+	}
+	return access.Read(c.reg, table, alias, c.caller.AccountUUID)
 }
 
 // column is a resolved field.
@@ -52,8 +63,8 @@ type column struct {
 
 func (c column) String() string { return c.alias + ".`" + c.field.Name + "`" }
 
-// join adds a table whose column equals one that is there. With one the
-// target is unique, so that conditions may share it.
+// join adds a table with a part of the object whose column equals one that is
+// there. With one the target is unique, so that conditions may share it.
 func (c *compiler) join(table *resource.Type, on, equals string, one bool) (scope, error) {
 	key := table.Name + " " + on + " " + equals
 	if s, ok := c.shared[key]; ok && one {
@@ -68,6 +79,22 @@ func (c *compiler) join(table *resource.Type, on, equals string, one bool) (scop
 		c.shared[key] = s
 	} else {
 		c.many = true
+	}
+	return s, nil
+}
+
+// joinVisible joins rows of other objects: those that the caller may see. The
+// condition stands in the ON clause, so that it is part of the scope itself,
+// whatever is asked of it there.
+func (c *compiler) joinVisible(table *resource.Type, on, equals string, one bool) (scope, error) {
+	before := len(c.joins)
+	s, err := c.join(table, on, equals, one)
+	if err != nil || len(c.joins) == before {
+		return s, err
+	}
+	if where, args := c.visible(table, s.alias); where != "" {
+		c.joins[before] += " AND " + where
+		c.joinArgs = append(c.joinArgs, args...)
 	}
 	return s, nil
 }
@@ -184,7 +211,7 @@ func (c *compiler) target(s scope, column string, to *resource.Type, toColumn st
 			}
 		}
 	}
-	next, err := c.join(table, toColumn, from.String(), one)
+	next, err := c.joinVisible(table, toColumn, from.String(), one)
 	if err != nil {
 		return scope{}, err
 	}

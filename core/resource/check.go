@@ -14,6 +14,7 @@ func (r *Registry) Check() error {
 	for _, t := range r.All() {
 		c.t = t
 		c.parent()
+		c.readers()
 		c.edges()
 		c.members()
 		c.aliases()
@@ -77,6 +78,51 @@ func (c *checker) parent() {
 	}
 }
 
+// readers checks that it is said who may read a type, and whose its rows are.
+func (c *checker) readers() {
+	t := c.t
+	if t.Parent != "" {
+		if t.Readable != readableUnset || t.OwnedBy != "" || t.Owned {
+			c.fault("a subtype's rows belong to, and are read by, whom its root %s says", c.r.Root(t).Name)
+		}
+		return
+	}
+	switch {
+	case t.Readable == readableUnset:
+		c.fault("say who may read its rows (Readable)")
+	case t.Readable == Owner && !t.Owned && t.OwnedBy == "":
+		c.fault("its owner reads its rows, but they have none (embed Owned, or name the edge OwnedBy)")
+	}
+	seen := map[string]bool{}
+	for t := t; t.OwnedBy != ""; {
+		e, ok := t.Edge(t.OwnedBy)
+		to, known := c.r.Get(e.To)
+		switch {
+		case !ok || !known:
+			c.fault("%s is owned by its %s, which is no edge of it to a type", t.Name, t.OwnedBy)
+			return
+		case seen[t.Name]:
+			c.fault("it is owned by itself")
+			return
+		}
+		seen[t.Name] = true
+		if t = c.r.Root(to); !t.Owned && t.OwnedBy == "" {
+			c.fault("it is owned by %s, which has no owner", t.Name)
+		}
+	}
+}
+
+// read reports whether who may read a row of c.t may read the rows of another
+// type whose column is its uuid.
+func (c *checker) read(of *Type, column string) bool {
+	root := c.r.Root(of)
+	if root.Readable == Global || c.t.Readable == Admin || c.t.Parent != "" || root.Follows == column {
+		return true
+	}
+	e, ok := root.Edge(root.OwnedBy)
+	return ok && e.To == c.t.Name && e.Column == column
+}
+
 func (c *checker) edges() {
 	seen := map[string]bool{}
 	for _, e := range c.t.Edges {
@@ -129,6 +175,9 @@ func (c *checker) members() {
 	}
 	for _, e := range c.t.Embeds {
 		member("embed", e.Name, e.Type, e.Column, e.Scalar, strings.TrimPrefix(e.OrderBy, "-"))
+		if of, ok := c.r.Get(e.Type); ok && !c.read(of, e.Column) {
+			c.fault("embed %s: who reads the row need not be allowed to read the rows of %s in it (OwnedBy, Follows)", e.Name, of.Name)
+		}
 	}
 	for _, b := range c.t.Borrows {
 		member("borrowed member", b.Name, b.Type, b.Column, b.Field)

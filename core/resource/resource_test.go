@@ -158,10 +158,47 @@ func TestDeclare(t *testing.T) {
 	}
 }
 
+func TestReaders(t *testing.T) {
+	to := func(name, typ string) []Edge { return []Edge{{Name: name, To: typ, Column: name + "Uuid"}} }
+	column := func(name string) []Field { return []Field{{Name: name + "Uuid", Null: true}} }
+	shop := Type{Name: "Shop", Owned: true}
+	for name, tt := range map[string]struct {
+		types []Type
+		fault string // "" = none
+	}{
+		"owned":  {types: []Type{shop}},
+		"a part": {types: []Type{shop, {Name: "Till", OwnedBy: "shop", Fields: column("shop"), Edges: to("shop", "Shop")}}},
+		"a part of a part": {types: []Type{shop, {Name: "Till", OwnedBy: "shop", Fields: column("shop"), Edges: to("shop", "Shop")},
+			{Name: "Coin", OwnedBy: "till", Fields: column("till"), Edges: to("till", "Till")}}},
+		"an embedded part": {types: []Type{{Name: "Shop", Owned: true, Embeds: []Embed{{Name: "tills", Type: "Till", Column: "shopUuid"}}},
+			{Name: "Till", OwnedBy: "shop", Fields: column("shop"), Edges: to("shop", "Shop")}}},
+		"not said":             {types: []Type{{Name: "Shop"}}, fault: "say who may read its rows"},
+		"an owner without any": {types: []Type{{Name: "Shop", Readable: Owner}}, fault: "they have none"},
+		"owned by no edge":     {types: []Type{{Name: "Till", OwnedBy: "shop"}}, fault: "no edge"},
+		"owned by itself":      {types: []Type{{Name: "Till", OwnedBy: "till", Fields: column("till"), Edges: to("till", "Till")}}, fault: "owned by itself"},
+		"owned by what has no owner": {types: []Type{{Name: "Shop", Readable: Global},
+			{Name: "Till", OwnedBy: "shop", Fields: column("shop"), Edges: to("shop", "Shop")}}, fault: "has no owner"},
+		"a subtype of its own": {types: []Type{{Name: "Shop", Owned: true, Discriminator: "name"}, {Name: "EShop", Parent: "Shop", DiscriminatorValue: "e", Readable: Global}},
+			fault: "its root Shop says"},
+		"a list that shows too much": {types: []Type{{Name: "Shop", Readable: Global, Embeds: []Embed{{Name: "tills", Type: "Till", Column: "shopUuid"}}},
+			{Name: "Till", Owned: true, Fields: column("shop")}}, fault: "need not be allowed to read"},
+	} {
+		err := declare(t, tt.types...).Check()
+		if tt.fault == "" && err != nil || tt.fault != "" && (err == nil || !strings.Contains(err.Error(), tt.fault)) {
+			t.Errorf("%s: got %v, want a fault with %q", name, err, tt.fault)
+		}
+	}
+	for _, bad := range []Type{{Name: "A", Follows: "shopUuid"}, {Name: "A", Owned: true, Follows: "shopUuid"}, {Name: "A", Owned: true, OwnedBy: "shop"}} {
+		if _, err := Declare(bad); err == nil {
+			t.Errorf("%+v was declared", bad)
+		}
+	}
+}
+
 func TestRegistry(t *testing.T) {
 	r := declare(t,
-		Type{Name: "Shop", Path: "/shops"},
-		Type{Name: "Till", Path: "/tills", Fields: []Field{{Name: "shopUuid", Null: true}},
+		Type{Name: "Shop", Path: "/shops", Readable: Global},
+		Type{Name: "Till", Path: "/tills", Readable: Global, Fields: []Field{{Name: "shopUuid", Null: true}},
 			Edges:   []Edge{{Name: "shop", To: "Shop", Column: "shopUuid", OnDelete: Cascade, Inverse: "till"}},
 			Aliases: []Alias{{Name: "self", Path: "shop.till"}, {Name: "neighbour", Path: "till", On: "Shop"}}})
 	if err := r.Check(); err != nil {

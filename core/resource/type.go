@@ -109,6 +109,34 @@ func (m *StateMachine) Can(from, event string) bool {
 	return ok
 }
 
+// Readable says which rows of a type an account may read that is not the
+// administrator's: in lists, single reads, joins and parameters alike. What it
+// may change does not follow from it: that is only what it owns (core/access).
+type Readable int
+
+// Who may read the rows of a type. The zero value is closed to all but the
+// administrator, and Registry.Check asks for a word about every type.
+const (
+	readableUnset Readable = iota
+	// Global: every account reads all rows, such as zones.
+	Global
+	// Owner: an account reads what belongs to it and what is shared with it.
+	Owner
+	// Admin: only the administrator reads them.
+	Admin
+)
+
+// String returns the word of the schema: "global", "owner" or "admin".
+func (r Readable) String() string {
+	switch r {
+	case Global:
+		return "global"
+	case Owner:
+		return "owner"
+	}
+	return "admin"
+}
+
 // Type is the declaration of one resource type.
 type Type struct {
 	// Name is the type's and its table's name, such as "Zone".
@@ -131,6 +159,17 @@ type Type struct {
 	Indexes []Index
 	// Owned: rows belong to an account; they have the hidden column accountUuid.
 	Owned bool
+	// Readable says who may read the rows; left out, it is Owner for types with
+	// Owned or OwnedBy. A subtype's is that of its root.
+	Readable Readable
+	// OwnedBy names, on a type that is not Owned, the edge to what its rows are a
+	// part of, such as the network of an address range: they belong to the owner
+	// of that, and are shared with it.
+	OwnedBy string
+	// Follows names, on a type that is Owned, the column with the uuid of the
+	// resource to which a row belongs, such as the VM of a NIC: the row is shared
+	// when that is, and changes its owner with it.
+	Follows string
 	// Parent names the type that this one refines. The own table holds only
 	// the extra fields and shares the parent's uuid.
 	Parent string
@@ -159,6 +198,17 @@ func (t *Type) VO() string { return t.Name + "VO" }
 
 // ZQLName returns the name in ZQL: "zone".
 func (t *Type) ZQLName() string { return strings.ToLower(t.Name) }
+
+// Edge returns the edge of that name that the type declares itself; see
+// Registry.Edge for those of its parents and the inverse ones.
+func (t *Type) Edge(name string) (Edge, bool) {
+	for _, e := range t.Edges {
+		if e.Name == name && name != "" {
+			return e, true
+		}
+	}
+	return Edge{}, false
+}
 
 // Embed returns the list of that name.
 func (t *Type) Embed(name string) (*Embed, bool) {
@@ -194,6 +244,9 @@ func (t *Type) init() error {
 			t.Edges[i].ToColumn = "uuid"
 		}
 	}
+	if t.Readable == readableUnset && (t.Owned || t.OwnedBy != "") {
+		t.Readable = Owner
+	}
 	return t.checkSelf()
 }
 
@@ -204,6 +257,12 @@ func (t *Type) checkSelf() error {
 	}
 	if _, has := t.Field("accountUuid"); t.Owned && !has {
 		return fmt.Errorf("resource type %s: it is owned, so its row embeds resource.Owned", t.Name)
+	}
+	if f, ok := t.Field(t.Follows); t.Follows != "" && (!t.Owned || !ok || f.Kind != String) {
+		return fmt.Errorf("resource type %s: it follows %s, so it is owned and has this field", t.Name, t.Follows)
+	}
+	if t.OwnedBy != "" && t.Owned {
+		return fmt.Errorf("resource type %s: it has an owner of its own, so it is not owned by its %s", t.Name, t.OwnedBy)
 	}
 	if t.Parent != "" && t.DiscriminatorValue == "" {
 		return fmt.Errorf("resource type %s: a subtype of %s needs a discriminator value", t.Name, t.Parent)

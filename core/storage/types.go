@@ -104,7 +104,7 @@ type ImageCache struct {
 // The resource types of this service.
 var (
 	PrimaryStorageType = resource.Define[PrimaryStorage](resource.Type{
-		Name: "PrimaryStorage", Path: "/primary-storage",
+		Name: "PrimaryStorage", Readable: resource.Global, Path: "/primary-storage",
 		FQN:           "org.zstack.header.storage.primary.PrimaryStorageInventory",
 		Discriminator: "type",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
@@ -124,14 +124,14 @@ var (
 		},
 	})
 	ClusterRefType = resource.Define[PrimaryStorageClusterRef](resource.Type{
-		Name: "PrimaryStorageClusterRef", FQN: "org.zstack.header.storage.primary.PrimaryStorageClusterRefInventory", Internal: true,
+		Name: "PrimaryStorageClusterRef", Readable: resource.Global, FQN: "org.zstack.header.storage.primary.PrimaryStorageClusterRefInventory", Internal: true,
 		Edges: []resource.Edge{
 			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
 		},
 	})
 	HostRefType = resource.Define[PrimaryStorageHostRef](resource.Type{
-		Name: "PrimaryStorageHostRef", FQN: "org.zstack.header.storage.primary.PrimaryStorageHostRefInventory", Internal: true,
+		Name: "PrimaryStorageHostRef", Readable: resource.Admin, FQN: "org.zstack.header.storage.primary.PrimaryStorageHostRefInventory", Internal: true,
 		Indexes: []resource.Index{{Columns: []string{"primaryStorageUuid", "hostUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade},
@@ -139,7 +139,7 @@ var (
 		},
 	})
 	VolumeType = resource.Define[Volume](resource.Type{
-		Name: "Volume", Path: "/volumes", FQN: "org.zstack.header.volume.VolumeInventory", Owned: true,
+		Name: "Volume", Follows: "vmInstanceUuid", Path: "/volumes", FQN: "org.zstack.header.volume.VolumeInventory", Owned: true,
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
 			"enable":  {Enabled: Enabled, Disabled: Enabled},
 			"disable": {Enabled: Disabled, Disabled: Disabled},
@@ -154,7 +154,7 @@ var (
 		},
 	})
 	ImageCacheType = resource.Define[ImageCache](resource.Type{
-		Name: "ImageCache", FQN: "org.zstack.header.storage.primary.ImageCacheInventory", Internal: true,
+		Name: "ImageCache", Readable: resource.Admin, FQN: "org.zstack.header.storage.primary.ImageCacheInventory", Internal: true,
 		Indexes: []resource.Index{{Columns: []string{"imageUuid", "primaryStorageUuid", "hostUuid"}}},
 		Edges: []resource.Edge{
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},

@@ -13,7 +13,7 @@ import (
 
 type onResource struct {
 	ResourceType string `api:"resourceType,required" doc:"The stored type's name, such as VmInstanceVO."`
-	ResourceUUID string `api:"resourceUuid,required"`
+	ResourceUUID string `api:"resourceUuid,required,anytype"`
 }
 
 type createParams struct {
@@ -27,7 +27,7 @@ type createManyParams struct {
 }
 
 type deleteParams struct {
-	UUID string `api:"uuid,path,required"`
+	UUID string `api:"uuid,path,required,anytype"`
 }
 
 type updateParams struct {
@@ -59,9 +59,6 @@ func (s *Service) target(ctx context.Context, c *action.Call, p onResource) (*re
 	}
 	if !ok || t.Internal {
 		return nil, errs.New(errs.Invalid, "parameter resourceType of "+c.Message, "%q is no resource type", p.ResourceType)
-	}
-	if !s.types.Root(t).Owned && !c.Caller.Admin {
-		return nil, errs.New(errs.Denied, t.Name+" "+p.ResourceUUID, "only the admin account may tag resources of this type")
 	}
 	return t, s.actions.Authorize(ctx, c.Caller, action.Target{Type: t.Name, UUID: p.ResourceUUID}, true)
 }

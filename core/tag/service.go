@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -273,15 +274,8 @@ func (s *Service) owner(ctx context.Context, q store.Querier, typeName, uuid str
 	if !ok {
 		return "", nil, errs.New(errs.Invalid, "resource type "+typeName, "there is no such type")
 	}
-	root := s.types.Root(t)
-	if !root.Owned {
-		return "", root, nil
-	}
-	owners, err := store.Texts(ctx, q, "SELECT `accountUuid` FROM `"+root.Name+"` WHERE `uuid` = ?", uuid)
-	if err != nil || len(owners) == 0 {
-		return "", root, err
-	}
-	return owners[0], root, nil
+	account, err := access.Owner(ctx, q, s.types, t, uuid)
+	return account, s.types.Root(t), err
 }
 
 // Of returns the texts of a resource's system tags, the oldest first.

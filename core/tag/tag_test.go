@@ -25,7 +25,7 @@ type zone struct{ resource.Base }
 
 var (
 	vmType   = resource.Define[vm](resource.Type{Name: "VmInstance", Discriminator: "kind"})
-	zoneType = resource.Define[zone](resource.Type{Name: "Zone"})
+	zoneType = resource.Define[zone](resource.Type{Name: "Zone", Readable: resource.Global})
 )
 
 const (

@@ -46,9 +46,9 @@ type UserTag struct {
 // The resource types of tags.
 var (
 	SystemTagType = resource.Define[SystemTag](resource.Type{
-		Name: "SystemTag", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory"})
+		Name: "SystemTag", Follows: "resourceUuid", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory"})
 	UserTagType = resource.Define[UserTag](resource.Type{
-		Name: "UserTag", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory"})
+		Name: "UserTag", Follows: "resourceUuid", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory"})
 )
 
 // Types are the resource types of this package.

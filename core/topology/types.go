@@ -61,7 +61,7 @@ type Host struct {
 // The resource types of this service.
 var (
 	ZoneType = resource.Define[Zone](resource.Type{
-		Name: "Zone", Path: "/zones", FQN: "org.zstack.header.zone.ZoneInventory",
+		Name: "Zone", Readable: resource.Global, Path: "/zones", FQN: "org.zstack.header.zone.ZoneInventory",
 		States: enableDisable,
 		Edges: []resource.Edge{
 			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "zoneUuid"},
@@ -75,7 +75,7 @@ var (
 		Aliases: []resource.Alias{{Name: "backupStorage", Path: "backupStorageRef.backupStorage"}},
 	})
 	ClusterType = resource.Define[Cluster](resource.Type{
-		Name: "Cluster", Path: "/clusters", FQN: "org.zstack.header.cluster.ClusterInventory",
+		Name: "Cluster", Readable: resource.Global, Path: "/clusters", FQN: "org.zstack.header.cluster.ClusterInventory",
 		States: enableDisable,
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
@@ -90,7 +90,7 @@ var (
 		},
 	})
 	HostType = resource.Define[Host](resource.Type{
-		Name: "Host", Path: "/hosts", FQN: "org.zstack.header.host.HostInventory",
+		Name: "Host", Readable: resource.Global, Path: "/hosts", FQN: "org.zstack.header.host.HostInventory",
 		Indexes:       []resource.Index{{Columns: []string{"clusterUuid", "lot"}}},
 		Discriminator: "hypervisorType",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{

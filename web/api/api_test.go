@@ -127,12 +127,13 @@ func (c *cloud) Authenticate(_ context.Context, cr action.Credentials) (action.C
 	return action.Caller{}, errs.New(errs.Unauthenticated, "session", "it is unknown or has expired")
 }
 
-func (c *cloud) Lookup(_ context.Context, ts []action.Target) ([]action.Found, error) {
+func (c *cloud) Lookup(_ context.Context, _ action.Caller, ts []action.Target) ([]action.Found, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make([]action.Found, len(ts))
 	for i, t := range ts {
 		_, out[i].Exists = c.zones[t.UUID]
+		out[i].Readable, out[i].Writable = out[i].Exists, out[i].Exists
 	}
 	return out, nil
 }

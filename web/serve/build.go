@@ -6,6 +6,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/compute"
@@ -26,7 +27,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
-	"github.com/kumo-cloud/kumo/core/task"
 	"github.com/kumo-cloud/kumo/core/topology"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -36,7 +36,7 @@ import (
 func Types() []*resource.Type {
 	var all []*resource.Type
 	for _, types := range [][]*resource.Type{
-		flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types(), identity.Types(), mgmt.Types(),
+		access.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types(), identity.Types(), mgmt.Types(),
 		topology.Types(), storage.Types(), image.Types(), network.Types(), compute.Types(), sshkey.Types(),
 	} {
 		all = append(all, types...)
@@ -78,7 +78,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	}
 	h := &handler{}
 	plugins, err := plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
-		Log: log.Named("plugin"), Handler: h, Called: called})
+		Log: log.Named("plugin"), Handler: h})
 	if err != nil {
 		return nil, err
 	}
@@ -106,15 +106,14 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p := &parts{kernel: k}
 	p.jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	p.jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
-	p.jobs.Owner = store.Owner{UUID: node.UUID, Epoch: node.Epoch, Check: node.Guard, Holds: node.Owns}
 	k.Flows = flow.NewEngine(st, log.Named("flow"), p.jobs)
-	k.Flows.Owner = p.jobs.Owner
 	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
 	k.Tags = tag.New(st, types)
 	k.Cascade.Queue = func(key string, fn func()) error { return k.Dispatch.Submit(key, "cascade", fn) }
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
 	k.Config = config.New(st, k.Events, log.Named("config"))
 	k.Tags.Also(k.Config.DeleteFor)
+	k.Tags.Also(access.Forget)
 	if err = k.Plugins.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -208,10 +207,6 @@ func (p *parts) register() error {
 			Doc: "Milliseconds that a job poll is held open until the job ends."},
 		{Category: "flow", Name: "undo.interval", Type: "int", Default: "30", Min: 1, Max: 3600,
 			Doc: "Seconds after which an undo that failed is tried again, at first."},
-		{Category: "flow", Name: "trace.good", Type: "int", Default: "10000", Min: 0, Max: 1e6,
-			Doc: "How many traces are kept of flows that went well."},
-		{Category: "flow", Name: "trace.failed", Type: "int", Default: "20000", Min: 0, Max: 1e6,
-			Doc: "How many traces are kept of flows that failed or were stopped."},
 	} {
 		if err := k.Config.Define(d); err != nil {
 			return err
@@ -219,7 +214,6 @@ func (p *parts) register() error {
 	}
 	k.Tags.Register(k.Actions)
 	k.RegisterProgress()
-	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)
 	k.Config.Register(k.Actions)
 	for _, f := range []func() error{
 		func() error { return p.mgmt.Register(k.Actions) },
@@ -234,11 +228,11 @@ func (p *parts) register() error {
 	if err := k.Config.DefineTags(k.Tags); err != nil {
 		return err
 	}
-	return p.registerQueries()
+	if err := p.registerQueries(); err != nil {
+		return err
+	}
+	return k.Actions.CheckTypes(k.Types)
 }
-
-// adminOnly are the types that only the administrator may query.
-var adminOnly = map[string]bool{"ManagementNode": true, "NetworkServiceL3NetworkRef": true, "Flow": true, "GCJob": true}
 
 // registerQueries registers the query of every type that has a path; of a
 // subtype whose plugin asks for one, under the path of its add message.
@@ -247,15 +241,15 @@ func (p *parts) registerQueries() error {
 		if t.Internal || t.Path == "" {
 			continue
 		}
-		access := action.Normal
-		if adminOnly[t.Name] {
-			access = action.Admin
+		who := action.Normal
+		if p.kernel.Types.Root(t).Readable == resource.Admin {
+			who = action.Admin
 		}
 		var message []string
 		if t.Name == "UsedIp" {
 			message = []string{"APIQueryIpAddressMsg"} // the wire's name for it
 		}
-		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, access, message...); err != nil {
+		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, who, message...); err != nil {
 			return err
 		}
 	}
