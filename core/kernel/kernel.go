@@ -1,6 +1,6 @@
 // Package kernel is what a service is given: the store, the registries and the
-// engines of the core, made once by main. It holds no logic of its own and
-// must not import the services.
+// engines of the core, put together once (New) by who serves or
+// tests them. It must not import the services.
 package kernel
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/query"
@@ -28,6 +29,7 @@ type Kernel struct {
 	Query    *query.Engine
 	Actions  *action.Registry
 	Flows    *flow.Engine
+	Jobs     *job.Service
 	Cascade  *cascade.Engine
 	Tags     *tag.Service
 	Config   *config.Service

@@ -80,7 +80,7 @@ type process struct {
 	client   *goplugin.Client
 	runner   *runner
 	mu       sync.Mutex // guards runner until connect returns
-	conn     *grpc.ClientConn
+	conn     grpc.ClientConnInterface
 	manifest atomic.Pointer[pluginv1.Manifest]
 	core     atomic.Pointer[grpc.Server]
 	started  time.Time

@@ -87,7 +87,7 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 	}
 	s.parts = p
 	s.api = api.New(api.Options{
-		Actions: p.kernel.Actions, Types: p.kernel.Types, Jobs: polls{p.jobs}, Version: version,
+		Actions: p.kernel.Actions, Types: p.kernel.Types, Jobs: polls{p.kernel.Jobs}, Version: version,
 		Ready: func(context.Context) error {
 			if !s.ready.Load() {
 				return errs.New(errs.Unavailable, "server", "it is starting or stopping")
@@ -147,7 +147,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		s.log.Warn("sessions not saved", "error", err)
 	}
 	cancelWork()
-	s.topology.Stop()
+	s.services.Stop()
 	return nil
 }
 
@@ -155,7 +155,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 func (s *server) close() {
 	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if err := s.jobs.Stop(end); err != nil {
+	if err := s.kernel.Jobs.Stop(end); err != nil {
 		s.log.Warn("web hooks did not end in time", "error", err)
 	}
 	s.kernel.Plugins.Stop(end)

@@ -22,33 +22,15 @@ func (s *server) start(ctx context.Context) error {
 	if err := s.bootstrap(ctx); err != nil {
 		return err
 	}
-	if err := s.network.SaveProviders(ctx); err != nil {
+	if err := s.services.Prepare(ctx); err != nil {
 		return err
 	}
-	goesOn, err := k.Flows.Jobs(ctx)
-	if err != nil {
+	if err := k.Start(ctx); err != nil {
 		return err
 	}
-	if err := s.jobs.Start(ctx, goesOn); err != nil {
-		return err
-	}
-	submit := func(key string, run func(context.Context)) {
-		if err := k.Dispatch.Submit(key, "flow", func() { run(ctx) }); err != nil { // it stays in the journal
-			s.log.Warn("flow not queued to go on", "key", key, "error", err)
-		}
-	}
-	if err := k.Flows.Resume(ctx, submit); err != nil {
-		return err
-	}
-	again := k.Config.Every(ctx, "flow", "undo.interval")
-	go k.Flows.CollectEvery(ctx, again, submit)
-	go k.Cascade.CollectEvery(ctx, again)
 	s.mgmt.Start(ctx)
 	s.identity.Start(ctx)
-	go s.image.Start(ctx)
-	s.storage.Start(ctx)
-	go s.compute.Start(ctx)
-	return s.topology.Start(ctx)
+	return s.services.Start(ctx)
 }
 
 // bootstrap makes the administrator's account at the first start. Its password

@@ -44,7 +44,7 @@ func newTenants(t *testing.T) *tenants {
 	}
 	t.Cleanup(func() {
 		cancel()
-		s.topology.Stop()
+		s.services.Stop()
 		s.close()
 	})
 	if err := s.start(ctx); err != nil {
@@ -74,7 +74,7 @@ func (w *tenants) serve(session string, a *action.Action, p params, plan bool) (
 		return reply.Body, nil
 	}
 	for {
-		st, err := w.jobs.Wait(w.ctx, reply.Job, time.Minute)
+		st, err := w.kernel.Jobs.Wait(w.ctx, reply.Job, time.Minute)
 		if err != nil {
 			return nil, err
 		}

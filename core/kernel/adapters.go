@@ -1,4 +1,4 @@
-package serve
+package kernel
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -15,7 +14,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	"github.com/kumo-cloud/kumo/web/api"
 )
 
 // The packages of the core do not import each other where a small interface
@@ -41,14 +39,6 @@ func (j jobs) Finish(ctx context.Context, uuid string, o action.Outcome) {
 		out.ResourceType, out.ResourceUUID = o.Ref.Type, o.Ref.UUID
 	}
 	j.Service.Finish(ctx, uuid, out)
-}
-
-// polls is job.Service as the API sees it.
-type polls struct{ *job.Service }
-
-func (p polls) Wait(ctx context.Context, uuid string, limit time.Duration) (api.JobStatus, error) {
-	st, err := p.Service.Wait(ctx, uuid, limit)
-	return api.JobStatus{Done: st.Done, Err: st.Err, Body: st.Body, Schema: st.Schema}, err
 }
 
 // renderer shows resources for jobs and actions.
@@ -101,28 +91,36 @@ func (p planner) Plan(ctx context.Context, r action.Removal) (any, error) {
 	return p.Engine.PlanRemoval(ctx, cascade.Removal{Subject: cascade.Named(r.Subject), Rows: rows, Against: r.Against})
 }
 
-// handler answers what plugins ask of the core (plugin.CoreHandler). The
-// services are set when they exist; before that nothing runs that could ask.
-type handler struct {
-	hostCall func(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error
+// PluginHandler answers what plugins ask of the core (plugin.CoreHandler). It
+// is made before the plugins start, and given its answers as the parts that
+// have them are made; until then it says that the core is starting.
+type PluginHandler struct {
+	// OnHost carries a call to the agent of a host; the service of hosts sets it.
+	OnHost func(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error
+
 	setting  func(ctx context.Context, category, name, resourceUUID string) string
-	progress func(plugin, operationID string, percent int, message string)
+	progress func(operationID string, percent int, message string)
 }
 
-func (h *handler) Progress(plugin, operationID string, percent int, message string) {
+// Progress reports how far the flow's step is that a plugin works for.
+func (h *PluginHandler) Progress(_, operationID string, percent int, message string) {
 	if h.progress != nil {
-		h.progress(plugin, operationID, percent, message)
+		h.progress(operationID, percent, message)
 	}
 }
 
-func (h *handler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {
-	if h.hostCall == nil {
+// HostCall carries one typed operation to a host. Errors: Unavailable while
+// the core is starting.
+func (h *PluginHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {
+	if h.OnHost == nil {
 		return errs.New(errs.Unavailable, "host "+hostUUID, "the core is starting").WithAdvice("repeat the call")
 	}
-	return h.hostCall(ctx, hostUUID, method, payload, emit)
+	return h.OnHost(ctx, hostUUID, method, payload, emit)
 }
 
-func (h *handler) Setting(ctx context.Context, category, name, resourceUUID string) (string, error) {
+// Setting reads a global setting or its override on a resource. Errors:
+// Unavailable while the core is starting.
+func (h *PluginHandler) Setting(ctx context.Context, category, name, resourceUUID string) (string, error) {
 	if h.setting == nil {
 		return "", errs.New(errs.Unavailable, "setting "+category+"/"+name, "the core is starting").WithAdvice("repeat the call")
 	}

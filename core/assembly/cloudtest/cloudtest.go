@@ -1,0 +1,91 @@
+// Package cloudtest makes a small cloud in one line for the tests of services:
+// a kernel (kerneltest) with all business services, put together as the server
+// does it, on a plugin with every strategy that runs inside the test. A service
+// is tested with its real neighbours; their plugins' calls are recorded and can
+// be made to fail. It must be imported by tests only, from packages of the form
+// x_test.
+package cloudtest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/core/assembly"
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/pluginsdk"
+)
+
+// P are the parameters of a call.
+type P = kerneltest.P
+
+// Cloud is a kernel with all services.
+type Cloud struct {
+	*kerneltest.Cloud
+	*assembly.Services
+	// World is what the plugin has.
+	World *kerneltest.Fake
+
+	hosts int
+}
+
+// New makes an empty cloud; it ends with the test.
+func New(t testing.TB) *Cloud {
+	t.Helper()
+	world := kerneltest.NewFake()
+	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: []pluginsdk.Plugin{world.Plugin()}})
+	c := &Cloud{Cloud: k, Services: assembly.New(k.Kernel), World: world}
+	k.Handler.OnHost = c.Topology.HostCall
+	k.Register(c.Services.Register, func() error { return c.Prepare(k.Context()) })
+	if err := c.Services.Start(k.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.BeforeEnd(c.Services.Stop)
+	return c
+}
+
+// Site is one zone with what a guest needs, by UUIDs.
+type Site struct {
+	Zone, Cluster, Host, Primary, Backup, Image, L2, L3, Offering string
+}
+
+// Site makes a zone with one cluster of one host, a shared primary storage, a
+// store with a ready image of 1 GiB, a network with 200 addresses, and an
+// offering of 1 processor and 1 GiB of memory. Another call makes another zone.
+func (c *Cloud) Site() Site {
+	s := Site{Zone: c.Create("APICreateZoneMsg", P{"name": "zone"})}
+	s.Cluster = c.Cluster(s.Zone)
+	s.L2 = c.Create("APICreateL2NoVlanNetworkMsg", P{"name": "l2", "zoneUuid": s.Zone, "physicalInterface": "eth0"})
+	c.Do("APIAttachL2NetworkToClusterMsg", P{"l2NetworkUuid": s.L2, "clusterUuid": s.Cluster})
+	s.L3 = c.Create("APICreateL3NetworkMsg", P{"name": "l3", "l2NetworkUuid": s.L2})
+	c.Do("APIAddIpRangeMsg", P{"l3NetworkUuid": s.L3, "name": "range", "startIp": "10.0.0.10", "endIp": "10.0.0.209", "netmask": "255.255.255.0", "gateway": "10.0.0.1"})
+	s.Primary = c.Create("APIAddFakePrimaryStorageMsg", P{"name": "primary", "zoneUuid": s.Zone, "url": "/primary"})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": s.Cluster, "primaryStorageUuid": s.Primary})
+	s.Backup = c.Create("APIAddFakeBackupStorageMsg", P{"name": "backup", "url": "/backup"})
+	c.Do("APIAttachBackupStorageToZoneMsg", P{"zoneUuid": s.Zone, "backupStorageUuid": s.Backup})
+	s.Image = c.Create("APIAddImageMsg", P{"name": "image", "url": "http://127.0.0.1/image", "mediaType": "RootVolumeTemplate", "format": "raw",
+		"platform": "Linux", "architecture": "x86_64", "backupStorageUuids": []string{s.Backup}})
+	s.Host = c.Host(s.Cluster)
+	s.Offering = c.Create("APICreateInstanceOfferingMsg", P{"name": "small", "cpuNum": 1, "memorySize": 1 << 30})
+	return s
+}
+
+// Cluster makes a cluster for the hosts of the test's plugin.
+func (c *Cloud) Cluster(zone string) string {
+	return c.Create("APICreateClusterMsg", P{"name": "cluster", "zoneUuid": zone, "hypervisorType": kerneltest.FakeType})
+}
+
+// Host adds a connected host; the first is called host-01.
+func (c *Cloud) Host(cluster string) string {
+	c.hosts++
+	return c.Create("APIAddFakeHostMsg", P{"name": fmt.Sprintf("host-%02d", c.hosts), "clusterUuid": cluster,
+		"managementIp": fmt.Sprintf("10.255.0.%d", c.hosts)})
+}
+
+// VM makes a running guest on a site; more has parameters beyond the usual ones.
+func (c *Cloud) VM(s Site, more P) kerneltest.Row {
+	p := P{"name": "vm", "instanceOfferingUuid": s.Offering, "imageUuid": s.Image, "l3NetworkUuids": []string{s.L3}}
+	for k, v := range more {
+		p[k] = v
+	}
+	return c.Do("APICreateVmInstanceMsg", p)
+}

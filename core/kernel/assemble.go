@@ -1,0 +1,155 @@
+package kernel
+
+import (
+	"context"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/kumo-cloud/kumo/core/access"
+	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/dispatch"
+	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/job"
+	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/query"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Types returns the resource types of the kernel's own parts.
+func Types() []*resource.Type {
+	var all []*resource.Type
+	for _, types := range [][]*resource.Type{access.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types()} {
+		all = append(all, types...)
+	}
+	return all
+}
+
+// Options are what a kernel is put together from. The server and the tests of
+// services (kerneltest) do it by the same functions, in this order: New,
+// AddPluginTypes, the services, Wire, RegisterParts, the services' Register,
+// RegisterQueries; then Config.Load, and Start.
+type Options struct {
+	// Store is open; Types are the types that it was opened with.
+	Store *store.Store
+	Types *resource.Registry
+	// Plugins may be started later, but before AddPluginTypes.
+	Plugins *plugin.Manager
+	// Handler is what the plugins were given to ask; New lets it answer for
+	// settings and progress.
+	Handler *PluginHandler
+	Limits  dispatch.Limits
+	Log     hclog.Logger
+}
+
+// New puts the parts of a kernel together. It starts nothing.
+func New(o Options) *Kernel {
+	st, types, log := o.Store, o.Types, o.Log
+	l := o.Limits
+	l.Log = log.Named("dispatch")
+	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
+		Events: event.New(), Dispatch: dispatch.New(l), Plugins: o.Plugins}
+	k.Jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
+	k.Jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
+	k.Flows = flow.NewEngine(st, log.Named("flow"), k.Jobs)
+	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
+	k.Tags = tag.New(st, types)
+	k.Cascade.Queue = func(key string, fn func()) error { return k.Dispatch.Submit(key, "cascade", fn) }
+	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
+	k.Config = config.New(st, k.Events, log.Named("config"))
+	k.Tags.Also(k.Config.DeleteFor)
+	k.Tags.Also(access.Forget)
+	o.Handler.setting, o.Handler.progress = k.Config.String, k.Flows.Report
+	return k
+}
+
+// Wire gives the action registry what it needs of the other parts.
+func (k *Kernel) Wire(auth action.Authenticator) {
+	shown := renderer{k.Query, k.Store}
+	k.Actions.Wire(action.Ports{
+		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: shown, Query: shown,
+		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, Finish: k.Flows.Finish,
+	})
+}
+
+// Bases are the types that plugins extend by subtypes; nil ones are not there.
+type Bases struct{ Hypervisor, PrimaryStorage, BackupStorage *resource.Type }
+
+// AddPluginTypes adds the subtypes that plugins declare and makes their tables.
+func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
+	var added []*resource.Type
+	add := func(parent *resource.Type, value string, m *pluginv1.AddMessage, fields []*pluginv1.Field) error {
+		if parent == nil {
+			return nil
+		}
+		t, err := Subtype(parent, value, m, fields)
+		if err != nil || t == nil {
+			return err
+		}
+		added = append(added, t)
+		return k.Types.Add(t)
+	}
+	for _, m := range k.Plugins.Manifests() {
+		for _, d := range m.GetHypervisors() {
+			if err := add(b.Hypervisor, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
+				return err
+			}
+		}
+		for _, d := range m.GetPrimaryStorages() {
+			if err := add(b.PrimaryStorage, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
+				return err
+			}
+		}
+		for _, d := range m.GetBackupStorages() {
+			if err := add(b.BackupStorage, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
+				return err
+			}
+		}
+	}
+	if err := k.Types.Check(); err != nil {
+		return err
+	}
+	return k.Store.EnsureTypes(ctx, added...)
+}
+
+// RegisterParts registers the actions and settings of the kernel's own parts.
+func (k *Kernel) RegisterParts() error {
+	err := k.Config.Define(config.Setting{Category: "flow", Name: "undo.interval", Type: "int", Default: "30", Min: 1, Max: 3600,
+		Doc: "Seconds after which an undo that failed is tried again, at first."})
+	if err != nil {
+		return err
+	}
+	k.Tags.Register(k.Actions)
+	k.RegisterProgress()
+	k.Config.Register(k.Actions)
+	return nil
+}
+
+// Start takes up the calls and flows that the last process left, and begins the
+// background work of the parts, which ends with ctx. Config.Load comes before.
+func (k *Kernel) Start(ctx context.Context) error {
+	goesOn, err := k.Flows.Jobs(ctx)
+	if err != nil {
+		return err
+	}
+	if err := k.Jobs.Start(ctx, goesOn); err != nil {
+		return err
+	}
+	submit := func(key string, run func(context.Context)) {
+		if err := k.Dispatch.Submit(key, "flow", func() { run(ctx) }); err != nil { // it stays in the journal
+			k.Log.Warn("flow not queued to go on", "key", key, "error", err)
+		}
+	}
+	if err := k.Flows.Resume(ctx, submit); err != nil {
+		return err
+	}
+	again := k.Config.Every(ctx, "flow", "undo.interval")
+	go k.Flows.CollectEvery(ctx, again, submit)
+	go k.Cascade.CollectEvery(ctx, again)
+	return nil
+}

@@ -1,0 +1,112 @@
+package kerneltest
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// capacity is what every storage of the world has.
+func capacity() *pluginv1.Capacity {
+	return &pluginv1.Capacity{TotalBytes: 1 << 40, AvailableBytes: 1 << 40}
+}
+
+type primary struct{ *Fake }
+
+func (primary) ConnectStorage(context.Context, *pluginv1.ConnectStorageRequest) (*pluginv1.ConnectStorageResponse, error) {
+	return &pluginv1.ConnectStorageResponse{Capacity: capacity()}, nil
+}
+
+func (primary) AttachHost(context.Context, *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error) {
+	return &pluginv1.AttachHostResponse{Capacity: capacity()}, nil
+}
+
+func (primary) DetachHost(context.Context, *pluginv1.DetachHostRequest) (*pluginv1.DetachHostResponse, error) {
+	return &pluginv1.DetachHostResponse{}, nil
+}
+
+func (primary) StorageCapacity(context.Context, *pluginv1.StorageCapacityRequest) (*pluginv1.StorageCapacityResponse, error) {
+	return &pluginv1.StorageCapacityResponse{Capacity: capacity()}, nil
+}
+
+func (primary) EnsureImage(_ context.Context, r *pluginv1.EnsureImageRequest) (*pluginv1.EnsureImageResponse, error) {
+	return &pluginv1.EnsureImageResponse{InstallPath: "/cache/" + r.GetImageUuid(), ActualBytes: 1 << 20, VirtualBytes: 1 << 30}, nil
+}
+
+func (primary) DeleteCachedImage(context.Context, *pluginv1.DeleteCachedImageRequest) (*pluginv1.DeleteCachedImageResponse, error) {
+	return &pluginv1.DeleteCachedImageResponse{}, nil
+}
+
+func (p primary) CreateVolume(_ context.Context, r *pluginv1.CreateVolumeRequest) (*pluginv1.CreateVolumeResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.volumes[r.GetVolumeUuid()] = true
+	return &pluginv1.CreateVolumeResponse{InstallPath: "/volumes/" + r.GetVolumeUuid(), SizeBytes: r.GetSizeBytes(), ActualBytes: 1 << 20, Format: "raw"}, nil
+}
+
+func (p primary) DeleteVolume(_ context.Context, r *pluginv1.DeleteVolumeRequest) (*pluginv1.DeleteVolumeResponse, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.volumes, r.GetVolumeUuid())
+	return &pluginv1.DeleteVolumeResponse{}, nil
+}
+
+type backup struct{ *Fake }
+
+func (backup) ConnectStore(context.Context, *pluginv1.ConnectStoreRequest) (*pluginv1.ConnectStoreResponse, error) {
+	return &pluginv1.ConnectStoreResponse{Capacity: capacity()}, nil
+}
+
+func (backup) StoreCapacity(context.Context, *pluginv1.StoreCapacityRequest) (*pluginv1.StoreCapacityResponse, error) {
+	return &pluginv1.StoreCapacityResponse{Capacity: capacity()}, nil
+}
+
+func (backup) AddImage(_ context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
+	return &pluginv1.AddImageResponse{InstallPath: "/images/" + r.GetImageUuid(), SizeBytes: 1 << 30, ActualBytes: 1 << 20, Format: r.GetFormat()}, nil
+}
+
+func (backup) DeleteImage(context.Context, *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error) {
+	return &pluginv1.DeleteImageResponse{}, nil
+}
+
+func (backup) ExportImage(_ context.Context, r *pluginv1.ExportImageRequest) (*pluginv1.ExportImageResponse, error) {
+	return &pluginv1.ExportImageResponse{Source: &pluginv1.ImageSource{Url: "http://127.0.0.1/" + r.GetImageUuid(), SizeBytes: 1 << 20, Format: "raw"}}, nil
+}
+
+type l2 struct{}
+
+func (l2) Realize(context.Context, *pluginv1.RealizeRequest) (*pluginv1.RealizeResponse, error) {
+	return &pluginv1.RealizeResponse{Bridge: "br_fake"}, nil
+}
+
+func (l2) Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error) {
+	return &pluginv1.UnrealizeResponse{}, nil
+}
+
+type services struct{}
+
+func (services) PrepareNICs(context.Context, *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
+	return &pluginv1.PrepareNICsResponse{}, nil
+}
+
+func (services) ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
+	return &pluginv1.ReleaseNICsResponse{}, nil
+}
+
+func (services) SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
+	return &pluginv1.SyncHostResponse{}, nil
+}
+
+func (services) ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
+	return &pluginv1.ReleaseNetworkResponse{}, nil
+}
+
+var (
+	_ pluginsdk.Hypervisor     = hypervisor{}
+	_ pluginsdk.VMPauser       = hypervisor{}
+	_ pluginsdk.PrimaryStorage = primary{}
+	_ pluginsdk.BackupStorage  = backup{}
+	_ pluginsdk.L2Network      = l2{}
+	_ pluginsdk.NetworkService = services{}
+)
