@@ -95,6 +95,9 @@ func wire(err error, depth int) *ErrorCode {
 		w = codes[errs.Internal]
 	}
 	out := &ErrorCode{Code: w.code, Description: w.description, Details: clip(err.Error())}
+	if looked := errs.ConsideredOf(err); depth == 0 && len(looked) > 0 {
+		out.Opaque = map[string]any{"considered": looked}
+	}
 	var c *coded
 	if errors.As(err, &c) {
 		out.Code = c.code

@@ -74,6 +74,10 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, er
 		Keep: p.Strategy == "CreateStopped", Tags: c.SystemTags, UserTags: c.UserTags}
 	w.Row = &VMInstance{Type: cmp.Or(p.Type, "UserVm"), State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}
 	w.Row.UUID, w.Row.Name, w.Row.Description, w.Row.AccountUUID = w.UUID, p.Name, p.Description, w.AccountUUID
+	if w.Row.Type != "UserVm" {
+		return nil, errs.New(errs.Invalid, "type", "%s is not for this call: appliances are made by the services that need them", w.Row.Type).
+			WithAdvice("use UserVm")
+	}
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
 	}
@@ -114,7 +118,7 @@ func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, w *wo
 			return errs.New(errs.Invalid, "instanceOfferingUuid", "offering %s is of type %s, not UserVm", o.Name, o.Type)
 		}
 		w.CPU, w.Memory = o.CPUNum, o.MemorySize
-		w.Row.ReservedMemorySize, w.Row.AllocatorStrategy = o.ReservedMemorySize, o.AllocatorStrategy
+		w.Row.AllocatorStrategy = o.AllocatorStrategy
 	case p.CPUNum == nil || p.MemorySize == nil:
 		return errs.New(errs.Invalid, "instanceOfferingUuid", "give an instance offering, or both cpuNum and memorySize")
 	}
@@ -125,16 +129,13 @@ func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, w *wo
 	if p.MemorySize != nil && *p.MemorySize != 0 {
 		w.Memory = *p.MemorySize
 	}
-	if p.ReservedMemorySize != nil {
-		w.Row.ReservedMemorySize = *p.ReservedMemorySize
-	}
 	switch {
 	case w.CPU < 1 || w.CPU > 1024:
 		return errs.New(errs.Invalid, "cpuNum", "%d is not between 1 and 1024", w.CPU)
 	case w.Memory < 1<<20:
 		return errs.New(errs.Invalid, "memorySize", "%d bytes are less than a MiB", w.Memory)
-	case w.Row.ReservedMemorySize > w.Memory:
-		return errs.New(errs.Invalid, "reservedMemorySize", "%d is more than memorySize %d", w.Row.ReservedMemorySize, w.Memory)
+	case p.ReservedMemorySize != nil && *p.ReservedMemorySize > 0:
+		return checkReserved(*p.ReservedMemorySize)
 	}
 	w.Row.CPUNum, w.Row.MemorySize = w.CPU, w.Memory
 	return nil
@@ -279,55 +280,30 @@ func (s *Service) diskOffering(ctx context.Context, q store.Querier, uuid string
 // planPlaces finds hosts, and for each the storage; the flow takes the first
 // that still has room.
 func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *work, img *contract.Image, zone string) error {
-	r := contract.HostRequest{ZoneUUID: cmp.Or(p.Zone, zone), HostUUID: p.Host, CPU: w.CPU, Memory: w.Memory}
 	if p.Zone != "" && zone != "" && p.Zone != zone {
 		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
 	}
-	if p.Cluster != "" {
-		r.ClusterUUIDs = []string{p.Cluster}
+	if w.Row.AllocatorStrategy == contract.PlaceDesignated && p.Zone == "" && p.Cluster == "" && p.Host == "" {
+		return errs.New(errs.Invalid, "allocatorStrategy "+contract.PlaceDesignated, "the place is to be named, but is not").
+			WithAdvice("give a hostUuid, clusterUuid or zoneUuid, or use another offering")
 	}
-	if len(p.L3s) > 0 {
-		clusters, err := s.networks.Clusters(ctx, q, p.L3s)
-		if err != nil {
-			return err
-		}
-		if r.ClusterUUIDs = intersect(r.ClusterUUIDs, clusters); len(r.ClusterUUIDs) == 0 {
-			return errs.New(errs.Refused, "cluster "+p.Cluster, "does not have the L2 networks of the L3 networks attached")
-		}
+	var err error
+	if w.MaxGuests, err = s.maxGuests(ctx, q, w.Row, w.Tags); err != nil {
+		return err
+	}
+	r := contract.HostRequest{Room: w.room(), ZoneUUID: cmp.Or(p.Zone, zone), ClusterUUID: p.Cluster, HostUUID: p.Host,
+		Architecture: w.Architecture, Strategy: w.Row.AllocatorStrategy}
+	if r.Reachable, err = s.reachable(ctx, q, p.L3s); err != nil {
+		return err
 	}
 	hosts, err := s.hosts.Candidates(ctx, q, r)
 	if err != nil {
 		return err
 	}
-	fitting := hosts[:0]
-	for _, h := range hosts {
-		if w.Architecture == "" || h.Architecture == "" || h.Architecture == w.Architecture {
-			fitting = append(fitting, h)
-		}
-	}
-	if len(fitting) == 0 {
-		return errs.New(errs.Refused, "image "+img.Name, "no host has its architecture %s", w.Architecture)
-	}
 	var size int64
 	for _, v := range w.Volumes {
 		size += v.Size
 	}
-	w.Places, err = s.storage.Places(ctx, q, contract.PlaceRequest{Hosts: fitting, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
+	w.Places, err = s.storage.Places(ctx, q, contract.PlaceRequest{Hosts: hosts, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
 	return err
-}
-
-// intersect returns b when a is empty, else what both have.
-func intersect(a, b []string) []string {
-	if len(a) == 0 {
-		return b
-	}
-	var both []string
-	for _, x := range a {
-		for _, y := range b {
-			if x == y {
-				both = append(both, x)
-			}
-		}
-	}
-	return both
 }

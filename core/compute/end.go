@@ -178,7 +178,7 @@ func (s *Service) forget(ctx context.Context, tx *store.Tx, uuid string, cause e
 		return err
 	}
 	if vm.HostUUID != "" {
-		if err := s.hosts.Return(ctx, tx, vm.HostUUID, vm.CPUNum, vm.MemorySize); err != nil {
+		if err := s.hosts.Return(ctx, tx, vm.HostUUID, contract.Room{CPU: vm.CPUNum, Memory: vm.MemorySize}); err != nil {
 			return err
 		}
 	}

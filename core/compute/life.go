@@ -104,10 +104,25 @@ func (s *Service) run(ctx context.Context, c *action.Call, uuid, op string, d *f
 }
 
 // chooseHost finds the host on which a stopped guest starts: the one its
-// volumes are on, else its last one when it has room, else any that has its
-// storage (spec section 1.6, LastHostPreferred).
+// volumes are on, else its last one when it has room, else the best by its
+// strategy that has its storage (spec section 1.6).
 func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *startParams) error {
-	r := contract.HostRequest{ZoneUUID: vm.ZoneUUID, HostUUID: p.Host, HypervisorType: vm.HypervisorType, CPU: w.CPU, Memory: w.Memory}
+	var l3s []string
+	for _, n := range w.NICs {
+		l3s = append(l3s, n.L3UUID)
+	}
+	tags, err := s.Tags.Of(ctx, s.Store, vm.UUID)
+	if err != nil {
+		return err
+	}
+	if w.MaxGuests, err = s.maxGuests(ctx, s.Store, vm, tags); err != nil {
+		return err
+	}
+	r := contract.HostRequest{Room: w.room(), ZoneUUID: vm.ZoneUUID, ClusterUUID: p.Cluster, HostUUID: p.Host, HypervisorType: vm.HypervisorType,
+		Architecture: vm.Architecture, Strategy: vm.AllocatorStrategy, LastHost: vm.LastHostUUID}
+	if r.Reachable, err = s.reachable(ctx, s.Store, l3s); err != nil {
+		return err
+	}
 	primary := ""
 	for _, v := range w.Volumes {
 		primary = v.PrimaryUUID
@@ -116,22 +131,6 @@ func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *st
 				return refuse(vm, "its volume %s is on host %s; it cannot start on %s", v.Name, v.HostUUID, p.Host)
 			}
 			r.HostUUID = v.HostUUID
-		}
-	}
-	if p.Cluster != "" {
-		r.ClusterUUIDs = []string{p.Cluster}
-	}
-	if len(w.NICs) > 0 {
-		l3s := make([]string, len(w.NICs))
-		for i, n := range w.NICs {
-			l3s[i] = n.L3UUID
-		}
-		clusters, err := s.networks.Clusters(ctx, s.Store, l3s)
-		if err != nil {
-			return err
-		}
-		if r.ClusterUUIDs = intersect(r.ClusterUUIDs, clusters); len(r.ClusterUUIDs) == 0 {
-			return refuse(vm, "cluster %s does not have its networks", p.Cluster)
 		}
 	}
 	hosts, err := s.hosts.Candidates(ctx, s.Store, r)
@@ -143,11 +142,6 @@ func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, w *work, p *st
 		return err
 	}
 	w.Host = places[0].Host
-	for _, pl := range places {
-		if pl.Host.UUID == vm.LastHostUUID {
-			w.Host = pl.Host
-		}
-	}
 	return nil
 }
 

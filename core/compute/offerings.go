@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -31,17 +32,23 @@ type newDiskOffering struct {
 	Type      string `api:"type,values=zstack"`
 }
 
+// mostFree takes the primary storage with the most free bytes.
+const mostFree = "DefaultPrimaryStorageAllocationStrategy"
+
 func (s *Service) registerOfferings() error {
 	action.Register(s.Actions, action.Action{
 		Message: "APICreateInstanceOfferingMsg", Method: "POST", Path: "/instance-offerings", Async: true, Create: true,
 		Access: action.Admin, Returns: "InstanceOffering", Doc: "Makes a named size of guests.",
 	}, func(ctx context.Context, c *action.Call, p *newOffering) (action.Ref, error) {
 		ref := action.Ref{Type: "InstanceOffering", UUID: c.ResourceUUID}
-		if p.Reserved > p.Memory {
-			return ref, errs.New(errs.Invalid, "reservedMemorySize", "%d is more than memorySize %d", p.Reserved, p.Memory)
+		if p.Type != "" && p.Type != "UserVm" {
+			return ref, errs.New(errs.Invalid, "type", "%q is not made by this call", p.Type).WithAdvice("use UserVm")
 		}
-		row := &InstanceOffering{CPUNum: int64(p.CPUNum), MemorySize: p.Memory, ReservedMemorySize: p.Reserved, SortKey: int64(p.SortKey),
-			Type: cmp.Or(p.Type, "UserVm"), AllocatorStrategy: cmp.Or(p.Allocator, "LeastVmPreferredHostAllocatorStrategy"), State: "Enabled"}
+		if err := cmp.Or(checkReserved(p.Reserved), checkStrategy(p.Allocator)); err != nil {
+			return ref, err
+		}
+		row := &InstanceOffering{CPUNum: int64(p.CPUNum), MemorySize: p.Memory, SortKey: int64(p.SortKey),
+			Type: cmp.Or(p.Type, "UserVm"), AllocatorStrategy: cmp.Or(p.Allocator, contract.PlaceLeastVM), State: "Enabled"}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
 		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := store.Insert(ctx, tx, InstanceOfferingType, row); err != nil {
@@ -54,8 +61,11 @@ func (s *Service) registerOfferings() error {
 		Message: "APICreateDiskOfferingMsg", Method: "POST", Path: "/disk-offerings", Async: true, Create: true,
 		Access: action.Normal, Returns: "DiskOffering", Doc: "Makes a named size of volumes.",
 	}, func(ctx context.Context, c *action.Call, p *newDiskOffering) (action.Ref, error) {
+		if p.Allocator != "" && p.Allocator != mostFree {
+			return action.Ref{}, errs.New(errs.Invalid, "allocationStrategy", "%q is not offered", p.Allocator).WithAdvice("use %s", mostFree)
+		}
 		row := &DiskOffering{DiskSize: p.DiskSize, SortKey: int64(p.SortKey), Type: cmp.Or(p.Type, "zstack"),
-			AllocatorStrategy: cmp.Or(p.Allocator, "DefaultPrimaryStorageAllocationStrategy"), State: "Enabled"}
+			AllocatorStrategy: mostFree, State: "Enabled"}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
 		return action.Ref{Type: "DiskOffering", UUID: row.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := store.Insert(ctx, tx, DiskOfferingType, row); err != nil {
@@ -65,7 +75,10 @@ func (s *Service) registerOfferings() error {
 		})
 	})
 	for _, err := range []error{
-		s.RegisterUpdate(InstanceOfferingType.Type, action.Admin, nil, action.Param{Name: "allocatorStrategy", Type: "string"}),
+		s.RegisterUpdate(InstanceOfferingType.Type, action.Admin, func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {
+			name, _ := values["allocatorStrategy"].(string)
+			return checkStrategy(name)
+		}, action.Param{Name: "allocatorStrategy", Type: "string"}),
 		s.RegisterState(InstanceOfferingType.Type, action.Admin, nil),
 		s.RegisterDelete(InstanceOfferingType.Type, action.Admin),
 		s.RegisterUpdate(DiskOfferingType.Type, action.Admin, nil),

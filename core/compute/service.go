@@ -57,7 +57,7 @@ func (s *Service) Register() error {
 	if err := s.registerTags(); err != nil {
 		return err
 	}
-	for _, f := range []func() error{s.registerSettings, s.registerKeep, s.registerOfferings, s.registerVMs} {
+	for _, f := range []func() error{s.registerSettings, s.registerPlacement, s.registerKeep, s.registerOfferings, s.registerVMs} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -110,6 +110,9 @@ func (s *Service) checkUpdate(ctx context.Context, tx *store.Tx, uuid string, va
 	}
 	if st, ok := values["state"]; ok && st != vm.State {
 		return refuse(vm, "its state cannot be set by hand; it is %s", vm.State)
+	}
+	if bytes, ok := values["reservedMemorySize"].(int64); ok && bytes != 0 {
+		return checkReserved(bytes)
 	}
 	for _, f := range []string{"cpuNum", "memorySize"} {
 		if _, ok := values[f]; ok && vm.HostUUID != "" {

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -13,7 +14,7 @@ import (
 
 // reserve takes CPU and memory of the flow's host.
 func (s *Service) reserve(ctx context.Context, tx *store.Tx, w *work) error {
-	if err := s.hosts.Reserve(ctx, tx, w.Host.UUID, w.CPU, w.Memory); err != nil {
+	if err := s.hosts.Reserve(ctx, tx, w.Host.UUID, w.room()); err != nil {
 		return err
 	}
 	w.Capacity = true
@@ -26,7 +27,7 @@ func (s *Service) unreserve(ctx context.Context, tx *store.Tx, w *work) error {
 		return nil
 	}
 	w.Capacity = false
-	return s.hosts.Return(ctx, tx, w.Host.UUID, w.CPU, w.Memory)
+	return s.hosts.Return(ctx, tx, w.Host.UUID, w.room())
 }
 
 // setState returns a step that moves the guest by an event.
@@ -143,7 +144,7 @@ func (s *Service) left(ctx context.Context, tx *store.Tx, w *work, ev string, mo
 		return err
 	}
 	if vm.HostUUID != "" { // a repeat must not return the capacity twice
-		if err := s.hosts.Return(ctx, tx, vm.HostUUID, vm.CPUNum, vm.MemorySize); err != nil {
+		if err := s.hosts.Return(ctx, tx, vm.HostUUID, contract.Room{CPU: vm.CPUNum, Memory: vm.MemorySize}); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ type work struct {
 	LastHost                string // where it ran last, if it holds no host
 	Capacity                bool   // the flow holds CPU and memory of Host
 	CPU, Memory             int64
+	MaxGuests               int64 `json:",omitempty"` // on the host, when limited
 	Platform, Architecture  string
 	Volumes                 []*contract.VolumePlan
 	NICs                    []*contract.NICPlan
@@ -68,6 +69,7 @@ func (s *Service) registerTags() error {
 		if pattern == tagConsolePass {
 			p.Secret = "consolePassword"
 		}
+		p.Single = pattern == tagHostname
 		failed = errors.Join(failed, s.Tags.Define(p))
 	}
 	bad := func(field, format string, args ...any) error {
@@ -218,6 +220,11 @@ func (w *work) nameNICs(hostname string) {
 			w.Guest.Hostnames[n.L3UUID] = strings.ReplaceAll(n.IP, ".", "-")
 		}
 	}
+}
+
+// room is what the guest takes of its host.
+func (w *work) room() contract.Room {
+	return contract.Room{CPU: w.CPU, Memory: w.Memory, MaxGuests: w.MaxGuests}
 }
 
 // host returns the flow's host as its plugin sees it, read once per run.

@@ -7,17 +7,6 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// HostRequest says what a guest needs of a host. Empty fields do not restrict.
-type HostRequest struct {
-	ZoneUUID       string
-	ClusterUUIDs   []string
-	HostUUID       string
-	HypervisorType string
-	CPU            int64
-	Memory         int64 // bytes
-	Avoid          []string
-}
-
 // HostCandidate is a host that can take a guest.
 type HostCandidate struct {
 	UUID, ClusterUUID, ZoneUUID, HypervisorType, Architecture string
@@ -26,9 +15,16 @@ type HostCandidate struct {
 
 // Hosts is the service of hosts.
 type Hosts interface {
+	// Candidates returns a few hosts that can take a guest now, the best first
+	// by the request's strategy. Errors: Exhausted, which says of each host why
+	// it cannot (errs.Considered).
 	Candidates(ctx context.Context, q store.Querier, r HostRequest) ([]HostCandidate, error)
-	Reserve(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
-	Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error
+	// Reserve takes the room of one guest. Errors: Exhausted when the host has
+	// it no longer.
+	Reserve(ctx context.Context, tx *store.Tx, hostUUID string, r Room) error
+	// Return gives it back; a host that is gone is a success. The caller makes
+	// sure to return only once what it reserved.
+	Return(ctx context.Context, tx *store.Tx, hostUUID string, r Room) error
 	// PluginHost returns the host with all that its plugin needs.
 	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
 	// OnConnected calls fn for a host in its queue and returns its error. A host

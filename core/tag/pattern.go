@@ -20,6 +20,9 @@ type Pattern struct {
 	Inherent bool
 	// AdminOnly tags are made by the admin account only.
 	AdminOnly bool
+	// Single: a resource has at most one tag of the pattern; another one is
+	// refused, rather than one of the two be without effect.
+	Single bool
 	// Secret names the token whose value clients never see again; it is stored
 	// apart and shown as stars.
 	Secret string

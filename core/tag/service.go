@@ -238,6 +238,12 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 			}
 			continue
 		}
+		if p != nil && p.Single {
+			if old := fits(have, p); old != nil {
+				return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "%s has one already: %s", uuid, old.Tag).
+					WithAdvice("change that one, or delete it first")
+			}
+		}
 		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Type: "System", Inherent: inherent}
 		row.set(p, text)
 		row.UUID, row.AccountUUID = resource.NewUUID(), owner
@@ -247,6 +253,16 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 		return rows, nil
 	}
 	return rows, store.Insert(ctx, tx, SystemTagType, fresh...)
+}
+
+// fits returns the first of the tags that is of a pattern.
+func fits(rows []*SystemTag, p *Pattern) *SystemTag {
+	for _, r := range rows {
+		if _, ok := match(p.parts, r.text()); ok {
+			return r
+		}
+	}
+	return nil
 }
 
 func named(rows []*SystemTag, text string) *SystemTag {

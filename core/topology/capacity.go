@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -67,50 +68,87 @@ func (s *Service) reservedMemory(ctx context.Context) (sql string, args []any) {
 	return "COALESCE(" + sql + "?, 0)", append(args, s.Config.Int64(ctx, "kvm", "reservedMemory", ""))
 }
 
-// Candidates returns hosts that can take a guest of this size now, in random
-// order and at most maxCandidates. When there is none, the error (Exhausted)
-// names each host of the clusters with the reason why it was refused.
+// Candidates implements contract.Hosts: at most maxCandidates, read by an index,
+// as this is part of every creation of a guest. The statement leaves out what
+// could not take the guest, so that choose has only to order the others; when
+// nothing is left, choose is asked about all hosts, and says why not.
 func (s *Service) Candidates(ctx context.Context, q store.Querier, r contract.HostRequest) ([]contract.HostCandidate, error) {
-	where, args := hostFilter(r)
-	reserved, reservedArgs := s.reservedMemory(ctx)
-	fit := where + " AND `state` = ? AND `status` = ? AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - " + reserved + " >= ?"
-	fitArgs := append(append(make([]any, 0, len(args)+len(reservedArgs)+5), args...), Enabled, Connected, r.CPU)
-	fitArgs = append(append(fitArgs, reservedArgs...), r.Memory)
+	if r.Reachable != nil && len(r.Reachable) == 0 {
+		return nil, s.noHost(ctx, q, r)
+	}
+	where, args := s.fit(ctx, r)
+	hosts, err := s.draw(ctx, q, r, where, args)
+	if err == nil && r.LastHost != "" && r.HostUUID == "" && !slices.ContainsFunc(hosts, func(h candidate) bool { return h.UUID == r.LastHost }) {
+		hosts, err = candidates(ctx, q, hosts, where+" AND `uuid` = ?", append(slices.Clip(args), r.LastHost), maxCandidates+1)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(hosts) == 0 {
+		return nil, s.noHost(ctx, q, r)
+	}
+	chosen, _ := choose(hosts, r, rand.Shuffle)
+	return chosen, nil
+}
+
+// orderings are the strategies' orders (see orders) as SQL.
+var orderings = map[string]string{
+	contract.PlaceLeastVM:     "`guests`, `lot`",
+	contract.PlaceMaxInstance: "`guests`, `lot`",
+	contract.PlaceMinCPU:      "`availableCpuCapacity` * 1.0 / `totalCpuCapacity` DESC, `lot`",
+	contract.PlaceMinMemory:   "`availableMemoryCapacity` * 1.0 / `totalMemoryCapacity` DESC, `lot`",
+}
+
+// draw reads the first hosts by the strategy; without a preference it begins at
+// a random place in the order of their lots.
+func (s *Service) draw(ctx context.Context, q store.Querier, r contract.HostRequest, where string, args []any) ([]candidate, error) {
+	if order, ok := orderings[cmp.Or(r.Strategy, contract.PlaceLeastVM)]; ok {
+		return candidates(ctx, q, nil, where+" ORDER BY "+order, args, maxCandidates)
+	}
 	start := rand.Int64()
-	hosts, err := candidates(ctx, q, nil, fit+" AND `lot` >= ?", append(fitArgs, start))
+	hosts, err := candidates(ctx, q, nil, where+" AND `lot` >= ? ORDER BY `lot`", append(slices.Clip(args), start), maxCandidates)
 	if err == nil && len(hosts) < maxCandidates {
-		hosts, err = candidates(ctx, q, hosts, fit+" AND `lot` < ?", append(fitArgs, start))
+		hosts, err = candidates(ctx, q, hosts, where+" AND `lot` < ? ORDER BY `lot`", append(slices.Clip(args), start), maxCandidates)
 	}
-	if err == nil && len(hosts) == 0 {
-		err = s.refusals(ctx, q, r, where, args)
-	}
-	// A host far behind the one before it would often be drawn first.
-	rand.Shuffle(len(hosts), func(i, j int) { hosts[i], hosts[j] = hosts[j], hosts[i] })
 	return hosts, err
 }
 
-// candidates appends the first hosts in the order of their lots, up to
-// maxCandidates in all. Only the columns that are needed are read: this is
-// part of every creation of a guest.
-func candidates(ctx context.Context, q store.Querier, list []contract.HostCandidate, where string, args []any) ([]contract.HostCandidate, error) {
-	err := q.Each(ctx, "SELECT `uuid`, `clusterUuid`, `zoneUuid`, `hypervisorType`, `architecture`, `cpuMHz` FROM `Host` WHERE "+where+
-		" ORDER BY `lot` LIMIT ?", append(args, maxCandidates-len(list)), func(r *store.Row) error {
-		list = append(list, contract.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
-			HypervisorType: r.Text(3), Architecture: r.Text(4), CPUMHz: r.Int(5)})
+// candidates appends hosts up to limit in all. They are known to fit, so only
+// the columns are read that order them.
+func candidates(ctx context.Context, q store.Querier, list []candidate, where string, args []any, limit int) ([]candidate, error) {
+	err := q.Each(ctx, "SELECT `uuid`, `clusterUuid`, `zoneUuid`, `hypervisorType`, `architecture`, `cpuMHz`, `guests`, "+
+		"`totalCpuCapacity`, `availableCpuCapacity`, `totalMemoryCapacity`, `availableMemoryCapacity` FROM `Host` WHERE "+where+
+		" LIMIT ?", append(args, limit-len(list)), func(r *store.Row) error {
+		list = append(list, candidate{HostCandidate: contract.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
+			HypervisorType: r.Text(3), Architecture: r.Text(4), CPUMHz: r.Int(5)}, Guests: r.Int(6),
+			TotalCPU: r.Int(7), FreeCPU: r.Int(8), TotalMemory: r.Int(9), FreeMemory: r.Int(10),
+			State: Enabled, Status: Connected, ClusterState: Enabled, ZoneState: Enabled})
 		return nil
 	})
 	return list, err
 }
 
-func hostFilter(r contract.HostRequest) (string, []any) {
+// fit is candidate.outside and candidate.unfit as SQL: the hosts that they have
+// nothing against.
+func (s *Service) fit(ctx context.Context, r contract.HostRequest) (string, []any) {
 	var conds []string
 	var args []any
-	add := func(c string, a any) { conds, args = append(conds, c), append(args, a) }
+	add := func(c string, a ...any) { conds, args = append(conds, c), append(args, a...) }
 	if r.ZoneUUID != "" {
 		add("`zoneUuid` = ?", r.ZoneUUID)
 	}
-	if len(r.ClusterUUIDs) > 0 {
-		add("`clusterUuid` IN (?)", r.ClusterUUIDs)
+	clusters := r.Reachable
+	if r.ClusterUUID != "" {
+		if clusters != nil && !slices.Contains(clusters, r.ClusterUUID) {
+			add("1 = 0")
+		}
+		clusters = []string{r.ClusterUUID}
+	}
+	const enabled = "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
+	if clusters != nil { // so that not all clusters of the cloud are listed
+		add("`clusterUuid` IN (?) AND "+enabled+" AND `uuid` IN (?))", clusters, clusters)
+	} else {
+		add(enabled + ")")
 	}
 	if r.HostUUID != "" {
 		add("`uuid` = ?", r.HostUUID)
@@ -118,75 +156,105 @@ func hostFilter(r contract.HostRequest) (string, []any) {
 	if r.HypervisorType != "" {
 		add("`hypervisorType` = ?", r.HypervisorType)
 	}
+	if r.Architecture != "" {
+		add("COALESCE(`architecture`, '') IN ('', ?)", r.Architecture)
+	}
 	if len(r.Avoid) > 0 {
 		add("`uuid` NOT IN (?)", r.Avoid)
 	}
-	enabled := "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
-	if len(r.ClusterUUIDs) > 0 { // so that not all clusters of the cloud are listed
-		add(enabled+" AND `uuid` IN (?))", r.ClusterUUIDs)
-	} else {
-		conds = append(conds, enabled+")")
+	if r.MaxGuests > 0 {
+		add("`guests` < ?", r.MaxGuests)
 	}
+	reserved, reservedArgs := s.reservedMemory(ctx)
+	add("`state` = ? AND `status` = ? AND `availableCpuCapacity` >= ?", Enabled, Connected, r.CPU)
+	add("`availableMemoryCapacity` - "+reserved+" >= ?", append(reservedArgs, r.Memory)...)
 	return strings.Join(conds, " AND "), args
 }
 
-// refusals explains an empty answer: one reason a host, the most useful first
-// (pains.md, section 2: "no valid host" must say which filter refused).
-func (s *Service) refusals(ctx context.Context, q store.Querier, r contract.HostRequest, where string, args []any) error {
-	const listed = 8
-	hosts, err := store.Find(ctx, q, HostType, where+" LIMIT 9", args...)
+// Bounds of what an error tells: named in its text, listed beside it, looked at.
+const (
+	toldHosts   = 8
+	listedHosts = 64
+	seenHosts   = 500
+)
+
+// noHost says of each host why it cannot take the guest.
+func (s *Service) noHost(ctx context.Context, q store.Querier, r contract.HostRequest) error {
+	hosts, err := s.snapshot(ctx, q, r)
 	if err != nil {
 		return err
 	}
+	fail := errs.New(errs.Exhausted, "host allocation", "no host can take a guest of %d CPU and %s of memory", r.CPU, bytesText(r.Memory)).
+		WithAdvice("free capacity, add a host, or choose a smaller offering")
+	_, refused := choose(hosts, r, rand.Shuffle)
 	if len(hosts) == 0 {
-		return errs.New(errs.Exhausted, "host allocation", "no host is in an enabled zone and cluster that fit the request").
-			WithAdvice("add a host, enable it, or attach the networks to its cluster")
+		fail.Message += ": there is none"
+		return fail.WithAdvice("add a host")
 	}
-	var why []string
-	for i, h := range hosts {
-		if i == listed {
-			why = append(why, "…")
+	if len(refused) == 0 {
+		fail.Message += ": what there was has been taken meanwhile"
+		return fail.WithAdvice("repeat the call")
+	}
+	why := make([]string, 0, toldHosts)
+	for _, h := range refused[:min(len(refused), toldHosts)] {
+		why = append(why, h.Name+": "+h.Why)
+	}
+	fail.Message += ": " + strings.Join(why, "; ")
+	if more := len(refused) - toldHosts; more > 0 {
+		fail.Message += fmt.Sprintf("; and %d more", more)
+	}
+	fail.Considered = refused[:min(len(refused), listedHosts)]
+	return fail
+}
+
+// snapshot reads the hosts of the request's zone, or of the host or cluster that
+// it asks for, with all that choose looks at.
+func (s *Service) snapshot(ctx context.Context, q store.Querier, r contract.HostRequest) ([]candidate, error) {
+	where, args := "1 = 1", []any{}
+	for _, c := range []struct{ column, uuid string }{{"uuid", r.HostUUID}, {"clusterUuid", r.ClusterUUID}, {"zoneUuid", r.ZoneUUID}} {
+		if c.uuid != "" {
+			where, args = "h.`"+c.column+"` = ?", []any{c.uuid}
 			break
 		}
-		why = append(why, fmt.Sprintf("%s: %s", h.Name, refusal(h, r, s.Config.Int64(ctx, "kvm", "reservedMemory", h.UUID))))
 	}
-	return errs.New(errs.Exhausted, "host allocation", "no host can take a guest of %d CPU and %d bytes of memory: %s",
-		r.CPU, r.Memory, strings.Join(why, "; ")).WithAdvice("free capacity, add a host, or choose a smaller offering")
+	var list []candidate
+	err := q.Each(ctx, "SELECT h.`uuid`, h.`clusterUuid`, h.`zoneUuid`, h.`hypervisorType`, h.`architecture`, h.`cpuMHz`, h.`guests`, "+
+		"h.`totalCpuCapacity`, h.`availableCpuCapacity`, h.`totalMemoryCapacity`, h.`availableMemoryCapacity`, h.`name`, h.`state`, h.`status`, "+
+		"c.`name`, c.`state`, z.`state` FROM `Host` h JOIN `Cluster` c ON c.`uuid` = h.`clusterUuid` JOIN `Zone` z ON z.`uuid` = h.`zoneUuid` WHERE "+
+		where+" ORDER BY h.`name`, h.`uuid` LIMIT ?", append(args, seenHosts), func(r *store.Row) error {
+		list = append(list, candidate{HostCandidate: contract.HostCandidate{UUID: r.Text(0), ClusterUUID: r.Text(1), ZoneUUID: r.Text(2),
+			HypervisorType: r.Text(3), Architecture: r.Text(4), CPUMHz: r.Int(5)}, Guests: r.Int(6),
+			TotalCPU: r.Int(7), FreeCPU: r.Int(8), TotalMemory: r.Int(9), FreeMemory: r.Int(10),
+			Name: r.Text(11), State: r.Text(12), Status: r.Text(13), ClusterName: r.Text(14), ClusterState: r.Text(15), ZoneState: r.Text(16)})
+		return nil
+	})
+	for i := range list {
+		list[i].Reserved = s.Config.Int64(ctx, "kvm", "reservedMemory", list[i].UUID)
+	}
+	return list, err
 }
 
-func refusal(h *Host, r contract.HostRequest, reserved int64) string {
-	switch {
-	case h.State != Enabled:
-		return "state is " + h.State
-	case h.Status != Connected:
-		return "status is " + h.Status
-	case h.AvailableCPU < r.CPU:
-		return fmt.Sprintf("%d CPU available", h.AvailableCPU)
-	case h.AvailableMemory-reserved < r.Memory:
-		return fmt.Sprintf("%d bytes of memory available, of which %d are reserved", h.AvailableMemory, reserved)
+// Reserve implements contract.Hosts.
+func (s *Service) Reserve(ctx context.Context, tx *store.Tx, hostUUID string, r contract.Room) error {
+	limit, args := "", []any{r.CPU, r.Memory, hostUUID, r.CPU, s.Config.Int64(ctx, "kvm", "reservedMemory", hostUUID), r.Memory}
+	if r.MaxGuests > 0 {
+		limit, args = " AND `guests` < ?", append(args, r.MaxGuests)
 	}
-	return "was taken meanwhile"
-}
-
-// Reserve takes CPU and memory of a host in the caller's transaction. Errors:
-// Exhausted when the host has no longer enough, or may no longer be used.
-func (s *Service) Reserve(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error {
-	n, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` - ?, `availableMemoryCapacity` = `availableMemoryCapacity` - ? "+
-		"WHERE `uuid` = ? AND `state` = 'Enabled' AND `status` = 'Connected' AND `availableCpuCapacity` >= ? AND `availableMemoryCapacity` - ? >= ?",
-		cpu, memory, hostUUID, cpu, s.Config.Int64(ctx, "kvm", "reservedMemory", hostUUID), memory)
+	n, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` - ?, `availableMemoryCapacity` = `availableMemoryCapacity` - ?, "+
+		"`guests` = `guests` + 1 WHERE `uuid` = ? AND `state` = 'Enabled' AND `status` = 'Connected' AND `availableCpuCapacity` >= ? "+
+		"AND `availableMemoryCapacity` - ? >= ?"+limit, args...)
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		return errs.New(errs.Exhausted, "host "+hostUUID, "has no room for %d CPU and %d bytes of memory", cpu, memory)
+		return errs.New(errs.Exhausted, "host "+hostUUID, "has no room for a guest of %d CPU and %s of memory", r.CPU, bytesText(r.Memory))
 	}
 	return nil
 }
 
-// Return gives CPU and memory back; a host that is gone is a success. The
-// caller makes sure to return what it reserved only once.
-func (s *Service) Return(ctx context.Context, tx *store.Tx, hostUUID string, cpu, memory int64) error {
-	_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ?, `availableMemoryCapacity` = `availableMemoryCapacity` + ? WHERE `uuid` = ?",
-		cpu, memory, hostUUID)
+// Return implements contract.Hosts.
+func (s *Service) Return(ctx context.Context, tx *store.Tx, hostUUID string, r contract.Room) error {
+	_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ?, `availableMemoryCapacity` = `availableMemoryCapacity` + ?, "+
+		"`guests` = `guests` - 1 WHERE `uuid` = ?", r.CPU, r.Memory, hostUUID)
 	return err
 }

@@ -40,7 +40,7 @@ func cloud(t *testing.T, dsn string) *Service {
 		}
 		for name, state := range map[string]string{"a": Enabled, "b": Disabled, "c": Enabled} {
 			c := &Cluster{ZoneUUID: "zone", State: state}
-			c.UUID = name
+			c.UUID, c.Name = name, name
 			if err := store.Insert(ctx, tx, ClusterType, c); err != nil {
 				return err
 			}
@@ -79,7 +79,7 @@ func TestCandidatesSpread(t *testing.T) {
 	both(t, func(t *testing.T, s *Service) {
 		firsts := map[string]int{}
 		for range 1500 {
-			hosts, err := s.Candidates(context.Background(), s.Store, contract.HostRequest{ClusterUUIDs: []string{"a"}, CPU: 1, Memory: gib})
+			hosts, err := s.Candidates(context.Background(), s.Store, contract.HostRequest{Strategy: contract.PlaceAnywhere, Reachable: []string{"a"}, Room: contract.Room{CPU: 1, Memory: gib}})
 			if err != nil || len(hosts) != maxCandidates {
 				t.Fatalf("%d candidates, %v; want %d", len(hosts), err, maxCandidates)
 			}
@@ -111,12 +111,12 @@ func TestCandidatesFit(t *testing.T) {
 			want    int
 			refusal string
 		}{
-			{"everywhere", contract.HostRequest{CPU: 1, Memory: gib}, maxCandidates, ""},
-			{"disabled cluster", contract.HostRequest{ClusterUUIDs: []string{"b"}, CPU: 1, Memory: gib}, 0, "no host is in an enabled zone and cluster"},
-			{"several clusters", contract.HostRequest{ClusterUUIDs: []string{"b", "c"}, CPU: 1, Memory: 2 * gib}, 1, ""},
-			{"reserved memory", contract.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 1, Memory: 2*gib + 1}, 0, "of which 1073741824 are reserved"},
-			{"CPU", contract.HostRequest{ClusterUUIDs: []string{"c"}, CPU: 2, Memory: gib}, 0, "1 CPU available"},
-			{"other zone", contract.HostRequest{ZoneUUID: "elsewhere", CPU: 1, Memory: gib}, 0, "no host is in"},
+			{"everywhere", contract.HostRequest{Room: contract.Room{CPU: 1, Memory: gib}}, maxCandidates, ""},
+			{"disabled cluster", contract.HostRequest{Reachable: []string{"b"}, Room: contract.Room{CPU: 1, Memory: gib}}, 0, "in cluster b that is Disabled"},
+			{"several clusters", contract.HostRequest{Reachable: []string{"b", "c"}, Room: contract.Room{CPU: 1, Memory: 2 * gib}}, 1, ""},
+			{"reserved memory", contract.HostRequest{Reachable: []string{"c"}, Room: contract.Room{CPU: 1, Memory: 2*gib + 1}}, 0, "2 GiB free, 2147483649 bytes needed"},
+			{"CPU", contract.HostRequest{Reachable: []string{"c"}, Room: contract.Room{CPU: 2, Memory: gib}}, 0, "1 CPU free, 2 needed"},
+			{"other zone", contract.HostRequest{ZoneUUID: "elsewhere", Room: contract.Room{CPU: 1, Memory: gib}}, 0, "there is none"},
 		} {
 			t.Run(tt.name, func(t *testing.T) {
 				hosts, err := s.Candidates(context.Background(), s.Store, tt.request)

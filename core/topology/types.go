@@ -54,6 +54,8 @@ type Host struct {
 	// Lot is a random number: hosts in the order of their lots are in no order
 	// (UUIDs tell when they were made), so the allocator draws by it.
 	Lot int64 `db:"lot" kumo:"hidden"`
+	// Guests counts the guests that hold room on the host.
+	Guests int64 `db:"guests" kumo:"hidden"`
 	// CPUMHz is the speed of one processor, for the guests' cpuSpeed.
 	CPUMHz int64 `db:"cpuMHz" kumo:"hidden"`
 }
@@ -91,7 +93,7 @@ var (
 	})
 	HostType = resource.Define[Host](resource.Type{
 		Name: "Host", Readable: resource.Global, Path: "/hosts", FQN: "org.zstack.header.host.HostInventory",
-		Indexes:       []resource.Index{{Columns: []string{"clusterUuid", "lot"}}},
+		Indexes:       []resource.Index{{Columns: []string{"clusterUuid", "lot"}}, {Columns: []string{"clusterUuid", "guests", "lot"}}},
 		Discriminator: "hypervisorType",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
 			"enable":      {Enabled: Enabled, Disabled: Enabled, PreMaintenance: Enabled, Maintenance: Enabled},

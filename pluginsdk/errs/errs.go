@@ -58,6 +58,30 @@ type Error struct {
 	Advice string
 	// Err is the cause; may be nil.
 	Err error
+	// Considered are the objects that were looked at for what was wanted, and why
+	// each would not do; may be empty.
+	Considered []Considered
+}
+
+// Considered is an object that would not do, and why.
+type Considered struct {
+	Type string `json:"type"`
+	UUID string `json:"uuid"`
+	Name string `json:"name"`
+	Why  string `json:"why"`
+}
+
+// ConsideredOf returns what the outermost Error in err's chain that considered
+// anything has looked at.
+func ConsideredOf(err error) []Considered {
+	var e *Error
+	for errors.As(err, &e) {
+		if len(e.Considered) > 0 {
+			return e.Considered
+		}
+		err = e.Err
+	}
+	return nil
 }
 
 // Error returns "object: message: cause (advice)", without the empty parts.
