@@ -130,7 +130,10 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 		}
 		if bs.State != Enabled || bs.Status != Connected {
 			return nil, errs.New(errs.Refused, "backup storage "+bs.Name, "is %s and %s", bs.State, bs.Status).
-				WithAdvice("enable it, or name another one")
+				WithAdvice("enable and reconnect it, or name another one")
+		}
+		if _, err := s.room(ctx, bs); err != nil {
+			return nil, err
 		}
 		st.Refs = append(st.Refs, &copyPlan{RefUUID: resource.NewUUID(), StoreUUID: uuid})
 	}
@@ -218,7 +221,17 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	if isUpload(st) {
 		url = uploadScheme + st.Row.UUID // what clients call it is between them and us
 	}
-	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: st.Row.Format, Checksum: st.Checksum})
+	bs, err := store.Get(ctx, s.Store, BackupStorageType, c.StoreUUID)
+	if err != nil {
+		return err
+	}
+	room, err := s.room(ctx, bs)
+	if err != nil {
+		return err
+	}
+	usable := s.usableFormats(plug.Decl)
+	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: st.Row.Format,
+		Checksum: st.Checksum, MaxBytes: room, UsableFormats: usable})
 	if err != nil && deleted.Err() != nil {
 		return errs.Wrap(errs.Cancelled, "image "+st.Row.Name, err, "was deleted while it was being added to backup storage %s", target.GetName())
 	}
@@ -226,8 +239,47 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 		return errs.Wrap(errs.ClassOf(err), "image "+st.Row.Name, err, "cannot be added to backup storage %s", target.GetName())
 	}
 	c.Done, c.Path, c.MD5, c.Size, c.Actual = true, r.GetInstallPath(), r.GetMd5(), r.GetSizeBytes(), r.GetActualBytes()
-	c.Format = r.GetFormat()
+	c.Format = cmp.Or(r.GetFormat(), st.Row.Format)
+	if len(usable) > 0 && !slices.Contains(usable, c.Format) {
+		// Its plugin took what nobody can use; the step's undo removes the copy.
+		c.Done = false
+		return errs.New(errs.Unsupported, "image "+st.Row.Name, "has format %s, and no primary storage can use it", c.Format).
+			WithAdvice("add it in one of %s", strings.Join(usable, ", "))
+	}
 	return nil
+}
+
+// room returns how many bytes the store has for an image. Errors: Exhausted when
+// it has none beside what is reserved.
+func (s *Service) room(ctx context.Context, bs *BackupStorage) (int64, error) {
+	reserved := s.Config.Int64(ctx, "backupStorage", "reservedCapacity", bs.UUID)
+	if room := bs.AvailableCapacity - reserved; room > 0 {
+		return room, nil
+	}
+	return 0, errs.New(errs.Exhausted, "backup storage "+bs.Name, "has %d bytes available, of which %d are reserved", bs.AvailableCapacity, reserved).
+		WithAdvice("free or add disk space, or lower its setting backupStorage/reservedCapacity")
+}
+
+// usableFormats are the formats of images that some primary storage can use
+// which reads from this kind of store; none means that any can be used.
+func (s *Service) usableFormats(d *pluginv1.BackupStorageDecl) []string {
+	var formats []string
+	for _, m := range s.Plugins.Manifests() {
+		for _, ps := range m.GetPrimaryStorages() {
+			if types := d.GetPrimaryStorageTypes(); len(types) > 0 && !slices.Contains(types, ps.GetType()) {
+				continue
+			}
+			if len(ps.GetImageFormats()) == 0 {
+				return nil
+			}
+			for _, f := range ps.GetImageFormats() {
+				if !slices.Contains(formats, f) {
+					formats = append(formats, f)
+				}
+			}
+		}
+	}
+	return formats
 }
 
 func (s *Service) finishImage(ctx context.Context, tx *store.Tx, st *addImage) error {
@@ -243,12 +295,25 @@ func (s *Service) finishImage(ctx context.Context, tx *store.Tx, st *addImage) e
 		if err := store.Set(ctx, tx, ImageRefType.Type, c.RefUUID, map[string]any{"status": Ready, "installPath": c.Path}); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ?", c.Actual, c.StoreUUID); err != nil {
+		if err := s.take(ctx, tx, c); err != nil {
 			return err
 		}
 	}
 	return store.Set(ctx, tx, ImageType.Type, st.Row.UUID, map[string]any{
-		"status": Ready, "size": good.Size, "actualSize": good.Actual, "md5Sum": good.MD5})
+		"status": Ready, "size": good.Size, "actualSize": good.Actual, "md5Sum": good.MD5, "format": good.Format})
+}
+
+// take counts a copy in its store. Errors: Exhausted when others have taken what
+// was there when it began.
+func (s *Service) take(ctx context.Context, tx *store.Tx, c *copyPlan) error {
+	reserved := s.Config.Int64(ctx, "backupStorage", "reservedCapacity", c.StoreUUID)
+	n, err := tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `availableCapacity` - ? >= ?",
+		c.Actual, c.StoreUUID, reserved, c.Actual)
+	if err == nil && n == 0 {
+		err = errs.New(errs.Exhausted, "backup storage "+c.StoreUUID, "has no room for %d bytes beside the %d that are reserved", c.Actual, reserved).
+			WithAdvice("free or add disk space, or lower its setting backupStorage/reservedCapacity")
+	}
+	return err
 }
 
 // removeRows removes an image with its references and tags; gone is a success.

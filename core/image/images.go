@@ -51,7 +51,7 @@ func (s *Service) registerImages() error {
 	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Ref, error) {
 		return action.Ref{Type: "Image", UUID: p.UUID}, s.recoverImage(ctx, p)
 	})
-	if err := s.RegisterUpdate(ImageType.Type, action.Normal, nil,
+	if err := s.RegisterUpdate(ImageType.Type, action.Normal, checkUpdate,
 		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
 		action.Param{Name: "mediaType", Type: "string", MaxLength: 255, Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
 		action.Param{Name: "format", Type: "string", MaxLength: 255, Values: []string{"raw", "qcow2", "iso"}},
@@ -76,6 +76,21 @@ func (s *Service) registerImages() error {
 		}
 	}
 	return nil
+}
+
+// checkUpdate refuses another format than the image's bytes have.
+func checkUpdate(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+	format, given := values["format"]
+	if !given || format == "" {
+		delete(values, "format")
+		return nil
+	}
+	img, err := store.Get(ctx, tx, ImageType, uuid)
+	if err == nil && img.Format != format {
+		err = errs.New(errs.Invalid, "format", "the bytes of image %s are %s, and an update does not change them", img.Name, img.Format).
+			WithAdvice("add the image again in format %v", format)
+	}
+	return err
 }
 
 // refs returns the copies of an image in the named stores, or in all.
@@ -183,8 +198,7 @@ func (s *Service) expunge(ctx context.Context, uuid string, stores []string) err
 				return err
 			}
 			if n == 1 {
-				if _, err := tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = `availableCapacity` + "+
-					"COALESCE((SELECT `actualSize` FROM `Image` WHERE `uuid` = ?), 0) WHERE `uuid` = ?", uuid, r.BackupStorageUUID); err != nil {
+				if err := giveBack(ctx, tx, uuid, r.BackupStorageUUID); err != nil {
 					return err
 				}
 			}
@@ -195,6 +209,18 @@ func (s *Service) expunge(ctx context.Context, uuid string, stores []string) err
 		}
 		return s.removeRows(ctx, tx, uuid)
 	})
+}
+
+// giveBack makes the bytes of a copy that is gone available, up to what the
+// store has.
+func giveBack(ctx context.Context, tx *store.Tx, imageUUID, storeUUID string) error {
+	img, found, err := store.First(ctx, tx, ImageType, "`uuid` = ?", imageUUID)
+	if err != nil || !found {
+		return err
+	}
+	_, err = tx.Exec(ctx, "UPDATE `BackupStorage` SET `availableCapacity` = CASE WHEN `availableCapacity` + ? > `totalCapacity` "+
+		"THEN `totalCapacity` ELSE `availableCapacity` + ? END WHERE `uuid` = ?", img.ActualSize, img.ActualSize, storeUUID)
+	return err
 }
 
 func (s *Service) recoverImage(ctx context.Context, p *imageParams) error {

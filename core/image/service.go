@@ -87,6 +87,9 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 	if imports, _ := p["importImages"].(bool); imports {
 		return ref, errs.New(errs.Invalid, "importImages", "is not offered").WithAdvice("add the images one by one")
 	}
+	if given := text("type"); given != "" && given != d.GetType() {
+		return ref, errs.New(errs.Invalid, "type", "is %s, and this message adds a %s", given, d.GetType())
+	}
 	row := &BackupStorage{URL: text("url"), Type: d.GetType(), State: Enabled, Status: Connected}
 	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")
 	fields, err := kernel.FieldValues(p, d.GetFields())

@@ -117,7 +117,7 @@ func (s *Service) place(ctx context.Context, h contract.HostCandidate, ps *attac
 	if err != nil {
 		return p, err.Error()
 	}
-	if !contains(plug.Decl.GetHypervisorTypes(), h.HypervisorType) {
+	if !slices.Contains(plug.Decl.GetHypervisorTypes(), h.HypervisorType) {
 		return p, "its type cannot be used by " + h.HypervisorType
 	}
 	onHost, linked := ps.onHost[h.UUID]
@@ -135,24 +135,18 @@ func (s *Service) place(ctx context.Context, h contract.HostCandidate, ps *attac
 	if r.Image == nil {
 		return p, ""
 	}
+	if formats := plug.Decl.GetImageFormats(); len(formats) > 0 && !slices.Contains(formats, r.Image.Format) {
+		return p, "cannot use images of format " + r.Image.Format
+	}
 	for _, st := range r.Image.Stores {
 		bs, err := s.Plugins.BackupStorage(st.Type)
 		if err != nil {
 			continue // its plugin is off; another copy may do
 		}
-		if types := bs.Decl.GetPrimaryStorageTypes(); len(types) == 0 || contains(types, ps.typ) {
+		if types := bs.Decl.GetPrimaryStorageTypes(); len(types) == 0 || slices.Contains(types, ps.typ) {
 			p.ImageStoreUUID = st.UUID
 			return p, ""
 		}
 	}
 	return p, "cannot read from the backup storages that have image " + r.Image.Name
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }

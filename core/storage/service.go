@@ -107,6 +107,9 @@ func (s *Service) registerTypes() error {
 func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimaryStorageDecl, p map[string]any) (action.Ref, error) {
 	text := func(k string) string { v, _ := p[k].(string); return v }
 	ref := action.Ref{Type: "PrimaryStorage", UUID: c.ResourceUUID}
+	if given := text("type"); given != "" && given != d.GetType() {
+		return ref, errs.New(errs.Invalid, "type", "is %s, and this message adds a %s", given, d.GetType())
+	}
 	row := &PrimaryStorage{ZoneUUID: text("zoneUuid"), URL: text("url"), MountPath: text("url"), Type: d.GetType(),
 		State: Enabled, Status: Connected}
 	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")

@@ -42,6 +42,9 @@ func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 	if a.want, err = parseChecksum(a.object, r.Checksum); err != nil {
 		return nil, err
 	}
+	if a.format, err = keptFormat(a.object, r.Format, r.UsableFormats); err != nil {
+		return nil, err
+	}
 	u, err := parseImageURL(a.object, r.Url)
 	if err != nil {
 		return nil, err
@@ -78,6 +81,7 @@ type adding struct {
 	object string
 	req    *pluginv1.AddImageRequest
 	want   checksum
+	format string // in which the store keeps it
 }
 
 // fromUpload waits for a client's upload. One that breaks off may be begun
@@ -101,6 +105,9 @@ func (a *adding) fromUpload(ctx context.Context) (*pluginv1.AddImageResponse, er
 
 // take makes an image of the source's bytes.
 func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageResponse, err error) {
+	if err := a.checkSize(src.size); err != nil {
+		return nil, err
+	}
 	d, err := a.newDraft(a.req.ImageUuid, a.req.Format, src.size)
 	if err != nil {
 		return nil, err
@@ -114,10 +121,13 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 	if err := a.copy(ctx, d, src, &rec); err != nil {
 		return nil, err
 	}
-	if err := a.want.check(a.object, rec); err != nil {
+	if err := a.want.check(a.object, rec.came()); err != nil {
 		return nil, err
 	}
 	if rec.VirtualBytes, err = inspect(ctx, a.object, d.file, rec.Format); err != nil {
+		return nil, err
+	}
+	if err := a.convert(ctx, d, &rec); err != nil {
 		return nil, err
 	}
 	if err := d.commit(rec); err != nil {
@@ -125,6 +135,15 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 	}
 	a.core.Progress(ctx, 100, "image added")
 	return a.response(rec), nil
+}
+
+// checkSize refuses an image that is larger than what the store has for it.
+func (a *adding) checkSize(n int64) error {
+	if a.req.MaxBytes > 0 && n > a.req.MaxBytes {
+		return errs.New(errs.Exhausted, a.object, "it has more than the %d bytes that the store has for it", a.req.MaxBytes).
+			WithAdvice("free or add disk space at %s, or lower the store's reserved capacity", a.root)
+	}
+	return nil
 }
 
 // copy streams the source to the draft and hashes it on the way.
@@ -171,10 +190,10 @@ func (a *adding) classed(ctx context.Context, err error) error {
 
 // repeated answers for an image that is in the store already.
 func (a *adding) repeated(rec record) (*pluginv1.AddImageResponse, error) {
-	if rec.Format != a.req.Format {
-		return nil, errs.New(errs.Exists, a.object, "it is in the store with format %s, not %s", rec.Format, a.req.Format)
+	if rec.came().Format != a.req.Format {
+		return nil, errs.New(errs.Exists, a.object, "it is in the store with format %s, not %s", rec.came().Format, a.req.Format)
 	}
-	if err := a.want.check(a.object, rec); err != nil {
+	if err := a.want.check(a.object, rec.came()); err != nil {
 		return nil, errs.Wrap(errs.Exists, a.object, err, "it is in the store with other bytes")
 	}
 	return a.response(rec), nil
@@ -198,7 +217,7 @@ func (w diskWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// reporter tells the core how far the copy is, once in a while: a report is a
+// reporter ends a copy that gets too large, and tells the core how far it is, once in a while: a report is a
 // call, and must not slow the download down.
 type reporter struct {
 	*adding
@@ -209,6 +228,9 @@ type reporter struct {
 
 func (p *reporter) Write(b []byte) (int, error) {
 	p.seen += int64(len(b))
+	if err := p.checkSize(p.seen); err != nil {
+		return 0, err
+	}
 	if time.Since(p.last) < progressEvery {
 		return len(b), nil
 	}
@@ -236,8 +258,8 @@ func parseChecksum(object, text string) (checksum, error) {
 	return checksum{kind, digits}, nil
 }
 
-func (c checksum) check(object string, rec record) error {
-	got := map[string]string{"md5": rec.MD5, "sha256": rec.SHA256}[c.kind]
+func (c checksum) check(object string, is came) error {
+	got := map[string]string{"md5": is.MD5, "sha256": is.SHA256}[c.kind]
 	if got == "" || got == c.hex {
 		// A record without SHA-256 was added without one being asked for.
 		return nil

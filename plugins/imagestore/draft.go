@@ -56,6 +56,16 @@ func (d *draft) reserve(size int64) error {
 	return err
 }
 
+// replace makes another file of the draft's folder the image.
+func (d *draft) replace(f *os.File) error {
+	old := d.file
+	d.file = f
+	if err := errors.Join(old.Close(), os.Remove(old.Name())); err != nil {
+		return d.failed(err, "remove what was converted")
+	}
+	return nil
+}
+
 // commit writes the record and puts the image into the store in one step. The
 // bytes are on the disk before the name is: after a power cut an image that is
 // there is whole.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,6 +42,22 @@ type record struct {
 	MD5          string    `json:"md5"`
 	SHA256       string    `json:"sha256,omitempty"`
 	Added        time.Time `json:"added"`
+	// Came is what came when the image was converted; else it is as it came.
+	Came *came `json:"came,omitempty"`
+}
+
+// came are the format and the checksums of the bytes that a source gave.
+type came struct {
+	Format string `json:"format"`
+	MD5    string `json:"md5"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+func (r record) came() came {
+	if r.Came != nil {
+		return *r.Came
+	}
+	return came{r.Format, r.MD5, r.SHA256}
 }
 
 // folder is one store's place on this machine.
@@ -75,15 +92,72 @@ func (f folder) images() string           { return filepath.Join(f.root, "images
 func (f folder) incoming() string         { return filepath.Join(f.root, "incoming") }
 func (f folder) image(uuid string) string { return filepath.Join(f.images(), uuid) }
 
+// marker is a file in each store's folder. No folder with other things in it is
+// taken for a store, and an empty one not for a store that has images: its disk
+// may not be mounted.
+const marker = ".kumo-image-store"
+
 // prepare makes the folders; they are closed to other users of the machine,
-// because images belong to accounts.
-func (f folder) prepare() error {
+// because images belong to accounts. A store that is known must be there.
+// Errors: Invalid for a folder of other things, Unavailable for a known one that
+// is not there.
+func (f folder) prepare(known bool) error {
+	names, err := f.names()
+	if err != nil {
+		return err
+	}
+	ours := slices.Contains(names, marker) ||
+		slices.Contains(names, "images") && slices.Contains(names, "incoming") // made before there was a marker
+	if !ours && known {
+		return f.missing()
+	}
+	if !ours && len(names) > 0 {
+		return errs.New(errs.Invalid, f.object, "folder %s has other things in it, such as %s", f.root, names[0]).
+			WithAdvice("give an empty folder, or one that does not exist yet")
+	}
 	for _, dir := range []string{f.images(), f.incoming()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return f.failed(err, "make folder "+dir)
 		}
 	}
+	mark, err := os.OpenFile(filepath.Join(f.root, marker), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		err = mark.Close()
+	}
+	if err != nil {
+		return f.failed(err, "mark folder "+f.root)
+	}
 	return nil
+}
+
+// names lists what is in the store's folder, but what file systems put there.
+func (f folder) names() ([]string, error) {
+	entries, err := os.ReadDir(f.root)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, f.failed(err, "look into "+f.root)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != "lost+found" {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
+// check finds out whether the store is there. Errors: Unavailable.
+func (f folder) check() error {
+	if _, err := os.Lstat(filepath.Join(f.root, marker)); errors.Is(err, fs.ErrNotExist) {
+		return f.missing()
+	} else if err != nil {
+		return f.failed(err, "look into "+f.root)
+	}
+	return nil
+}
+
+func (f folder) missing() error {
+	return errs.New(errs.Unavailable, f.object, "its images are not in %s", f.root).
+		WithAdvice("mount its disk; a store whose images are lost can be deleted and added again")
 }
 
 // failed gives an error of the file system its class; others have theirs.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -153,32 +154,46 @@ type qemuInfo struct {
 // diskInfo asks qemu-img, with the format given, so that nothing is guessed.
 func diskInfo(ctx context.Context, object, path, format string) (qemuInfo, error) {
 	var info qemuInfo
-	ctx, cancel := context.WithTimeout(ctx, inspectTimeout)
-	defer cancel()
 	driver := format
 	if format == "iso" {
 		driver = "raw"
 	}
-	var out, problem bytes.Buffer
-	cmd := exec.CommandContext(ctx, "qemu-img", "info", "--output=json", "-f", driver, path)
-	cmd.Stdout, cmd.Stderr = &out, &problem
+	out, problem, err := runQemuImg(ctx, object, inspectTimeout, "info", "--output=json", "-f", driver, path)
+	if err != nil {
+		return info, err
+	}
+	if problem != "" {
+		return info, errs.New(errs.Invalid, object, "qemu-img cannot read it as %s: %s", format, problem)
+	}
+	if err := json.Unmarshal(out, &info); err != nil {
+		return info, errs.Wrap(errs.Internal, object, err, "read the answer of qemu-img")
+	}
+	return info, nil
+}
+
+// runQemuImg runs qemu-img on an image of a stranger's, with bounds on its time and
+// memory. problem is what it says when it does not like the image, or the
+// bounds. Errors: Unavailable when there is none, Cancelled.
+func runQemuImg(ctx context.Context, object string, limit time.Duration, args ...string) (out []byte, problem string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var answer, complaint bytes.Buffer
+	cmd := exec.CommandContext(ctx, "qemu-img", args...)
+	cmd.Stdout, cmd.Stderr = &answer, &complaint
 	cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
 	if err := cmd.Start(); err != nil {
-		return info, errs.Wrap(errs.Unavailable, object, err, "run qemu-img").
+		return nil, "", errs.Wrap(errs.Unavailable, object, err, "run qemu-img").
 			WithAdvice("install the package qemu-utils on the management node")
 	}
 	// A child that has ended already needs no limit, so a failure is harmless.
 	_ = unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: inspectMemory, Max: inspectMemory}, nil)
 	if err := cmd.Wait(); err != nil {
 		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return info, errs.Wrap(errs.Cancelled, object, ctx.Err(), "inspect it")
+			return nil, "", errs.Wrap(errs.Cancelled, object, ctx.Err(), "run qemu-img")
 		}
-		return info, errs.Wrap(errs.Invalid, object, err, "qemu-img cannot read it as %s: %s", format, firstLine(problem.String()))
+		return nil, cmp.Or(firstLine(complaint.String()), err.Error()), nil
 	}
-	if err := json.Unmarshal(out.Bytes(), &info); err != nil {
-		return info, errs.Wrap(errs.Internal, object, err, "read the answer of qemu-img")
-	}
-	return info, nil
+	return answer.Bytes(), "", nil
 }
 
 func firstLine(s string) string {

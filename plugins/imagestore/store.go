@@ -69,7 +69,7 @@ func (s *store) close() error {
 	return s.server.close()
 }
 
-// ConnectStore makes the folder ready and sweeps what a crash left in it.
+// ConnectStore makes the folder ready, or finds that of a known store, and sweeps what a crash left in it.
 func (s *store) ConnectStore(_ context.Context, r *pluginv1.ConnectStoreRequest) (*pluginv1.ConnectStoreResponse, error) {
 	f, err := folderOf(r.Store)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *store) ConnectStore(_ context.Context, r *pluginv1.ConnectStoreRequest)
 	if err := checkHostname(f.object, r.Store.Fields["hostname"]); err != nil {
 		return nil, err
 	}
-	if err := f.prepare(); err != nil {
+	if err := f.prepare(r.Known); err != nil {
 		return nil, err
 	}
 	if swept, err := f.sweep(); err != nil {
@@ -93,9 +93,13 @@ func (s *store) ConnectStore(_ context.Context, r *pluginv1.ConnectStoreRequest)
 	return &pluginv1.ConnectStoreResponse{Capacity: c}, nil
 }
 
-// StoreCapacity tells the size of the file system that holds the folder.
+// StoreCapacity tells the size of the file system that holds the folder. Errors:
+// Unavailable when the store is not there.
 func (s *store) StoreCapacity(_ context.Context, r *pluginv1.StoreCapacityRequest) (*pluginv1.StoreCapacityResponse, error) {
 	f, err := folderOf(r.Store)
+	if err == nil {
+		err = f.check()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,7 @@ func newPlugin() pluginsdk.Plugin {
 				HostLocal:       true,
 				HypervisorTypes: []string{"KVM"},
 				Optional:        []string{pluginsdk.OptionalResize, pluginsdk.OptionalList},
+				ImageFormats:    imageFormats,
 			}},
 			Permissions: []string{pluginsdk.PermissionHostCall},
 		},

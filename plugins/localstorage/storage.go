@@ -57,10 +57,14 @@ func (s *storage) ConnectStorage(_ context.Context, r *pluginv1.ConnectStorageRe
 	return &pluginv1.ConnectStorageResponse{Capacity: &pluginv1.Capacity{}}, err
 }
 
-// AttachHost makes the folders on the host and tells the capacity there.
+// AttachHost makes the folders on the host and tells the capacity there. Errors:
+// Invalid for a folder that has other things in it.
 func (s *storage) AttachHost(ctx context.Context, r *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error) {
 	p, err := s.place(r.Storage, r.Host)
 	if err != nil {
+		return nil, err
+	}
+	if err := p.checkOurs(ctx, r.Storage); err != nil {
 		return nil, err
 	}
 	for _, folder := range []string{p.root, p.cache(), p.volumes()} {
@@ -70,6 +74,31 @@ func (s *storage) AttachHost(ctx context.Context, r *pluginv1.AttachHostRequest)
 	}
 	c, err := s.StorageCapacity(ctx, &pluginv1.StorageCapacityRequest{Storage: r.Storage, Host: r.Host})
 	return &pluginv1.AttachHostResponse{Capacity: c.GetCapacity()}, err
+}
+
+// checkOurs refuses a folder of the host that has other things in it than a
+// storage's: one of its own folders tells that it was a storage's before.
+func (p place) checkOurs(ctx context.Context, st *pluginv1.Storage) error {
+	object := "local storage " + st.GetUuid()
+	in, err := p.agent.ListFolder(ctx, &hostv1.ListFolderRequest{Path: p.root})
+	if err != nil {
+		return p.failed(object, "look into folder "+p.root, err)
+	}
+	other := ""
+	for _, name := range in.Names {
+		switch p.root + "/" + name {
+		case p.cache(), p.volumes():
+			return nil
+		case p.root + "/lost+found": // a file system of its own
+		default:
+			other = name
+		}
+	}
+	if other == "" {
+		return nil
+	}
+	return errs.New(errs.Invalid, object, "folder %s of host %s has other things in it, such as %s", p.root, p.host, other).
+		WithAdvice("give an empty folder, or one that does not exist yet")
 }
 
 // DetachHost leaves the files: the host may come back with its volumes.

@@ -495,3 +495,31 @@ func FuzzLayout(f *testing.F) {
 		}
 	})
 }
+
+// A host's folder that has other things in it is not taken for a storage's.
+func TestFolderOfOtherThings(t *testing.T) {
+	b := newBench(t)
+	attach := func(root string) error {
+		_, err := b.AttachHost(t.Context(), &pluginv1.AttachHostRequest{Host: b.host,
+			Storage: &pluginv1.Storage{Uuid: storageUUID, Type: "LocalStorage", Url: root}})
+		return err
+	}
+	home := t.TempDir()
+	if err := os.Mkdir(home+"/.ssh", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	err := attach(home)
+	requireClass(t, err, errs.Invalid)
+	if got, failed := os.ReadDir(home); failed != nil || len(got) != 1 || !strings.Contains(err.Error(), ".ssh") {
+		t.Errorf("folder %v %v: %v", got, failed, err)
+	}
+	disk := t.TempDir()
+	if err := os.Mkdir(disk+"/lost+found", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second finds its own
+		if err := attach(disk); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -456,7 +456,9 @@ type PrimaryStorageDecl struct {
 	// hypervisor_types that can use its volumes.
 	HypervisorTypes []string `protobuf:"bytes,5,rep,name=hypervisor_types,json=hypervisorTypes,proto3" json:"hypervisor_types,omitempty"`
 	// optional: "resize", "snapshot", "list".
-	Optional      []string `protobuf:"bytes,6,rep,name=optional,proto3" json:"optional,omitempty"`
+	Optional []string `protobuf:"bytes,6,rep,name=optional,proto3" json:"optional,omitempty"`
+	// image_formats that it can make volumes of; empty means all.
+	ImageFormats  []string `protobuf:"bytes,7,rep,name=image_formats,json=imageFormats,proto3" json:"image_formats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -529,6 +531,13 @@ func (x *PrimaryStorageDecl) GetHypervisorTypes() []string {
 func (x *PrimaryStorageDecl) GetOptional() []string {
 	if x != nil {
 		return x.Optional
+	}
+	return nil
+}
+
+func (x *PrimaryStorageDecl) GetImageFormats() []string {
+	if x != nil {
+		return x.ImageFormats
 	}
 	return nil
 }
@@ -874,7 +883,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
 	"\x06fields\x18\x03 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06fields\x12#\n" +
 	"\rvolume_format\x18\x04 \x01(\tR\fvolumeFormat\x12\x1a\n" +
-	"\boptional\x18\x05 \x03(\tR\boptional\"\xeb\x01\n" +
+	"\boptional\x18\x05 \x03(\tR\boptional\"\x90\x02\n" +
 	"\x12PrimaryStorageDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -882,7 +891,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"host_local\x18\x04 \x01(\bR\thostLocal\x12)\n" +
 	"\x10hypervisor_types\x18\x05 \x03(\tR\x0fhypervisorTypes\x12\x1a\n" +
-	"\boptional\x18\x06 \x03(\tR\boptional\"\xb8\x01\n" +
+	"\boptional\x18\x06 \x03(\tR\boptional\x12#\n" +
+	"\rimage_formats\x18\a \x03(\tR\fimageFormats\"\xb8\x01\n" +
 	"\x11BackupStorageDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +

@@ -1305,8 +1305,11 @@ func (x *ListVolumesResponse) GetVolumeUuids() []string {
 }
 
 type ConnectStoreRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Store         *Storage               `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Store *Storage               `protobuf:"bytes,1,opt,name=store,proto3" json:"store,omitempty"`
+	// known stores were connected before: what they keep must still be there, and
+	// none is made in its place.
+	Known         bool `protobuf:"varint,2,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1346,6 +1349,13 @@ func (x *ConnectStoreRequest) GetStore() *Storage {
 		return x.Store
 	}
 	return nil
+}
+
+func (x *ConnectStoreRequest) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
 }
 
 type ConnectStoreResponse struct {
@@ -1486,8 +1496,15 @@ type AddImageRequest struct {
 	ImageUuid string                 `protobuf:"bytes,2,opt,name=image_uuid,json=imageUuid,proto3" json:"image_uuid,omitempty"`
 	Url       string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	Format    string                 `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
-	// checksum is "md5:HEX" or "sha256:HEX"; empty checks nothing.
-	Checksum      string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// checksum is "md5:HEX" or "sha256:HEX"; empty checks nothing. It is of the
+	// bytes that come.
+	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
+	// max_bytes is what the image may take in the store; 0 is no bound. A larger
+	// one is exhausted.
+	MaxBytes int64 `protobuf:"varint,6,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// usable_formats are those that some primary storage can use; empty means all.
+	// An image of another format is converted to one of them, or refused by name.
+	UsableFormats []string `protobuf:"bytes,7,rep,name=usable_formats,json=usableFormats,proto3" json:"usable_formats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1555,6 +1572,20 @@ func (x *AddImageRequest) GetChecksum() string {
 		return x.Checksum
 	}
 	return ""
+}
+
+func (x *AddImageRequest) GetMaxBytes() int64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *AddImageRequest) GetUsableFormats() []string {
+	if x != nil {
+		return x.UsableFormats
+	}
+	return nil
 }
 
 type AddImageResponse struct {
@@ -2038,22 +2069,25 @@ const file_kumo_plugin_v1_storage_proto_rawDesc = "" +
 	"\astorage\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\astorage\x12(\n" +
 	"\x04host\x18\x02 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"8\n" +
 	"\x13ListVolumesResponse\x12!\n" +
-	"\fvolume_uuids\x18\x01 \x03(\tR\vvolumeUuids\"D\n" +
+	"\fvolume_uuids\x18\x01 \x03(\tR\vvolumeUuids\"Z\n" +
 	"\x13ConnectStoreRequest\x12-\n" +
-	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\"L\n" +
+	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\x12\x14\n" +
+	"\x05known\x18\x02 \x01(\bR\x05known\"L\n" +
 	"\x14ConnectStoreResponse\x124\n" +
 	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"E\n" +
 	"\x14StoreCapacityRequest\x12-\n" +
 	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\"M\n" +
 	"\x15StoreCapacityResponse\x124\n" +
-	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"\xa5\x01\n" +
+	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"\xe9\x01\n" +
 	"\x0fAddImageRequest\x12-\n" +
 	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\x12\x1d\n" +
 	"\n" +
 	"image_uuid\x18\x02 \x01(\tR\timageUuid\x12\x10\n" +
 	"\x03url\x18\x03 \x01(\tR\x03url\x12\x16\n" +
 	"\x06format\x18\x04 \x01(\tR\x06format\x12\x1a\n" +
-	"\bchecksum\x18\x05 \x01(\tR\bchecksum\"\xa1\x01\n" +
+	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x1b\n" +
+	"\tmax_bytes\x18\x06 \x01(\x03R\bmaxBytes\x12%\n" +
+	"\x0eusable_formats\x18\a \x03(\tR\rusableFormats\"\xa1\x01\n" +
 	"\x10AddImageResponse\x12!\n" +
 	"\finstall_path\x18\x01 \x01(\tR\vinstallPath\x12\x1d\n" +
 	"\n" +

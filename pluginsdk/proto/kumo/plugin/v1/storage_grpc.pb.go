@@ -496,6 +496,7 @@ type BackupStorageServiceClient interface {
 	ConnectStore(ctx context.Context, in *ConnectStoreRequest, opts ...grpc.CallOption) (*ConnectStoreResponse, error)
 	StoreCapacity(ctx context.Context, in *StoreCapacityRequest, opts ...grpc.CallOption) (*StoreCapacityResponse, error)
 	// AddImage fetches an image by URL (http, https, file) and reports progress.
+	// It answers with the format that the image has in the store.
 	AddImage(ctx context.Context, in *AddImageRequest, opts ...grpc.CallOption) (*AddImageResponse, error)
 	DeleteImage(ctx context.Context, in *DeleteImageRequest, opts ...grpc.CallOption) (*DeleteImageResponse, error)
 	// ExportImage gives a short-lived source that hosts can read.
@@ -582,6 +583,7 @@ type BackupStorageServiceServer interface {
 	ConnectStore(context.Context, *ConnectStoreRequest) (*ConnectStoreResponse, error)
 	StoreCapacity(context.Context, *StoreCapacityRequest) (*StoreCapacityResponse, error)
 	// AddImage fetches an image by URL (http, https, file) and reports progress.
+	// It answers with the format that the image has in the store.
 	AddImage(context.Context, *AddImageRequest) (*AddImageResponse, error)
 	DeleteImage(context.Context, *DeleteImageRequest) (*DeleteImageResponse, error)
 	// ExportImage gives a short-lived source that hosts can read.
