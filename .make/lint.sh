@@ -39,6 +39,13 @@ breaking() ( # a shell of its own, for the trap
 	buf breaking --against "$old/$PROTO"
 )
 
+# unused lists functions that no program and no test reaches.
+unused() {
+	local list
+	list=$("${TOOL[@]}" deadcode -test -tags storm ./...) || return
+	[ -z "$list" ] || die "nothing uses these: $list"
+}
+
 buf() { (cd "$PROTO" && "${TOOL[@]}" buf "$@"); }
 
 failed=()
@@ -60,6 +67,7 @@ step "gofmt" format
 # The storms are built with a tag, so that the tests are the same each time.
 step "go vet" "$GO" vet -tags storm ./...
 step "staticcheck" "${TOOL[@]}" staticcheck -tags storm ./...
+step "deadcode" unused
 step "house rules" "$GO" test -count=1 ./integration/house
 step "buf lint" buf lint
 step "buf breaking" breaking

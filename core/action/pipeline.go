@@ -315,10 +315,18 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	if a.Ahead != nil {
 		a.Ahead(params)
 	}
-	if err := r.ports.Queue.Submit(key, a.Kind, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
+	if err := r.submit(key, a.Kind, c, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil
+}
+
+// submit queues a call, with its name for those who look at the queue.
+func (r *Registry) submit(key, kind string, c *Call, fn func()) error {
+	if q, ok := r.ports.Queue.(NamedQueue); ok {
+		return q.SubmitNamed(key, kind, c.Message, c.Job, fn)
+	}
+	return r.ports.Queue.Submit(key, kind, fn)
 }
 
 // jobError makes a job UUID that was used before a malformed request.

@@ -118,6 +118,11 @@ type Queue interface {
 	Submit(key, kind string, fn func()) error
 }
 
+// NamedQueue is optional for Queue: it shows what waits by message and job.
+type NamedQueue interface {
+	SubmitNamed(key, kind, message, job string, fn func()) error
+}
+
 // Ports are what the registry needs of others. Nil ones switch their check
 // off, except Auth, Jobs and Queue, without which calls that need them fail
 // with errs.Internal.

@@ -93,7 +93,9 @@ type Engine struct {
 
 	mu       sync.RWMutex
 	deleters map[string]Deleter
-	after    []func(ctx context.Context, tx *store.Tx, typeName, uuid string) error
+	// collecting has the garbage that is being cleaned up.
+	collecting sync.Map
+	after      []func(ctx context.Context, tx *store.Tx, typeName, uuid string) error
 }
 
 // New makes an engine and registers its flow.

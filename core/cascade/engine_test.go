@@ -165,7 +165,7 @@ func (c *cloud) left() string {
 // quiet checks that neither flows nor marks are left.
 func (c *cloud) quiet() {
 	c.t.Helper()
-	for _, table := range []string{"FlowJournal", "CascadeMark"} {
+	for _, table := range []string{"Flow", "CascadeMark"} {
 		list, err := store.Texts(context.Background(), c.store, "SELECT `uuid` FROM `"+table+"`")
 		if err != nil || len(list) != 0 {
 			c.t.Errorf("left in %s: %v %v", table, list, err)

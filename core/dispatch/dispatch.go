@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -16,7 +17,7 @@ const (
 	DefaultParallel = 128
 	// DefaultWorkers is how many items run at once altogether.
 	DefaultWorkers = 1024
-	// DefaultQueue is how many items may wait. An item takes about 100 bytes
+	// DefaultQueue is how many items may wait. An item takes about 150 bytes
 	// plus what its function holds, so a full queue is some tens of megabytes.
 	DefaultQueue = 100_000
 )
@@ -59,6 +60,9 @@ type item struct {
 	fn   func()
 	kind *kind
 	next *item
+	// since is when it was submitted; name and job are for Chains.
+	since     time.Time
+	name, job string
 }
 
 // queue is what waits under one key. Its first item is the running one while
@@ -68,6 +72,7 @@ type queue struct {
 	key         string
 	first, last *item
 	running     bool
+	began       time.Time // of the running item
 	place       node[queue]
 }
 
@@ -107,6 +112,11 @@ func New(l Limits) *Queues {
 // It returns errs.Exhausted when too many items wait and errs.Unavailable after
 // Drain; fn is then never called.
 func (d *Queues) Submit(key, kindName string, fn func()) error {
+	return d.SubmitNamed(key, kindName, "", "", fn)
+}
+
+// SubmitNamed is Submit for work that Chains shows with a name and its job.
+func (d *Queues) SubmitNamed(key, kindName, name, job string, fn func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
@@ -120,7 +130,7 @@ func (d *Queues) Submit(key, kindName string, fn func()) error {
 			WithAdvice("repeat the call later")
 	}
 	k := d.kind(kindName)
-	it := &item{fn: fn, kind: k}
+	it := &item{fn: fn, kind: k, since: time.Now(), name: name, job: job}
 	d.submitted++
 	d.queued++
 	k.waiting++
@@ -191,7 +201,7 @@ func (d *Queues) take() *queue {
 		return d.take() // its limit was lowered while it stood in the list
 	}
 	q := k.ready.pop()
-	q.running = true
+	q.running, q.began = true, time.Now()
 	k.running++
 	k.waiting--
 	d.queued--

@@ -266,3 +266,31 @@ func BenchmarkSubmitBehind(b *testing.B) {
 	close(gate)
 	drain(b, d)
 }
+
+// TestChains: who looks at a key sees what runs and what waits behind it.
+func TestChains(t *testing.T) {
+	d := New(Limits{})
+	started, release := make(chan struct{}), make(chan struct{})
+	defer close(release)
+	for i, name := range []string{"one", "two", "three"} {
+		err := d.SubmitNamed("key", "vm", name, name+"-job", func() {
+			if i == 0 {
+				close(started)
+			}
+			<-release
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-started
+	for _, chains := range []map[string]Chain{d.Chains("key", "other"), d.Chains()} {
+		c := chains["key"]
+		if len(chains) != 1 || c.Running == nil || c.Running.Name != "one" || c.Running.Job != "one-job" || c.Running.Kind != "vm" || c.Running.Ran <= 0 {
+			t.Fatalf("%+v", chains)
+		}
+		if len(c.Waiting) != 2 || c.Waiting[0].Name != "two" || c.Waiting[1].Name != "three" || c.Waiting[0].Ran != 0 || c.Waiting[0].Waited <= 0 {
+			t.Errorf("waiting: %+v", c.Waiting)
+		}
+	}
+}

@@ -23,6 +23,7 @@ type flowRun interface {
 	stopped() error
 	stopping() <-chan struct{}
 	panicked(step string, v any) error
+	called(step string, call TraceCall)
 }
 
 type stepKey struct{}

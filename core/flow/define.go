@@ -2,7 +2,9 @@ package flow
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -83,6 +85,41 @@ func (d *Def[S]) Steps() []string {
 		names[i] = d.steps[i].name
 	}
 	return names
+}
+
+// Definition tells people, and tests, what a flow is made of.
+type Definition struct {
+	Name  string           `json:"name"`
+	Steps []StepDefinition `json:"steps"`
+}
+
+// StepDefinition is one step of a Definition.
+type StepDefinition struct {
+	Name string `json:"name"`
+	// World steps touch more than the database. Undo says that there is
+	// something to undo.
+	World bool `json:"world"`
+	Undo  bool `json:"undo"`
+}
+
+func (d *Def[S]) describe() Definition {
+	def := Definition{Name: d.name, Steps: make([]StepDefinition, len(d.steps))}
+	for i := range d.steps {
+		s := &d.steps[i]
+		def.Steps[i] = StepDefinition{Name: s.name, World: !s.isTx(), Undo: s.undo != nil || s.untx != nil}
+	}
+	return def
+}
+
+// Definitions returns the flows that are registered, by name.
+func (e *Engine) Definitions() []Definition {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]Definition, 0, len(e.defs))
+	for _, name := range slices.Sorted(maps.Keys(e.defs)) {
+		list = append(list, e.defs[name].describe())
+	}
+	return list
 }
 
 // Points returns every point of the flow at which a crash test can stop the

@@ -43,13 +43,14 @@ type Options struct {
 
 // Engine runs flows. Its methods may be called from any goroutine.
 type Engine struct {
-	// Hooks is set before the first flow runs.
+	// Hooks is set before the first flow runs, and so is Owner.
 	Hooks Hooks
+	Owner store.Owner
 
 	store  database
 	log    hclog.Logger
 	jobs   Completer
-	traces traces
+	traces *traces
 	test   *TestHooks
 
 	mu       sync.Mutex
@@ -70,6 +71,7 @@ type database interface {
 // definition is a Def without its type parameter.
 type definition interface {
 	resume(ctx context.Context, e *Engine, row *Journal, force bool) error
+	describe() Definition
 }
 
 // parked is a flow of this process that could not go on, although the server
@@ -185,13 +187,25 @@ func (e *Engine) Stop(ctx context.Context) error {
 
 // Stats is what an engine does now.
 type Stats struct {
-	// Active flows run; Parked ones wait for the next Collect.
-	Active, Parked int
+	// Active flows run; Parked ones wait for the next Collect. Open ones neither
+	// run nor are over; Undoing of them have failed and are not undone.
+	Active, Parked, Open, Undoing int
+	// LostTraces counts the traces that could not be kept.
+	LostTraces uint64
 }
 
 // Stats returns a snapshot.
 func (e *Engine) Stats() Stats {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return Stats{Active: len(e.active), Parked: len(e.parked)}
+	st := Stats{Active: len(e.active), Parked: len(e.parked), LostTraces: e.traces.lost.Load()}
+	for _, under := range e.open {
+		for _, undo := range under {
+			st.Open++
+			if undo {
+				st.Undoing++
+			}
+		}
+	}
+	return st
 }

@@ -50,5 +50,5 @@ var UndoDelay = undoDelay
 // SaveEvery is saveEvery.
 const SaveEvery = saveEvery
 
-// KeptTraces is keptTraces.
-const KeptTraces = keptTraces
+// Prune is prune.
+func Prune(e *Engine, b TraceBounds) error { return e.prune(context.Background(), b) }

@@ -23,12 +23,8 @@ import (
 // the world is left there: for deletes that nothing may stop.
 func (e *Engine) Finish(ctx context.Context, key string, force bool) error {
 	for _, uuid := range e.opened(key) {
-		e.mu.Lock()
-		p, waits := e.parked[uuid]
-		delete(e.parked, uuid)
-		e.mu.Unlock()
 		var err error
-		if waits {
+		if p, waits := e.unpark(uuid); waits {
 			err = p.going(ctx)
 		} else {
 			err = e.resume(ctx, uuid, key, force)

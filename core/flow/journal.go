@@ -19,21 +19,21 @@ const (
 	PhaseUndoFailed = "undo-failed"
 )
 
-// Journal is the row of one unfinished flow. There is no row for a flow that
+// Journal is the row of one unfinished flow, which administrators may list. There is no row for a flow that
 // has ended, so the table is small and needs no index.
 type Journal struct {
 	UUID string `db:"uuid" kumo:"size=32,immutable"`
 	// Name is that of the flow's definition.
 	Name string `db:"name" kumo:"size=100,immutable"`
 	// Phase is one of the Phase constants.
-	Phase string `db:"phase" kumo:"size=16"`
+	Phase string `db:"phase" kumo:"size=16,values=forward|undoing|undo-failed"`
 	// Step is the next step to do, or to undo. Its name is kept, not its
 	// number, so that a newer version may add steps.
 	Step string `db:"step" kumo:"size=100"`
 	// Progress is how many items of an Each step are done.
-	Progress int64 `db:"progress"`
+	Progress int64 `db:"progress" kumo:"hidden"`
 	// Skipped names the steps that When skipped, with commas between.
-	Skipped string `db:"skipped" kumo:"text,null"`
+	Skipped string `db:"skipped" kumo:"text,null,hidden"`
 	// State is the flow's state in JSON. It may hold passwords.
 	State string `db:"state" kumo:"text,secret"`
 	// Job is the API job that the flow completes; empty if none.
@@ -45,12 +45,19 @@ type Journal struct {
 	ResourceUUID string `db:"resourceUuid" kumo:"size=32,null"`
 	// Error is why the flow failed, UndoError why its undo did; see Cause and
 	// UndoCause.
-	Error     string `db:"error" kumo:"text,null"`
-	UndoError string `db:"undoError" kumo:"text,null"`
+	Error     string `db:"error" kumo:"text,null,hidden"`
+	UndoError string `db:"undoError" kumo:"text,null,hidden"`
+	// Why and UndoWhy are their texts, for people.
+	Why     string `db:"cause" kumo:"text,null"`
+	UndoWhy string `db:"undoCause" kumo:"text,null"`
 	// Attempts counts the undos that failed; LastTry is when the last one did.
 	Attempts   int           `db:"attempts"`
 	LastTry    resource.Time `db:"lastTry" kumo:"null"`
 	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
+	// OwnerUUID is the management node that runs it, Epoch the stay of the node
+	// in which it wrote the row last.
+	OwnerUUID string `db:"ownerUuid" kumo:"size=32,null"`
+	Epoch     int64  `db:"epoch"`
 }
 
 // Cause returns why the flow failed; nil if it did not.
@@ -59,10 +66,10 @@ func (j *Journal) Cause() error { return errtext.Decode(j.Error) }
 // UndoCause returns why its undo failed; nil if it did not.
 func (j *Journal) UndoCause() error { return errtext.Decode(j.UndoError) }
 
-var journals = resource.Define[Journal](resource.Type{Name: "FlowJournal", Readable: resource.Admin, Internal: true})
+var journals = resource.Define[Journal](resource.Type{Name: "Flow", Path: "/flows", Readable: resource.Admin, FQN: "cloud.kumo.flow.FlowInventory"})
 
 // Types returns the resource types of this package, for the registry.
-func Types() []*resource.Type { return []*resource.Type{journals.Type} }
+func Types() []*resource.Type { return []*resource.Type{journals.Type, kept.Type} }
 
 // write puts the journal's row into the database: all of it the first time,
 // then what can have changed. The state is turned into JSON here and nowhere
@@ -72,7 +79,11 @@ func (r *run[S]) write(ctx context.Context, tx *store.Tx, phase, step string) er
 	if err != nil {
 		return err
 	}
+	if err := r.e.Owner.Guard(ctx, tx); err != nil {
+		return err
+	}
 	row := r.row
+	row.OwnerUUID, row.Epoch = r.e.Owner.UUID, r.e.Owner.Epoch
 	row.Phase, row.Step, row.Skipped, row.State = phase, step, r.def.skippedText(r.skipped), string(state)
 	if !r.written {
 		return store.Insert(ctx, tx, journals, &row)
@@ -80,6 +91,7 @@ func (r *run[S]) write(ctx context.Context, tx *store.Tx, phase, step string) er
 	values := map[string]any{
 		"phase": row.Phase, "step": row.Step, "progress": row.Progress, "skipped": orNull(row.Skipped),
 		"error": orNull(row.Error), "undoError": orNull(row.UndoError), "attempts": row.Attempts, "lastTry": row.LastTry,
+		"cause": orNull(row.Why), "undoCause": orNull(row.UndoWhy), "ownerUuid": orNull(row.OwnerUUID), "epoch": row.Epoch,
 	}
 	if row.State != r.row.State {
 		values["state"] = row.State
@@ -94,6 +106,13 @@ func (r *run[S]) wrote(phase, step string) {
 	if state, err := r.encode(); err == nil {
 		r.row.State = string(state)
 	}
+}
+
+// failedWith notes why the flow failed; undoFailedWith why its undo did.
+func (j *Journal) failedWith(err error) { j.Error, j.Why = errtext.Encode(err), err.Error() }
+
+func (j *Journal) undoFailedWith(err error) {
+	j.UndoError, j.UndoWhy = errtext.Encode(err), err.Error()
 }
 
 // encode returns the state as JSON, made once per write.

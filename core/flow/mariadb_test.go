@@ -19,7 +19,7 @@ func TestMariaDB(t *testing.T) {
 	defer func() { open = sqlite }()
 	open = func(t testing.TB) *store.Store {
 		err := s.Update(context.Background(), func(tx *store.Tx) error {
-			if _, err := tx.Exec(context.Background(), "DELETE FROM `FlowJournal`"); err != nil {
+			if _, err := tx.Exec(context.Background(), "DELETE FROM `Flow`"); err != nil {
 				return err
 			}
 			_, err := tx.Exec(context.Background(), "DELETE FROM `TestSlot`")

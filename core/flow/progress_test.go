@@ -24,17 +24,21 @@ func TestProgress(t *testing.T) {
 		e.Report(ID(ctx)+".other", 90, "another step")
 		e.Report("nothing", 1, "")
 		e.Report("unknown.copy", 1, "")
-		tr, ok := e.Trace(ID(ctx))
-		if !ok || len(tr.Steps) != 1 {
-			t.Fatalf("no trace of the running flow: %+v", tr)
+		Called(ctx, TraceCall{Plugin: "p", Method: "Copy", Took: 1, Tries: 2})
+		tr, ok, err := e.Trace(ctx, "job")
+		if err != nil || !ok || len(tr.Steps) != 1 {
+			t.Fatalf("no trace of the running flow: %+v: %v", tr, err)
 		}
 		s.Seen = tr.Steps[0]
 		return nil
 	}, nil))
 	Register(e, d)
 	var s state
-	if err := Run(t.Context(), e, d, &s, Options{}); err != nil {
+	if err := Run(t.Context(), e, d, &s, Options{Job: "job"}); err != nil {
 		t.Fatal(err)
+	}
+	if c := s.Seen.Calls; len(c) != 1 || c[0].Method != "Copy" || c[0].Tries != 2 {
+		t.Errorf("the calls of the step: %+v", c)
 	}
 	if s.Seen.Percent != 40 || s.Seen.Message != "40 of 100" {
 		t.Fatalf("the trace has %+v", s.Seen)

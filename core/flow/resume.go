@@ -22,11 +22,17 @@ import (
 // A flow whose definition or step this version does not know is kept as
 // "undo-failed", its job ends with an error, and Failed shows it.
 func (e *Engine) Resume(ctx context.Context, submit func(key string, run func(context.Context))) error {
+	if err := e.claim(ctx); err != nil {
+		return err
+	}
 	rows, err := store.Find(ctx, e.store, journals, "ORDER BY createDate, uuid")
 	if err != nil {
 		return err
 	}
 	for _, row := range rows {
+		if !e.Owner.Owns(row.Key) {
+			continue
+		}
 		e.opens(row.UUID, row.Key, row.Phase != PhaseForward)
 		if row.Phase == PhaseUndoFailed {
 			continue // Collect goes on with it when it is due
@@ -34,6 +40,17 @@ func (e *Engine) Resume(ctx context.Context, submit func(key string, run func(co
 		e.submit(submit, row.UUID, row.Key, func(ctx context.Context) error { return e.resume(ctx, row.UUID, row.Key, false) })
 	}
 	return nil
+}
+
+// claim makes this node the owner of what its predecessors left.
+func (e *Engine) claim(ctx context.Context) error {
+	return e.store.Update(ctx, func(tx *store.Tx) error {
+		if err := e.Owner.Guard(ctx, tx); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, "UPDATE `Flow` SET `ownerUuid` = ?, `epoch` = ?", orNull(e.Owner.UUID), e.Owner.Epoch)
+		return err
+	})
 }
 
 // submit queues one flow; what becomes of it is in the log, as nobody waits.
@@ -100,8 +117,12 @@ func (e *Engine) strand(ctx context.Context, row *Journal, reason error) error {
 		job = ""
 	}
 	err := e.store.Update(ctx, func(tx *store.Tx) error {
+		if err := e.Owner.Guard(ctx, tx); err != nil {
+			return err
+		}
 		err := store.Set(ctx, tx, journals.Type, row.UUID, map[string]any{
 			"phase": PhaseUndoFailed, "error": errtext.Encode(cause), "undoError": errtext.Encode(reason),
+			"cause": cause.Error(), "undoCause": reason.Error(),
 			"attempts": row.Attempts + 1, "lastTry": resource.Now(),
 		})
 		if err != nil || job == "" {
@@ -146,7 +167,7 @@ func (e *Engine) list(ctx context.Context, where string, args ...any) ([]Journal
 // failed: those that will end by themselves after Resume.
 func (e *Engine) Jobs(ctx context.Context) (map[string]bool, error) {
 	jobs := map[string]bool{}
-	err := e.store.Each(ctx, "SELECT job FROM `FlowJournal` WHERE phase <> ? AND job IS NOT NULL", []any{PhaseUndoFailed}, func(row *store.Row) error {
+	err := e.store.Each(ctx, "SELECT job FROM `Flow` WHERE phase <> ? AND job IS NOT NULL", []any{PhaseUndoFailed}, func(row *store.Row) error {
 		jobs[row.Text(0)] = true
 		return nil
 	})
@@ -172,7 +193,7 @@ func (e *Engine) Collect(ctx context.Context, interval time.Duration, submit fun
 		return n, err
 	}
 	for _, row := range failed {
-		if _, here := waiting[row.UUID]; here || time.Since(row.LastTry.Time) < undoDelay(row.Attempts, interval) {
+		if _, here := waiting[row.UUID]; here || !e.Owner.Owns(row.Key) || time.Since(row.LastTry.Time) < undoDelay(row.Attempts, interval) {
 			continue
 		}
 		n++

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/kumo-cloud/kumo/core/errtext"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -82,6 +81,8 @@ func (r *run[S]) uuid() string    { return r.row.UUID }
 func (r *run[S]) progress() int64 { return r.row.Progress }
 
 func (r *run[S]) stopping() <-chan struct{} { return r.e.stopping }
+
+func (r *run[S]) called(step string, call TraceCall) { r.trace.called(step, call) }
 
 func (r *run[S]) panicked(step string, v any) error { return r.e.panicked(r.def.name, step, v) }
 
@@ -295,6 +296,9 @@ func (r *run[S]) committed(phase, step string) {
 
 // finish ends the flow in its last transaction.
 func (r *run[S]) finish(ctx context.Context, tx *store.Tx, cause error) error {
+	if err := r.e.Owner.Guard(ctx, tx); err != nil {
+		return err
+	}
 	if r.written {
 		if err := store.Delete(ctx, tx, journals.Type, r.row.UUID); err != nil {
 			return err
@@ -420,7 +424,8 @@ func (r *run[S]) over(phase string, cause error) {
 // fail undoes step number failed and all before it, because of cause.
 func (r *run[S]) fail(failed int, cause error) error {
 	r.cause = cause
-	r.row.Error, r.row.Progress = errtext.Encode(cause), 0
+	r.row.failedWith(cause)
+	r.row.Progress = 0
 	r.e.log.Warn("flow failed", "flow", r.def.name, "uuid", r.row.UUID, "type", r.row.ResourceType, "resource", r.row.ResourceUUID, "error", cause)
 	r.trace.phase(PhaseUndoing, cause)
 	if !r.written {

@@ -1,16 +1,16 @@
 package flow
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// keptTraces is how many ended flows are remembered for the task centre.
-const keptTraces = 1000
-
-// Trace is what a flow did, kept in memory only.
+// Trace is what a flow did from its begin, or from where it was taken up again,
+// to its end.
 type Trace struct {
 	UUID string `json:"uuid"`
 	Flow string `json:"flow"`
@@ -33,16 +33,33 @@ type Trace struct {
 
 // TraceStep is one call of a do or an undo.
 type TraceStep struct {
+	// N counts the calls from 1.
+	N     int       `json:"n"`
 	Name  string    `json:"name"`
 	Undo  bool      `json:"undo,omitempty"`
 	Begin time.Time `json:"begin"`
 	// Took is 0 while the step runs.
-	Took  time.Duration `json:"took"`
-	Error string        `json:"error,omitempty"`
+	Took  Millis `json:"took"`
+	Error string `json:"error,omitempty"`
 	// Percent and Message are what a plugin reported last while it runs.
 	Percent int    `json:"percent,omitempty"`
 	Message string `json:"message,omitempty"`
+	// Calls are the first calls of plugins; More counts the others.
+	Calls []TraceCall `json:"calls,omitempty"`
+	More  int         `json:"more,omitempty"`
 }
+
+// TraceCall is one call of a plugin: how long it took with all its tries.
+type TraceCall struct {
+	Plugin string `json:"plugin"`
+	Method string `json:"method"`
+	Took   Millis `json:"took"`
+	Tries  int    `json:"tries"`
+	Error  string `json:"error,omitempty"`
+}
+
+// tracedCalls is how many calls of plugins a step's trace lists.
+const tracedCalls = 32
 
 // trace is a Trace that grows.
 type trace struct {
@@ -52,8 +69,36 @@ type trace struct {
 
 func (t *trace) step(name string, undo bool) {
 	t.mu.Lock()
-	t.Steps = append(t.Steps, TraceStep{Name: name, Undo: undo, Begin: time.Now()})
+	t.Steps = append(t.Steps, TraceStep{N: len(t.Steps) + 1, Name: name, Undo: undo, Begin: time.Now().UTC()})
 	t.mu.Unlock()
+}
+
+// Called takes a call of a plugin that has ended into the trace of the step
+// which was given ctx; outside of flows it does nothing.
+func Called(ctx context.Context, call TraceCall) {
+	if c := current(ctx); c != nil {
+		c.flow.called(c.step, call)
+	}
+}
+
+// last returns the trace of the step of that name, if it is the running one.
+func (t *trace) last(step string) *TraceStep {
+	if n := len(t.Steps); n > 0 && t.Steps[n-1].Name == step && t.Steps[n-1].Took == 0 {
+		return &t.Steps[n-1]
+	}
+	return nil
+}
+
+func (t *trace) called(step string, call TraceCall) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch s := t.last(step); {
+	case s == nil: // the call outlived its step
+	case len(s.Calls) < tracedCalls:
+		s.Calls = append(s.Calls, call)
+	default:
+		s.More++
+	}
 }
 
 // Report takes a plugin's progress on an operation (OperationID). It is kept in
@@ -63,16 +108,14 @@ func (e *Engine) Report(operationID string, percent int, message string) {
 	if !ok {
 		return
 	}
-	step = strings.TrimSuffix(step, ".undo")
-	e.traces.mu.Lock()
-	t := e.traces.byUUID[uuid]
-	e.traces.mu.Unlock()
-	if t != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if n := len(t.Steps); n > 0 && t.Steps[n-1].Name == step && t.Steps[n-1].Took == 0 {
-			t.Steps[n-1].Percent, t.Steps[n-1].Message = min(max(percent, 0), 100), message
-		}
+	t := e.traces.running(uuid)
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.last(strings.TrimSuffix(step, ".undo")); s != nil {
+		s.Percent, s.Message = min(max(percent, 0), 100), message
 	}
 }
 
@@ -81,11 +124,12 @@ func (t *trace) stepped(err error) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.Steps[len(t.Steps)-1]
-	s.Took = time.Since(s.Begin)
+	took := max(time.Since(s.Begin), 1)
+	s.Took = Millis(took)
 	if err != nil {
 		s.Error = err.Error()
 	}
-	return s.Took
+	return took
 }
 
 func (t *trace) phase(phase string, err error) {
@@ -97,100 +141,113 @@ func (t *trace) phase(phase string, err error) {
 	}
 }
 
+// copy returns the trace as it is now.
 func (t *trace) copy() Trace {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.Trace
 	c.Steps = slices.Clone(c.Steps)
+	for i := range c.Steps {
+		c.Steps[i].Calls = slices.Clone(c.Steps[i].Calls)
+	}
 	return c
 }
 
-// traces remembers the running flows and the last ended ones.
+// maxPending is how many traces of ended flows wait for the database; when it
+// is slower than that for long, those of flows that went well are lost first.
+const maxPending = 8192
+
+// traces remembers the flows that run, and those that ended until they are
+// written (KeepTraces).
 type traces struct {
-	mu      *sync.Mutex
+	mu      sync.Mutex
 	byUUID  map[string]*trace
-	byJob   map[string]*trace
-	running map[string]*trace
-	ended   []*trace // a ring
-	next    int
+	byJob   map[string][]*trace // running and pending ones, the oldest first
+	pending []*trace
+	wake    chan struct{} // holds one token while there is something to write
+	lost    atomic.Uint64
 }
 
-func newTraces() traces {
-	return traces{mu: &sync.Mutex{}, byUUID: map[string]*trace{}, byJob: map[string]*trace{}, running: map[string]*trace{}}
+func newTraces() *traces {
+	return &traces{byUUID: map[string]*trace{}, byJob: map[string][]*trace{}, wake: make(chan struct{}, 1)}
 }
 
 func (ts *traces) begin(row *Journal, total int) *trace {
 	t := &trace{Trace: Trace{
 		UUID: row.UUID, Flow: row.Name, Job: row.Job, ResourceType: row.ResourceType, ResourceUUID: row.ResourceUUID,
-		Phase: "running", Begin: time.Now(), Total: total, Steps: make([]TraceStep, 0, total),
+		Phase: "running", Begin: time.Now().UTC(), Total: total, Steps: make([]TraceStep, 0, total),
 	}}
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	ts.byUUID[t.UUID], ts.running[t.UUID] = t, t
+	ts.byUUID[t.UUID] = t
 	if t.Job != "" {
-		ts.byJob[t.Job] = t
+		ts.byJob[t.Job] = append(ts.byJob[t.Job], t)
 	}
 	return t
 }
 
-// end moves a trace to the ring and returns how long the flow took.
+// running returns the trace of a flow that runs; nil if it does not.
+func (ts *traces) running(uuid string) *trace {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return ts.byUUID[uuid]
+}
+
+// ofJob returns the traces of a job that are in memory.
+func (ts *traces) ofJob(job string) []*trace {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	return slices.Clone(ts.byJob[job])
+}
+
+// end has a trace written and returns how long the flow took.
 func (ts *traces) end(t *trace) time.Duration {
 	t.mu.Lock()
-	t.End = time.Now()
+	t.End = time.Now().UTC()
 	took := t.End.Sub(t.Begin)
 	t.mu.Unlock()
 	ts.mu.Lock()
 	defer ts.mu.Unlock()
-	delete(ts.running, t.UUID)
-	if len(ts.ended) < keptTraces {
-		ts.ended = append(ts.ended, t)
-		return took
+	if ts.byUUID[t.UUID] == t {
+		delete(ts.byUUID, t.UUID)
 	}
-	old := ts.ended[ts.next]
-	if ts.byUUID[old.UUID] == old {
-		delete(ts.byUUID, old.UUID)
+	if len(ts.pending) >= maxPending {
+		ts.drop()
 	}
-	if ts.byJob[old.Job] == old {
-		delete(ts.byJob, old.Job)
+	ts.pending = append(ts.pending, t)
+	select {
+	case ts.wake <- struct{}{}:
+	default:
 	}
-	ts.ended[ts.next] = t
-	ts.next = (ts.next + 1) % keptTraces
 	return took
 }
 
-// Trace returns what the flow of that uuid did, or the last flow of the job of
-// that uuid; false when it is not remembered.
-func (e *Engine) Trace(uuid string) (Trace, bool) {
-	e.traces.mu.Lock()
-	t := e.traces.byUUID[uuid]
-	if t == nil {
-		t = e.traces.byJob[uuid]
+// drop loses a half of what waits: of flows that went well if there are any.
+func (ts *traces) drop() {
+	var stay, gone []*trace
+	for _, t := range ts.pending {
+		if t.Phase == "done" && len(gone) < maxPending/2 { // an ended trace changes no more
+			gone = append(gone, t)
+		} else {
+			stay = append(stay, t)
+		}
 	}
-	e.traces.mu.Unlock()
-	if t == nil {
-		return Trace{}, false
+	if len(gone) == 0 {
+		gone, stay = stay[:maxPending/2], stay[maxPending/2:]
 	}
-	return t.copy(), true
+	ts.lost.Add(uint64(len(gone)))
+	ts.pending = stay
+	ts.forget(gone)
 }
 
-// Traces returns the running flows and then the ended ones, the newest first,
-// at most limit.
-func (e *Engine) Traces(limit int) []Trace {
-	e.traces.mu.Lock()
-	var list []*trace
-	for _, t := range e.traces.running {
-		list = append(list, t)
+// forget removes traces from the lists by job.
+func (ts *traces) forget(list []*trace) {
+	for _, t := range list {
+		rest := slices.DeleteFunc(ts.byJob[t.Job], func(o *trace) bool { return o == t })
+		if len(rest) == 0 {
+			delete(ts.byJob, t.Job)
+		} else {
+			ts.byJob[t.Job] = rest
+		}
 	}
-	slices.SortFunc(list, func(a, b *trace) int { return b.Begin.Compare(a.Begin) })
-	for i := range e.traces.ended {
-		// next is the oldest once the ring is full, and 0 before.
-		at := (e.traces.next + len(e.traces.ended) - 1 - i) % len(e.traces.ended)
-		list = append(list, e.traces.ended[at])
-	}
-	e.traces.mu.Unlock()
-	out := make([]Trace, 0, min(limit, len(list)))
-	for _, t := range list[:min(limit, len(list))] {
-		out = append(out, t.copy())
-	}
-	return out
 }

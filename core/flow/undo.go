@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/kumo-cloud/kumo/core/errtext"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 )
@@ -114,7 +113,8 @@ func (r *run[S]) commitUndo(i int) (next int, err error) {
 // owner may still run. The job ends with the cause.
 func (r *run[S]) undoFailed(i int, undoErr error) error {
 	step := r.def.steps[max(i, 0)].name
-	r.row.UndoError = errtext.Encode(undoErr)
+	failure := &Error{Flow: r.def.name, Step: step, Cause: r.cause, Undo: undoErr}
+	r.row.undoFailedWith(undoErr)
 	r.row.Attempts++
 	r.row.LastTry = resource.Now()
 	r.e.log.Error("undo failed, it will be repeated", "flow", r.def.name, "uuid", r.row.UUID, "step", step,
@@ -123,15 +123,14 @@ func (r *run[S]) undoFailed(i int, undoErr error) error {
 		if err := r.write(ctx, tx, PhaseUndoFailed, step); err != nil {
 			return err
 		}
-		return r.endJob(ctx, tx, r.cause)
+		return r.endJob(ctx, tx, failure)
 	})
 	if err != nil {
 		return r.postpone(errors.Join(undoErr, err), func() error { return r.backward(i) })
 	}
 	r.wrote(PhaseUndoFailed, step)
 	r.e.opens(r.row.UUID, r.row.Key, true)
-	r.completed(r.cause)
-	failure := &Error{Flow: r.def.name, Step: step, Cause: r.cause, Undo: undoErr}
+	r.completed(failure)
 	r.over(PhaseUndoFailed, failure)
 	return failure
 }

@@ -14,10 +14,6 @@ import (
 // renderTime bounds the rendering of one answer.
 const renderTime = 10 * time.Second
 
-// finishGrace is how long after the end of its flow a job waits for its
-// handler, which knows what the answer is.
-const finishGrace = time.Second
-
 // largest is the biggest body that is kept in memory.
 const largest = 256 << 10
 
@@ -25,7 +21,6 @@ const largest = 256 << 10
 type entry struct {
 	job     Job
 	created time.Time
-	here    bool // its handler runs in this process and will call Finish
 	kept    bool // it has a row
 	// done is closed when status is final.
 	done   chan struct{}
@@ -34,9 +29,6 @@ type entry struct {
 	// later is set when the answer is too big to be kept, or could not be
 	// rendered: each poll renders it.
 	later *Outcome
-	told  bool // its flow ended in the database; err is how
-	err   error
-	grace *time.Timer
 }
 
 func newEntry(j Job, created time.Time) *entry {
@@ -52,15 +44,28 @@ func (s *Service) Accept(ctx context.Context, j Job) error {
 	}
 	now := resource.Now()
 	e := newEntry(j, now.Time)
-	e.here, e.kept = true, true
+	e.kept = true
 	if err := s.enter(e); err != nil {
 		return err
 	}
+	return s.insert(ctx, j, s.row(j, now))
+}
+
+// row is what the database has of a job that begins.
+func (s *Service) row(j Job, now resource.Time) *Row {
+	return &Row{
+		UUID: j.UUID, Message: j.Message, State: Processing, ResourceType: j.ResourceType, ResourceUUID: j.ResourceUUID,
+		AccountUUID: j.AccountUUID, WebHook: j.WebHook, CreateDate: now, OwnerUUID: s.Owner.UUID, Epoch: s.Owner.Epoch,
+	}
+}
+
+// insert writes the row of a new job. When it fails, the job is forgotten.
+func (s *Service) insert(ctx context.Context, j Job, row *Row) error {
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
-		return store.Insert(ctx, tx, rows, &Row{
-			UUID: j.UUID, Message: j.Message, State: Processing, ResourceType: j.ResourceType, ResourceUUID: j.ResourceUUID,
-			AccountUUID: j.AccountUUID, WebHook: j.WebHook, CreateDate: now,
-		})
+		if err := s.Owner.Guard(ctx, tx); err != nil {
+			return err
+		}
+		return store.Insert(ctx, tx, rows, row)
 	})
 	if err == nil {
 		return nil
@@ -74,29 +79,134 @@ func (s *Service) Accept(ctx context.Context, j Job) error {
 	return errs.Wrap(errs.ClassOf(err), "job "+j.UUID, err, "it cannot be accepted")
 }
 
-// Reject takes a job that has failed before it was accepted. It is kept in
-// memory only, so that callers who are not known cause no writes; its web hook
-// is called if the caller is known. Errors are those of Accept.
+// Reject takes a job that has failed before it was accepted. Errors are those of
+// Accept.
+//
+// Of a caller that is known it is kept as any other job is, and its web hook is
+// called; of each account the last Settings.Refused ones are. Strangers cause no
+// writes: their refusals are in memory, in a ring of their own, so that no number
+// of them pushes out what somebody else waits for.
 func (s *Service) Reject(ctx context.Context, j Job, cause error) error {
 	if err := j.check(); err != nil {
 		return err
 	}
-	_, found, err := store.First(ctx, s.store, rows, "uuid = ?", j.UUID)
-	if err != nil {
+	if j.AccountUUID == "" {
+		return s.rejectStranger(ctx, j, cause)
+	}
+	if err := s.unused(ctx, j.UUID); err != nil {
 		return err
 	}
-	if found {
-		return exists(j.UUID)
+	now := resource.Now()
+	e := newEntry(j, now.Time)
+	e.kept = true
+	if err := s.enter(e); err != nil {
+		return err
 	}
-	if j.AccountUUID == "" {
-		j.WebHook = ""
+	row := s.row(j, now)
+	row.State, row.Error, row.Why, row.DoneDate = Done, s.config().EncodeError(cause), cause.Error(), now
+	row.WebHook = "" // it is called from memory
+	s.end(e, Status{Done: true, Err: cause}, nil)
+	s.keepRefused(row, s.refuse(j))
+	return nil
+}
+
+// refusal is a refused job that is to be written, in the place of an old one.
+type refusal struct {
+	row     *Row
+	instead string
+}
+
+// maxRefusals is how many refused jobs wait for the database; when there are
+// more, they are kept in memory only.
+const maxRefusals = 4096
+
+// keepRefused has a refused job written soon, with others: whoever is refused
+// does not wait for the database.
+func (s *Service) keepRefused(row *Row, instead string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.refusals) >= maxRefusals {
+		return
 	}
+	s.refusals = append(s.refusals, refusal{row, instead})
+	if !s.writing {
+		s.writing = true
+		go s.writeRefused()
+	}
+}
+
+// writeRefused writes refused jobs until none waits.
+func (s *Service) writeRefused() {
+	for {
+		s.mu.Lock()
+		batch := s.refusals[:min(len(s.refusals), 64)]
+		s.refusals = s.refusals[len(batch):]
+		s.writing = len(batch) > 0
+		s.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		err := s.store.Update(ctx, func(tx *store.Tx) error {
+			if err := s.Owner.Guard(ctx, tx); err != nil {
+				return err
+			}
+			list := make([]*Row, len(batch))
+			for i, r := range batch {
+				list[i] = r.row
+			}
+			if err := store.Insert(ctx, tx, rows, list...); err != nil {
+				return err
+			}
+			for _, r := range batch {
+				if r.instead != "" {
+					if err := store.Delete(ctx, tx, rows.Type, r.instead); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		cancel()
+		if err != nil {
+			s.log.Warn("refused jobs not kept", "jobs", len(batch), "error", err)
+		}
+	}
+}
+
+// refuse counts a refused job to its account and returns the one that goes for
+// it; "" if none does.
+func (s *Service) refuse(j Job) (instead string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.refused[j.AccountUUID]
+	if r == nil {
+		r = &ring{}
+		s.refused[j.AccountUUID] = r
+	}
+	return r.put(j.UUID, s.settings.Refused)
+}
+
+func (s *Service) rejectStranger(ctx context.Context, j Job, cause error) error {
+	if err := s.unused(ctx, j.UUID); err != nil {
+		return err
+	}
+	j.WebHook = ""
 	e := newEntry(j, time.Now())
 	if err := s.enter(e); err != nil {
 		return err
 	}
 	s.end(e, Status{Done: true, Err: cause}, nil)
 	return nil
+}
+
+// unused refuses a job whose uuid the database knows.
+func (s *Service) unused(ctx context.Context, uuid string) error {
+	_, found, err := store.First(ctx, s.store, rows, "uuid = ?", uuid)
+	if err == nil && found {
+		err = exists(uuid)
+	}
+	return err
 }
 
 func exists(uuid string) error {
@@ -119,9 +229,9 @@ func (s *Service) entry(uuid string) *entry {
 	return s.entries[uuid]
 }
 
-// Finish ends a job, unless it has ended. An error that says the operation goes
-// on (a flow that was stopped with the server) ends nothing. After a flow has
-// ended the job in the database, Finish only adds what the flow did not know.
+// Finish ends a job that no flow ends; what it says of one that has ended is not
+// looked at. An error that says the operation goes on (a flow that was stopped
+// with the server) ends nothing.
 func (s *Service) Finish(ctx context.Context, uuid string, o Outcome) {
 	var on interface{ GoesOn() bool }
 	if errors.As(o.Err, &on) && on.GoesOn() {
@@ -129,72 +239,64 @@ func (s *Service) Finish(ctx context.Context, uuid string, o Outcome) {
 	}
 	e := s.entry(uuid)
 	if e == nil {
-		s.log.Warn("an unknown job ended", "job", uuid, "error", o.Err)
-		return
+		return // it has ended, and left the memory since
 	}
 	s.mu.Lock()
-	ended, told, flowErr := e.isDone, e.told, e.err
+	ended, status := e.isDone, e.status
 	s.mu.Unlock()
-	switch {
-	case ended:
+	if ended {
+		if o.Err == nil && status.Err != nil {
+			s.log.Warn("a call answered although its flow had failed", "job", uuid, "error", status.Err)
+		}
 		return
-	case told && (flowErr == nil) != (o.Err == nil):
-		// The database has what the flow said, and that is what counts.
-		s.log.Warn("flow and handler disagree about the end of a job", "job", uuid, "flow", flowErr, "error", o.Err)
-		o = Outcome{Err: flowErr, ResourceType: e.job.ResourceType, ResourceUUID: e.job.ResourceUUID}
 	}
-	if err := s.record(ctx, e, o, told); err != nil {
+	err := s.store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error { return s.endTx(ctx, tx, uuid, o.Err, &o) })
+	if err != nil {
 		// The client still gets its answer; only after a restart it is lost.
 		s.log.Error("end of job not recorded", "job", uuid, "error", err)
 	}
 	s.conclude(e, o)
 }
 
-// record writes the outcome, if the flow has not.
-func (s *Service) record(ctx context.Context, e *entry, o Outcome, told bool) error {
-	if told && (o.Err != nil || o.Result == nil && (o.ResourceUUID == "" || o.ResourceUUID == e.job.ResourceUUID)) {
+// endTx is the one place where the row of a job ends: with an error, or with an
+// answer; with nil as the answer it is the resource that the job was accepted
+// for. A job that has ended, or is unknown, is left as it is.
+func (s *Service) endTx(ctx context.Context, tx *store.Tx, uuid string, cause error, answer *Outcome) error {
+	if err := s.Owner.Guard(ctx, tx); err != nil {
+		return err
+	}
+	set, args := "`state` = ?, `doneDate` = ?", []any{Done, time.Now().UnixMilli()}
+	switch {
+	case cause != nil:
+		set += ", `error` = ?, `cause` = ?"
+		args = append(args, s.config().EncodeError(cause), cause.Error())
+	case answer != nil:
+		set += ", `resourceType` = ?, `resourceUuid` = ?, `result` = ?"
+		args = append(args, orNull(answer.ResourceType), orNull(answer.ResourceUUID), orNull(string(answer.Result)))
+	}
+	_, err := tx.Exec(ctx, "UPDATE `Job` SET "+set+" WHERE `uuid` = ? AND `state` = ?", append(args, uuid, Processing)...)
+	return err
+}
+
+func orNull(s string) any {
+	if s == "" {
 		return nil
 	}
-	values := map[string]any{"state": Done, "doneDate": resource.Now()}
-	if o.Err != nil {
-		values["error"] = s.config().EncodeError(o.Err)
-	} else {
-		values["resourceType"], values["resourceUuid"], values["result"] = o.ResourceType, o.ResourceUUID, string(o.Result)
-	}
-	return s.store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
-		return store.Set(ctx, tx, rows.Type, e.job.UUID, values)
-	})
+	return s
 }
 
 // CompleteTx ends a job in the transaction of its flow; see flow.Completer.
 func (s *Service) CompleteTx(ctx context.Context, tx *store.Tx, uuid string, err error) error {
-	text := any(nil)
-	if err != nil {
-		text = s.config().EncodeError(err)
-	}
-	_, dbErr := tx.Exec(ctx, "UPDATE `ApiJob` SET `state` = ?, `error` = ?, `doneDate` = ? WHERE `uuid` = ? AND `state` = ?",
-		Done, text, time.Now().UnixMilli(), uuid, Processing)
-	return dbErr
+	return s.endTx(ctx, tx, uuid, err, nil)
 }
 
-// Completed tells that the transaction of CompleteTx is committed; see
-// flow.Completer. Whoever waits is answered now if all is known; otherwise when
-// the handler calls Finish.
+// Completed tells that the transaction of CompleteTx is committed, and answers
+// whoever waits; see flow.Completer. The answer is the resource that the job was
+// accepted for: a call whose job ends with a flow has no other.
 func (s *Service) Completed(uuid string, err error) {
-	e := s.entry(uuid)
-	if e == nil {
-		return
+	if e := s.entry(uuid); e != nil {
+		s.conclude(e, Outcome{Err: err, ResourceType: e.job.ResourceType, ResourceUUID: e.job.ResourceUUID})
 	}
-	o := Outcome{Err: err, ResourceType: e.job.ResourceType, ResourceUUID: e.job.ResourceUUID}
-	s.mu.Lock()
-	if e.here && !e.isDone && (err != nil || o.ResourceUUID == "") {
-		e.told, e.err = true, err
-		e.grace = time.AfterFunc(finishGrace, func() { s.conclude(e, o) })
-		s.mu.Unlock()
-		return
-	}
-	s.mu.Unlock()
-	s.conclude(e, o)
 }
 
 // conclude makes the answer and ends the job in memory.
@@ -260,24 +362,41 @@ func (s *Service) end(e *entry, st Status, later *Outcome) {
 		return
 	}
 	e.isDone, e.status, e.later = true, st, later
-	if e.grace != nil {
-		e.grace.Stop()
-	}
 	close(e.done)
-	s.remember(e.job.UUID)
+	s.remember(e)
 	s.mu.Unlock()
 	if e.job.WebHook != "" {
 		s.queueHook(hook{uuid: e.job.UUID, url: e.job.WebHook, entry: e})
 	}
 }
 
-// remember puts an ended job into the ring, in the place of the oldest one.
-func (s *Service) remember(uuid string) {
-	if len(s.ended) < s.settings.Remember {
-		s.ended = append(s.ended, uuid)
-		return
+// remember keeps an ended job in memory, in the place of the oldest one of its
+// kind: what is in memory only, or in the database as well.
+func (s *Service) remember(e *entry) {
+	r := &s.strangers
+	if e.kept {
+		r = &s.ended
 	}
-	delete(s.entries, s.ended[s.next])
-	s.ended[s.next] = uuid
-	s.next = (s.next + 1) % len(s.ended)
+	if old := r.put(e.job.UUID, s.settings.Remember); old != "" {
+		delete(s.entries, old)
+	}
+}
+
+// ring is a list of jobs of which the last ones are remembered.
+type ring struct {
+	uuids []string
+	next  int
+}
+
+// put adds a job and returns the one that falls out when there are most already;
+// "" if none does.
+func (r *ring) put(uuid string, most int) (old string) {
+	if len(r.uuids) < most {
+		r.uuids = append(r.uuids, uuid)
+		return ""
+	}
+	old = r.uuids[r.next]
+	r.uuids[r.next] = uuid
+	r.next = (r.next + 1) % len(r.uuids)
+	return old
 }

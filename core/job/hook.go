@@ -172,7 +172,7 @@ func (s *Service) loadHooks(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var list []hook
-	err := s.store.Each(ctx, "SELECT `uuid`, `webHook` FROM `ApiJob` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
+	err := s.store.Each(ctx, "SELECT `uuid`, `webHook` FROM `Job` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
 		[]any{Done, maxPending}, func(r *store.Row) error {
 			list = append(list, hook{uuid: r.Text(0), url: r.Text(1)})
 			return nil

@@ -65,8 +65,14 @@ type Settings struct {
 	// Expiry is how long after its creation an ended job is kept, SweepEvery
 	// how often the expired ones are deleted.
 	Expiry, SweepEvery time.Duration
-	// Remember is how many ended jobs are kept in memory as well.
+	// KeepFailed is for how long a job that failed stays to be looked at with what
+	// its flows did (flow.Engine.Traces); polls find it no longer than Expiry.
+	KeepFailed time.Duration
+	// Remember is how many ended jobs are kept in memory as well, and how many
+	// refused ones of strangers, which are nowhere else.
 	Remember int
+	// Refused is how many refused jobs are kept of one account.
+	Refused int
 	// Waiters bounds the polls that are held open; more are answered at once.
 	Waiters int
 	// HookTries and HookPause are how often and with what pause a web hook is
@@ -84,7 +90,8 @@ type Settings struct {
 // DefaultSettings returns the settings that New uses.
 func DefaultSettings() Settings {
 	return Settings{
-		Expiry: 10800 * time.Second, SweepEvery: 3600 * time.Second, Remember: 2000, Waiters: 10000,
+		Expiry: 10800 * time.Second, SweepEvery: 3600 * time.Second, KeepFailed: 24 * time.Hour,
+		Remember: 2000, Refused: 1000, Waiters: 10000,
 		HookTries: 15, HookPause: 2 * time.Second, HookTimeout: 10 * time.Second,
 		EncodeError: errtext.Encode, DecodeError: errtext.Decode, ErrorBody: plainErrorBody,
 	}
@@ -105,28 +112,35 @@ const (
 	Done       = "Done"
 )
 
-// Row is a job in the database.
+// Row is a job in the database; its account may list and read it.
 type Row struct {
 	UUID         string        `db:"uuid" kumo:"size=32,immutable"`
 	Message      string        `db:"message" kumo:"size=255,immutable"`
-	State        string        `db:"state" kumo:"size=16"`
+	State        string        `db:"state" kumo:"size=16,values=Processing|Done"`
 	ResourceType string        `db:"resourceType" kumo:"size=100,null"`
 	ResourceUUID string        `db:"resourceUuid" kumo:"size=32,null"`
-	AccountUUID  string        `db:"accountUuid" kumo:"size=32,null"`
-	Error        string        `db:"error" kumo:"text,null"`
+	AccountUUID  string        `db:"accountUuid" kumo:"size=32,null,hidden"`
+	Error        string        `db:"error" kumo:"text,null,hidden"`
+	Why          string        `db:"cause" kumo:"text,null"` // the text of Error
 	Result       string        `db:"result" kumo:"text,null,secret"`
 	WebHook      string        `db:"webHook" kumo:"size=2048,null,secret"` // cleared when it is delivered or given up
 	CreateDate   resource.Time `db:"createDate" kumo:"immutable,index"`
 	DoneDate     resource.Time `db:"doneDate" kumo:"null"`
+	// OwnerUUID and Epoch are those of the management node that accepted it.
+	OwnerUUID string `db:"ownerUuid" kumo:"size=32,null"`
+	Epoch     int64  `db:"epoch"`
 }
 
-var rows = resource.Define[Row](resource.Type{Name: "ApiJob", Readable: resource.Admin, Internal: true})
+var rows = resource.Define[Row](resource.Type{Name: "Job", Path: "/jobs", FQN: "cloud.kumo.job.JobInventory", Owned: true})
 
 // Types returns the resource types of this package, for the registry.
 func Types() []*resource.Type { return []*resource.Type{rows.Type} }
 
 // Service keeps the jobs. Its methods may be called from any goroutine.
 type Service struct {
+	// Owner is set before the first job.
+	Owner store.Owner
+
 	store  *store.Store
 	render Renderer
 	log    hclog.Logger
@@ -136,12 +150,16 @@ type Service struct {
 	mu       sync.Mutex
 	settings Settings
 	entries  map[string]*entry // every job that is processing, and the last ended ones
-	ended    []string          // a ring of the ended ones
-	next     int
-	waiters  int
-	pending  int  // web hooks that wait or run
-	overflow bool // there are web hooks in the database that are not pending
-	closed   bool
+	ended    ring              // those of the ended ones that the database has
+	// strangers are the refused ones of callers that are not known.
+	strangers ring
+	refused   map[string]*ring // by account
+	refusals  []refusal        // to be written
+	writing   bool             // somebody writes them
+	waiters   int
+	pending   int  // web hooks that wait or run
+	overflow  bool // there are web hooks in the database that are not pending
+	closed    bool
 }
 
 // New makes the service. render may be nil when no job has an inventory.
@@ -150,19 +168,21 @@ func New(s *store.Store, render Renderer, log hclog.Logger) *Service {
 		log = hclog.NewNullLogger()
 	}
 	return &Service{
-		store: s, render: render, log: log, entries: map[string]*entry{}, settings: DefaultSettings(),
+		store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings(),
 		hooks: dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log}), client: newClient(),
 	}
 }
 
-// Configure changes the settings; zero fields keep their value. Remember takes
-// effect only before the first job.
+// Configure changes the settings; zero fields keep their value. Remember and
+// Refused take effect only before the first job.
 func (s *Service) Configure(c Settings) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	set(&s.settings.Expiry, c.Expiry)
 	set(&s.settings.SweepEvery, c.SweepEvery)
+	set(&s.settings.KeepFailed, c.KeepFailed)
 	set(&s.settings.Remember, c.Remember)
+	set(&s.settings.Refused, c.Refused)
 	set(&s.settings.Waiters, c.Waiters)
 	set(&s.settings.HookTries, c.HookTries)
 	set(&s.settings.HookPause, c.HookPause)

@@ -200,6 +200,45 @@ func TestReject(t *testing.T) {
 	expect(t, service(t, s, nil), id(1), "unknown") // it caused no write
 }
 
+// TestRefusedJobsStay: no number of strangers pushes out what an account has been
+// refused, and neither does a restart; an account's own refusals do, from a
+// bound on.
+func TestRefusedJobsStay(t *testing.T) {
+	s := open(t)
+	j := service(t, s, nil)
+	j.Configure(job.Settings{Remember: 10, Refused: 20})
+	refuse := func(n int, account string) {
+		t.Helper()
+		if err := j.Reject(ctx, job.Job{UUID: id(n), AccountUUID: account}, errs.New(errs.Denied, "zone", "no")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine, other := strings.Repeat("a", 32), strings.Repeat("b", 32)
+	refuse(1, mine)
+	for n := range 100 {
+		refuse(1000+n, "")
+	}
+	for n := range 25 {
+		refuse(2000+n, other)
+	}
+	eventually(t, "written", func() bool {
+		n, err := store.Count(ctx, s, job.Types()[0], "`uuid` = ?", id(2024))
+		return n == 1 && err == nil
+	})
+	for _, service := range []*job.Service{j, service(t, s, nil)} {
+		expect(t, service, id(1), "denied: zone: no")
+		expect(t, service, id(2005), "denied: zone: no")
+		expect(t, service, id(2024), "denied: zone: no")
+		expect(t, service, id(1000), "unknown")
+	}
+	if n, err := store.Count(ctx, s, job.Types()[0], "`accountUuid` = ?", other); n != 20 || err != nil {
+		t.Errorf("%d refused jobs are kept of an account, want 20: %v", n, err)
+	}
+	if err := j.Reject(ctx, job.Job{UUID: id(1), AccountUUID: other}, errs.Denied); errs.ClassOf(err) != errs.Exists {
+		t.Errorf("the same uuid again: %v", err)
+	}
+}
+
 // TestWait: a poll is held until the job ends, not longer than it asks, and
 // answered at once when too many are held.
 func TestWait(t *testing.T) {
@@ -304,18 +343,18 @@ func TestWithFlow(t *testing.T) {
 	expect(t, j, id(1), `{"inventory":{"uuid":"z","rendered":1}}`)
 	j.Finish(ctx, id(1), job.Outcome{ResourceType: "Zone", ResourceUUID: "z"})
 	expect(t, j, id(1), `{"inventory":{"uuid":"z","rendered":1}}`)
-	// It is not: the handler says.
+	// The flow's end is the job's: what the handler says then changes nothing.
 	if err := run(2, good, false); err != nil {
 		t.Fatal(err)
 	}
-	expect(t, j, id(2), "processing")
-	j.Finish(ctx, id(2), job.Outcome{Result: json.RawMessage(`{"n":2}`)})
-	expect(t, j, id(2), `{"n":2}`)
-	expect(t, service(t, s, z), id(2), `{"n":2}`)
-	// The flow failed; the handler may say more, but not that it succeeded.
+	expect(t, j, id(2), "{}")
+	j.Finish(ctx, id(2), job.Outcome{Err: errs.Refused})
+	expect(t, j, id(2), "{}")
+	expect(t, service(t, s, z), id(2), "{}")
 	err := run(3, bad, true)
+	expect(t, j, id(3), "exhausted: pool p: full")
 	j.Finish(ctx, id(3), job.Outcome{Err: fmt.Errorf("create zone: %w", err)})
-	expect(t, j, id(3), "exhausted: create zone: pool p: full")
+	expect(t, j, id(3), "exhausted: pool p: full")
 	_ = run(4, bad, false) // the error is the point of this case
 	j.Finish(ctx, id(4), job.Outcome{})
 	expect(t, j, id(4), "exhausted: pool p: full")
@@ -399,7 +438,13 @@ func TestExpiry(t *testing.T) {
 	time.Sleep(40 * time.Millisecond)
 	expect(t, j, id(0), "unknown")
 	expect(t, service(t, s, nil), id(2), "processing")
-	if n, err := j.Sweep(ctx); n != 2 || err != nil {
+	// One that failed stays to be looked at, though not to be polled.
+	if n, err := j.Sweep(ctx); n != 1 || err != nil {
+		t.Errorf("swept %d %v", n, err)
+	}
+	expect(t, j, id(1), "unknown")
+	j.Configure(job.Settings{KeepFailed: time.Millisecond})
+	if n, err := j.Sweep(ctx); n != 1 || err != nil {
 		t.Errorf("swept %d %v", n, err)
 	}
 	expect(t, j, id(2), "processing")
@@ -506,7 +551,7 @@ func TestWebHook(t *testing.T) {
 	if !strings.HasPrefix(r.last(), "POST "+id(11)+" false") {
 		t.Errorf("got %s", r.last())
 	}
-	rows, err := store.Texts(ctx, s, "SELECT `uuid` FROM `ApiJob` WHERE `webHook` IS NOT NULL")
+	rows, err := store.Texts(ctx, s, "SELECT `uuid` FROM `Job` WHERE `webHook` IS NOT NULL")
 	if err != nil || len(rows) != 0 {
 		t.Errorf("still to be delivered: %v %v", rows, err)
 	}

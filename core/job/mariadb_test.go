@@ -18,7 +18,7 @@ func TestMariaDB(t *testing.T) {
 	defer func() { open = sqlite }()
 	open = func(t testing.TB) *store.Store {
 		err := s.Update(ctx, func(tx *store.Tx) error {
-			for _, table := range []string{"ApiJob", "FlowJournal"} {
+			for _, table := range []string{"Job", "Flow"} {
 				if _, err := tx.Exec(ctx, "DELETE FROM `"+table+"`"); err != nil {
 					return err
 				}

@@ -50,8 +50,11 @@ func (s *Service) failLost(ctx context.Context, lost []string) error {
 		batch := lost[:min(len(lost), sweepBatch)]
 		lost = lost[len(batch):]
 		err := s.store.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(ctx, "UPDATE `ApiJob` SET `state` = ?, `error` = ?, `doneDate` = ? WHERE `uuid` IN (?)",
-				Done, text, resource.Now().UnixMilli(), batch)
+			if err := s.Owner.Guard(ctx, tx); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, "UPDATE `Job` SET `state` = ?, `error` = ?, `cause` = ?, `doneDate` = ? WHERE `uuid` IN (?)",
+				Done, text, cause.Error(), resource.Now().UnixMilli(), batch)
 			return err
 		})
 		if err != nil {
@@ -80,15 +83,17 @@ func (s *Service) sweepEvery(ctx context.Context) {
 // Sweep deletes the ended jobs that have expired and returns their number.
 // Start calls it regularly.
 func (s *Service) Sweep(ctx context.Context) (deleted int, err error) {
-	before := time.Now().Add(-s.config().Expiry).UnixMilli()
+	c := s.config()
+	before := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
 	for {
 		batch, err := store.Texts(ctx, s.store,
-			"SELECT `uuid` FROM `ApiJob` WHERE `createDate` < ? AND `state` = ? AND `webHook` IS NULL LIMIT ?", before, Done, sweepBatch)
+			"SELECT `uuid` FROM `Job` WHERE `createDate` < ? AND (`error` IS NULL OR `createDate` < ?) AND `state` = ? AND `webHook` IS NULL LIMIT ?",
+			before(c.Expiry), before(max(c.KeepFailed, c.Expiry)), Done, sweepBatch)
 		if err != nil || len(batch) == 0 {
 			return deleted, err
 		}
 		err = s.store.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(ctx, "DELETE FROM `ApiJob` WHERE `uuid` IN (?)", batch)
+			_, err := tx.Exec(ctx, "DELETE FROM `Job` WHERE `uuid` IN (?)", batch)
 			return err
 		})
 		if err != nil {

@@ -96,5 +96,6 @@ type Stats struct {
 func (s *Service) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Stats{Processing: len(s.entries) - len(s.ended), Remembered: len(s.ended), Waiting: s.waiters, Hooks: s.pending}
+	remembered := len(s.ended.uuids) + len(s.strangers.uuids)
+	return Stats{Processing: len(s.entries) - remembered, Remembered: remembered, Waiting: s.waiters, Hooks: s.pending}
 }

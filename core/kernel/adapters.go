@@ -7,9 +7,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -78,6 +80,15 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 		return nil, err
 	}
 	return &action.QueryResult{Inventories: res.Inventories, Total: res.Total, HasTotal: res.HasTotal, CountOnly: q.Count, Schema: res.Schema}, nil
+}
+
+// Called has a call of a plugin in the trace of the flow that made it.
+func Called(ctx context.Context, plugin, method string, took time.Duration, tries int, err error) {
+	c := flow.TraceCall{Plugin: plugin, Method: method, Took: flow.Millis(took), Tries: tries}
+	if err != nil {
+		c.Error = err.Error()
+	}
+	flow.Called(ctx, c)
 }
 
 // planner answers ?plan=true.

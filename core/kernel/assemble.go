@@ -18,6 +18,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
+	"github.com/kumo-cloud/kumo/core/task"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -119,13 +120,19 @@ func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 
 // RegisterParts registers the actions and settings of the kernel's own parts.
 func (k *Kernel) RegisterParts() error {
-	err := k.Config.Define(config.Setting{Category: "flow", Name: "undo.interval", Type: "int", Default: "30", Min: 1, Max: 3600,
-		Doc: "Seconds after which an undo that failed is tried again, at first."})
-	if err != nil {
-		return err
+	for _, d := range []config.Setting{
+		{Name: "undo.interval", Default: "30", Min: 1, Max: 3600, Doc: "Seconds after which an undo that failed is tried again, at first."},
+		{Name: "trace.good", Default: "10000", Max: 1e6, Doc: "How many traces are kept of flows that went well."},
+		{Name: "trace.failed", Default: "20000", Max: 1e6, Doc: "How many traces are kept of flows that failed or were stopped."},
+	} {
+		d.Category, d.Type = "flow", "int"
+		if err := k.Config.Define(d); err != nil {
+			return err
+		}
 	}
 	k.Tags.Register(k.Actions)
 	k.RegisterProgress()
+	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)
 	k.Config.Register(k.Actions)
 	return nil
 }
@@ -151,5 +158,8 @@ func (k *Kernel) Start(ctx context.Context) error {
 	again := k.Config.Every(ctx, "flow", "undo.interval")
 	go k.Flows.CollectEvery(ctx, again, submit)
 	go k.Cascade.CollectEvery(ctx, again)
+	go k.Flows.KeepTraces(ctx, func() flow.TraceBounds {
+		return flow.TraceBounds{Good: k.Config.Int64(ctx, "flow", "trace.good", ""), Failed: k.Config.Int64(ctx, "flow", "trace.failed", "")}
+	})
 	return nil
 }

@@ -36,11 +36,11 @@ func (k *Kernel) RegisterProgress() {
 	action.Register(k.Actions, action.Action{
 		Message: "APIGetTaskProgressMsg", Method: "GET", Path: "/task-progresses/{apiId}", Access: action.Normal,
 		Doc: "Tells the steps of a running call; the last one has a percentage. With all, ended steps are listed too.",
-	}, func(_ context.Context, _ *action.Call, p *progressParams) (progressReply, error) {
+	}, func(ctx context.Context, _ *action.Call, p *progressParams) (progressReply, error) {
 		r := progressReply{Inventories: []progressStep{}}
-		t, ok := k.Flows.Trace(p.Job)
-		if !ok {
-			return r, nil
+		t, ok, err := k.Flows.Trace(ctx, p.Job)
+		if err != nil || !ok {
+			return r, err
 		}
 		for i, s := range t.Steps {
 			step := progressStep{TaskUUID: p.Job, TaskName: s.Name, Type: "Task", Content: s.Name, Time: s.Begin.UnixMilli()}

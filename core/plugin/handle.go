@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -33,7 +34,9 @@ type handle struct{ s *supervised }
 var _ grpc.ClientConnInterface = handle{}
 
 // Invoke makes a unary call.
-func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) (err error) {
+	began, tries := time.Now(), 1
+	defer func() { h.s.called(ctx, method, began, tries, err) }()
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, maxCall)
@@ -47,6 +50,7 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 	if err == nil || !lost(ctx, err) {
 		return err
 	}
+	tries++
 	if p, err = h.s.process(ctx, p); err != nil {
 		return err
 	}
@@ -54,6 +58,13 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 		return h.s.unavailable(err)
 	}
 	return err
+}
+
+// called tells of a call that has ended.
+func (s *supervised) called(ctx context.Context, method string, began time.Time, tries int, err error) {
+	if f := s.m.cfg.Called; f != nil {
+		f(ctx, s.name, method[strings.LastIndexByte(method, '/')+1:], time.Since(began), tries, err)
+	}
 }
 
 func (p *process) invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
@@ -67,14 +78,14 @@ func (h handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	if desc.ClientStreams {
 		return nil, errs.New(errs.Unsupported, "plugin "+h.s.name, "%s streams to the plugin, which the contract does not have", method)
 	}
-	s := &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts}
-	if err := s.open(nil); err != nil {
-		if !lost(ctx, err) {
-			return nil, err
-		}
-		if err := s.again(err); err != nil {
-			return nil, err
-		}
+	s := &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts, began: time.Now(), tries: 1}
+	err := s.open(nil)
+	if err != nil && lost(ctx, err) {
+		err = s.again(err)
+	}
+	if err != nil {
+		s.ended(err)
+		return nil, err
 	}
 	return s, nil
 }
@@ -98,6 +109,22 @@ type handleStream struct {
 	settled bool
 	// release tells proc that it owes this stream nothing more.
 	release func()
+	// began, tries and told are for who is told of the call.
+	began time.Time
+	tries int
+	told  bool
+}
+
+// ended tells of the end of the stream, once.
+func (s *handleStream) ended(err error) {
+	if s.told {
+		return
+	}
+	s.told = true
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	s.h.s.called(s.ctx, s.method, s.began, s.tries, err)
 }
 
 func (s *handleStream) open(not *process) error {
@@ -129,6 +156,7 @@ func (s *handleStream) again(cause error) error {
 		return s.h.s.unavailable(cause)
 	}
 	s.settled = true
+	s.tries++
 	if s.release != nil {
 		s.release()
 	}
@@ -168,13 +196,13 @@ func (s *handleStream) RecvMsg(m any) error {
 		s.settled = true
 		return nil
 	}
-	if !lost(s.ctx, err) {
-		return err
+	if lost(s.ctx, err) {
+		if err = s.again(err); err == nil {
+			return s.RecvMsg(m)
+		}
 	}
-	if err := s.again(err); err != nil {
-		return err
-	}
-	return s.RecvMsg(m)
+	s.ended(err)
+	return err
 }
 
 // process returns the process that takes calls, but rather another one than

@@ -41,6 +41,9 @@ type Config struct {
 	Log hclog.Logger
 	// Handler answers what plugins ask.
 	Handler CoreHandler
+	// Called, if set, is told of each call of a plugin that has ended: how long it
+	// took with all its tries. It must return at once.
+	Called func(ctx context.Context, plugin, method string, took time.Duration, tries int, err error)
 	// HealthEvery is the time between health checks; 0 means 1 s.
 	HealthEvery time.Duration
 	// HealthTimeout is how long a plugin may take to answer one before it is

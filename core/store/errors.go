@@ -82,11 +82,14 @@ func noTransaction(err error) bool {
 	return strings.Contains(err.Error(), "no transaction is active")
 }
 
-// alreadyThere reports that a table, column or index exists already.
-func alreadyThere(err error) bool {
+// alreadyThere reports that a table, column or index exists already, or that a
+// table has its new name, an index is gone. On SQLite a migration that was
+// interrupted has changed nothing.
+func alreadyThere(err error, stmt string) bool {
 	var my *mysql.MySQLError
 	if errors.As(err, &my) {
-		return my.Number == 1050 || my.Number == 1060 || my.Number == 1061
+		renames, drops := strings.Contains(stmt, " RENAME TO "), strings.Contains(stmt, " DROP INDEX ")
+		return my.Number == 1050 || my.Number == 1060 || my.Number == 1061 || renames && my.Number == 1146 || drops && my.Number == 1091
 	}
 	var lite *sqlite.Error
 	return errors.As(err, &lite) && (strings.Contains(lite.Error(), "already exists") || strings.Contains(lite.Error(), "duplicate column name"))

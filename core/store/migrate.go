@@ -94,7 +94,7 @@ func (s *Store) ddl(ctx context.Context, tx *Tx, stmt string) error {
 	if err == nil {
 		_, err = tx.session.ExecContext(ctx, stmt)
 	}
-	if alreadyThere(err) {
+	if alreadyThere(err, stmt) {
 		return nil
 	}
 	return tx.note(err, stmt)

@@ -39,7 +39,7 @@ func TestRemains(t *testing.T) {
 		t.Error("the host has nothing of the guest: the test shows nothing")
 	}
 	db := s.Database()
-	if n := s.Counts(db)["CascadeGarbage"]; n != 1 {
+	if n := s.Counts(db)["GCJob"]; n != 1 {
 		t.Errorf("%d notes of what is left; want 1", n)
 	}
 	s.AuditRows(db)
@@ -134,8 +134,8 @@ func TestForgotten(t *testing.T) {
 		t.Errorf("guests whose storage is gone: %v", states)
 	}
 	db := s.Database()
-	if w := s.World(); len(w.VMs) == 0 || s.Counts(db)["CascadeGarbage"] == 0 {
-		t.Errorf("the hosts have %d guests, of which %d are noted: the test shows nothing", len(w.VMs), s.Counts(db)["CascadeGarbage"])
+	if w := s.World(); len(w.VMs) == 0 || s.Counts(db)["GCJob"] == 0 {
+		t.Errorf("the hosts have %d guests, of which %d are noted: the test shows nothing", len(w.VMs), s.Counts(db)["GCJob"])
 	}
 	s.AuditRows(db)
 	s.Faults("")
@@ -271,7 +271,7 @@ func TestStorageOfAbsentHost(t *testing.T) {
 		t.Fatalf("while the hosts are away: %v", err)
 	}
 	db := s.Database()
-	if n, links := s.Counts(db)["CascadeGarbage"], len(s.World().Links); n != 2 || links != 4 {
+	if n, links := s.Counts(db)["GCJob"], len(s.World().Links); n != 2 || links != 4 {
 		t.Errorf("%d notes and %d links of hosts to storages: the test shows nothing", n, links)
 	}
 	s.Faults("")

@@ -72,7 +72,7 @@ func (s *Server) Counts(db *sql.DB) map[string]int64 {
 	}
 	counts := map[string]int64{}
 	for _, name := range s.texts(db, query) {
-		if !slices.Contains([]string{"ApiJob", "Session", "ManagementNode"}, name) && !strings.HasPrefix(name, "sqlite_") {
+		if !slices.Contains([]string{"Job", "FlowTrace", "Session", "ManagementNode"}, name) && !strings.HasPrefix(name, "sqlite_") {
 			counts[name] = s.number(db, "SELECT COUNT(*) FROM `"+name+"`")
 		}
 	}
@@ -130,7 +130,7 @@ func (s *Server) Settle(db *sql.DB) {
 	s.t.Helper()
 	var left []string
 	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(20 * time.Millisecond) {
-		left = append(s.texts(db, "SELECT name FROM `FlowJournal`"), s.texts(db, "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'")...)
+		left = append(s.texts(db, "SELECT name FROM `Flow`"), s.texts(db, "SELECT message FROM `Job` WHERE `state` <> 'Done'")...)
 		if len(left) == 0 {
 			return
 		}
@@ -143,7 +143,7 @@ func (s *Server) Settle(db *sql.DB) {
 func (s *Server) Swept(db *sql.DB) {
 	s.t.Helper()
 	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(20 * time.Millisecond) {
-		if s.number(db, "SELECT COUNT(*) FROM `CascadeGarbage` WHERE `leftover` IS NOT NULL") == 0 {
+		if s.number(db, "SELECT COUNT(*) FROM `GCJob` WHERE `leftover` IS NOT NULL") == 0 {
 			return
 		}
 	}
@@ -152,8 +152,8 @@ func (s *Server) Swept(db *sql.DB) {
 
 // leaks are queries whose every row is something that nothing explains.
 var leaks = map[string]string{
-	"unfinished flow":                      "SELECT name FROM `FlowJournal`",
-	"unfinished job":                       "SELECT message FROM `ApiJob` WHERE `state` <> 'Done'",
+	"unfinished flow":                      "SELECT name FROM `Flow`",
+	"unfinished job":                       "SELECT message FROM `Job` WHERE `state` <> 'Done'",
 	"NIC without guest":                    "SELECT uuid FROM `VmNic` WHERE `vmInstanceUuid` IS NULL OR `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
 	"address without NIC":                  "SELECT ip FROM `UsedIp` WHERE `usedFor` IS NULL AND (`vmNicUuid` IS NULL OR `vmNicUuid` NOT IN (SELECT uuid FROM `VmNic`))",
 	"address of a NIC outside of a range":  "SELECT ip FROM `UsedIp` WHERE `ipRangeUuid` NOT IN (SELECT uuid FROM `IpRange`)",

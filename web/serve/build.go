@@ -59,7 +59,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	}
 	h := &kernel.PluginHandler{}
 	plugins, err := plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
-		Log: log.Named("plugin"), Handler: h})
+		Log: log.Named("plugin"), Handler: h, Called: kernel.Called})
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +82,8 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	}
 	k := kernel.New(kernel.Options{Store: st, Types: types, Plugins: plugins, Handler: h, Limits: limits, Log: log})
 	k.Node = node
+	k.Jobs.Owner = store.Owner{UUID: node.UUID, Epoch: node.Epoch, Check: node.Guard, Holds: node.Owns}
+	k.Flows.Owner = k.Jobs.Owner
 	p := &parts{kernel: k}
 	if err = k.Plugins.Start(ctx); err != nil {
 		return nil, err

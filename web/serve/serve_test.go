@@ -32,6 +32,11 @@ var additions = []string{
 	"APICreateClusterMsg: parameter hypervisorType: values is [], the catalogue says [KVM Simulator baremetal baremetal2 xdragon]",
 	// An account reads how its own networks are served.
 	"APIQueryNetworkServiceL3NetworkRefMsg: access is normal, the catalogue says admin",
+	// Work that is stuck, and what the flows of a job did.
+	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
+	// The type is named as its path and its messages are.
+	"APIQueryGCJobMsg: inventory is GCJobInventory, the catalogue says GarbageCollectorInventory",
+	"APITriggerGCJobMsg: parameter uuid: resource type is GCJob, the catalogue says GarbageCollector",
 	// A UUID that is too long names nothing.
 	"APIUpdateSshKeyPairMsg: parameter uuid: maxLength is 0, the catalogue says 32",
 }

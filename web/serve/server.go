@@ -143,6 +143,9 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	if err := s.kernel.Dispatch.Drain(end); err != nil {
 		s.log.Warn("work did not end in time", "error", err)
 	}
+	if _, err := s.kernel.Flows.FlushTraces(end); err != nil {
+		s.log.Warn("traces of flows not kept", "error", err)
+	}
 	if err := s.identity.Stop(end); err != nil {
 		s.log.Warn("sessions not saved", "error", err)
 	}

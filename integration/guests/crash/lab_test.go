@@ -228,7 +228,7 @@ func (l *lab) traces() []string {
 		}
 	}
 	for _, table := range l.texts("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'") {
-		if slices.Contains([]string{"ApiJob", "Session", "ManagementNode"}, table) {
+		if slices.Contains([]string{"Job", "FlowTrace", "Session", "ManagementNode"}, table) {
 			continue // every call and every start may add to them
 		}
 		list = append(list, fmt.Sprintf("%s rows in %s", l.texts("SELECT COUNT(*) FROM `" + table + "`")[0], table))

@@ -72,7 +72,7 @@ func holdAgent(l *lab) (wait, free func()) {
 	signal(l.t, agent, syscall.SIGSTOP)
 	wait = func() {
 		l.t.Helper()
-		l.await("waiting for the agent", func() bool { return len(l.texts("SELECT name FROM `FlowJournal`")) == 1 })
+		l.await("waiting for the agent", func() bool { return len(l.texts("SELECT name FROM `Flow`")) == 1 })
 		time.Sleep(50 * time.Millisecond) // the call that follows the journal leaves no trace
 	}
 	return wait, func() { signal(l.t, agent, syscall.SIGCONT) }
