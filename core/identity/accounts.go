@@ -154,15 +154,13 @@ func (s *Service) apiUpdateAccount(ctx context.Context, c *action.Call, p *updat
 
 // checkOld checks the old password that a client gave, as slowly as a log-in.
 func (s *Service) checkOld(ctx context.Context, c *action.Call, a *Account, old string) (bool, error) {
-	guess := c.Client + " " + a.Name
-	if !s.guesses.allow(guess) {
+	guess := c.Client + " " + a.UUID
+	if !s.guesses.begin(ctx, guess) {
 		return false, errs.New(errs.Unavailable, "account "+a.Name, "there were too many wrong passwords from this address").
 			WithAdvice("wait a few seconds and try again")
 	}
 	ok, err := s.hasher.verify(ctx, a.Password, old)
-	if err == nil && !ok {
-		s.guesses.failed(guess)
-	}
+	s.guesses.end(guess, ok)
 	return ok, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -339,10 +340,42 @@ func TestGuessing(t *testing.T) {
 	if _, err := f.login("other", "wrong"); code(err) != "ID.1000" {
 		t.Errorf("another name is refused too: %v", err)
 	}
+	for _, spelling := range []string{"ADMIN", "Admin", " admin"} {
+		if _, err := f.login(spelling, "wrong"); errs.ClassOf(err) != errs.Unavailable {
+			t.Errorf("guesses as %q are counted apart: %v", spelling, err)
+		}
+	}
 	f.clock.add(guessRefill)
 	f.mustLogin("admin", "password")
+	var wg sync.WaitGroup
+	var looked atomic.Int32
+	for range 5 * int(guessBurst) {
+		wg.Go(func() {
+			if _, err := f.login("other", "wrong"); errs.ClassOf(err) == errs.Unauthenticated {
+				looked.Add(1)
+			}
+		})
+	}
+	if wg.Wait(); looked.Load() > int32(guessBurst) {
+		t.Errorf("%d guesses at once were looked at, %v may be", looked.Load(), guessBurst)
+	}
+	failed := make(chan error, 50)
+	for range cap(failed) {
+		wg.Go(func() {
+			_, err := f.login("admin", "password")
+			failed <- err
+		})
+	}
+	wg.Wait()
+	close(failed)
+	for err := range failed {
+		if err != nil {
+			t.Errorf("one of many right sign-ins at once: %v", err)
+		}
+	}
 	for i := range 3 * maxBuckets {
-		f.guesses.failed(string(rune(i)))
+		f.guesses.begin(t.Context(), string(rune(i)))
+		f.guesses.end(string(rune(i)), false)
 	}
 	if len(f.guesses.seen) > maxBuckets {
 		t.Errorf("%d buckets", len(f.guesses.seen))

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -86,24 +87,27 @@ func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) 
 	if err != nil {
 		return sessionReply{}, err
 	}
-	stored := nobody
+	// The account is what is guessed at, however its name is written: the database
+	// does not tell upper case from lower, nor some letters from others.
+	stored, guess := nobody, c.Client+" "+strings.ToLower(strings.TrimSpace(p.AccountName))
 	if found {
-		stored = account.Password
+		stored, guess = account.Password, c.Client+" "+account.UUID
 	}
-	guess := c.Client + " " + p.AccountName
-	if !s.hasher.remembered(stored, p.Password) && !s.guesses.allow(guess) {
-		return sessionReply{}, errs.New(errs.Unavailable, "account "+p.AccountName, "there were too many wrong passwords from this address").
-			WithAdvice("wait a few seconds and try again")
+	if !s.hasher.remembered(stored, p.Password) {
+		if !s.guesses.begin(ctx, guess) {
+			return sessionReply{}, errs.New(errs.Unavailable, "account "+p.AccountName, "there were too many wrong passwords from this address").
+				WithAdvice("wait a few seconds and try again")
+		}
+		right := false
+		defer func() { s.guesses.end(guess, right) }()
+		ok, err := s.hasher.verify(ctx, stored, p.Password)
+		if err != nil {
+			return sessionReply{}, err
+		}
+		if right = ok && found; !right {
+			return sessionReply{}, wrongPassword(p.AccountName)
+		}
 	}
-	ok, err := s.hasher.verify(ctx, stored, p.Password)
-	if err != nil {
-		return sessionReply{}, err
-	}
-	if !ok || !found {
-		s.guesses.failed(guess)
-		return sessionReply{}, wrongPassword(p.AccountName)
-	}
-	s.guesses.succeeded(guess)
 	return s.open(ctx, account.UUID, account.Password)
 }
 

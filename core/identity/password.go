@@ -194,6 +194,8 @@ type throttle struct {
 type bucket struct {
 	tokens float64
 	at     time.Time
+	open   float64       // guesses that are being looked at
+	ended  chan struct{} // closed when the next of them has been, nil when nobody waits
 }
 
 const (
@@ -206,43 +208,69 @@ func newThrottle(now func() time.Time) *throttle {
 	return &throttle{seen: map[string]*bucket{}, now: now}
 }
 
-// allow reports whether another guess may be looked at.
-func (t *throttle) allow(key string) bool {
+// begin reports whether a guess may be looked at; end must follow then. Guesses
+// that come at once are as many as those that come one after another: those
+// beyond what may be wrong wait for the others, or for the end of ctx.
+func (t *throttle) begin(ctx context.Context, key string) bool {
+	for {
+		t.mu.Lock()
+		b := t.seen[key]
+		if b == nil {
+			t.forgetOld()
+			b = &bucket{tokens: guessBurst, at: t.now()}
+			t.seen[key] = b
+		}
+		t.fill(b)
+		if b.tokens-b.open >= 1 {
+			b.open++
+			t.mu.Unlock()
+			return true
+		}
+		if b.open == 0 {
+			t.mu.Unlock()
+			return false
+		}
+		if b.ended == nil {
+			b.ended = make(chan struct{})
+		}
+		ended := b.ended
+		t.mu.Unlock()
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// end tells what became of a guess: a wrong one counts, a right one forgets the
+// wrong ones.
+func (t *throttle) end(key string, right bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.seen[key]
 	if b == nil {
-		return true
+		return
 	}
 	t.fill(b)
-	return b.tokens >= 1
+	if b.open--; right {
+		b.tokens = guessBurst
+	} else {
+		b.tokens--
+	}
+	if b.ended != nil {
+		close(b.ended)
+		b.ended = nil
+	}
+	if b.open == 0 && b.tokens >= guessBurst {
+		delete(t.seen, key)
+	}
 }
 
 func (t *throttle) fill(b *bucket) {
 	now := t.now()
 	b.tokens = min(guessBurst, b.tokens+now.Sub(b.at).Seconds()/guessRefill.Seconds())
 	b.at = now
-}
-
-// failed counts a wrong guess.
-func (t *throttle) failed(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	b := t.seen[key]
-	if b == nil {
-		t.forgetOld()
-		b = &bucket{tokens: guessBurst, at: t.now()}
-		t.seen[key] = b
-	}
-	t.fill(b)
-	b.tokens--
-}
-
-// succeeded forgets the wrong guesses.
-func (t *throttle) succeeded(key string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.seen, key)
 }
 
 // forgetOld keeps the number of buckets bounded: full ones say nothing, and
@@ -252,14 +280,16 @@ func (t *throttle) forgetOld() {
 		return
 	}
 	for k, b := range t.seen {
-		if t.fill(b); b.tokens >= guessBurst {
+		if t.fill(b); b.tokens >= guessBurst && b.open == 0 {
 			delete(t.seen, k)
 		}
 	}
-	for k := range t.seen {
+	for k, b := range t.seen {
 		if len(t.seen) < maxBuckets*9/10 {
 			return
 		}
-		delete(t.seen, k)
+		if b.open == 0 {
+			delete(t.seen, k)
+		}
 	}
 }
