@@ -34,6 +34,9 @@ func (a *Action) checkFields(params any, b *base) error {
 	if b.missing != "" {
 		return errs.New(errs.Invalid, "parameter "+b.missing+" of "+a.Message, "it is required")
 	}
+	if err := b.checkTags(a.Message); err != nil {
+		return err
+	}
 	p := reflect.ValueOf(params).Elem()
 	for i := range a.fields {
 		f := &a.fields[i]
@@ -89,9 +92,26 @@ func (f *field) check(message string, v reflect.Value, given bool) error {
 		return f.checkText(v.String(), bad)
 	case kindInt:
 		return f.checkInt(v.Int(), bad)
+	case kindMap:
+		if v.Len() > maxElements {
+			return bad("it has %d entries, at most %d are allowed", v.Len(), maxElements)
+		}
+		for it := v.MapRange(); it.Next(); {
+			if err := f.checkCharacters(it.Key().String(), bad); err != nil {
+				return err
+			}
+			if f.elem == kindText {
+				if err := f.checkCharacters(it.Value().String(), bad); err != nil {
+					return err
+				}
+			}
+		}
 	case kindList:
 		if v.Len() == 0 && f.NonEmpty {
 			return bad("the list must not be empty")
+		}
+		if v.Len() > maxElements {
+			return bad("it has %d elements, at most %d are allowed", v.Len(), maxElements)
 		}
 		for i := range v.Len() {
 			var err error
@@ -120,8 +140,8 @@ func (f *field) checkText(s string, bad func(string, ...any) error) error {
 	if f.Secret {
 		shown = "***"
 	}
-	if !utf8.ValidString(s) {
-		return bad("it is not valid UTF-8")
+	if err := f.checkCharacters(s, bad); err != nil {
+		return err
 	}
 	if n := utf8.RuneCountInString(s); f.MaxLength > 0 && n > f.MaxLength {
 		return bad("it has %d characters, at most %d are allowed", n, f.MaxLength)
@@ -130,6 +150,21 @@ func (f *field) checkText(s string, bad func(string, ...any) error) error {
 	}
 	if len(f.Values) > 0 && !slices.Contains(f.Values, s) {
 		return bad("%q is none of %q", shown, f.Values)
+	}
+	return nil
+}
+
+// checkCharacters refuses what no text may hold. A secret is never shown, so it
+// may hold anything.
+func (f *field) checkCharacters(s string, bad func(string, ...any) error) error {
+	if !utf8.ValidString(s) {
+		return bad("it is not valid UTF-8")
+	}
+	if f.Secret {
+		return nil
+	}
+	if r := harmful(s, isName(f.Name)); r >= 0 {
+		return bad("it has the character %U, which is not allowed", r)
 	}
 	return nil
 }

@@ -217,6 +217,10 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 	if err != nil {
 		return nil, err
 	}
+	known := make(map[string]*SystemTag, len(have)+len(tags)) // by text, as this runs in the only writer
+	for _, row := range have {
+		known[row.text()] = row
+	}
 	var rows, fresh []*SystemTag
 	for _, text := range tags {
 		if text == "validationOnly" {
@@ -227,7 +231,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 				return nil, err
 			}
 		}
-		if old := named(have, text); old != nil {
+		if old := known[text]; old != nil {
 			rows = append(rows, old)
 			continue
 		}
@@ -247,7 +251,8 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Type: "System", Inherent: inherent}
 		row.set(p, text)
 		row.UUID, row.AccountUUID = resource.NewUUID(), owner
-		rows, fresh, have = append(rows, row), append(fresh, row), append(have, row)
+		rows, fresh = append(rows, row), append(fresh, row)
+		known[row.text()] = row
 	}
 	if len(fresh) == 0 {
 		return rows, nil
@@ -259,15 +264,6 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 func fits(rows []*SystemTag, p *Pattern) *SystemTag {
 	for _, r := range rows {
 		if _, ok := match(p.parts, r.text()); ok {
-			return r
-		}
-	}
-	return nil
-}
-
-func named(rows []*SystemTag, text string) *SystemTag {
-	for _, r := range rows {
-		if r.text() == text {
 			return r
 		}
 	}
