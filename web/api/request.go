@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,16 +26,47 @@ const (
 // body is a request's JSON object by its top-level keys.
 type body map[string]json.RawMessage
 
+// strangerBody bounds the body of who has not proved who it is: a log-in has a
+// name and a password.
+const strangerBody = 64 << 10
+
+// intake is what is known of a request before it takes a place: who sent it, and
+// its body.
+type intake struct {
+	credentials *action.Credentials
+	credErr     error
+	caller      *action.Caller // nil for strangers
+	body        body
+}
+
+// take looks at who sent a request, and then reads its body. A stranger's body
+// is small, and no client holds a place of a call while it sends.
+func (s *Server) take(w http.ResponseWriter, req *http.Request, r *route) (in intake, err error) {
+	known := slices.ContainsFunc(r.entries, func(e entry) bool { return e.action.Access != action.Anonymous })
+	if known {
+		in.credentials, in.credErr = credentials(req, time.Now(), s.checkZone)
+	}
+	if req.Method != http.MethodPost && req.Method != http.MethodPut || req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
+		return in, nil
+	}
+	limit := int64(strangerBody)
+	if known && in.credErr == nil {
+		// One who is not known is told so when it is clear what was called.
+		if caller, err := s.opt.Actions.Authenticate(req.Context(), *in.credentials); err == nil {
+			in.caller, limit = &caller, s.opt.MaxBody
+		}
+	}
+	in.body, err = s.readBody(w, req, min(limit, s.opt.MaxBody))
+	return in, err
+}
+
 // readBody reads and parses the body of a POST or PUT. An empty one is an empty
 // object.
-func (s *Server) readBody(w http.ResponseWriter, req *http.Request) (body, error) {
-	if req.Body == nil || req.Body == http.NoBody || req.ContentLength == 0 {
-		return nil, nil
-	}
+func (s *Server) readBody(w http.ResponseWriter, req *http.Request, limit int64) (body, error) {
 	rc := http.NewResponseController(w)
 	// Only a server that cannot set deadlines fails here (tests); it has none.
 	_ = rc.SetReadDeadline(time.Now().Add(s.opt.BodyTimeout))
-	raw, err := io.ReadAll(http.MaxBytesReader(w, req.Body, s.opt.MaxBody))
+	raw, err := io.ReadAll(http.MaxBytesReader(w, req.Body, limit))
 	if err == nil {
 		_ = rc.SetReadDeadline(time.Time{})
 	} else {
@@ -148,28 +180,22 @@ func isJobUUID(s string) bool {
 }
 
 // serveAction answers one API call.
-func (s *Server) serveAction(ctx context.Context, w http.ResponseWriter, req *http.Request, r *route, values []string) (*entry, *action.Reply, error) {
-	var b body
-	if req.Method == http.MethodPost || req.Method == http.MethodPut {
-		var err error
-		if b, err = s.readBody(w, req); err != nil {
-			return nil, nil, err
-		}
-	}
-	e, err := r.choose(req.Method, b.has)
+func (s *Server) serveAction(ctx context.Context, req *http.Request, r *route, values []string, in intake) (*entry, *action.Reply, error) {
+	e, err := r.choose(req.Method, in.body.has)
 	if err != nil {
 		return nil, nil, err
 	}
 	call := action.Request{Action: e.action, Client: clientOf(req)}
 	if e.action.Access != action.Anonymous {
-		if call.Credentials, err = credentials(req, time.Now(), s.checkZone); err != nil {
-			return e, nil, err
+		if in.credErr != nil {
+			return e, nil, in.credErr
 		}
+		call.Credentials, call.Caller = in.credentials, in.caller
 	}
 	if err := headers(req, &call); err != nil {
 		return e, nil, err
 	}
-	if call.Input, err = input(req, e, values, b); err != nil {
+	if call.Input, err = input(req, e, values, in.body); err != nil {
 		return e, nil, err
 	}
 	if len(req.URL.RawQuery) > 0 && strings.Contains(req.URL.RawQuery, "plan=") {

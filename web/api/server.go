@@ -226,6 +226,11 @@ func (s *Server) serve(c *gin.Context) {
 // serveRoute runs one API call within the bound of calls at once.
 func (s *Server) serveRoute(w http.ResponseWriter, req *http.Request, r *route, values []string) {
 	start := time.Now()
+	in, err := s.take(w, req, r)
+	if err != nil {
+		s.meters.unknown.done(s.writeError(w, req, err), start)
+		return
+	}
 	select {
 	case s.calls <- struct{}{}:
 	default:
@@ -236,7 +241,7 @@ func (s *Server) serveRoute(w http.ResponseWriter, req *http.Request, r *route, 
 		}
 	}
 	defer func() { <-s.calls }()
-	e, reply, err := s.serveAction(req.Context(), w, req, r, values)
+	e, reply, err := s.serveAction(req.Context(), req, r, values, in)
 	m := s.meters.unknown
 	if e != nil {
 		m = e.meter

@@ -118,7 +118,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	h := s.api.HTTPServer()
 	failed := make(chan error, 1)
-	go func() { failed <- h.Serve(l) }()
+	go func() { failed <- h.Serve(bounded(l, s.log)) }()
 	s.ready.Store(true)
 	s.log.Info("serving", "address", "http://"+l.Addr().String()+"/zstack/v1/", "version", s.version)
 	select {
