@@ -251,7 +251,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 		row := &SystemTag{ResourceUUID: uuid, ResourceType: t.VO(), Type: "System", Inherent: inherent}
 		row.set(p, text)
 		row.UUID, row.AccountUUID = resource.NewUUID(), owner
-		rows, fresh = append(rows, row), append(fresh, row)
+		rows, fresh, have = append(rows, row), append(fresh, row), append(have, row)
 		known[row.text()] = row
 	}
 	if len(fresh) == 0 {

@@ -203,9 +203,9 @@ func (l *lab) calls() []call {
 		{name: "unreachable host", method: post, path: "/hosts/simulators", body: params(host), faults: "ConnectHost:fail=unavailable", status: api, words: []string{"host", "cannot be connected"}},
 
 		{name: "no host has the CPUs", method: post, path: wire.VMs, body: with(c.VM("big"), wire.Params{"instanceOfferingUuid": nil, "cpuNum": 512, "memorySize": 1 << 20}),
-			status: api, words: []string{"512 CPU", "lab-1", "available"}},
+			status: api, words: []string{"512 CPU", "lab-1", "free"}},
 		{name: "no host has the memory", method: post, path: wire.VMs, body: with(c.VM("big"), wire.Params{"instanceOfferingUuid": nil, "cpuNum": 1, "memorySize": 1 << 40}),
-			status: api, words: []string{"memory", "lab-2", "available"}},
+			status: api, words: []string{"memory", "lab-2", "free"}},
 		{name: "no storage has the bytes", method: post, path: wire.VMs, body: with(c.VM("big"), wire.Params{"dataDiskSizes": []int64{1 << 40}}),
 			status: api, code: "SYS.1006", words: []string{"storage", "lab"}},
 		{name: "no image", method: post, path: wire.VMs, body: with(c.VM("none"), wire.Params{"imageUuid": nil}), status: api, code: "SYS.1007", words: []string{"imageUuid"}},
