@@ -122,6 +122,8 @@ type Param struct {
 	Default string
 	// Doc is one sentence for people.
 	Doc string
+	// View is how people see it.
+	View ParamView
 
 	goType reflect.Type
 }
@@ -178,6 +180,8 @@ type Action struct {
 	// it is queued: a delete can so end the call that it would wait for. It must
 	// return at once, and must not change what the call itself is to change.
 	Ahead func(params any)
+	// View is how people see it.
+	View View
 
 	fields  []field
 	handler handler

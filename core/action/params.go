@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/kumo-cloud/kumo/core/resource"
 )
 
 // field is a parameter with the place of its value and how to read it.
@@ -60,6 +62,8 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
 		}
 		f.index, f.Doc = []int{i}, sf.Tag.Get("doc")
+		f.View.Caption, f.View.Candidates = resource.ParseCaption(sf.Tag.Get("caption")), sf.Tag.Get("candidates")
+		f.View.Where = strings.Fields(sf.Tag.Get("where"))
 		f.setType(sf.Type)
 		if err := f.checkDefault(); err != nil {
 			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
@@ -130,7 +134,9 @@ func (f *field) option(key, val string) (err error) {
 		}
 		f.Range = &r
 	default:
-		return fmt.Errorf("unknown option %q", key)
+		if !f.View.option(key, val) {
+			return fmt.Errorf("unknown option %q", key)
+		}
 	}
 	return err
 }
@@ -145,7 +151,7 @@ func (f *field) setType(t reflect.Type) {
 	if f.kind == kindList || f.kind == kindMap {
 		f.elem = kindOf(t.Elem())
 	}
-	f.Type = typeWord(f.goType)
+	f.Type = TypeWord(f.goType)
 }
 
 func kindOf(t reflect.Type) kind {
@@ -171,8 +177,8 @@ func kindOf(t reflect.Type) kind {
 	return kindOther
 }
 
-// typeWord names a Go type as the catalogue does.
-func typeWord(t reflect.Type) string {
+// TypeWord names a Go type as the catalogue does.
+func TypeWord(t reflect.Type) string {
 	opt := ""
 	if t.Kind() == reflect.Pointer {
 		opt, t = "?", t.Elem()
@@ -192,9 +198,9 @@ func typeWord(t reflect.Type) string {
 		if t.Elem().Kind() == reflect.Uint8 {
 			return "any"
 		}
-		return "[]" + typeWord(t.Elem())
+		return "[]" + TypeWord(t.Elem())
 	case reflect.Map:
-		return "map<" + typeWord(t.Elem()) + ">"
+		return "map<" + TypeWord(t.Elem()) + ">"
 	case reflect.Interface:
 		return "any"
 	}

@@ -52,7 +52,9 @@ func (r *Registry) OnChange(fn func()) {
 //
 // Options: required, path, nonempty, noempty, min=N, max=N, values=a|b,
 // range=LOW:HIGH, default=TEXT, resource=TYPE, anytype, write, use, missingok, secret,
-// notrim; a doc:"…" tag holds the description. Fields are string, int, int64,
+// notrim, and those of ParamView.option; a doc:"…" tag holds the description, a
+// caption:"English|Chinese" tag the name, candidates:"…" and where:"…" tags what
+// may be chosen (ParamView). Fields are string, int, int64,
 // bool, float64, pointers to them (nil: not given), slices and maps of them, or
 // any other type that encoding/json reads. Embedded structs are flattened.
 // The result is Ref, Refs, Empty or a struct that is answered as JSON.
@@ -102,15 +104,13 @@ func (r *Registry) RegisterDynamic(a Action, h func(ctx context.Context, c *Call
 }
 
 // RegisterQuery adds the query of a resource type: GET path and path/{uuid}.
-// Its message is APIQuery<name>Msg, unless another is given (the wire has
-// APIQueryIpAddressMsg for UsedIp).
-func (r *Registry) RegisterQuery(typeName, path string, access Access, message ...string) error {
-	name := "APIQuery" + typeName + "Msg"
-	if len(message) > 0 {
-		name = message[0]
+// message is its name; when it is empty, that is APIQuery<name>Msg.
+func (r *Registry) RegisterQuery(typeName, path string, access Access, message string) error {
+	if message == "" {
+		message = "APIQuery" + typeName + "Msg"
 	}
 	return r.add(&Action{
-		Message: name, Method: http.MethodGet, Path: path,
+		Message: message, Method: http.MethodGet, Path: path,
 		Optional: []string{path + "/{uuid}"}, Access: access, Query: typeName, Key: "-",
 		Doc: "Lists resources of type " + typeName + " that match conditions.",
 	})

@@ -22,23 +22,23 @@ type Garbage struct {
 	ResourceUUID string `db:"resourceUuid" kumo:"size=32,immutable"`
 	Name         string `db:"name" kumo:"size=255,null"`
 	// Runner is the wire's word for what cleans up: the service of this type.
-	Runner string `db:"runnerClass" kumo:"size=255,immutable"`
+	Runner string `db:"runnerClass" kumo:"size=255,immutable" caption:"Cleaner|清理者"`
 	// Left is what Deleter.Leave returned; empty when nothing can be collected.
-	Left string `db:"leftover" kumo:"text,null,secret"`
+	Left string `db:"leftover" kumo:"text,null,secret" caption:"What is left|残留内容"`
 	// Error is why it could not be cleaned up, see Cause; Why is its text.
 	Error string `db:"error" kumo:"text,null,hidden"`
-	Why   string `db:"context" kumo:"text,null"`
+	Why   string `db:"context" kumo:"text,null" caption:"Why it failed|失败原因"`
 	// Status is Processing while it is being cleaned up.
 	Status string `db:"status" kumo:"size=32,values=Idle|Processing,default=Idle"`
 	// Type is the wire's word for when: TimeBased, from time to time.
-	Type       string        `db:"type" kumo:"size=32,values=TimeBased,default=TimeBased"`
-	Attempts   int           `db:"attempts"`
-	LastTry    resource.Time `db:"lastTry"`
+	Type       string        `db:"type" kumo:"size=32,values=TimeBased,default=TimeBased" caption:"Kind|方式"`
+	Attempts   int           `db:"attempts" caption:"Attempts|尝试次数"`
+	LastTry    resource.Time `db:"lastTry" caption:"Last attempt|最近尝试"`
 	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
 	LastOpDate resource.Time `db:"lastOpDate"`
 	// OwnerUUID and Epoch are those of the management node that wrote it last.
 	OwnerUUID string `db:"managementNodeUuid" kumo:"size=32,null"`
-	Epoch     int64  `db:"epoch"`
+	Epoch     int64  `db:"epoch" caption:"Epoch|纪元"`
 }
 
 // The states of garbage.
@@ -50,7 +50,19 @@ const (
 // Cause returns why it could not be cleaned up.
 func (g *Garbage) Cause() error { return errtext.Decode(g.Error) }
 
-var garbage = resource.Define[Garbage](resource.Type{Name: "GCJob", Path: "/gc-jobs", Readable: resource.Admin, FQN: "org.zstack.core.gc.GarbageCollectorInventory"})
+var garbage = resource.Define[Garbage](resource.Type{
+	Name: "GCJob", Path: "/gc-jobs", Readable: resource.Admin, FQN: "org.zstack.core.gc.GarbageCollectorInventory",
+	Enums: map[string]*resource.Enum{"status": {Name: "GCJobStatus", Values: []resource.Value{
+		{Name: idle, Caption: resource.Say("Waiting", "等待中"), Tone: resource.Pending},
+		{Name: processing, Caption: resource.Say("At work", "执行中"), Tone: resource.Progress, Transient: true},
+	}}},
+	View: resource.View{
+		Caption: resource.Say("Leftover", "待清理残留"), Noun: "leftover", Aliases: []string{"gc-job"},
+		Group: "operations", Order: 70, Icon: "task", Context: []string{"resourceType"},
+		Doc:     resource.Say("What a delete has left behind and the cloud tries to clean up.", "删除后残留、由云定期重试清理的内容。"),
+		Columns: []string{"name", "status", "resourceType", "resourceUuid", "context", "attempts", "lastTry", "createDate"},
+	},
+})
 
 // leave keeps what is needed to clean up after a row that is removed.
 func (e *Engine) leave(ctx context.Context, tx *store.Tx, n Node, cause error) (err error) {

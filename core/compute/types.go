@@ -30,12 +30,12 @@ type VMInstance struct {
 	ClusterUUID          string `db:"clusterUuid" kumo:"size=32,null,index"`
 	ImageUUID            string `db:"imageUuid" kumo:"size=32,null,index"`
 	HostUUID             string `db:"hostUuid" kumo:"size=32,null,index"`
-	LastHostUUID         string `db:"lastHostUuid" kumo:"size=32,null"`
+	LastHostUUID         string `db:"lastHostUuid" kumo:"size=32,null" caption:"Last host|上次所在物理机"`
 	InstanceOfferingUUID string `db:"instanceOfferingUuid" kumo:"size=32,null,index"`
-	RootVolumeUUID       string `db:"rootVolumeUuid" kumo:"size=32,null,index"`
+	RootVolumeUUID       string `db:"rootVolumeUuid" kumo:"size=32,null,index" caption:"Root volume|系统盘"`
 	Platform             string `db:"platform" kumo:"size=32,null"`
 	Architecture         string `db:"architecture" kumo:"size=32,null"`
-	DefaultL3NetworkUUID string `db:"defaultL3NetworkUuid" kumo:"size=32,null"`
+	DefaultL3NetworkUUID string `db:"defaultL3NetworkUuid" kumo:"size=32,null" caption:"Default L3 network|默认三层网络"`
 	Type                 string `db:"type" kumo:"size=32"`
 	HypervisorType       string `db:"hypervisorType" kumo:"size=32,null"`
 	MemorySize           int64  `db:"memorySize"`
@@ -54,9 +54,9 @@ type VMCdRom struct {
 	resource.Base
 	VMInstanceUUID string `db:"vmInstanceUuid" kumo:"size=32,index"`
 	DeviceID       int64  `db:"deviceId"`
-	ISOUUID        string `db:"isoUuid" kumo:"size=32,null"`
-	ISOInstallPath string `db:"isoInstallPath" kumo:"size=2048,null"`
-	Protocol       string `db:"protocol" kumo:"size=32,null"`
+	ISOUUID        string `db:"isoUuid" kumo:"size=32,null" caption:"ISO image|ISO镜像"`
+	ISOInstallPath string `db:"isoInstallPath" kumo:"size=2048,null" caption:"Path of the ISO|ISO路径"`
+	Protocol       string `db:"protocol" kumo:"size=32,null" caption:"Protocol|协议"`
 }
 
 // InstanceOffering is a named size of guests.
@@ -103,22 +103,57 @@ var (
 			{Name: "allVolumes", Type: "Volume", Column: "vmInstanceUuid", OrderBy: "deviceId"},
 			{Name: "vmCdRoms", Type: "VmCdRom", Column: "vmInstanceUuid", OrderBy: "deviceId"},
 		},
+		Enums: map[string]*resource.Enum{"state": resource.EnumOf("VmState", Created, Starting, Running, Stopping, Stopped, Rebooting, Pausing, Paused, Resuming, Migrating,
+			Destroying, Destroyed, Expunging, NoState, Unknown, Crashed), "platform": resource.Platform, "type": resource.EnumOf("VmInstance.type", "UserVm", "ApplianceVm")},
+		View: resource.View{
+			Caption: resource.Say("VM", "云主机"), Noun: "vm", Aliases: []string{"vm-instance"},
+			Group: "compute", Order: 10, Icon: "vm", Context: []string{"vmNics.ip"}, Quotas: []string{"vm.num", "vm.totalNum", "vm.cpuNum", "vm.memorySize"},
+			Doc:     resource.Say("A virtual machine.", "一台虚拟机。"),
+			Columns: []string{"name", "state", "vmNics.ip", "cpuNum", "memorySize", "hostUuid", "createDate", "-zoneUuid", "-clusterUuid", "-imageUuid", "-instanceOfferingUuid", "-platform", "-type"},
+			Search:  []string{"name", "vmNics.ip:ip", "vmNics.mac:mac"},
+			Sections: []resource.Section{
+				{Caption: resource.Say("Size", "规格"), Fields: []string{"instanceOfferingUuid", "cpuNum", "cpuSpeed", "memorySize", "reservedMemorySize"}},
+				{Caption: resource.Say("Place", "位置"), Fields: []string{"zoneUuid", "clusterUuid", "hostUuid", "lastHostUuid", "allocatorStrategy"}},
+				{Caption: resource.Say("System", "系统"), Fields: []string{"imageUuid", "rootVolumeUuid", "platform", "architecture", "guestOsType", "hypervisorType", "type"}},
+				{Caption: resource.Say("Network", "网络"), Fields: []string{"defaultL3NetworkUuid"}},
+			},
+		},
 	})
 	CdRomType = resource.Define[VMCdRom](resource.Type{
 		Name: "VmCdRom", OwnedBy: "vmInstance", Path: "/vm-instances/cdroms", FQN: "org.zstack.header.vm.cdrom.VmCdRomInventory",
 		Edges: []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid", OnDelete: resource.Cascade}},
+		View: resource.View{
+			Caption: resource.Say("CD-ROM drive", "光驱"), Noun: "cdrom", Aliases: []string{"vm-cd-rom"},
+			Group: "compute", Icon: "cdrom", Part: true, Context: []string{"vmInstance.name"},
+			Doc:     resource.Say("A CD-ROM drive of a VM, empty or with an ISO image.", "云主机的光驱，可为空或已加载 ISO 镜像。"),
+			Columns: []string{"name", "vmInstanceUuid", "isoUuid", "deviceId"},
+		},
 	})
 	InstanceOfferingType = resource.Define[InstanceOffering](resource.Type{
 		Name: "InstanceOffering", Readable: resource.Global, Path: "/instance-offerings",
 		FQN:    "org.zstack.header.configuration.InstanceOfferingInventory",
 		States: offeringStates,
 		Edges:  []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "instanceOfferingUuid"}},
+		Enums:  map[string]*resource.Enum{"state": resource.EnabledState},
+		View: resource.View{
+			Caption: resource.Say("Instance offering", "计算规格"), Noun: "offering", Aliases: []string{"instance-offering"},
+			Group: "compute", Order: 30, Icon: "offering", Context: []string{"cpuNum", "memorySize"},
+			Doc:     resource.Say("A named size of VMs.", "云主机的 CPU 与内存规格。"),
+			Columns: []string{"name", "state", "cpuNum", "memorySize", "-cpuSpeed", "-allocatorStrategy", "-createDate"},
+		},
 	})
 	DiskOfferingType = resource.Define[DiskOffering](resource.Type{
 		Name: "DiskOffering", Readable: resource.Global, Path: "/disk-offerings",
 		FQN:    "org.zstack.header.configuration.DiskOfferingInventory",
 		States: offeringStates,
 		Edges:  []resource.Edge{{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "diskOfferingUuid"}},
+		Enums:  map[string]*resource.Enum{"state": resource.EnabledState},
+		View: resource.View{
+			Caption: resource.Say("Disk offering", "云盘规格"), Noun: "disk-offering",
+			Group: "compute", Order: 40, Icon: "disk-offering", Context: []string{"diskSize"},
+			Doc:     resource.Say("A named size of volumes.", "云盘的容量规格。"),
+			Columns: []string{"name", "state", "diskSize", "-allocatorStrategy", "-createDate"},
+		},
 	})
 )
 

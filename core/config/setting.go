@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -31,6 +32,10 @@ type Setting struct {
 	Resources []string
 	// Doc says what it does, with its unit.
 	Doc string
+	// Caption is what people call it, Unit that of its number ("seconds"); a
+	// size is always in bytes.
+	Caption resource.Caption
+	Unit    string
 	// Validate is a further check of a new value; nil accepts all.
 	Validate func(value string) error
 	// Apply brings rows up to date in the transaction that changes the global

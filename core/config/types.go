@@ -5,11 +5,11 @@ import "github.com/kumo-cloud/kumo/core/resource"
 // GlobalConfig is the row of a setting.
 type GlobalConfig struct {
 	UUID         string `db:"uuid" kumo:"size=32,immutable,hidden"`
-	ID           int64  `db:"id" kumo:"immutable"`
+	ID           int64  `db:"id" kumo:"immutable" caption:"Number|编号"`
 	Name         string `db:"name" kumo:"size=255,immutable"`
 	Category     string `db:"category" kumo:"size=64,index,immutable"`
 	Description  string `db:"description" kumo:"size=2048,null"`
-	DefaultValue string `db:"defaultValue" kumo:"text"`
+	DefaultValue string `db:"defaultValue" kumo:"text" caption:"Default|默认值"`
 	Value        string `db:"value" kumo:"text"`
 }
 
@@ -29,9 +29,23 @@ type ResourceConfig struct {
 // The resource types of settings.
 var (
 	GlobalConfigType = resource.Define[GlobalConfig](resource.Type{
-		Name: "GlobalConfig", Readable: resource.Global, Path: "/global-configurations", FQN: "org.zstack.core.config.GlobalConfigInventory"})
+		Name: "GlobalConfig", Readable: resource.Global, Path: "/global-configurations", FQN: "org.zstack.core.config.GlobalConfigInventory",
+		View: resource.View{
+			Caption: resource.Say("Setting", "全局设置"), Noun: "setting", Aliases: []string{"global-config"},
+			Group: "administration", Order: 90, Icon: "setting", Label: "name", Context: []string{"category"},
+			Doc:     resource.Say("A setting of the whole cloud.", "整个云的设置。"),
+			Columns: []string{"category", "name", "value", "defaultValue"},
+		},
+	})
 	ResourceConfigType = resource.Define[ResourceConfig](resource.Type{
-		Name: "ResourceConfig", Follows: "resourceUuid", Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory"})
+		Name: "ResourceConfig", Follows: "resourceUuid", Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory",
+		View: resource.View{
+			Caption: resource.Say("Setting of this resource", "资源设置"), Plural: resource.Say("Settings of this resource", "资源设置"), Noun: "resource-setting",
+			Group: "administration", Icon: "setting", Part: true, Label: "name", Context: []string{"category"},
+			Doc:     resource.Say("A setting that counts for one resource.", "只对某个资源生效的设置。"),
+			Columns: []string{"category", "name", "value", "resourceUuid"},
+		},
+	})
 )
 
 // Types are the resource types of this package.

@@ -583,7 +583,7 @@ func TestCatalogue(t *testing.T) {
 		if typ.Internal {
 			continue
 		}
-		if err := f.r.RegisterQuery(typ.Name, typ.Path, access); err != nil {
+		if err := f.r.RegisterQuery(typ.Name, typ.Path, access, typ.QueryMessage); err != nil {
 			t.Fatal(err)
 		}
 	}

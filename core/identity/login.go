@@ -59,7 +59,7 @@ func viewOf(uuid string, c action.Caller, expires, created time.Time) sessionRep
 
 func (s *Service) registerSessions(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APILogInByAccountMsg", Method: "PUT", Path: "/accounts/login",
-		Access: action.Anonymous, Doc: "Opens a session."}, s.apiLogin)
+		Access: action.Anonymous, View: action.View{Verb: "log-in"}, Doc: "Opens a session."}, s.apiLogin)
 	action.Register(r, action.Action{Message: "APIValidateSessionMsg", Method: "GET", Path: "/accounts/sessions/{sessionUuid}/valid",
 		Access: action.Anonymous, Doc: "Tells whether a session is alive, without using it."}, s.apiValidate)
 	action.Register(r, action.Action{Message: "APILogOutMsg", Method: "DELETE", Path: "/accounts/sessions/{sessionUuid}",

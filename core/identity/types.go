@@ -44,7 +44,7 @@ type AccessKey struct {
 	Description string `db:"description" kumo:"size=2048,null"`
 	AccountUUID string `db:"accountUuid" kumo:"size=32,index,immutable"`
 	UserUUID    string `db:"userUuid" kumo:"size=32,immutable"`
-	KeyID       string `db:"AccessKeyID" kumo:"size=20,unique,immutable"`
+	KeyID       string `db:"AccessKeyID" kumo:"size=20,unique,immutable" caption:"Key ID|AccessKey ID"`
 	Secret      string `db:"AccessKeySecret" kumo:"size=40,secret,immutable"`
 	State       string `db:"state" kumo:"size=16,values=Enabled|Disabled"`
 }
@@ -52,7 +52,14 @@ type AccessKey struct {
 // The resource types of this package.
 var (
 	AccountType = resource.Define[Account](resource.Type{
-		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory"})
+		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory",
+		View: resource.View{
+			Caption: resource.Say("Account", "账户"), Noun: "account",
+			Group: "administration", Order: 10, Icon: "account",
+			Doc:     resource.Say("A tenant: who owns resources.", "拥有资源的租户。"),
+			Columns: []string{"name", "type", "createDate"},
+		},
+	})
 	SessionType = resource.Define[Session](resource.Type{
 		Name: "Session", Readable: resource.Admin, Internal: true, FQN: "org.zstack.header.identity.SessionInventory",
 		Edges: []resource.Edge{{To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}}})
@@ -62,7 +69,15 @@ var (
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
 			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
 			"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
-		}}})
+		}},
+		Enums: map[string]*resource.Enum{"state": resource.EnabledState},
+		View: resource.View{
+			Caption: resource.Say("Access key", "AccessKey"), Noun: "access-key",
+			Group: "administration", Order: 60, Icon: "key", Label: "AccessKeyID", Context: []string{"description"},
+			Doc:     resource.Say("A pair of texts by which programs sign their calls.", "程序调用 API 时签名用的密钥对。"),
+			Columns: []string{"AccessKeyID", "state", "description", "createDate"},
+		},
+	})
 )
 
 // Types are the resource types of this package.

@@ -115,23 +115,35 @@ const (
 // Row is a job in the database; its account may list and read it.
 type Row struct {
 	UUID         string        `db:"uuid" kumo:"size=32,immutable"`
-	Message      string        `db:"message" kumo:"size=255,immutable"`
+	Message      string        `db:"message" kumo:"size=255,immutable" caption:"Message|消息"`
 	State        string        `db:"state" kumo:"size=16,values=Processing|Done"`
 	ResourceType string        `db:"resourceType" kumo:"size=100,null"`
-	ResourceUUID string        `db:"resourceUuid" kumo:"size=32,null"`
+	ResourceUUID string        `db:"resourceUuid" kumo:"size=32,null,refby=resourceType"`
 	AccountUUID  string        `db:"accountUuid" kumo:"size=32,null,hidden"`
 	Error        string        `db:"error" kumo:"text,null,hidden"`
-	Why          string        `db:"cause" kumo:"text,null"` // the text of Error
-	Result       string        `db:"result" kumo:"text,null,secret"`
-	WebHook      string        `db:"webHook" kumo:"size=2048,null,secret"` // cleared when it is delivered or given up
+	Why          string        `db:"cause" kumo:"text,null" caption:"Why it failed|失败原因"` // the text of Error
+	Result       string        `db:"result" kumo:"text,null,secret" caption:"Result|结果"`
+	WebHook      string        `db:"webHook" kumo:"size=2048,null,secret" caption:"Web hook|回调地址"` // cleared when it is delivered or given up
 	CreateDate   resource.Time `db:"createDate" kumo:"immutable,index"`
-	DoneDate     resource.Time `db:"doneDate" kumo:"null"`
+	DoneDate     resource.Time `db:"doneDate" kumo:"null" caption:"Ended|结束时间"`
 	// OwnerUUID and Epoch are those of the management node that accepted it.
-	OwnerUUID string `db:"ownerUuid" kumo:"size=32,null"`
-	Epoch     int64  `db:"epoch"`
+	OwnerUUID string `db:"ownerUuid" kumo:"size=32,null" caption:"Management node|管理节点"`
+	Epoch     int64  `db:"epoch" caption:"Epoch|纪元"`
 }
 
-var rows = resource.Define[Row](resource.Type{Name: "Job", Path: "/jobs", FQN: "cloud.kumo.job.JobInventory", Owned: true})
+var rows = resource.Define[Row](resource.Type{
+	Name: "Job", Path: "/jobs", FQN: "cloud.kumo.job.JobInventory", Owned: true,
+	Enums: map[string]*resource.Enum{"state": {Name: "JobState", Values: []resource.Value{
+		{Name: Processing, Caption: resource.Say("At work", "执行中"), Tone: resource.Progress, Transient: true},
+		{Name: Done, Caption: resource.Say("Done", "已结束"), Tone: resource.Success},
+	}}},
+	View: resource.View{
+		Caption: resource.Say("Task", "任务"), Noun: "task", Aliases: []string{"job"},
+		Group: "operations", Order: 10, Icon: "task", Label: "message", Context: []string{"resourceType"},
+		Doc:     resource.Say("A call that was accepted, and what came of it.", "已受理的调用及其结果。"),
+		Columns: []string{"message", "state", "resourceType", "resourceUuid", "cause", "createDate", "doneDate"},
+	},
+})
 
 // Types returns the resource types of this package, for the registry.
 func Types() []*resource.Type { return []*resource.Type{rows.Type} }

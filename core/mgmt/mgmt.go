@@ -23,16 +23,23 @@ import (
 // ManagementNode is the row of a running management node.
 type ManagementNode struct {
 	UUID      string        `db:"uuid" kumo:"size=32,immutable"`
-	HostName  string        `db:"hostName" kumo:"size=255"`
-	JoinDate  resource.Time `db:"joinDate"`
-	HeartBeat resource.Time `db:"heartBeat"`
+	HostName  string        `db:"hostName" kumo:"size=255" caption:"Host name|主机名"`
+	JoinDate  resource.Time `db:"joinDate" caption:"Joined|加入时间"`
+	HeartBeat resource.Time `db:"heartBeat" caption:"Last heartbeat|最近心跳"`
 	// Lease is for how many milliseconds after HeartBeat the node counts as alive.
 	Lease int64 `db:"lease" kumo:"hidden,default=60000"`
 }
 
 // ManagementNodeType is the resource type of management nodes.
 var ManagementNodeType = resource.Define[ManagementNode](resource.Type{
-	Name: "ManagementNode", Readable: resource.Admin, Path: "/management-nodes", FQN: "org.zstack.header.managementnode.ManagementNodeInventory"})
+	Name: "ManagementNode", Readable: resource.Admin, Path: "/management-nodes", FQN: "org.zstack.header.managementnode.ManagementNodeInventory",
+	View: resource.View{
+		Caption: resource.Say("Management node", "管理节点"), Noun: "node", Aliases: []string{"management-node"},
+		Group: "infrastructure", Order: 70, Icon: "node", Label: "hostName",
+		Doc:     resource.Say("A server of this cloud.", "本云的管理服务器。"),
+		Columns: []string{"hostName", "joinDate", "heartBeat"},
+	},
+})
 
 // Types are the resource types of this package.
 func Types() []*resource.Type { return []*resource.Type{ManagementNodeType.Type, epochs.Type} }

@@ -18,6 +18,7 @@ func (r *Registry) Check() error {
 		c.edges()
 		c.members()
 		c.aliases()
+		c.views()
 	}
 	return errors.Join(c.faults...)
 }

@@ -30,7 +30,7 @@ func (t *Typed[T]) Columns() []Column { return t.columns }
 
 // Define makes a type from a declaration and the struct tags of T:
 //
-//	ZoneUUID string `db:"zoneUuid" kumo:"size=32,null,index"`
+//	ZoneUUID string `db:"zoneUuid" kumo:"size=32,null,index" caption:"Zone|区域"`
 //
 // Embedded structs (Base, Owned) contribute their fields. A Go field of
 // pointer type is nullable and keeps nil apart from zero. t.Fields must be
@@ -111,7 +111,7 @@ func fieldOf(sf reflect.StructField, name string) (f Field, pointer bool, err er
 	if !ok {
 		return f, false, fmt.Errorf("field %s: Go type %s holds no kind of field", sf.Name, sf.Type)
 	}
-	f = Field{Name: name, Kind: kind, Null: pointer}
+	f = Field{Name: name, Kind: kind, Null: pointer, Caption: ParseCaption(sf.Tag.Get("caption"))}
 	if err := f.parseTag(sf.Tag.Get("kumo")); err != nil {
 		return f, false, fmt.Errorf("field %s: %w", sf.Name, err)
 	}

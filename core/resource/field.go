@@ -63,6 +63,16 @@ type Field struct {
 	Default string
 	// Doc says what the field means.
 	Doc string
+	// Caption is what people call it; see View.
+	Caption Caption
+	// Ref is the type whose uuid the field holds, when no edge says it; RefBy
+	// names the field that holds the name of that type.
+	Ref, RefBy string
+	// Unit and Format say how a value is read and written where its name and
+	// kind do not tell: "seconds", "cidr".
+	Unit, Format string
+	// Range has the inclusive bounds of numbers; nil for none.
+	Range *[2]int64
 }
 
 // IsUUID reports whether the field holds a resource's uuid. Such columns
@@ -143,8 +153,9 @@ func (f *Field) setDefaults() {
 }
 
 // parseTag reads a kumo tag: comma-separated size=N, null, secret, hidden,
-// index, unique, immutable, text, values=a|b, default=x, and doc=..., which
-// is last and may contain commas.
+// index, unique, immutable, text, values=a|b, default=x, ref=Type, refby=field,
+// unit=x, format=x, range=LOW:HIGH, and doc=..., which is last and may contain
+// commas.
 func (f *Field) parseTag(tag string) error {
 	for tag != "" {
 		if doc, ok := strings.CutPrefix(tag, "doc="); ok {
@@ -165,12 +176,34 @@ func (f *Field) parseTag(tag string) error {
 			f.Values = strings.Split(value, "|")
 		case key == "default" && hasValue:
 			f.Default = value
+		case key == "range" && hasValue:
+			f.Range = &[2]int64{}
+			if _, err := fmt.Sscanf(value, "%d:%d", &f.Range[0], &f.Range[1]); err != nil {
+				return fmt.Errorf("range=%s is not LOW:HIGH: %w", value, err)
+			}
+		case hasValue && f.setWord(key, value):
 		case !hasValue && f.setFlag(key):
 		default:
 			return fmt.Errorf("unknown tag item %q", item)
 		}
 	}
 	return nil
+}
+
+func (f *Field) setWord(key, value string) bool {
+	switch key {
+	case "ref":
+		f.Ref = value
+	case "refby":
+		f.RefBy = value
+	case "unit":
+		f.Unit = value
+	case "format":
+		f.Format = value
+	default:
+		return false
+	}
+	return true
 }
 
 func (f *Field) setFlag(name string) bool {

@@ -62,7 +62,12 @@ type Edge struct {
 // Embed is a list inside the inventory: the rows of Type whose Column is our
 // uuid, in the order of OrderBy (default: createDate if the type has it, then
 // uuid). With Scalar only that field's values are listed.
-type Embed struct{ Name, Type, Column, Scalar, OrderBy string }
+type Embed struct {
+	Name, Type, Column, Scalar, OrderBy string
+	// Caption is what people call the list; default: the plural of Type, or the
+	// caption of Scalar.
+	Caption Caption
+}
 
 // Borrow is a member of the inventory that is stored in a row of another type
 // which belongs to ours one to one, such as a host's capacity: the value of
@@ -181,6 +186,13 @@ type Type struct {
 	States *StateMachine
 	// Internal: no REST query route.
 	Internal bool
+	// QueryMessage is the wire's name of the query when it is not
+	// APIQuery<Name>Msg.
+	QueryMessage string
+	// Enums are the values of fields, by field, as people see them.
+	Enums map[string]*Enum
+	// View is how people see it.
+	View View
 
 	byName map[string]int
 }

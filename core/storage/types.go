@@ -34,7 +34,7 @@ type PrimaryStorage struct {
 	AvailableCapacity int64  `db:"availableCapacity"`
 	TotalPhysical     int64  `db:"totalPhysicalCapacity"`
 	AvailablePhysical int64  `db:"availablePhysicalCapacity"`
-	SystemUsed        int64  `db:"systemUsedCapacity" kumo:"null"`
+	SystemUsed        int64  `db:"systemUsedCapacity" kumo:"null" caption:"Used by the system|系统占用容量"`
 	Type              string `db:"type" kumo:"size=64"`
 	State             string `db:"state" kumo:"size=32"`
 	Status            string `db:"status" kumo:"size=32"`
@@ -68,7 +68,7 @@ type Volume struct {
 	PrimaryStorageUUID string        `db:"primaryStorageUuid" kumo:"size=32,null,index"`
 	VMInstanceUUID     string        `db:"vmInstanceUuid" kumo:"size=32,null,index"`
 	DiskOfferingUUID   string        `db:"diskOfferingUuid" kumo:"size=32,null,index"`
-	RootImageUUID      string        `db:"rootImageUuid" kumo:"size=32,null,index"`
+	RootImageUUID      string        `db:"rootImageUuid" kumo:"size=32,null,index" caption:"Image|镜像"`
 	InstallPath        string        `db:"installPath" kumo:"size=2048,null"`
 	Type               string        `db:"type" kumo:"size=32"`
 	Format             string        `db:"format" kumo:"size=32,null"`
@@ -77,10 +77,10 @@ type Volume struct {
 	DeviceID           int64         `db:"deviceId"`
 	State              string        `db:"state" kumo:"size=32"`
 	Status             string        `db:"status" kumo:"size=32"`
-	IsShareable        bool          `db:"isShareable"`
-	LastDetachDate     resource.Time `db:"lastDetachDate" kumo:"null"`
-	LastVMInstanceUUID string        `db:"lastVmInstanceUuid" kumo:"size=32,null"`
-	LastAttachDate     resource.Time `db:"lastAttachDate" kumo:"null"`
+	IsShareable        bool          `db:"isShareable" caption:"Shareable|可共享"`
+	LastDetachDate     resource.Time `db:"lastDetachDate" kumo:"null" caption:"Last detached|最近卸载时间"`
+	LastVMInstanceUUID string        `db:"lastVmInstanceUuid" kumo:"size=32,null" caption:"Last VM|上次所属云主机"`
+	LastAttachDate     resource.Time `db:"lastAttachDate" kumo:"null" caption:"Last attached|最近加载时间"`
 	// HostUUID is set for volumes on host-local storage.
 	HostUUID string `db:"hostUuid" kumo:"size=32,hidden,index,null"`
 	// Expunging is set before the bits are deleted: what has begun cannot be
@@ -122,12 +122,23 @@ var (
 		Embeds: []resource.Embed{
 			{Name: "attachedClusterUuids", Type: "PrimaryStorageClusterRef", Column: "primaryStorageUuid", Scalar: "clusterUuid"},
 		},
+		Enums: map[string]*resource.Enum{"status": resource.ConnectionStatus},
+		View: resource.View{
+			Caption: resource.Say("Primary storage", "主存储"), Plural: resource.Say("Primary storages", "主存储"), Noun: "primary-storage",
+			Group: "storage", Order: 40, Icon: "primary-storage",
+			Doc:     resource.Say("Where the volumes of VMs are.", "存放云盘的存储。"),
+			Columns: []string{"name", "state", "status", "type", "availableCapacity%totalCapacity", "url", "zoneUuid", "-createDate"},
+		},
 	})
 	ClusterRefType = resource.Define[PrimaryStorageClusterRef](resource.Type{
 		Name: "PrimaryStorageClusterRef", Readable: resource.Global, FQN: "org.zstack.header.storage.primary.PrimaryStorageClusterRefInventory", Internal: true,
 		Edges: []resource.Edge{
 			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
 			{Name: "primaryStorage", To: "PrimaryStorage", Column: "primaryStorageUuid", OnDelete: resource.Cascade},
+		},
+		View: resource.View{
+			Caption: resource.Say("Attachment to a cluster", "集群加载"),
+			Part:    true, Label: "primaryStorageUuid",
 		},
 	})
 	HostRefType = resource.Define[PrimaryStorageHostRef](resource.Type{
@@ -151,6 +162,13 @@ var (
 			{Name: "image", To: "Image", Column: "rootImageUuid"},
 			// What is on a host's own disks goes with the host.
 			{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade, Hidden: true},
+		},
+		Enums: map[string]*resource.Enum{"state": resource.EnabledState, "status": resource.EnumOf("VolumeStatus", "NotInstantiated", VolumeCreating, VolumeReady, VolumeDeleted), "type": resource.EnumOf("VolumeType", RootVolume, DataVolume)},
+		View: resource.View{
+			Caption: resource.Say("Volume", "云盘"), Noun: "volume", Aliases: []string{"data-volume"},
+			Group: "storage", Order: 10, Icon: "volume", Quotas: []string{"volume.data.num", "volume.capacity"},
+			Doc:     resource.Say("A disk of a VM, or one that waits for a VM.", "云主机的磁盘，或等待加载的磁盘。"),
+			Columns: []string{"name", "state", "status", "type", "size", "vmInstanceUuid", "primaryStorageUuid", "-actualSize", "-format", "-createDate"},
 		},
 	})
 	ImageCacheType = resource.Define[ImageCache](resource.Type{

@@ -48,7 +48,8 @@ func (s *Service) Register(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APICreateUserTagMsg", Method: "POST", Path: "/user-tags", Async: true,
 		Access: action.Normal, Queue: "resourceUuid", Returns: "UserTag", Doc: "Puts a label on a resource."}, s.apiCreateUser)
 	action.Register(r, action.Action{Message: "APIDeleteTagMsg", Method: "DELETE", Path: "/tags/{uuid}", Async: true,
-		Access: action.Normal, Removes: action.Removes(s.goneTag), Doc: "Deletes a system tag or user tag."}, s.apiDelete)
+		Access: action.Normal, View: action.View{Type: "SystemTag", Subject: "uuid", Also: []string{"UserTag"}, Verb: "delete"},
+		Removes: action.Removes(s.goneTag), Doc: "Deletes a system tag or user tag."}, s.apiDelete)
 }
 
 // target checks that the caller may tag the resource and returns its type.

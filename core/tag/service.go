@@ -2,6 +2,7 @@ package tag
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -47,6 +48,20 @@ func (s *Service) Define(p Pattern) error {
 	}
 	s.patterns[p.Resource] = append(s.patterns[p.Resource], &p)
 	return nil
+}
+
+// Patterns returns all patterns, by type and then in the order of their
+// definition.
+func (s *Service) Patterns() []Pattern {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []Pattern
+	for _, name := range slices.Sorted(maps.Keys(s.patterns)) {
+		for _, p := range s.patterns[name] {
+			out = append(out, *p)
+		}
+	}
+	return out
 }
 
 // Also has DeleteFor call fn, for what else hangs on a resource by its UUID

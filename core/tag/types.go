@@ -14,7 +14,7 @@ type SystemTag struct {
 	Sealed string `db:"sealed" kumo:"text,null,secret"`
 	Type   string `db:"type" kumo:"size=16,immutable"`
 	// Inherent tags are made by the system; clients cannot change them.
-	Inherent bool `db:"inherent"`
+	Inherent bool `db:"inherent" caption:"Made by the system|系统内置"`
 }
 
 // text returns the tag with its secret.
@@ -46,9 +46,25 @@ type UserTag struct {
 // The resource types of tags.
 var (
 	SystemTagType = resource.Define[SystemTag](resource.Type{
-		Name: "SystemTag", Follows: "resourceUuid", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory"})
+		Name: "SystemTag", Follows: "resourceUuid", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory",
+		View: resource.View{
+			Caption: resource.Say("System tag", "系统标签"), Noun: "tag", Aliases: []string{"system-tag"},
+			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
+			Doc:     resource.Say("A tag that changes how a resource behaves.", "影响资源行为的标签。"),
+			Columns: []string{"tag", "resourceType", "resourceUuid", "-createDate"},
+			Search:  []string{"tag"},
+		},
+	})
 	UserTagType = resource.Define[UserTag](resource.Type{
-		Name: "UserTag", Follows: "resourceUuid", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory"})
+		Name: "UserTag", Follows: "resourceUuid", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory",
+		View: resource.View{
+			Caption: resource.Say("Tag", "标签"), Noun: "user-tag",
+			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
+			Doc:     resource.Say("A label that somebody put on a resource.", "用户为资源添加的标签。"),
+			Columns: []string{"tag", "resourceType", "resourceUuid", "-createDate"},
+			Search:  []string{"tag"},
+		},
+	})
 )
 
 // Types are the resource types of this package.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
 )
 
 type triggerParams struct {
@@ -19,7 +20,8 @@ type deleteParams struct {
 func (s *Service) registerGarbage(r *action.Registry) {
 	action.Register(r, action.Action{
 		Message: "APITriggerGCJobMsg", Method: "PUT", Path: "/gc-jobs/{uuid}/actions", Async: true, Access: action.Admin, Kind: kind,
-		Doc: "Cleans up now what a delete has left. The call fails, and says why, when that is still not possible.",
+		View: action.View{Verb: "run", Caption: resource.Say("Clean up", "立即清理")},
+		Doc:  "Cleans up now what a delete has left. The call fails, and says why, when that is still not possible.",
 	}, func(ctx context.Context, _ *action.Call, p *triggerParams) (action.Empty, error) {
 		return action.Empty{}, s.cascade.CollectOne(ctx, p.UUID)
 	})

@@ -20,7 +20,7 @@ type Zone struct {
 	resource.Base
 	State     string `db:"state" kumo:"size=32"`
 	Type      string `db:"type" kumo:"size=32"`
-	IsDefault bool   `db:"isDefault"`
+	IsDefault bool   `db:"isDefault" caption:"Default|默认"`
 }
 
 // Cluster is a group of like hosts in a zone.
@@ -40,15 +40,15 @@ type Host struct {
 	resource.Base
 	ZoneUUID        string `db:"zoneUuid" kumo:"size=32,index"`
 	ClusterUUID     string `db:"clusterUuid" kumo:"size=32"`
-	ManagementIP    string `db:"managementIp" kumo:"size=255,unique"`
+	ManagementIP    string `db:"managementIp" kumo:"size=255,unique" caption:"Management IP|管理IP"`
 	HypervisorType  string `db:"hypervisorType" kumo:"size=32"`
 	State           string `db:"state" kumo:"size=32"`
 	Status          string `db:"status" kumo:"size=32"`
-	TotalCPU        int64  `db:"totalCpuCapacity"`
-	AvailableCPU    int64  `db:"availableCpuCapacity"`
-	CPUSockets      int64  `db:"cpuSockets"`
-	TotalMemory     int64  `db:"totalMemoryCapacity"`
-	AvailableMemory int64  `db:"availableMemoryCapacity"`
+	TotalCPU        int64  `db:"totalCpuCapacity" caption:"CPU capacity|CPU总量"`
+	AvailableCPU    int64  `db:"availableCpuCapacity" caption:"Free CPU|可用CPU"`
+	CPUSockets      int64  `db:"cpuSockets" caption:"CPU sockets|CPU插槽数"`
+	TotalMemory     int64  `db:"totalMemoryCapacity" caption:"Memory capacity|内存总量"`
+	AvailableMemory int64  `db:"availableMemoryCapacity" caption:"Free memory|可用内存"`
 	CPUNum          int64  `db:"cpuNum"`
 	Architecture    string `db:"architecture" kumo:"size=32,null"`
 	// Lot is a random number: hosts in the order of their lots are in no order
@@ -75,6 +75,13 @@ var (
 			{Name: "backupStorageRef", To: "BackupStorageZoneRef", Column: "uuid", ToColumn: "zoneUuid", Hidden: true},
 		},
 		Aliases: []resource.Alias{{Name: "backupStorage", Path: "backupStorageRef.backupStorage"}},
+		Enums:   map[string]*resource.Enum{"state": resource.EnabledState},
+		View: resource.View{
+			Caption: resource.Say("Zone", "区域"), Noun: "zone",
+			Group: "infrastructure", Order: 10, Icon: "zone",
+			Doc:     resource.Say("A site: the outermost container of clusters, storages and networks.", "一个站点，包含集群、存储与网络。"),
+			Columns: []string{"name", "state", "isDefault", "createDate"},
+		},
 	})
 	ClusterType = resource.Define[Cluster](resource.Type{
 		Name: "Cluster", Readable: resource.Global, Path: "/clusters", FQN: "org.zstack.header.cluster.ClusterInventory",
@@ -89,6 +96,13 @@ var (
 		Aliases: []resource.Alias{
 			{Name: "l2Network", Path: "l2NetworkRef.l2Network"},
 			{Name: "primaryStorage", Path: "primaryStorageRef.primaryStorage"},
+		},
+		Enums: map[string]*resource.Enum{"state": resource.EnabledState, "type": resource.EnumOf("Cluster.type", "zstack", "baremetal", "baremetal2")},
+		View: resource.View{
+			Caption: resource.Say("Cluster", "集群"), Noun: "cluster",
+			Group: "infrastructure", Order: 20, Icon: "cluster",
+			Doc:     resource.Say("Hosts of one kind in a zone.", "区域内一组同类物理机。"),
+			Columns: []string{"name", "state", "hypervisorType", "zoneUuid", "-architecture", "createDate"},
 		},
 	})
 	HostType = resource.Define[Host](resource.Type{
@@ -105,6 +119,18 @@ var (
 			{Name: "zone", To: "Zone", Column: "zoneUuid"},
 			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
 			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "hostUuid"},
+		},
+		Enums: map[string]*resource.Enum{"state": resource.EnumOf("HostState", Enabled, Disabled, PreMaintenance, Maintenance), "status": resource.ConnectionStatus},
+		View: resource.View{
+			Caption: resource.Say("Host", "物理机"), Noun: "host",
+			Group: "infrastructure", Order: 30, Icon: "host", Context: []string{"managementIp"},
+			Doc:     resource.Say("A machine that runs VMs.", "运行云主机的物理机。"),
+			Columns: []string{"name", "state", "status", "managementIp", "hypervisorType", "availableCpuCapacity%totalCpuCapacity", "availableMemoryCapacity%totalMemoryCapacity", "clusterUuid", "-architecture", "-createDate"},
+			Search:  []string{"name", "managementIp:ip"},
+			Sections: []resource.Section{
+				{Caption: resource.Say("Place", "位置"), Fields: []string{"zoneUuid", "clusterUuid", "managementIp"}},
+				{Caption: resource.Say("Size", "规格"), Fields: []string{"cpuNum", "cpuSockets", "totalCpuCapacity", "availableCpuCapacity", "totalMemoryCapacity", "availableMemoryCapacity", "architecture"}},
+			},
 		},
 	})
 )

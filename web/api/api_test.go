@@ -51,7 +51,7 @@ func newCloud(t testing.TB) (*cloud, *Server) {
 	c := &cloud{zones: map[string]string{zoneA: "a"}, jobs: map[string]*JobStatus{}, hooks: map[string]string{}}
 	r := action.NewRegistry(hclog.NewNullLogger())
 	r.Wire(action.Ports{Auth: c, Lookup: c, Render: c, Query: c, Plan: c, Jobs: jobs{c}, Queue: c})
-	if err := r.RegisterQuery("Zone", "/zones", action.Normal); err != nil {
+	if err := r.RegisterQuery("Zone", "/zones", action.Normal, ""); err != nil {
 		t.Fatal(err)
 	}
 	action.Register(r, action.Action{Message: "APICreateZoneMsg", Method: "POST", Path: "/zones", Async: true, Access: action.Admin, Create: true, Returns: "Zone", Doc: "Creates a zone."},

@@ -24,6 +24,10 @@ type Options struct {
 	Actions *action.Registry
 	// Types describe inventories in OpenAPI; may be nil.
 	Types *resource.Registry
+	// Auth tells who a caller is, for what is no action; nil knows nobody.
+	Auth action.Authenticator
+	// Schema makes what GET /schema answers; nil: none.
+	Schema Describer
 	// Jobs answers polls; nil knows no job.
 	Jobs Jobs
 	// Version is shown in OpenAPI.
@@ -83,6 +87,7 @@ type Server struct {
 
 	table   atomic.Pointer[table]
 	openapi atomic.Pointer[[]byte]
+	schema  documents
 
 	mu   sync.Mutex
 	raws []rawRoute
@@ -207,8 +212,12 @@ func (s *Server) serve(c *gin.Context) {
 		s.meters.poll.done(s.serveJob(w, req, strings.Trim(job, "/")), start)
 		return
 	}
-	if strings.Trim(path, "/") == "openapi.json" && req.Method == http.MethodGet {
+	switch own := strings.Trim(path, "/"); {
+	case own == "openapi.json" && req.Method == http.MethodGet:
 		s.serveOpenAPI(w, req)
+		return
+	case own == "schema" && req.Method == http.MethodGet:
+		s.serveSchema(w, req)
 		return
 	}
 	r, values := s.table.Load().match(path)

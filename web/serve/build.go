@@ -162,11 +162,7 @@ func (p *parts) registerQueries() error {
 		if p.kernel.Types.Root(t).Readable == resource.Admin {
 			who = action.Admin
 		}
-		var message []string
-		if t.Name == "UsedIp" {
-			message = []string{"APIQueryIpAddressMsg"} // the wire's name for it
-		}
-		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, who, message...); err != nil {
+		if err := p.kernel.Actions.RegisterQuery(t.Name, t.Path, who, t.QueryMessage); err != nil {
 			return err
 		}
 	}

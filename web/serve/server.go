@@ -88,6 +88,7 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 	s.parts = p
 	s.api = api.New(api.Options{
 		Actions: p.kernel.Actions, Types: p.kernel.Types, Jobs: polls{p.kernel.Jobs}, Version: version,
+		Auth: p.identity, Schema: newDescriber(p.kernel, version),
 		Ready: func(context.Context) error {
 			if !s.ready.Load() {
 				return errs.New(errs.Unavailable, "server", "it is starting or stopping")

@@ -19,7 +19,7 @@ import (
 type KeyPair struct {
 	resource.Base
 	resource.Owned
-	PublicKey string `db:"publicKey" kumo:"size=4096"`
+	PublicKey string `db:"publicKey" kumo:"size=4096" caption:"Public key|公钥"`
 }
 
 // Type declares key pairs: table, query fields, inventory, owner and cascade
@@ -27,6 +27,12 @@ type KeyPair struct {
 var Type = resource.Define[KeyPair](resource.Type{
 	Name: "SshKeyPair", Path: "/ssh-key-pair", Owned: true,
 	FQN: "org.zstack.header.sshkeypair.SshKeyPairInventory",
+	View: resource.View{
+		Caption: resource.Say("SSH key pair", "SSH密钥"), Noun: "ssh-key", Aliases: []string{"ssh-key-pair"},
+		Group: "compute", Order: 50, Icon: "key",
+		Doc:     resource.Say("A public key that VMs let in.", "注入云主机的 SSH 公钥。"),
+		Columns: []string{"name", "publicKey", "createDate"},
+	},
 })
 
 // Types returns the resource types of this package.
