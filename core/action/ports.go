@@ -69,6 +69,9 @@ type QueryResult struct {
 	HasTotal, CountOnly bool
 	// Schema has full paths: "inventories[0].nics[1]".
 	Schema map[string]string
+	// Names are what the resources are called that the inventories refer to, when
+	// they were asked for: a JSON object by UUID.
+	Names json.RawMessage
 }
 
 // Querier runs the query of a URL. Errors in the grammar are *HTTPError.

@@ -25,7 +25,7 @@ func (r *Registry) serveQuery(ctx context.Context, req *Request) (*Reply, error)
 	v := req.Input.Query
 	for i := 0; i+1 < len(req.Input.Path); i += 2 {
 		if req.Input.Path[i] == "uuid" {
-			v = url.Values{"q": {"uuid=" + req.Input.Path[i+1]}}
+			v = url.Values{"q": {"uuid=" + req.Input.Path[i+1]}, "names": v["names"]}
 		}
 	}
 	res, err := r.ports.Query.Query(ctx, req.Action.Query, v, c.Caller)

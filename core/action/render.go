@@ -109,6 +109,10 @@ func (q *QueryResult) body() json.RawMessage {
 		b.WriteString(`"total":`)
 		b.WriteString(strconv.FormatInt(q.Total, 10))
 	}
+	if q.Names != nil {
+		b.WriteString(`,"names":`)
+		b.Write(q.Names)
+	}
 	b.WriteByte('}')
 	return b.Bytes()
 }

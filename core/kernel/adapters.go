@@ -70,7 +70,8 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 	if err != nil {
 		return nil, action.HTTPErrorf(http.StatusBadRequest, "%s", err.Error())
 	}
-	res, err := r.query.Run(ctx, typeName, q, query.Scope{Admin: c.Admin, AccountUUID: c.AccountUUID})
+	scope := query.Scope{Admin: c.Admin, AccountUUID: c.AccountUUID}
+	res, err := r.query.Run(ctx, typeName, q, scope)
 	if errors.Is(err, query.ErrUnknownField) {
 		// The wire's code for this is that of an internal error (catalogue
 		// README, section 8).
@@ -79,7 +80,18 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 	if err != nil {
 		return nil, err
 	}
-	return &action.QueryResult{Inventories: res.Inventories, Total: res.Total, HasTotal: res.HasTotal, CountOnly: q.Count, Schema: res.Schema}, nil
+	out := &action.QueryResult{Inventories: res.Inventories, Total: res.Total, HasTotal: res.HasTotal, CountOnly: q.Count, Schema: res.Schema}
+	if !q.Names || q.Count {
+		return out, nil
+	}
+	names, err := r.query.Names(ctx, typeName, res.Inventories, scope)
+	if err != nil {
+		return nil, err
+	}
+	if out.Names, err = json.Marshal(names); err != nil {
+		return nil, errs.Wrap(errs.Internal, typeName, err, "write the names")
+	}
+	return out, nil
 }
 
 // Called has a call of a plugin in the trace of the flow that made it.

@@ -88,6 +88,8 @@ type Query struct {
 	Fields []string
 	// GroupBy is accepted and has no effect.
 	GroupBy string
+	// Names asks for the names of what the inventories refer to (Engine.Names).
+	Names bool
 }
 
 // Bounds of one query.
@@ -114,6 +116,7 @@ func invalid(format string, args ...any) error {
 //	sort            +field, -field or field
 //	fields          names joined by commas
 //	groupBy         accepted
+//	names           true: the names of what is referred to
 //
 // Others are ignored. Errors are errs.Invalid.
 func Parse(v url.Values) (q Query, err error) {
@@ -137,6 +140,9 @@ func Parse(v url.Values) (q Query, err error) {
 		return Query{}, invalid("limit is at least 1")
 	}
 	if q.Count, err = flag(v, "count"); err != nil {
+		return Query{}, err
+	}
+	if q.Names, err = flag(v, "names"); err != nil {
 		return Query{}, err
 	}
 	if q.ReplyWithCount, err = flag(v, "replyWithCount"); err != nil {

@@ -175,6 +175,7 @@ func queryParams() []any {
 		q("limit", "integer", "At most so many, 1000 by default."), q("start", "integer", "Leave out so many."),
 		q("count", "boolean", "Answer only the number."), q("replyWithCount", "boolean", "Add the number of all matches."),
 		q("sort", "string", "A field, with + or - before it."), q("fields", "string", "Only these fields, with commas between."),
+		q("names", "boolean", "Add the names of the resources that are referred to."),
 		q("groupBy", "string", "Accepted, without effect."),
 	}
 }
