@@ -2,19 +2,15 @@ package serve
 
 import (
 	"context"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"github.com/getkin/kin-openapi/openapi3"
-
 	"github.com/kumo-cloud/kumo/core/action/catalogue"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
-	"github.com/kumo-cloud/kumo/web/api"
 )
 
 func TestMain(m *testing.M) { os.Exit(mariadb.Main(m)) }
@@ -42,8 +38,18 @@ var additions = []string{
 }
 
 // TestWire compares every registered message, those that plugins declare
-// included, with the facts of the wire, and validates the OpenAPI description.
+// included, with the facts of the wire, and what is published of them with the
+// golden files.
 func TestWire(t *testing.T) {
+	p := whole(t)
+	catalogue.Check(t, p.kernel.Actions, additions...)
+	t.Run("OpenAPI", func(t *testing.T) { testOpenAPI(t, p) })
+	t.Run("schema", func(t *testing.T) { testSchema(t, p) })
+	t.Run("open endpoints", func(t *testing.T) { testOpenEndpoints(t, p) })
+}
+
+// whole builds a server with the plugins of the tree, which does not serve.
+func whole(t *testing.T) *parts {
 	plugins := t.TempDir()
 	names := []string{"kvm", "localstorage", "imagestore", "flat", "simulator"}
 	buildPlugins(t, plugins, names)
@@ -62,20 +68,7 @@ func TestWire(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	catalogue.Check(t, p.kernel.Actions, additions...)
-
-	text, err := json.Marshal(api.OpenAPI(p.kernel.Actions, p.kernel.Types, "test"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := openapi3.NewLoader().LoadFromData(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := doc.Validate(ctx); err != nil {
-		t.Fatalf("the description of the whole API is not valid: %v", err)
-	}
-	t.Logf("OpenAPI: %d paths, %d bytes", doc.Paths.Len(), len(text))
+	return p
 }
 
 // buildPlugins builds plugins into a folder.

@@ -27,6 +27,7 @@ type tenants struct {
 	*testing.T
 	*parts
 	ctx                   context.Context
+	rest                  http.Handler
 	admin, alice, mallory string // sessions
 	malloryUUID           string
 	// there are the UUIDs of all rows when the cloud had been made, by type: what
@@ -53,7 +54,7 @@ func newTenants(t *testing.T) *tenants {
 	if err := s.start(ctx); err != nil {
 		t.Fatal(err)
 	}
-	w := &tenants{T: t, parts: s.parts, ctx: ctx}
+	w := &tenants{T: t, parts: s.parts, ctx: ctx, rest: s.api}
 	w.admin = w.login("admin")
 	w.populate()
 	w.there = map[string][]string{}
