@@ -63,6 +63,10 @@ func look(t testing.TB, root string, run runner) Traces {
 	return all
 }
 
+// storeMarker stays in an image store's folder, which it tells to be a store's
+// own when it is added once more.
+const storeMarker = ImageFolder + "/.kumo-image-store"
+
 // Files lists a folder and all that is in it and below; folders end with "/". A
 // missing one gives none.
 func Files(t testing.TB, folder string) []string {
@@ -72,7 +76,9 @@ func Files(t testing.TB, folder string) []string {
 		if err == nil && e.IsDir() {
 			path += "/"
 		}
-		list = append(list, path)
+		if path != storeMarker {
+			list = append(list, path)
+		}
 		return err
 	})
 	if os.IsNotExist(err) {
