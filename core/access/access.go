@@ -66,11 +66,11 @@ func byRoot(reg *resource.Registry, t *resource.Type, alias string, f func(root 
 	if root == t {
 		return f(root, alias)
 	}
-	where, args := f(root, alias+"r")
+	where, args := f(root, alias+"_r")
 	if where == "" || where == nobody {
 		return where, args
 	}
-	return alias + ".`uuid` IN (SELECT " + alias + "r.`uuid` FROM `" + root.Name + "` " + alias + "r WHERE " + where + ")", args
+	return alias + ".`uuid` IN (SELECT " + alias + "_r.`uuid` FROM `" + root.Name + "` " + alias + "_r WHERE " + where + ")", args
 }
 
 // byOwner makes the condition for a part out of that for what it is a part of.
@@ -80,9 +80,9 @@ func byOwner(reg *resource.Registry, t *resource.Type, alias string, f func(of *
 	if !ok { // Registry.Check tells of it
 		return nobody, nil
 	}
-	where, args := f(of, alias+"o")
+	where, args := f(of, alias+"_o")
 	if where == "" || where == nobody {
 		return where, args
 	}
-	return alias + ".`" + e.Column + "` IN (SELECT " + alias + "o.`" + e.ToColumn + "` FROM `" + of.Name + "` " + alias + "o WHERE " + where + ")", args
+	return alias + ".`" + e.Column + "` IN (SELECT " + alias + "_o.`" + e.ToColumn + "` FROM `" + of.Name + "` " + alias + "_o WHERE " + where + ")", args
 }

@@ -173,7 +173,6 @@ func TestDevicesAndKeys(t *testing.T) {
 		for name, wrong := range map[string]wire.Params{
 			"unknown tag":   {"rootVolumeSystemTags": []string{"nonsense"}},
 			"no such index": {"dataVolumeSystemTagsOnIndex": map[string][]string{"0": {"capability::virtio-scsi"}}},
-			"no such key":   {"sshKeyPairUuids": []string{strings.Repeat("0", 32)}},
 		} {
 			p := l.cloud.VM(name)
 			for k, v := range wrong {
@@ -181,5 +180,8 @@ func TestDevicesAndKeys(t *testing.T) {
 			}
 			l.refused("SYS.1007", http.MethodPost, wire.VMs, map[string]any{"params": p})
 		}
+		p := l.cloud.VM("no such key")
+		p["sshKeyPairUuids"] = []string{strings.Repeat("0", 32)}
+		l.refused("SYS.1003", http.MethodPost, wire.VMs, map[string]any{"params": p})
 	})
 }
