@@ -48,6 +48,7 @@ func New(k *kernel.Kernel) *Services {
 	s.Storage = storage.New(k, s.Topology, s.Image)
 	s.Network = network.New(k, s.Topology)
 	s.Compute = compute.New(k, s.Topology, s.Storage, s.Image, s.Network)
+	s.Network.SetGuests(s.Compute)
 	s.Storage.AddImageUser(s.Compute)
 	s.Topology.Observe(s.Storage)
 	s.Topology.Observe(s.Network)

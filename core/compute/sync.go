@@ -83,6 +83,34 @@ func atRest(state string) bool {
 	return false
 }
 
+// Places tells where guests are (contract.Guests).
+func (s *Service) Places(ctx context.Context, q store.Querier, vmUUIDs []string, f func(contract.GuestPlace)) error {
+	const page = 500
+	for len(vmUUIDs) > 0 {
+		some := vmUUIDs[:min(len(vmUUIDs), page)]
+		vmUUIDs = vmUUIDs[len(some):]
+		err := q.Each(ctx, "SELECT `uuid`, `name`, `clusterUuid`, `hostUuid` FROM `VmInstance` WHERE `uuid` IN (?) AND `hostUuid` IS NOT NULL", []any{some}, func(r *store.Row) error {
+			f(contract.GuestPlace{VMUUID: r.Text(0), Name: r.Text(1), ClusterUUID: r.Text(2), HostUUID: r.Text(3)})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RestoreNetwork makes the network services on a host fit a guest, after what
+// waits in its queue (contract.Guests).
+func (s *Service) RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID string) {
+	nics, err := s.networks.OfVM(ctx, s.Store, vmUUID)
+	if err != nil {
+		s.Log.Warn("network services not restored", "vm", vmUUID, "host", h.GetUuid(), "error", err)
+		return
+	}
+	s.restoreLater(ctx, h, vmUUID, nics)
+}
+
 // restoreLater waits in the guest's queue for what runs there, and then makes
 // the network services on the host fit the guest; nics are what they were
 // given for one that may be gone by then.

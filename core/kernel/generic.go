@@ -70,6 +70,13 @@ type ValueCheck func(ctx context.Context, tx *store.Tx, uuid string, values map[
 // which sets the given fields; name and description are always among them.
 // check, which may be nil, sees the values before they are written.
 func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check ValueCheck, fields ...action.Param) error {
+	return k.RegisterUpdateThen(t, access, check, nil, fields...)
+}
+
+// RegisterUpdateThen is RegisterUpdate with after, which may be nil: it gets the
+// given values when they have been written, to tell the world.
+func (k *Kernel) RegisterUpdateThen(t *resource.Type, access action.Access, check ValueCheck,
+	after func(ctx context.Context, uuid string, values map[string]any) error, fields ...action.Param) error {
 	params := append(updateParams(t), fields...)
 	a := action.Action{
 		Message: "APIUpdate" + t.Name + "Msg", Method: "PUT", Path: t.Path + "/{uuid}/actions", Key: "update" + t.Name,
@@ -78,9 +85,12 @@ func (k *Kernel) RegisterUpdate(t *resource.Type, access action.Access, check Va
 	}
 	return k.Actions.RegisterDynamic(a, func(ctx context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
-		return action.Ref{Type: t.Name, UUID: uuid}, k.Store.Update(ctx, func(tx *store.Tx) error {
-			return setGiven(ctx, tx, t, uuid, Given(p, names(params[1:])...), check)
-		})
+		values := Given(p, names(params[1:])...)
+		err := k.Store.Update(ctx, func(tx *store.Tx) error { return setGiven(ctx, tx, t, uuid, values, check) })
+		if err == nil && after != nil {
+			err = after(ctx, uuid, values)
+		}
+		return action.Ref{Type: t.Name, UUID: uuid}, err
 	})
 }
 

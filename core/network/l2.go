@@ -8,6 +8,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -62,8 +63,13 @@ func (s *Service) registerL2() error {
 		if p.VSwitchType != "LinuxBridge" {
 			return ref, errs.New(errs.Invalid, "vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("use LinuxBridge")
 		}
-		row := &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType,
-			Isolated: p.Isolated != nil && *p.Isolated, PVLAN: p.PVLAN}
+		switch {
+		case p.Isolated != nil && *p.Isolated:
+			return ref, unsupported("isolated", "no plugin keeps the guests of a network apart")
+		case p.PVLAN != "":
+			return ref, unsupported("pvlan", "no plugin makes private VLANs")
+		}
+		row := &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType}
 		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
 		row.AccountUUID = c.Caller.AccountUUID
 		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -124,10 +130,19 @@ func (s *Service) registerL2Attach() {
 
 // unplugged refuses to take a network from a cluster whose guests are plugged in.
 func (s *Service) unplugged(ctx context.Context, p *l2Detach) error {
-	busy, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
-		"(SELECT `vmInstanceUuid` FROM `VmNic` WHERE `l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)) LIMIT 1", p.ClusterUUID, p.L2UUID)
-	if err == nil && len(busy) > 0 {
-		err = refused("L2Network "+p.L2UUID, "guest %s of the cluster is plugged in", busy[0]).WithAdvice("stop the cluster's guests on this network first")
+	vms, err := store.Texts(ctx, s.Store, "SELECT DISTINCT `vmInstanceUuid` FROM `VmNic` WHERE `vmInstanceUuid` IS NOT NULL AND "+
+		"`l3NetworkUuid` IN (SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` = ?)", p.L2UUID)
+	if err != nil {
+		return err
+	}
+	busy := ""
+	err = s.guests.Places(ctx, s.Store, vms, func(g contract.GuestPlace) {
+		if g.ClusterUUID == p.ClusterUUID {
+			busy = g.Name
+		}
+	})
+	if err == nil && busy != "" {
+		err = refused("L2Network "+p.L2UUID, "guest %s of the cluster is plugged in", busy).WithAdvice("stop the cluster's guests on this network first")
 	}
 	return err
 }

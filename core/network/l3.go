@@ -3,8 +3,8 @@ package network
 import (
 	"cmp"
 	"context"
-	"net/netip"
 	"regexp"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -55,21 +55,26 @@ func (s *Service) registerL3() error {
 		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a name server that guests are told.",
 	}, func(ctx context.Context, _ *action.Call, p *l3DNS) (action.Ref, error) {
 		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
-		if _, err := netip.ParseAddr(p.DNS); err != nil {
-			return ref, invalid("dns", "%q is not an IP address", p.DNS)
+		server, err := nameServer(p.DNS)
+		if err != nil {
+			return ref, err
 		}
-		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
-			_, found, err := store.First(ctx, tx, DNSType, "`l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
+		return ref, s.change(ctx, p.L3UUID, func(tx *store.Tx) error {
+			servers, err := store.Find(ctx, tx, DNSType, "`l3NetworkUuid` = ?", p.L3UUID)
 			if err != nil {
 				return err
 			}
-			if found {
+			if slices.ContainsFunc(servers, func(o *L3NetworkDNS) bool { return o.DNS == server || o.DNS == p.DNS }) {
 				return refused("L3Network "+p.L3UUID, "has name server %s already", p.DNS)
+			}
+			if len(servers) >= maxDNS {
+				return errs.New(errs.Exhausted, "L3Network "+p.L3UUID, "has %d name servers, which is all that DHCP can tell a guest", len(servers)).
+					WithAdvice("remove one first")
 			}
 			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 				return err
 			}
-			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: p.DNS}
+			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: server}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, DNSType, row)
 		})
@@ -77,21 +82,13 @@ func (s *Service) registerL3() error {
 	action.Register(s.Actions, action.Action{
 		Message: "APIRemoveDnsFromL3NetworkMsg", Method: "DELETE", Path: "/l3-networks/{l3NetworkUuid}/dns/{dns}", Async: true,
 		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneDNS), Doc: "Removes a name server.",
-	}, func(ctx context.Context, _ *action.Call, p *l3DNSPath) (action.Ref, error) {
-		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
-			return err
-		})
+	}, func(ctx context.Context, c *action.Call, p *l3DNSPath) (action.Ref, error) {
+		removal, err := s.goneDNS(ctx, c, p)
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.remove(ctx, removal, err)
 	})
 	s.registerRoutes()
-	check := func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {
-		if d, ok := values["dnsDomain"].(string); ok && d != "" && !dnsName.MatchString(d) {
-			return invalid("dnsDomain", "%q is not a DNS name", d)
-		}
-		return nil
-	}
 	return cmp.Or(
-		s.RegisterUpdate(L3NetworkType.Type, action.Normal, check,
+		s.RegisterUpdateThen(L3NetworkType.Type, action.Normal, s.mayBecome, s.updated,
 			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255},
 			action.Param{Name: "category", Type: "string", Values: []string{"Public", "Private", "System"}}),
 		s.RegisterState(L3NetworkType.Type, action.Normal, nil),
@@ -109,6 +106,8 @@ func (s *Service) createL3(ctx context.Context, c *action.Call, p *newL3) (actio
 		return ref, invalid("category", "%s does not go with system=%t; a system network has category System", p.Category, p.System)
 	case p.IPVersion != nil && *p.IPVersion == 6:
 		return ref, invalid("ipVersion", "IPv6 networks are not offered").WithAdvice("use 4")
+	case p.EnableIPAM != nil && !*p.EnableIPAM:
+		return ref, unsupported("enableIPAM", "a network whose addresses others manage is not offered")
 	case p.DNSDomain != "" && !dnsName.MatchString(p.DNSDomain):
 		return ref, invalid("dnsDomain", "%q is not a DNS name", p.DNSDomain)
 	}
@@ -116,7 +115,7 @@ func (s *Service) createL3(ctx context.Context, c *action.Call, p *newL3) (actio
 		return ref, errs.New(errs.Denied, "category "+p.Category, "only the administrator may make such a network")
 	}
 	row := &L3Network{Type: p.Type, L2NetworkUUID: p.L2UUID, State: "Enabled", DNSDomain: p.DNSDomain, System: p.System,
-		Category: p.Category, IPVersion: 4, EnableIPAM: p.EnableIPAM == nil || *p.EnableIPAM}
+		Category: p.Category, IPVersion: 4, EnableIPAM: true}
 	row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
 	row.AccountUUID = c.Caller.AccountUUID
 	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
@@ -133,6 +132,32 @@ func (s *Service) createL3(ctx context.Context, c *action.Call, p *newL3) (actio
 		}
 		return s.Tags.CreateFor(ctx, tx, "L3Network", row.UUID, c)
 	})
+}
+
+// mayBecome checks the new values of a network's fields by the rules of its
+// creation.
+func (s *Service) mayBecome(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
+	if d, ok := values["dnsDomain"].(string); ok && d != "" && !dnsName.MatchString(d) {
+		return invalid("dnsDomain", "%q is not a DNS name", d)
+	}
+	l3, err := store.Get(ctx, tx, L3NetworkType, uuid)
+	if err != nil {
+		return err
+	}
+	was := l3.Category
+	if v, ok := values["category"].(string); ok && v != "" {
+		l3.Category = v
+	}
+	if v, ok := values["system"].(bool); ok {
+		l3.System = v
+	}
+	if l3.System != (l3.Category == "System") {
+		return invalid("category", "%s does not go with system=%t; a system network has category System", l3.Category, l3.System)
+	}
+	if c := action.FromContext(ctx); l3.Category != was && l3.Category != "Private" && c != nil && !c.Caller.Admin {
+		return errs.New(errs.Denied, "category "+l3.Category, "only the administrator may make such a network")
+	}
+	return nil
 }
 
 // l3Unused refuses to delete a network in which guests have NICs.
@@ -213,25 +238,18 @@ func (s *Service) registerRoutes() {
 		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a route that guests are told by DHCP.",
 	}, func(ctx context.Context, _ *action.Call, p *newRoute) (action.Ref, error) {
 		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
-		prefix, err := netip.ParsePrefix(p.Prefix)
-		if err != nil || !prefix.Addr().Is4() {
-			return ref, invalid("prefix", "%q is not an IPv4 network such as 10.0.0.0/24", p.Prefix)
+		prefix, hop, err := parseRoute(p)
+		if err != nil {
+			return ref, err
 		}
-		if a, err := netip.ParseAddr(p.NextHop); err != nil || !a.Is4() {
-			return ref, invalid("nexthop", "%q is not an IPv4 address", p.NextHop)
-		}
-		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
-			_, found, err := store.First(ctx, tx, HostRouteType, "`l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, prefix.Masked().String())
-			if err != nil {
+		return ref, s.change(ctx, p.L3UUID, func(tx *store.Tx) error {
+			if err := s.routeFits(ctx, tx, p.L3UUID, prefix, hop); err != nil {
 				return err
-			}
-			if found {
-				return refused("L3Network "+p.L3UUID, "has a route to %s already", p.Prefix)
 			}
 			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 				return err
 			}
-			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: prefix.Masked().String(), NextHop: p.NextHop}
+			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: prefix.String(), NextHop: hop.String()}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, HostRouteType, row)
 		})
@@ -239,10 +257,8 @@ func (s *Service) registerRoutes() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIRemoveHostRouteFromL3NetworkMsg", Method: "DELETE", Path: path, Async: true, Access: action.Normal,
 		Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneRoute), Doc: "Removes a route.",
-	}, func(ctx context.Context, _ *action.Call, p *oldRoute) (action.Ref, error) {
-		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			_, err := tx.Exec(ctx, "DELETE FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, p.Prefix)
-			return err
-		})
+	}, func(ctx context.Context, c *action.Call, p *oldRoute) (action.Ref, error) {
+		removal, err := s.goneRoute(ctx, c, p)
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.remove(ctx, removal, err)
 	})
 }

@@ -131,13 +131,12 @@ func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *plugi
 }
 
 // givenUp finds the networks that a host has and its cluster does not have.
-const givenUp = "`hostUuid` = ? AND NOT EXISTS (SELECT 1 FROM `L2NetworkClusterRef` c JOIN `Host` h ON h.`clusterUuid` = c.`clusterUuid` " +
-	"WHERE c.`l2NetworkUuid` = `L2NetworkHostRef`.`l2NetworkUuid` AND h.`uuid` = `L2NetworkHostRef`.`hostUuid`)"
+const givenUp = "`hostUuid` = ? AND NOT EXISTS (SELECT 1 FROM `L2NetworkClusterRef` c WHERE c.`l2NetworkUuid` = `L2NetworkHostRef`.`l2NetworkUuid` AND c.`clusterUuid` = ?)"
 
 // tidy takes from a host the networks that its cluster does not have any more.
 // What fails, as guests are still plugged in, is tried again with the next ping.
 func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
-	refs, err := store.Find(ctx, s.Store, L2HostRefType, givenUp, h.GetUuid())
+	refs, err := store.Find(ctx, s.Store, L2HostRefType, givenUp, h.GetUuid(), h.GetClusterUuid())
 	if err != nil {
 		s.Log.Error("networks of host not listed", "host", h.GetUuid(), "error", err)
 	}
@@ -153,6 +152,7 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 // (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
+	s.changes.due(h.GetUuid()) // it is told everything
 	l2s, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?)", h.GetClusterUuid())
 	if err != nil {
 		return err
@@ -169,23 +169,41 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 func (s *Service) HostLost(context.Context, string) {}
 
 // HostVMs is a sign that the host answers: it is asked for what it could not
-// give back earlier (topology.HostObserver).
+// give back, and told what it could not be told, earlier (topology.HostObserver).
 func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VMStatus, complete bool) {
 	if !complete {
 		return
 	}
-	_, found, err := store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID)
-	if err == nil && found {
+	h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID)
+	if errs.ClassOf(err) == errs.NotFound {
+		return
+	}
+	waits := s.changes.waits(hostUUID)
+	if err == nil && !waits {
+		_, waits, err = store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID, h.GetClusterUuid())
+	}
+	if err == nil && waits {
 		err = s.Dispatch.Submit(hostUUID, "host", func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
 			defer cancel()
 			if h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID); err == nil { // else the host is deleted
-				s.tidy(ctx, h)
+				s.catchUp(ctx, h)
 			}
 		})
 	}
 	if err != nil { // the next ping does it
-		s.Log.Warn("networks not taken from host yet", "host", hostUUID, "error", err)
+		s.Log.Warn("networks of host not looked after yet", "host", hostUUID, "error", err)
+	}
+}
+
+// catchUp does on a host what could not be done before.
+func (s *Service) catchUp(ctx context.Context, h *pluginv1.Host) {
+	s.tidy(ctx, h)
+	for _, l3 := range s.changes.due(h.GetUuid()) {
+		if err := s.refresh(ctx, h, l3); err != nil {
+			s.changes.postpone(h.GetUuid(), l3)
+			s.Log.Warn("host not told of a changed network yet", "host", h.GetUuid(), "l3Network", l3, "error", err)
+		}
 	}
 }
 

@@ -194,10 +194,30 @@ func l3sOf(guests []contract.GuestNICs) []string {
 // there.
 func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g contract.Guest, nics []*contract.NICPlan) error {
 	guests := []contract.GuestNICs{{Guest: g, NICs: nics}}
+	l3s := l3sOf(guests)
+	for range restless {
+		seen := s.changes.of(l3s...)
+		if err := s.prepare(ctx, host, guests); err != nil {
+			return err
+		}
+		if s.changes.of(l3s...) == seen {
+			return s.notLeaving(ctx, host, g, nics)
+		}
+		for _, l3 := range l3s { // also for providers that are no longer asked
+			if err := s.refresh(ctx, host, l3); err != nil {
+				return err
+			}
+		}
+	}
+	return changesTooFast(l3s[0])
+}
+
+func (s *Service) prepare(ctx context.Context, host *pluginv1.Host, guests []contract.GuestNICs) error {
 	views, err := s.views(ctx, host.GetUuid(), l3sOf(guests))
 	if err != nil {
 		return err
 	}
+	g, nics := guests[0].Guest, guests[0].NICs
 	for _, n := range nics {
 		n.Bridge, n.MTU = views[n.L3UUID].bridge, views[n.L3UUID].mtu
 	}
@@ -210,7 +230,7 @@ func (s *Service) Prepare(ctx context.Context, host *pluginv1.Host, g contract.G
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be prepared for guest %s", g.Name)
 		}
 	}
-	return s.notLeaving(ctx, host, g, nics)
+	return nil
 }
 
 // notLeaving takes back what was prepared in a network whose deletion has begun

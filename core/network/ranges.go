@@ -118,6 +118,9 @@ func parseRange(p *newRange) (*IPRange, error) {
 		if !subnet.Contains(gw) {
 			return nil, invalid("gateway", "%s is not in %s", gw, subnet)
 		}
+		if !machine(gw, subnet) {
+			return nil, invalid("gateway", "%s is the network's or the broadcast address of %s, no router's", gw, subnet)
+		}
 		if !gw.Less(start) && !end.Less(gw) {
 			return nil, invalid("gateway", "%s is inside the range %s-%s", gw, start, end)
 		}
@@ -183,7 +186,7 @@ func address(n int64) netip.Addr {
 // of one network share one CIDR and one gateway and do not overlap.
 func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
 	row.UUID = c.ResourceUUID
-	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
+	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.change(ctx, row.L3NetworkUUID, func(tx *store.Tx) error {
 		if err := cascade.Guard(ctx, tx, "L3Network", row.L3NetworkUUID); err != nil {
 			return err
 		}
@@ -203,7 +206,16 @@ func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (a
 				return err
 			}
 		}
+		if err := s.routesFit(ctx, tx, row); err != nil {
+			return err
+		}
 		if err := store.Insert(ctx, tx, IPRangeType, row); err != nil {
+			return err
+		}
+		// What guests kept of a range that went is in use in this one.
+		_, err = tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = ? WHERE `l3NetworkUuid` = ? AND `ipRangeUuid` = '' AND `ipInLong` BETWEEN ? AND ?",
+			row.UUID, row.L3NetworkUUID, number(netip.MustParseAddr(row.StartIP)), number(netip.MustParseAddr(row.EndIP)))
+		if err != nil {
 			return err
 		}
 		if err := s.Tags.CreateFor(ctx, tx, "IpRange", row.UUID, c); err != nil {
@@ -241,8 +253,9 @@ func (s *Service) rangeUnused(ctx context.Context, uuid string) error {
 	return refused("IpRange "+uuid, "address %s is in use by NIC %s", used.IP, used.VMNicUUID).WithAdvice("destroy and expunge the guests that use it first")
 }
 
-// deleteRange removes a range with its addresses; a provider's own address
-// moves to another range when there is one.
+// deleteRange removes a range with its free addresses; a provider's own address
+// moves to another range when there is one. Addresses that guests have stay
+// theirs, in no range, until the guests go: nobody else may be given them.
 func (s *Service) deleteRange(ctx context.Context, uuid string, _ cascade.Mode) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		row, found, err := store.First(ctx, tx, IPRangeType, "`uuid` = ?", uuid)
@@ -252,7 +265,10 @@ func (s *Service) deleteRange(ctx context.Context, uuid string, _ cascade.Mode) 
 		if err := s.dropServiceIPs(ctx, tx, row.L3NetworkUUID, uuid); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ?", uuid); err != nil {
+		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ? AND `vmNicUuid` IS NULL", uuid); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = '' WHERE `ipRangeUuid` = ?", uuid); err != nil {
 			return err
 		}
 		if err := s.Tags.DeleteRow(ctx, tx, IPRangeType.Type, uuid); err != nil {

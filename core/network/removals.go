@@ -2,9 +2,11 @@ package network
 
 import (
 	"context"
+	"net/netip"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // This file finds the rows that a message takes from a layer 3 network, for
@@ -15,9 +17,48 @@ func from(l3UUID string) action.Removal {
 	return action.Removal{Subject: action.Row{Type: L3NetworkType.Name, UUID: l3UUID}}
 }
 
+// remove takes rows from a network and tells its hosts; err is how their search
+// ended. None is a success.
+func (s *Service) remove(ctx context.Context, r action.Removal, err error) error {
+	if err != nil || len(r.Rows) == 0 {
+		return err
+	}
+	return s.change(ctx, r.Subject.UUID, func(tx *store.Tx) error {
+		for _, row := range r.Rows {
+			t, ok := s.Types.Get(row.Type)
+			if !ok {
+				return errs.New(errs.Internal, "resource type "+row.Type, "it is not registered")
+			}
+			if err := s.Tags.DeleteRow(ctx, tx, t, row.UUID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// change writes rows of a network and tells its hosts.
+func (s *Service) change(ctx context.Context, l3UUID string, write func(tx *store.Tx) error) error {
+	if err := s.Store.Update(ctx, write); err != nil {
+		return err
+	}
+	return s.changed(ctx, l3UUID, false)
+}
+
+// updated tells a network's hosts of new values of its fields that guests are told.
+func (s *Service) updated(ctx context.Context, uuid string, values map[string]any) error {
+	if _, given := values["dnsDomain"]; !given {
+		return nil
+	}
+	return s.changed(ctx, uuid, false)
+}
+
 func (s *Service) goneDNS(ctx context.Context, _ *action.Call, p *l3DNSPath) (action.Removal, error) {
-	r := from(p.L3UUID)
-	rows, err := store.Find(ctx, s.Store, DNSType, "`l3NetworkUuid` = ? AND `dns` = ?", p.L3UUID, p.DNS)
+	r, spelled := from(p.L3UUID), p.DNS
+	if a, err := netip.ParseAddr(p.DNS); err == nil {
+		spelled = a.Unmap().String()
+	}
+	rows, err := store.Find(ctx, s.Store, DNSType, "`l3NetworkUuid` = ? AND `dns` IN (?)", p.L3UUID, []string{p.DNS, spelled})
 	for _, row := range rows {
 		r.Rows = append(r.Rows, action.Row{Type: DNSType.Name, UUID: row.UUID, Name: row.DNS})
 	}
@@ -25,8 +66,11 @@ func (s *Service) goneDNS(ctx context.Context, _ *action.Call, p *l3DNSPath) (ac
 }
 
 func (s *Service) goneRoute(ctx context.Context, _ *action.Call, p *oldRoute) (action.Removal, error) {
-	r := from(p.L3UUID)
-	rows, err := store.Find(ctx, s.Store, HostRouteType, "`l3NetworkUuid` = ? AND `prefix` = ?", p.L3UUID, p.Prefix)
+	r, spelled := from(p.L3UUID), p.Prefix
+	if prefix, err := netip.ParsePrefix(p.Prefix); err == nil {
+		spelled = prefix.Masked().String()
+	}
+	rows, err := store.Find(ctx, s.Store, HostRouteType, "`l3NetworkUuid` = ? AND `prefix` IN (?)", p.L3UUID, []string{p.Prefix, spelled})
 	for _, row := range rows {
 		r.Rows = append(r.Rows, action.Row{Type: HostRouteType.Name, UUID: row.UUID, Name: row.Prefix})
 	}

@@ -22,6 +22,8 @@ import (
 type Service struct {
 	*kernel.Kernel
 	hosts     contract.Hosts
+	guests    contract.Guests
+	changes   changes
 	attaching *flow.Def[l2Attach]
 }
 

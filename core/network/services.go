@@ -35,24 +35,9 @@ func (s *Service) registerServices() error {
 	action.Register(s.Actions, action.Action{
 		Message: "APIDetachNetworkServiceFromL3NetworkMsg", Method: "DELETE", Path: path, Optional: []string{path + "/{service}"},
 		Async: true, Access: action.Admin, Queue: "l3NetworkUuid", Returns: "L3Network", Removes: action.Removes(s.goneServices), Doc: "Unbinds services from a network.",
-	}, func(ctx context.Context, _ *action.Call, p *detachServices) (action.Ref, error) {
-		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if p.Service != "" {
-				_, err := tx.Exec(ctx, "DELETE FROM `NetworkServiceL3NetworkRef` WHERE `l3NetworkUuid` = ? AND `networkServiceType` = ?", p.L3UUID, p.Service)
-				return err
-			}
-			for provider, services := range p.Services {
-				if len(services) == 0 {
-					continue
-				}
-				_, err := tx.Exec(ctx, "DELETE FROM `NetworkServiceL3NetworkRef` WHERE `l3NetworkUuid` = ? AND `networkServiceProviderUuid` = ? AND `networkServiceType` IN (?)",
-					p.L3UUID, provider, services)
-				if err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	}, func(ctx context.Context, c *action.Call, p *detachServices) (action.Ref, error) {
+		removal, err := s.goneServices(ctx, c, p)
+		return action.Ref{Type: "L3Network", UUID: p.L3UUID}, s.remove(ctx, removal, err)
 	})
 	type serviceTypes struct {
 		Types map[string][]string `json:"serviceAndProviderTypes"`
@@ -77,7 +62,7 @@ func (s *Service) registerServices() error {
 // attachServices binds services; each service of a network has at most one
 // provider (spec: network services, intro).
 func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 			return err
 		}
@@ -111,6 +96,10 @@ func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
 		}
 		return s.ensureServiceIPs(ctx, tx, p.L3UUID)
 	})
+	if err != nil {
+		return err
+	}
+	return s.changed(ctx, p.L3UUID, true)
 }
 
 func (s *Service) bind(ctx context.Context, tx *store.Tx, l3 *L3Network, l2 *L2Network, p *Provider, services []string, have map[string]string) error {

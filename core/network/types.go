@@ -243,7 +243,8 @@ var (
 		Edges: []resource.Edge{
 			{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid"},
 			{Name: "vmNic", To: "VmNic", Column: "vmNicUuid"},
-			{Name: "ipRange", To: "IpRange", Column: "ipRangeUuid", OnDelete: resource.Cascade, Hidden: true},
+			// The delete of a range decides which of its addresses go (deleteRange).
+			{Name: "ipRange", To: "IpRange", Column: "ipRangeUuid", Hidden: true},
 		},
 		QueryMessage: "APIQueryIpAddressMsg", // the wire's name for it
 		View: resource.View{

@@ -107,6 +107,45 @@ func TestGuestsOnARealHost(t *testing.T) {
 			t.Errorf("instance %q", got)
 		}
 	})
+	t.Run("changes of the network without its NICs", func(t *testing.T) {
+		l3 := testL3()
+		tell := func() {
+			t.Helper()
+			if _, err := b.service.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: host, Networks: []*pluginv1.L3Network{l3}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l3.Dns, l3.DnsDomain, l3.Mtu = []string{"10.40.0.54"}, "new.test", 1400
+		l3.HostRoutes = []*pluginv1.HostRoute{{Prefix: "172.17.0.0/16", NextHop: "10.40.0.10"}}
+		tell()
+		got := lease(t, "g1")
+		for _, want := range []string{"ip=10.40.0.11\n", "dns=10.40.0.54\n", "domain=new.test\n", "mtu=1400\n", "172.17.0.0/16 10.40.0.10"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("no %q in\n%s", want, got)
+			}
+		}
+		if strings.Contains(got, "172.16.0.0/16") {
+			t.Errorf("the route that went is in\n%s", got)
+		}
+		l3.Services = []string{serviceUserdata}
+		tell()
+		if got := lease(t, "g1"); got != "" {
+			t.Errorf("without DHCP it gets %s", got)
+		}
+		if got := read(t, "g1", "/latest/user-data"); got != "#!/bin/sh\necho 1\n" {
+			t.Errorf("user data %q", got)
+		}
+		l3.Services = []string{serviceDHCP}
+		tell()
+		if got := lease(t, "g2"); !strings.Contains(got, "ip=10.40.0.12\n") || strings.Contains(got, "169.254.169.254") {
+			t.Errorf("with DHCP again, without user data, it gets %s", got)
+		}
+		l3.Services = nil
+		tell()
+		if out, err := run(t, "ip", "netns", "list"); err != nil || strings.Contains(out, "kumo-") {
+			t.Errorf("without services there are the namespaces %s %v", out, err)
+		}
+	})
 	t.Run("sync keeps bridges and removes the others' leases", func(t *testing.T) {
 		_, err := b.service.SyncHost(ctx, &pluginv1.SyncHostRequest{
 			Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: []*pluginv1.GuestNIC{one},
@@ -230,9 +269,9 @@ func TestOnlyAttachedServices(t *testing.T) {
 		"DHCP alone":    {[]string{serviceDHCP}, []string{l3UUID, dhcp}, []string{meta}, [3]bool{true, false, false}, 0, 0},
 		"user data":     {[]string{serviceUserdata}, []string{l3UUID, meta}, []string{dhcp}, [3]bool{false, false, true}, 0, 0},
 		"DNS alone":     {[]string{serviceDNS}, []string{l3UUID}, []string{dhcp, meta}, [3]bool{false, true, false}, 1, 0},
-		"routes alone":  {[]string{serviceHostRoute}, nil, []string{dhcp, meta}, [3]bool{}, 0, 0},
-		"none":          {nil, nil, []string{dhcp, meta}, [3]bool{}, 0, 0},
-		"of another":    {[]string{"SNAT", "Eip"}, nil, []string{dhcp, meta}, [3]bool{}, 0, 0},
+		"routes alone":  {[]string{serviceHostRoute}, nil, []string{dhcp, meta, l3UUID}, [3]bool{}, 0, 0},
+		"none":          {nil, nil, []string{dhcp, meta, l3UUID}, [3]bool{}, 0, 0},
+		"of another":    {[]string{"SNAT", "Eip"}, nil, []string{dhcp, meta, l3UUID}, [3]bool{}, 0, 0},
 		"DHCP + routes": {[]string{serviceHostRoute, serviceDHCP}, []string{l3UUID, dhcp}, []string{meta}, [3]bool{true, false, false}, 0, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,6 +315,29 @@ func TestSyncTellsEverythingOnce(t *testing.T) {
 	}
 	if _, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host}); err != nil || len(agent.synced) != 2 || len(agent.synced[1].Fragments) > 0 {
 		t.Errorf("a host without NICs: %v %v", agent.synced, err)
+	}
+}
+
+// A network that lost its ranges, as by an enforced delete, is no reason to
+// serve none of the host's others.
+func TestSyncWithoutARange(t *testing.T) {
+	agent := &recorder{}
+	b := newBench(t, plugintest.Agent(t, agent))
+	lost, stray := testL3(), testNIC(2)
+	lost.Uuid, lost.Ranges, lost.ServiceIp = uuid(9), nil, ""
+	stray.L3Uuid = lost.Uuid
+	_, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host,
+		Networks: []*pluginv1.L3Network{lost, testL3()}, Nics: []*pluginv1.GuestNIC{stray, testNIC(1)}})
+	if err != nil || len(agent.synced) != 1 {
+		t.Fatalf("%v, %d syncs", err, len(agent.synced))
+	}
+	var keys []string
+	for _, f := range agent.synced[0].Fragments {
+		keys = append(keys, f.Key)
+	}
+	one := testNIC(1).NicUuid
+	if want := []string{l3UUID, leaseKey(one), metadataKey(one)}; !slices.Equal(keys, want) {
+		t.Errorf("fragments %v; want %v", keys, want)
 	}
 }
 

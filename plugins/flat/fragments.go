@@ -20,40 +20,34 @@ const namespaceDigits = 10
 // time, which networks that are made together share.
 func namespaceName(l3UUID string) string { return "kumo-" + l3UUID[len(l3UUID)-namespaceDigits:] }
 
-// fragmentsOf computes the desired state for the NICs: each network that has
-// one of them, with its services, then the NICs' own fragments. It refuses bad
-// or double addresses before anything reaches a host (errs.Invalid naming the
-// NIC or the network).
+// fragmentsOf computes the desired state of networks with their services, and
+// then of NICs in them. It refuses bad or double addresses before anything
+// reaches a host (errs.Invalid naming the NIC or the network).
 func fragmentsOf(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC) ([]*hostv1.Fragment, error) {
-	byUUID := make(map[string]*pluginv1.L3Network, len(networks))
-	for _, n := range networks {
-		byUUID[n.Uuid] = n
-	}
 	served := make(map[string]*network)
 	taken := make(map[string]string, 2*len(nics))
 	var forNetworks, forNICs []*hostv1.Fragment
+	for _, row := range networks {
+		n, err := parseNetwork(row)
+		if err != nil {
+			return nil, err
+		}
+		if served[row.Uuid] = n; !n.served() {
+			continue
+		}
+		own, err := checked("L3 network "+row.Uuid, n.fragment())
+		if err != nil {
+			return nil, err
+		}
+		forNetworks = append(forNetworks, own...)
+	}
 	for _, nic := range nics {
 		if err := checkUUID("NIC", nic.NicUuid); err != nil {
 			return nil, err
 		}
-		row := byUUID[nic.L3Uuid]
-		if row == nil {
-			return nil, errs.New(errs.Invalid, "NIC "+nic.NicUuid, "its L3 network %q is not among those of the call", nic.L3Uuid)
-		}
 		n := served[nic.L3Uuid]
 		if n == nil {
-			var err error
-			if n, err = parseNetwork(row); err != nil {
-				return nil, err
-			}
-			served[nic.L3Uuid] = n
-			if n.served() {
-				own, err := checked("L3 network "+row.Uuid, n.fragment())
-				if err != nil {
-					return nil, err
-				}
-				forNetworks = append(forNetworks, own...)
-			}
+			return nil, errs.New(errs.Invalid, "NIC "+nic.NicUuid, "its L3 network %q is not among those of the call", nic.L3Uuid)
 		}
 		own, err := n.nicFragments(nic, taken)
 		if err != nil {
@@ -62,6 +56,33 @@ func fragmentsOf(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC) ([]*
 		forNICs = append(forNICs, own...)
 	}
 	return append(forNetworks, forNICs...), nil
+}
+
+// inUse returns the networks that have one of the NICs, and those NICs. Networks
+// which lost their last IP range while guests were in them are left out with
+// their NICs, and returned as lost: without a range nothing can be served there,
+// and the other networks of a host must not wait for them.
+func inUse(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC) (used []*pluginv1.L3Network, in []*pluginv1.GuestNIC, lost []string) {
+	hasNIC, without := make(map[string]bool), make(map[string]bool)
+	for _, nic := range nics {
+		hasNIC[nic.L3Uuid] = true
+	}
+	for _, row := range networks {
+		switch n := (&network{row: row}); {
+		case !hasNIC[row.Uuid]:
+		case n.served() && len(row.Ranges) == 0:
+			without[row.Uuid] = true
+			lost = append(lost, row.Uuid)
+		default:
+			used = append(used, row)
+		}
+	}
+	for _, nic := range nics {
+		if !without[nic.L3Uuid] {
+			in = append(in, nic)
+		}
+	}
+	return used, in, lost
 }
 
 // network is an L3 network with checked values.
@@ -151,7 +172,12 @@ func (n *network) fragment() *hostv1.Fragment {
 		ServeMetadata: n.has(serviceUserdata),
 	}
 	if n.has(serviceDNS) {
-		out.Dns = n.row.Dns
+		// DHCP's option for name servers has IPv4 addresses (RFC 2132, section 3.8).
+		for _, text := range n.row.Dns {
+			if a, err := netip.ParseAddr(text); err != nil || a.Is4() { // what is none is refused by the checks
+				out.Dns = append(out.Dns, text)
+			}
+		}
 	}
 	if n.has(serviceHostRoute) {
 		for _, r := range n.row.HostRoutes {

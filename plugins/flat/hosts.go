@@ -4,6 +4,8 @@ import (
 	"context"
 	"regexp"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -26,7 +28,10 @@ func checkUUID(kind, uuid string) error {
 }
 
 // hosts hands fragments to the agents.
-type hosts struct{ core pluginsdk.Core }
+type hosts struct {
+	core pluginsdk.Core
+	log  hclog.Logger
+}
 
 func (h *hosts) agent(host *pluginv1.Host, object string) (hostv1.HostAgentServiceClient, error) {
 	if host.GetUuid() == "" {

@@ -43,7 +43,7 @@ func newPlugin() pluginsdk.Plugin {
 			Permissions: []string{pluginsdk.PermissionHostCall},
 		},
 		Configure: func(_ context.Context, env pluginsdk.Env) error {
-			hosts.core = env.Core
+			hosts.core, hosts.log = env.Core, env.Log
 			return nil
 		},
 		L2Network:      &l2{hosts},

@@ -16,7 +16,8 @@ func metadataKey(nicUUID string) string { return "meta-" + nicUUID }
 
 // PrepareNICs makes the services of the guest's NICs work on the host, in one
 // call to the agent: all of them or none. A repeat replaces what a NIC had,
-// also by nothing, when a service was taken from its network. Errors: Invalid
+// also by nothing, when a service was taken from its network. Without NICs it
+// tells the host what has changed of networks that it serves. Errors: Invalid
 // naming the NIC or network with a wrong address, and nothing is changed.
 func (p *provider) PrepareNICs(ctx context.Context, r *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
 	fragments, err := fragmentsOf(r.Networks, r.Nics)
@@ -24,7 +25,7 @@ func (p *provider) PrepareNICs(ctx context.Context, r *pluginv1.PrepareNICsReque
 		return nil, err
 	}
 	err = p.apply(ctx, r.Host, nicsName(r.Nics), &hostv1.ApplyRequest{
-		Owner: ownerProvider, Upsert: fragments, Remove: unused(r.Nics, fragments),
+		Owner: ownerProvider, Upsert: fragments, Remove: unused(r, fragments),
 	})
 	if err != nil {
 		return nil, err
@@ -32,14 +33,18 @@ func (p *provider) PrepareNICs(ctx context.Context, r *pluginv1.PrepareNICsReque
 	return &pluginv1.PrepareNICsResponse{}, nil
 }
 
-// unused lists the keys that the NICs may have had and have no more.
-func unused(nics []*pluginv1.GuestNIC, fragments []*hostv1.Fragment) []string {
+// unused lists the keys that the networks and NICs may have had and have no more.
+func unused(r *pluginv1.PrepareNICsRequest, fragments []*hostv1.Fragment) []string {
 	used := make(map[string]bool, len(fragments))
 	for _, f := range fragments {
 		used[f.Key] = true
 	}
+	keys := nicKeys(r.Nics)
+	for _, n := range r.Networks {
+		keys = append(keys, n.Uuid)
+	}
 	var gone []string
-	for _, key := range nicKeys(nics) {
+	for _, key := range keys {
 		if !used[key] {
 			gone = append(gone, key)
 		}
@@ -81,9 +86,12 @@ func (p *provider) ReleaseNICs(ctx context.Context, r *pluginv1.ReleaseNICsReque
 }
 
 // SyncHost makes exactly the given NICs' services work on the host and removes
-// what is left of others. Bridges belong to another owner and stay.
+// what is left of others. Bridges belong to another owner and stay. Networks
+// without one of the NICs are passed over; one without an IP range is left out
+// with its NICs, and the log names it.
 func (p *provider) SyncHost(ctx context.Context, r *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	fragments, err := fragmentsOf(r.Networks, r.Nics)
+	networks, nics, lost := inUse(r.Networks, r.Nics)
+	fragments, err := fragmentsOf(networks, nics)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +101,10 @@ func (p *provider) SyncHost(ctx context.Context, r *pluginv1.SyncHostRequest) (*
 		return nil, err
 	}
 	if _, err := agent.Sync(ctx, &hostv1.SyncRequest{Owner: ownerProvider, Fragments: fragments}); err != nil {
-		return nil, errs.Wrap(errs.ClassOf(err), object, err, "sync the network services of %d NICs", len(r.Nics))
+		return nil, errs.Wrap(errs.ClassOf(err), object, err, "sync the network services of %d NICs", len(nics))
+	}
+	for _, l3 := range lost {
+		p.log.Warn("network not served: it has no IP range, add one", "l3Network", l3, "host", r.Host.GetUuid())
 	}
 	return &pluginv1.SyncHostResponse{}, nil
 }

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"net/netip"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -87,6 +88,9 @@ func (s networkSpec) classlessRoutes() []route {
 		all = append(all, route{netip.PrefixFrom(metadataAddress, 32), s.address.Addr()})
 	}
 	all = append(all, s.routes...)
+	if slices.ContainsFunc(s.routes, func(r route) bool { return r.prefix.Bits() == 0 }) {
+		return all // one default route: the one that was asked for
+	}
 	if len(all) > 0 && s.gateway.IsValid() {
 		all = append(all, route{netip.PrefixFrom(netip.IPv4Unspecified(), 0), s.gateway})
 	}

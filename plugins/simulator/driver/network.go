@@ -96,7 +96,7 @@ func concerned(host string, nics []*pluginv1.GuestNIC) []string {
 func networks(in []*pluginv1.L3Network) []world.Network {
 	out := make([]world.Network, len(in))
 	for i, n := range in {
-		out[i] = world.Network{L3: n.GetUuid(), Bridge: n.GetBridge(), Services: n.GetServices()}
+		out[i] = world.Network{L3: n.GetUuid(), Bridge: n.GetBridge(), Services: n.GetServices(), DNS: n.GetDns()}
 	}
 	return out
 }

@@ -105,7 +105,7 @@ func (l *Live) prepare(host string, networks []Network, bindings []Binding, drop
 		if n.Bridge != "" && l.x.bridges[pair(host, n.Bridge)] == 0 {
 			return nil, errs.New(errs.Invalid, "L3 network "+n.L3, "no network was realized as bridge %q on host %s", n.Bridge, host)
 		}
-		if old := l.w.Networks[pair(host, n.L3)]; old == nil || old.Bridge != n.Bridge || !slices.Equal(old.Services, n.Services) {
+		if old := l.w.Networks[pair(host, n.L3)]; old == nil || old.Bridge != n.Bridge || !slices.Equal(old.Services, n.Services) || !slices.Equal(old.DNS, n.DNS) {
 			changes = append(changes, entry{Network: n})
 		}
 	}

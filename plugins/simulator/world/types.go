@@ -122,6 +122,7 @@ type Network struct {
 	L3       string   `json:"l3"`
 	Bridge   string   `json:"bridge,omitempty"`
 	Services []string `json:"services,omitempty"`
+	DNS      []string `json:"dns,omitempty"`
 }
 
 // Binding is what the network services keep for one NIC on a host.

@@ -1,0 +1,20 @@
+package contract
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/store"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// GuestPlace is where a guest is.
+type GuestPlace struct{ VMUUID, Name, ClusterUUID, HostUUID string }
+
+// Guests is the service of guests, for those that guests depend on.
+type Guests interface {
+	// Places calls f for those of the guests that have a host.
+	Places(ctx context.Context, q store.Querier, vmUUIDs []string, f func(GuestPlace)) error
+	// RestoreNetwork makes the network services on a host fit a guest, after
+	// what waits in the guest's queue, and does not wait for that.
+	RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID string)
+}

@@ -1,0 +1,182 @@
+package network
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// This file tells hosts of changes to a network that guests use already: its
+// name servers, routes, domain, ranges and services. The rows are changed
+// first. Then each host with a guest in the network is told, in its queue, to
+// apply what the rows say; one that is away is told everything when it connects
+// (Sync), and one that failed is told again with its next ping (HostVMs).
+
+// SetGuests tells the service of the guests, before the first request.
+func (s *Service) SetGuests(g contract.Guests) { s.guests = g }
+
+// told bounds the hosts that are told of a change at once, and restless how
+// often a network may change while a host is told of it.
+const (
+	told     = 32
+	restless = 20
+)
+
+// changes counts the changes of networks. Who has read a network and then told
+// a host of it looks afterwards whether the network has changed meanwhile: the
+// host may have been told the old after the new. Its zero value is ready.
+type changes struct {
+	mu    sync.Mutex
+	count map[string]uint64
+	late  map[string]map[string]bool // by host, the networks it could not be told of
+}
+
+func (c *changes) add(l3UUID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.count == nil {
+		c.count = map[string]uint64{}
+	}
+	c.count[l3UUID]++
+}
+
+// of is a number that is greater after each change of one of the networks.
+func (c *changes) of(l3UUIDs ...string) (sum uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, uuid := range l3UUIDs {
+		sum += c.count[uuid]
+	}
+	return sum
+}
+
+func (c *changes) postpone(hostUUID, l3UUID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late == nil {
+		c.late = map[string]map[string]bool{}
+	}
+	if c.late[hostUUID] == nil {
+		c.late[hostUUID] = map[string]bool{}
+	}
+	c.late[hostUUID][l3UUID] = true
+}
+
+// due returns, and forgets, the networks that a host has to be told of.
+func (c *changes) due(hostUUID string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := slices.Sorted(maps.Keys(c.late[hostUUID]))
+	delete(c.late, hostUUID)
+	return list
+}
+
+func (c *changes) waits(hostUUID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.late[hostUUID]) > 0
+}
+
+// changed tells the hosts of a network's guests that its rows have changed, and
+// returns when they have been told. With restore the guests' own bindings are
+// made anew too, as for a service that they did not have before.
+func (s *Service) changed(ctx context.Context, l3UUID string, restore bool) error {
+	s.changes.add(l3UUID)
+	guests, err := s.guestsByHost(ctx, l3UUID)
+	if err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(told)
+	for host, vms := range guests {
+		group.Go(func() error {
+			ctx, cancel := context.WithTimeout(ctx, tidyTimeout)
+			defer cancel()
+			err := s.hosts.OnConnected(ctx, host, func(h *pluginv1.Host) error {
+				if err := s.refresh(ctx, h, l3UUID); err != nil || !restore {
+					return err
+				}
+				for _, vm := range vms {
+					s.guests.RestoreNetwork(ctx, h, vm)
+				}
+				return nil
+			})
+			if err != nil {
+				s.changes.postpone(host, l3UUID)
+				s.Log.Warn("host not told of a changed network yet", "host", host, "l3Network", l3UUID, "error", err)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// guestsByHost returns the guests with a NIC in a network, by their host.
+func (s *Service) guestsByHost(ctx context.Context, l3UUID string) (map[string][]string, error) {
+	vms, err := store.Texts(ctx, s.Store, "SELECT DISTINCT `vmInstanceUuid` FROM `VmNic` WHERE `l3NetworkUuid` = ? AND `vmInstanceUuid` IS NOT NULL", l3UUID)
+	if err != nil || s.guests == nil {
+		return nil, err
+	}
+	byHost := map[string][]string{}
+	err = s.guests.Places(ctx, s.Store, vms, func(p contract.GuestPlace) { byHost[p.HostUUID] = append(byHost[p.HostUUID], p.VMUUID) })
+	return byHost, err
+}
+
+// refresh makes a host's providers apply what the rows say of a network: its
+// facts where they have services on it, and nothing where they have none. The
+// guests' bindings stay. A network that is gone, or that the host does not
+// have, is a success.
+func (s *Service) refresh(ctx context.Context, h *pluginv1.Host, l3UUID string) error {
+	for range restless {
+		seen := s.changes.of(l3UUID)
+		v, err := s.view(ctx, h.GetUuid(), l3UUID)
+		if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Unavailable {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.apply(ctx, h, l3UUID, v); err != nil {
+			return err
+		}
+		if s.changes.of(l3UUID) == seen {
+			return nil
+		}
+	}
+	return changesTooFast(l3UUID)
+}
+
+func changesTooFast(l3UUID string) error {
+	return errs.New(errs.Unavailable, "L3Network "+l3UUID, "it is being changed faster than a host can be told").WithAdvice("try again")
+}
+
+func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v *view) error {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetNetworkServices() {
+			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
+				continue
+			}
+			plug, err := s.Plugins.NetworkService(d.GetType())
+			if err != nil {
+				return err
+			}
+			if n := v.byProvider[d.GetType()]; n != nil {
+				_, err = plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: h, Networks: []*pluginv1.L3Network{n}})
+			} else {
+				_, err = plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: v.bridge})
+			}
+			if err != nil {
+				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be changed on host %s", h.GetName())
+			}
+		}
+	}
+	return nil
+}
