@@ -69,7 +69,7 @@ func TestPluginDiesAlways(t *testing.T) {
 			if err == nil {
 				t.Error("a guest was made by a plugin that dies of it")
 			} else {
-				clear(t, err)
+				clearError(t, err)
 			}
 			stop()
 			s.Faults("")
@@ -110,7 +110,7 @@ func TestPluginIsKilled(t *testing.T) {
 	for _, err := range errs {
 		if err != nil {
 			failed++
-			clear(t, err)
+			clearError(t, err)
 		}
 	}
 	if failed > n/2 {
@@ -120,8 +120,8 @@ func TestPluginIsKilled(t *testing.T) {
 	db := s.Database()
 	s.Settle(db)
 	s.Audit(db)
-	if got := len(s.States()); got != 3+n-failed {
-		t.Errorf("there are %d guests; want 3 and %d", got, n-failed)
+	if got := len(s.States()); got != guests+n-failed {
+		t.Errorf("there are %d guests; want the template's and %d", got, n-failed)
 	}
 }
 
@@ -148,8 +148,8 @@ func TestPluginIsBack(t *testing.T) {
 	db := s.Database()
 	s.Settle(db)
 	s.Audit(db)
-	if got := len(s.States()); got != 3+made {
-		t.Errorf("there are %d guests; want 3 and %d", got, made)
+	if got := len(s.States()); got != guests+made {
+		t.Errorf("there are %d guests; want the template's and %d", got, made)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestRandomFailures(t *testing.T) {
 	for _, err := range errs {
 		if err != nil {
 			failed++
-			clear(t, err)
+			clearError(t, err)
 		}
 	}
 	if failed < n/20 || failed > n/2 {
@@ -248,8 +248,8 @@ func TestRandomFailures(t *testing.T) {
 	db := s.Database()
 	s.Settle(db)
 	s.Audit(db)
-	if got := len(s.States()); got != 3+n-failed {
-		t.Errorf("there are %d guests; want 3 and %d", got, n-failed)
+	if got := len(s.States()); got != guests+n-failed {
+		t.Errorf("there are %d guests; want the template's and %d", got, n-failed)
 	}
 	t.Logf("%d of %d creations failed", failed, n)
 }

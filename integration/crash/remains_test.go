@@ -295,6 +295,9 @@ func TestNetworkUnderGuest(t *testing.T) {
 	if _, err := c.Act(ctx, "/global-configurations/host/ping.interval", "updateGlobalConfig", wire.Params{"value": "1"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := c.Delete(ctx, wire.VMs+"/"+m.paused); err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Delete(ctx, wire.L2Networks+"/"+m.cloud.L2Network+"?deleteMode=Enforcing"); err != nil {
 		t.Fatal(err)
 	}
