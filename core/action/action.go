@@ -17,6 +17,9 @@ const (
 	Normal
 	// Admin actions need a session of the admin account.
 	Admin
+	// Internal actions are what the platform asks of itself (Registry.Submit,
+	// Registry.Do as System). They have no route, and nobody else may call them.
+	Internal
 )
 
 // String returns the catalogue's word for the class.
@@ -28,6 +31,8 @@ func (a Access) String() string {
 		return "normal"
 	case Admin:
 		return "admin"
+	case Internal:
+		return "internal"
 	}
 	return "unset"
 }
@@ -43,6 +48,8 @@ type Caller struct {
 	UserUUID string
 	// Admin callers pass every access, ownership and quota check.
 	Admin bool
+	// System is the platform itself (System); no client ever is.
+	System bool
 }
 
 // Call is one call of an action.
@@ -133,6 +140,7 @@ type Action struct {
 	// Message is the name, such as "APICreateZoneMsg".
 	Message string
 	// Method and Path are the route, without "/zstack/v1"; variables in braces.
+	// Internal actions have none.
 	Method, Path string
 	// Optional has more paths with the same method.
 	Optional []string
@@ -176,6 +184,9 @@ type Action struct {
 	// resource, deletes that resource and needs none; every other one must have
 	// it, for the resource that its path names first is not what it removes.
 	Removes func(ctx context.Context, c *Call, params any) (Removal, error)
+	// TakesUp is for actions that take up by themselves what earlier operations
+	// under their key left to be undone; for all others Ports.Finish has done it.
+	TakesUp bool
 	// Ahead, which may be nil, is told of a call that passed its checks before
 	// it is queued: a delete can so end the call that it would wait for. It must
 	// return at once, and must not change what the call itself is to change.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -99,12 +100,18 @@ func (w *world) Finish(_ context.Context, uuid string, o Outcome) {
 	w.done[uuid] = o
 }
 
-func (w *world) Submit(key, _ string, fn func()) error {
-	if w.full {
-		return errs.New(errs.Exhausted, "queue of "+key, "it is full")
+// queue runs at once what is submitted.
+type queue struct {
+	*world
+	run func(dispatch.Item)
+}
+
+func (q queue) Submit(it dispatch.Item) error {
+	if q.full {
+		return errs.New(errs.Exhausted, "queue of "+it.Key, "it is full")
 	}
-	w.keys = append(w.keys, key)
-	fn()
+	q.keys = append(q.keys, it.Key)
+	q.run(it)
 	return nil
 }
 
@@ -120,7 +127,7 @@ func newTest(t *testing.T) (*Registry, *world) {
 	t.Helper()
 	w := newWorld()
 	r := NewRegistry(hclog.NewNullLogger())
-	r.Wire(Ports{Auth: w, Lookup: w, Render: w, Jobs: w, Queue: w, Plan: w})
+	r.Wire(Ports{Auth: w, Lookup: w, Render: w, Jobs: w, Queue: queue{w, r.Run}, Plan: w})
 	return r, w
 }
 

@@ -3,7 +3,6 @@ package action
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
@@ -176,6 +175,9 @@ func (a *Action) setIdentity(c *Call, b *base) error {
 
 // permit checks access class, existence, ownership, tags and quota.
 func (r *Registry) permit(ctx context.Context, a *Action, c *Call, params any) (stop bool, err error) {
+	if a.Access == Internal && !c.Caller.System {
+		return false, errs.New(errs.Denied, a.Message, "only the platform itself may call it")
+	}
 	if a.Access == Admin && !c.Caller.Admin {
 		return false, errs.New(errs.Denied, a.Message, "only the admin account may call it")
 	}
@@ -324,21 +326,10 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: checkErr})
 		return reply, nil
 	}
-	if a.Ahead != nil {
-		a.Ahead(params)
-	}
-	if err := r.submit(key, a.Kind, c, func() { r.runJob(ctx, a, c, key, params, limit) }); err != nil {
+	if err := r.enqueue(a, order(a, c, &req.Input, params, key, limit)); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil
-}
-
-// submit queues a call, with its name for those who look at the queue.
-func (r *Registry) submit(key, kind string, c *Call, fn func()) error {
-	if q, ok := r.ports.Queue.(NamedQueue); ok {
-		return q.SubmitNamed(key, kind, c.Message, c.Job, fn)
-	}
-	return r.ports.Queue.Submit(key, kind, fn)
 }
 
 // jobError makes a job UUID that was used before a malformed request.
@@ -347,24 +338,6 @@ func jobError(err error, uuid string) error {
 		return HTTPErrorf(http.StatusBadRequest, "X-Job-UUID %s has been used already", uuid)
 	}
 	return err
-}
-
-func (r *Registry) runJob(ctx context.Context, a *Action, c *Call, key string, params any, limit time.Duration) {
-	runCtx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var left error
-	if r.ports.Finish != nil {
-		left = r.ports.Finish(runCtx, key, c.DeleteMode == "Enforcing")
-	}
-	res, err := r.call(runCtx, a, c, params)
-	if err != nil && left != nil && !errors.Is(err, left) {
-		err = fmt.Errorf("%w; %w", err, left) // which may well be why
-	}
-	o := Outcome{Err: err}
-	if err == nil {
-		o = r.outcome(runCtx, res)
-	}
-	r.ports.Jobs.Finish(ctx, c.Job, o)
 }
 
 func (r *Registry) outcome(ctx context.Context, res any) Outcome {

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"net/url"
 	"time"
+
+	"github.com/kumo-cloud/kumo/core/dispatch"
 )
 
 // Credentials are what a client sent to prove who it is. Web parses them; the
@@ -116,14 +118,10 @@ type Rejecter interface {
 	Reject(ctx context.Context, j Job, err error) error
 }
 
-// Queue runs work in the order of its key. On an error fn is never called.
+// Queue has Registry.Run run items in the order of their keys. On an error an
+// item is never run.
 type Queue interface {
-	Submit(key, kind string, fn func()) error
-}
-
-// NamedQueue is optional for Queue: it shows what waits by message and job.
-type NamedQueue interface {
-	SubmitNamed(key, kind, message, job string, fn func()) error
+	Submit(dispatch.Item) error
 }
 
 // Ports are what the registry needs of others. Nil ones switch their check
@@ -139,6 +137,8 @@ type Ports struct {
 	Plan   Planner
 	Jobs   Jobs
 	Queue  Queue
+	// SystemAccount is the account as which the platform acts.
+	SystemAccount string
 	// Finish ends what earlier operations under a queue's key left to be undone;
 	// with force, what cannot be undone is passed over. It runs before each
 	// asynchronous handler; its error does not stop those that work without it.

@@ -20,8 +20,9 @@ type handler func(ctx context.Context, c *Call, params any) (any, error)
 // Registry holds the actions of a process. It is safe for concurrent use;
 // plugins add theirs while it serves.
 type Registry struct {
-	log   hclog.Logger
-	ports Ports
+	log     hclog.Logger
+	ports   Ports
+	waiters waiters
 
 	mu      sync.RWMutex
 	actions map[string]*Action
@@ -189,6 +190,9 @@ func (a *Action) complete() error {
 	bad := func(format string, args ...any) error {
 		return errs.New(errs.Invalid, "action "+a.Message, format, args...)
 	}
+	if a.Access == Internal {
+		return a.completeInternal(bad)
+	}
 	if !strings.HasPrefix(a.Message, "API") || !strings.HasSuffix(a.Message, "Msg") {
 		return bad("the message must be named API…Msg")
 	}
@@ -226,6 +230,20 @@ func (a *Action) complete() error {
 		}
 	}
 	return nil
+}
+
+// completeInternal checks an action without a route.
+func (a *Action) completeInternal(bad func(string, ...any) error) error {
+	if strings.HasPrefix(a.Message, "API") || !strings.HasSuffix(a.Message, "Msg") {
+		return bad("an internal message is named …Msg, without API")
+	}
+	if a.Method != "" || len(a.Paths()) > 0 {
+		return bad("an internal message has no route")
+	}
+	if _, ok := a.Param(a.Queue); !ok || !a.Async {
+		return bad("an internal message is asynchronous and names the parameter with its key")
+	}
+	return a.completePaths(bad)
 }
 
 // completePaths marks the parameters that the path holds.
@@ -282,12 +300,14 @@ func (r *Registry) Get(message string) (*Action, bool) {
 	return a, ok
 }
 
-// All returns the actions in the order of their messages.
+// All returns the actions that clients can call, in the order of their messages.
 func (r *Registry) All() []*Action {
 	r.mu.RLock()
 	out := make([]*Action, 0, len(r.actions))
 	for _, a := range r.actions {
-		out = append(out, a)
+		if a.Access != Internal {
+			out = append(out, a)
+		}
 	}
 	r.mu.RUnlock()
 	sort.Slice(out, func(i, j int) bool { return out[i].Message < out[j].Message })

@@ -401,41 +401,26 @@ func (e *Engine) onQueue(ctx context.Context, s *deletion, uuid string, f func(c
 		}
 		return whole(ctx)
 	}
-	if e.Queue == nil || uuid == s.UUID {
+	if e.Turn == nil || uuid == s.UUID {
 		return e.guarded(ctx, uuid, f)
 	}
-	const (
-		waiting int32 = iota
-		begun
-		dropped
-	)
-	var state atomic.Int32
-	result := make(chan error, 1)
-	err := e.Queue(uuid, func() {
-		if !state.CompareAndSwap(waiting, begun) {
-			return
-		}
-		// Whatever f does, even ending the goroutine, the waiter gets an answer.
-		answer := error(errs.New(errs.Internal, "resource "+uuid, "its deletion ended unexpectedly"))
-		defer func() { result <- answer }()
-		answer = e.guarded(ctx, uuid, f)
+	begun := false
+	err := e.Turn(ctx, flow.Stopping(ctx), uuid, func(ctx context.Context) error {
+		begun = true
+		return e.guarded(ctx, uuid, f)
 	})
-	if err != nil {
-		return fmt.Errorf("queue the deletion of %s: %w", uuid, err)
-	}
-	var why error
-	select {
-	case err := <-result:
+	if err == nil || begun {
 		return err
-	case <-ctx.Done():
-		why = errs.Wrap(errs.Timeout, "resource "+uuid, ctx.Err(), "other work on it has not ended")
+	}
+	select {
 	case <-flow.Stopping(ctx):
-		why = flow.Stopped(ctx)
+		return flow.Stopped(ctx)
+	default:
 	}
-	if state.CompareAndSwap(waiting, dropped) {
-		return why
+	if ctx.Err() != nil {
+		return errs.Wrap(errs.Timeout, "resource "+uuid, err, "other work on it has not ended")
 	}
-	return <-result
+	return fmt.Errorf("queue the deletion of %s: %w", uuid, err)
 }
 
 // guarded calls a service's function; a panic in it is the error of that row.

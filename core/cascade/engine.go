@@ -79,11 +79,13 @@ const parallel = 32
 
 // Engine deletes resources. Its methods may be called from any goroutine.
 type Engine struct {
-	// Queue runs fn in order with all other work on a resource. It is set
-	// before the first delete; nil calls fn directly. The kind of work it uses
-	// must not be one that itself waits for a cascade. The root of a delete is
-	// not queued: whoever calls Delete holds its key.
-	Queue func(key string, fn func()) error
+	// Turn calls fn in order with all other work on a resource, and returns its
+	// error; or, when ctx or stop ends before the turn has come, one of class
+	// Timeout or Unavailable without having called it. It is set before the first
+	// delete; nil calls fn directly. The kind of work it uses must not be one that
+	// itself waits for a cascade. The root of a delete is not queued: whoever calls
+	// Delete holds its key.
+	Turn func(ctx context.Context, stop <-chan struct{}, key string, fn func(context.Context) error) error
 
 	store  *store.Store
 	reg    *resource.Registry

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/flow"
@@ -542,14 +543,23 @@ func crashIn(c *cloud, point, row string) {
 // and a queue that does not get on does not hold up a stop.
 func TestQueue(t *testing.T) {
 	c := newCloud(t)
-	q := dispatch.New(dispatch.Limits{})
-	c.Queue = func(key string, fn func()) error { return q.Submit(key, "cascade", fn) }
+	r := action.NewRegistry(hclog.NewNullLogger())
+	q := dispatch.New(dispatch.Limits{}, r.Run)
+	r.Wire(action.Ports{Queue: q})
+	c.Turn = func(ctx context.Context, stop <-chan struct{}, key string, fn func(context.Context) error) error {
+		return r.Turn(ctx, stop, key, "cascade", "DeleteWithParent", fn)
+	}
 	var bad atomic.Pointer[string]
 	c.act("Vm", &bad)
 	gate := make(chan struct{})
-	if err := q.Submit("v1", "vm", func() { <-gate; c.note("other work on v1") }); err != nil {
+	turn, err := r.Ask(ctx, "v1", "vm", "OtherWork")
+	if err != nil {
 		t.Fatal(err)
 	}
+	other := make(chan error, 1)
+	go func() {
+		other <- turn(nil, func(context.Context) error { <-gate; c.note("other work on v1"); return nil })
+	}()
 	done := make(chan error)
 	go func() { done <- c.Delete(ctx, "Zone", "z", cascade.Permissive, flow.Options{}) }()
 	for range 1000 {
@@ -570,6 +580,9 @@ func TestQueue(t *testing.T) {
 		t.Errorf("Delete: %v", err)
 	}
 	close(gate)
+	if err := <-other; err != nil {
+		t.Fatal(err)
+	}
 	if err := q.Drain(ctx); err != nil {
 		t.Fatal(err)
 	}

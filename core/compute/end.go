@@ -3,12 +3,12 @@ package compute
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -239,25 +239,6 @@ func (s *Service) detachVM(ctx context.Context, uuid, column, _ string, m cascad
 // never stop, until ctx ends.
 func (s *Service) Start(ctx context.Context) {
 	go s.keepRunning(ctx)
-	for range s.Config.Every(ctx, "vm", "expungeInterval") {
-		old := resource.Time{Time: time.Now().Add(-time.Duration(s.Config.Int64(ctx, "vm", "expungePeriod", "")) * time.Second)}
-		vms, err := store.Find(ctx, s.Store, VMType, "`state` IN (?) AND `destroyDate` < ? LIMIT 1000", []string{Destroyed, Expunging}, old)
-		if err != nil {
-			s.Log.Error("destroyed guests not listed", "error", err)
-			continue
-		}
-		for _, vm := range vms {
-			if s.Config.String(ctx, "vm", "deletionPolicy", vm.UUID) == "Never" {
-				continue
-			}
-			err := s.Dispatch.Submit(vm.UUID, "vm", func() {
-				if _, err := s.run(ctx, nil, vm.UUID, "expunge", s.expunge, nil); err != nil && errs.ClassOf(err) != errs.NotFound {
-					s.Log.Warn("guest not expunged", "vm", vm.UUID, "error", err)
-				}
-			})
-			if err != nil { // the next round tries again
-				s.Log.Warn("guest not queued to be expunged", "vm", vm.UUID, "error", err)
-			}
-		}
-	}
+	s.EmptyTrash(ctx, kernel.Trash{Type: VMType.Type, Category: "vm", Deleted: "`state` IN (?)", Args: []any{[]string{Destroyed, Expunging}},
+		Since: "destroyDate", Expunge: "APIExpungeVmInstanceMsg", Param: "uuid"})
 }

@@ -52,14 +52,7 @@ func (s *Service) keepRunning(ctx context.Context) {
 			continue
 		}
 		for _, vm := range vms {
-			err := s.Dispatch.Submit(vm.UUID, "vm", func() {
-				if err := s.keep(ctx, vm.UUID); err != nil { // the next round tries again
-					s.Log.Warn("guest that shall never stop not started", "vm", vm.UUID, "error", err)
-				}
-			})
-			if err != nil {
-				s.Log.Warn("guest that shall never stop not queued to start", "vm", vm.UUID, "error", err)
-			}
+			s.Ask(ctx, vm.UUID, keepMessage, map[string]any{"uuid": vm.UUID}) // the next round tries again
 		}
 	}
 }

@@ -73,18 +73,25 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 	if err := json.Unmarshal(left, &r); err != nil {
 		return errs.Wrap(errs.Internal, "remains of a guest", err, "cannot be read")
 	}
+	if !s.Node.Owns(r.Guest) {
+		return errs.New(errs.Unavailable, "guest "+r.Guest, "another node looks after it")
+	}
 	ctx, cancel := context.WithTimeout(ctx, syncTimeout) // the next round tries again
 	defer cancel()
-	return s.Dispatch.Do(ctx, r.Guest, "vm", func() error {
-		vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
-		switch {
-		case err == nil && vm.HostUUID == r.Host:
-			return nil
-		case err == nil, errs.ClassOf(err) == errs.NotFound:
-			return s.removeNow(ctx, r)
-		}
-		return err
-	})
+	_, err := s.Actions.DoSystem(ctx, sweepMessage, map[string]any{"uuid": r.Guest, "left": left})
+	return err
+}
+
+// sweepLater removes what a host has of a guest, unless that runs there again.
+func (s *Service) sweepLater(ctx context.Context, r remains) error {
+	vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
+	switch {
+	case err == nil && vm.HostUUID == r.Host:
+		return nil
+	case err == nil, errs.ClassOf(err) == errs.NotFound:
+		return s.removeNow(ctx, r)
+	}
+	return err
 }
 
 // removeNow removes it now. What is gone with its host or storage is a success.

@@ -90,6 +90,7 @@ func (s *Service) registerVMs() error {
 	s.registerCreate()
 	s.registerLife()
 	s.registerEnd()
+	s.registerInner()
 	return s.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
 		action.Param{Name: "defaultL3NetworkUuid", Type: "string", Resource: "L3Network"},
 		action.Param{Name: "platform", Type: "string", Values: platforms},

@@ -9,6 +9,8 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"golang.org/x/sync/errgroup"
+
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -111,31 +113,29 @@ func (s *Service) RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID s
 	s.restoreLater(ctx, h, vmUUID, nics)
 }
 
-// restoreLater waits in the guest's queue for what runs there, and then makes
-// the network services on the host fit the guest; nics are what they were
-// given for one that may be gone by then.
+// restoreLater asks for the restoring of a guest's network services on the host.
 func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid string, nics []*contract.NICPlan) {
-	err := s.Dispatch.Submit(uuid, "vm", func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
-		defer cancel()
-		undone := s.Flows.Finish(ctx, uuid, false)
-		vm, w, err := s.load(ctx, s.Store, uuid)
-		switch {
-		case errs.ClassOf(err) == errs.NotFound, undone != nil && s.Flows.Undoing(uuid):
-			err = s.letGo(ctx, h, uuid, nics)
-		case err != nil:
-		case vm.HostUUID == h.GetUuid():
-			err = s.networks.Prepare(ctx, h, w.Guest, w.NICs)
-		default:
-			err = s.letGo(ctx, h, uuid, w.NICs)
-		}
-		if err != nil {
-			s.Log.Warn("network services not restored", "vm", uuid, "host", h.GetUuid(), "error", err)
-		}
-	})
-	if err != nil { // the next connect of the host restores it
-		s.Log.Warn("guest not queued to restore its network services", "vm", uuid, "host", h.GetUuid(), "error", err)
+	s.Ask(ctx, uuid, restoreMessage, map[string]any{"uuid": uuid, "hostUuid": h.GetUuid(), "nics": nics}) // or the next connect of the host does it
+}
+
+// restore makes the network services on a host fit a guest, when what ran on
+// the guest has ended.
+func (s *Service) restore(ctx context.Context, p *restoreParams) error {
+	h, err := s.hosts.PluginHost(ctx, s.Store, p.Host)
+	if err != nil {
+		return err
 	}
+	undone := s.Flows.Finish(ctx, p.UUID, false)
+	vm, w, err := s.load(ctx, s.Store, p.UUID)
+	switch {
+	case errs.ClassOf(err) == errs.NotFound, undone != nil && s.Flows.Undoing(p.UUID):
+		return s.letGo(ctx, h, p.UUID, p.NICs)
+	case err != nil:
+		return err
+	case vm.HostUUID == p.Host:
+		return s.networks.Prepare(ctx, h, w.Guest, w.NICs)
+	}
+	return s.letGo(ctx, h, p.UUID, w.NICs)
 }
 
 // HostLost makes the state of a lost host's guests Unknown
@@ -174,30 +174,17 @@ func (s *Service) EmptyHost(ctx context.Context, hostUUID string) error {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, len(vms))
+	var all errgroup.Group
 	for _, vm := range vms {
-		err := s.Dispatch.Submit(vm.UUID, "vm", func() {
-			_, err := s.run(ctx, nil, vm.UUID, "stop", s.stop, nil)
+		all.Go(func() error {
+			_, err := s.Actions.DoSystem(ctx, emptyMessage, map[string]any{"uuid": vm.UUID})
 			if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Refused {
-				err = nil // it went, or stopped, meanwhile
+				return nil // it went, or stopped, meanwhile
 			}
-			failed <- err
+			return err
 		})
-		if err != nil {
-			failed <- err
-		}
 	}
-	for range vms {
-		select {
-		case e := <-failed:
-			if err == nil {
-				err = e
-			}
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return err
+	return all.Wait()
 }
 
 // HostVMs compares what a host reports with the database and looks closer at
@@ -215,16 +202,7 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.
 
 // settleSoon settles the state of a guest after what runs or waits in its queue.
 func (s *Service) settleSoon(ctx context.Context, hostUUID, uuid string) {
-	err := s.Dispatch.Submit(uuid, "vm", func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), syncTimeout)
-		defer cancel()
-		if err := s.settle(ctx, hostUUID, uuid); err != nil {
-			s.Log.Warn("guest's state not settled", "vm", uuid, "host", hostUUID, "error", err)
-		}
-	})
-	if err != nil { // the next full list of the host tells it again
-		s.Log.Warn("guest not queued to settle its state", "vm", uuid, "host", hostUUID, "error", err)
-	}
+	s.Ask(ctx, uuid, settleMessage, map[string]any{"uuid": uuid, "hostUuid": hostUUID}) // or the next full list of the host tells it again
 }
 
 // compare returns the guests whose reported state is not the one expected. A

@@ -17,8 +17,8 @@ const (
 	DefaultParallel = 128
 	// DefaultWorkers is how many items run at once altogether.
 	DefaultWorkers = 1024
-	// DefaultQueue is how many items may wait. An item takes about 150 bytes
-	// plus what its function holds, so a full queue is some tens of megabytes.
+	// DefaultQueue is how many items may wait. An item takes about 200 bytes
+	// plus what its work holds, so a full queue is some tens of megabytes.
 	DefaultQueue = 100_000
 )
 
@@ -38,10 +38,32 @@ type Limits struct {
 	Log hclog.Logger
 }
 
+// Work is what an item asks for, as data: never a function, so that what waits
+// can be listed and could be sent elsewhere.
+type Work interface {
+	// Name says what is asked for, such as the message of a call.
+	Name() string
+	// JobUUID is the job that is told of the end, "" for none.
+	JobUUID() string
+}
+
+// Item is one piece of work and where it waits.
+type Item struct {
+	// Key is what it must not meet other work on; "" has no order.
+	Key string
+	// Kind is the class of work whose number is bounded.
+	Kind string
+	// Owner is on whose behalf it is done, an account; of one kind, owners take
+	// turns, and none has all places. "" is nobody in particular.
+	Owner string
+	Work  Work
+}
+
 // Queues is the set of all queues of this process. Its methods may be called
 // from any goroutine.
 type Queues struct {
 	limits Limits
+	run    func(Item)
 
 	mu       sync.Mutex
 	keys     map[string]*queue
@@ -55,19 +77,18 @@ type Queues struct {
 	submitted, done, refused, panics uint64
 }
 
-// item is one piece of work in its key's queue.
+// item is an Item in its key's queue.
 type item struct {
-	fn   func()
-	kind *kind
-	next *item
-	// since is when it was submitted; name and job are for Chains.
-	since     time.Time
-	name, job string
+	Item
+	since time.Time // when it was submitted
+	kind  *kind
+	owner *owner // set while the item's queue is listed or runs
+	next  *item
 }
 
 // queue is what waits under one key. Its first item is the running one while
 // running is set; otherwise the queue stands in the ready list of that item's
-// kind. It is dropped from Queues.keys when it is empty.
+// kind and owner. It is dropped from Queues.keys when it is empty.
 type queue struct {
 	key         string
 	first, last *item
@@ -76,20 +97,63 @@ type queue struct {
 	place       node[queue]
 }
 
-// kind is a kind of work: its bound, and the keys whose first item is of this
-// kind and could run now.
+// kind is a kind of work: its bound, and the owners who could run one now.
 type kind struct {
 	name    string
 	limit   int
 	running int
-	ready   list[queue]
+	owners  map[string]*owner
+	ready   list[owner]
 	waiting int // items of this kind that do not run yet
 	listed  bool
 	place   node[kind]
 }
 
-// New makes the queues.
-func New(l Limits) *Queues {
+// owner is who has work of one kind: how much of it runs, and the keys whose
+// first item is of this kind and this owner's and could run now.
+type owner struct {
+	name    string
+	running int
+	ready   list[queue]
+	listed  bool
+	place   node[owner]
+}
+
+// share is how many places of a kind an owner may have: a quarter is kept for
+// others.
+func (k *kind) share(o *owner) int {
+	if o.name == "" {
+		return k.limit
+	}
+	return max(1, k.limit-k.limit/4)
+}
+
+// listOwner puts o in the list of those who could run something.
+func (k *kind) listOwner(o *owner) {
+	if o.listed || o.ready.empty() || o.running >= k.share(o) {
+		return
+	}
+	o.listed = true
+	k.ready.push(o, &o.place)
+}
+
+// next picks the queue of a kind whose turn it is; nil when nobody may run.
+func (k *kind) next() *queue {
+	for o := k.ready.pop(); o != nil; o = k.ready.pop() {
+		o.listed = false
+		if o.ready.empty() || o.running >= k.share(o) {
+			continue // the kind's limit was lowered while it stood in the list
+		}
+		q := o.ready.pop()
+		o.running++
+		k.listOwner(o)
+		return q
+	}
+	return nil
+}
+
+// New makes queues whose items are run by run.
+func New(l Limits, run func(Item)) *Queues {
 	if l.Parallel <= 0 {
 		l.Parallel = DefaultParallel
 	}
@@ -102,39 +166,34 @@ func New(l Limits) *Queues {
 	if l.Log == nil {
 		l.Log = hclog.NewNullLogger()
 	}
-	return &Queues{limits: l, keys: map[string]*queue{}, kinds: map[string]*kind{}}
+	return &Queues{limits: l, run: run, keys: map[string]*queue{}, kinds: map[string]*kind{}}
 }
 
-// Submit queues fn under key as work of a kind and returns at once. Items of
-// one key run one after another in the order of their submission; the empty
-// key has no order. Keys that wait for a place of the same kind take turns.
+// Submit queues an item and returns at once. Items of one key run one after
+// another in the order of their submission; the empty key has no order. Owners
+// who wait for a place of the same kind take turns, and so do the keys of an owner.
 //
 // It returns errs.Exhausted when too many items wait and errs.Unavailable after
-// Drain; fn is then never called.
-func (d *Queues) Submit(key, kindName string, fn func()) error {
-	return d.SubmitNamed(key, kindName, "", "", fn)
-}
-
-// SubmitNamed is Submit for work that Chains shows with a name and its job.
-func (d *Queues) SubmitNamed(key, kindName, name, job string, fn func()) error {
+// Drain; the item is then never run.
+func (d *Queues) Submit(w Item) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		d.refused++
-		return errs.New(errs.Unavailable, "queue of "+key, "the server is stopping").
+		return errs.New(errs.Unavailable, "queue of "+w.Key, "the server is stopping").
 			WithAdvice("repeat the call when it is up again")
 	}
 	if d.queued >= d.limits.Queue {
 		d.refused++
-		return errs.New(errs.Exhausted, "queue of "+key, "%d operations wait already", d.queued).
+		return errs.New(errs.Exhausted, "queue of "+w.Key, "%d operations wait already", d.queued).
 			WithAdvice("repeat the call later")
 	}
-	k := d.kind(kindName)
-	it := &item{fn: fn, kind: k, since: time.Now(), name: name, job: job}
+	k := d.kind(w.Kind)
+	it := &item{Item: w, kind: k, since: time.Now()}
 	d.submitted++
 	d.queued++
 	k.waiting++
-	d.enqueue(key, it)
+	d.enqueue(w.Key, it)
 	d.schedule()
 	return nil
 }
@@ -161,10 +220,18 @@ func (d *Queues) enqueue(key string, it *item) {
 	d.makeReady(q)
 }
 
-// makeReady lists q under the kind of its first item.
+// makeReady lists q under the kind and the owner of its first item.
 func (d *Queues) makeReady(q *queue) {
-	k := q.first.kind
-	k.ready.push(q, &q.place)
+	it := q.first
+	k := it.kind
+	o := k.owners[it.Owner]
+	if o == nil {
+		o = &owner{name: it.Owner}
+		k.owners[it.Owner] = o
+	}
+	it.owner = o
+	o.ready.push(q, &q.place)
+	k.listOwner(o)
 	d.list(k)
 }
 
@@ -190,17 +257,21 @@ func (d *Queues) schedule() {
 }
 
 // take picks the queue whose first item runs next and marks it running; nil
-// when nothing can run. Kinds take turns, and so do the keys of a kind.
+// when nothing can run. Kinds take turns, of a kind its owners, of an owner the
+// keys.
 func (d *Queues) take() *queue {
 	k := d.runnable.pop()
 	if k == nil {
 		return nil
 	}
 	k.listed = false
-	if k.ready.empty() || k.running >= k.limit {
+	if k.running >= k.limit {
 		return d.take() // its limit was lowered while it stood in the list
 	}
-	q := k.ready.pop()
+	q := k.next()
+	if q == nil {
+		return d.take()
+	}
 	q.running, q.began = true, time.Now()
 	k.running++
 	k.waiting--
@@ -256,6 +327,7 @@ func (d *Queues) finish(q *queue) {
 	it := q.first
 	d.done++
 	it.kind.running--
+	d.given(it)
 	q.running = false
 	q.first = it.next
 	if q.first == nil {
@@ -267,6 +339,17 @@ func (d *Queues) finish(q *queue) {
 		d.makeReady(q)
 	}
 	d.list(it.kind)
+}
+
+// given takes back the place of an item that ran.
+func (d *Queues) given(it *item) {
+	k, o := it.kind, it.owner
+	o.running--
+	if o.running == 0 && o.ready.empty() && !o.listed {
+		delete(k.owners, o.name)
+		return
+	}
+	k.listOwner(o)
 }
 
 // call runs the first item of q; a panic in it ends here.
@@ -285,9 +368,9 @@ func (d *Queues) call(q *queue) {
 			d.limits.Panicked(q.key, it.kind.name, v, stack)
 			return
 		}
-		d.limits.Log.Error("operation panicked", "key", q.key, "kind", it.kind.name, "panic", v, "stack", string(stack))
+		d.limits.Log.Error("operation panicked", "name", it.Work.Name(), "key", q.key, "kind", it.kind.name, "panic", v, "stack", string(stack))
 	}()
-	it.fn()
+	d.run(it.Item)
 }
 
 // kind returns the kind of a name, made at its first use. Names come from the
@@ -299,7 +382,7 @@ func (d *Queues) kind(name string) *kind {
 		if limit <= 0 {
 			limit = d.limits.Parallel
 		}
-		k = &kind{name: name, limit: limit}
+		k = &kind{name: name, limit: limit, owners: map[string]*owner{}}
 		d.kinds[name] = k
 	}
 	return k
@@ -312,6 +395,9 @@ func (d *Queues) SetLimit(kindName string, n int) {
 	defer d.mu.Unlock()
 	k := d.kind(kindName)
 	k.limit = max(n, 1)
+	for _, o := range k.owners {
+		k.listOwner(o)
+	}
 	d.list(k)
 	d.schedule()
 }
@@ -350,7 +436,12 @@ func (d *Queues) Drain(ctx context.Context) error {
 func (d *Queues) drop() int {
 	n := d.queued
 	for _, k := range d.kinds {
-		k.ready, k.listed, k.waiting = list[queue]{}, false, 0
+		k.ready, k.listed, k.waiting = list[owner]{}, false, 0
+		for name, o := range k.owners {
+			if o.ready, o.listed = (list[queue]{}), false; o.running == 0 {
+				delete(k.owners, name)
+			}
+		}
 	}
 	d.runnable = list[kind]{}
 	for key, q := range d.keys {

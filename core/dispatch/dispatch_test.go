@@ -13,9 +13,21 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
+// call is work that calls a function; nothing but a test has such.
+type call func()
+
+func (call) Name() string    { return "call" }
+func (call) JobUUID() string { return "" }
+
+func open(l Limits) *Queues { return New(l, func(it Item) { it.Work.(call)() }) }
+
+func (d *Queues) add(key, kind string, fn func()) error {
+	return d.Submit(Item{Key: key, Kind: kind, Work: call(fn)})
+}
+
 func submit(t testing.TB, d *Queues, key, kind string, fn func()) {
 	t.Helper()
-	if err := d.Submit(key, kind, fn); err != nil {
+	if err := d.add(key, kind, fn); err != nil {
 		t.Fatalf("submit %s/%s: %v", key, kind, err)
 	}
 }
@@ -32,7 +44,7 @@ func drain(t testing.TB, d *Queues) {
 // TestOrderAndBounds submits many items at random and checks each promise at
 // once: order within a key, one at a time per key, the bound of each kind.
 func TestOrderAndBounds(t *testing.T) {
-	d := New(Limits{Parallel: 4, Kinds: map[string]int{"narrow": 1, "wide": 16}, Workers: 12})
+	d := open(Limits{Parallel: 4, Kinds: map[string]int{"narrow": 1, "wide": 16}, Workers: 12})
 	kinds := []string{"narrow", "wide", "other"}
 	limits := map[string]int64{"narrow": 1, "wide": 16, "other": 4}
 	running := map[string]*atomic.Int64{"narrow": {}, "wide": {}, "other": {}}
@@ -81,7 +93,7 @@ func TestOrderAndBounds(t *testing.T) {
 // TestKeysTakeTurns has one key with a long queue and another with one item:
 // with one place, the other's item is the second or third to run.
 func TestKeysTakeTurns(t *testing.T) {
-	d := New(Limits{Parallel: 1})
+	d := open(Limits{Parallel: 1})
 	gate := make(chan struct{})
 	var mu sync.Mutex
 	var order []string
@@ -102,7 +114,7 @@ func TestKeysTakeTurns(t *testing.T) {
 
 // TestKindsDoNotBlockEachOther fills one kind and runs another.
 func TestKindsDoNotBlockEachOther(t *testing.T) {
-	d := New(Limits{Kinds: map[string]int{"slow": 2}})
+	d := open(Limits{Kinds: map[string]int{"slow": 2}})
 	gate := make(chan struct{})
 	for i := range 10 {
 		submit(t, d, fmt.Sprint(i), "slow", func() { <-gate })
@@ -123,6 +135,40 @@ func TestKindsDoNotBlockEachOther(t *testing.T) {
 	drain(t, d)
 }
 
+// TestOwnersTakeTurns: who queues much does not take all places of a kind, and
+// others do not wait for all that.
+func TestOwnersTakeTurns(t *testing.T) {
+	d := open(Limits{Parallel: 4})
+	gate, ran := make(chan struct{}), make(chan struct{}, 2)
+	for i := range 20 {
+		if err := d.Submit(Item{Key: fmt.Sprint(i), Owner: "many", Work: call(func() { <-gate })}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := d.Stats().Kinds[""]; s.Running != 3 || s.Queued != 17 {
+		t.Errorf("of 4 places one owner has %d", s.Running)
+	}
+	for i := range 2 {
+		if err := d.Submit(Item{Key: fmt.Sprint("few", i), Owner: "few", Work: call(func() { ran <- struct{}{} })}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		select {
+		case <-ran:
+		case <-time.After(10 * time.Second):
+			t.Fatal("one owner waits for all the work of another")
+		}
+	}
+	d.SetLimit("", 8)
+	waitFor(t, func() bool { return d.Stats().Kinds[""].Running == 6 })
+	close(gate)
+	drain(t, d)
+	if n := len(d.kinds[""].owners); n != 0 {
+		t.Errorf("%d owners are kept for nothing", n)
+	}
+}
+
 func waitFor(t *testing.T, ok func() bool) {
 	t.Helper()
 	for range 2000 {
@@ -138,7 +184,7 @@ func waitFor(t *testing.T, ok func() bool) {
 func TestPanicAndGoexit(t *testing.T) {
 	type report struct{ key, kind string }
 	reports := make(chan report, 1)
-	d := New(Limits{Parallel: 1, Panicked: func(key, kind string, v any, stack []byte) {
+	d := open(Limits{Parallel: 1, Panicked: func(key, kind string, v any, stack []byte) {
 		if v != "boom" || len(stack) == 0 {
 			t.Errorf("reported %v with %d bytes of stack", v, len(stack))
 		}
@@ -162,25 +208,25 @@ func TestPanicAndGoexit(t *testing.T) {
 }
 
 func TestRefusesWhenFullAndWhenDraining(t *testing.T) {
-	d := New(Limits{Parallel: 1, Queue: 2})
+	d := open(Limits{Parallel: 1, Queue: 2})
 	gate := make(chan struct{})
 	submit(t, d, "a", "", func() { <-gate })
 	submit(t, d, "b", "", func() {})
 	submit(t, d, "c", "", func() {})
-	if err := d.Submit("d", "", func() { t.Error("a refused item ran") }); errs.ClassOf(err) != errs.Exhausted {
+	if err := d.add("d", "", func() { t.Error("a refused item ran") }); errs.ClassOf(err) != errs.Exhausted {
 		t.Errorf("full queue: %v", err)
 	}
 	close(gate)
 	drain(t, d)
 	drain(t, d)
-	if err := d.Submit("e", "", func() { t.Error("a refused item ran") }); errs.ClassOf(err) != errs.Unavailable {
+	if err := d.add("e", "", func() { t.Error("a refused item ran") }); errs.ClassOf(err) != errs.Unavailable {
 		t.Errorf("after drain: %v", err)
 	}
 }
 
 // TestDrainGivesUp drops what waits and leaves what runs alone.
 func TestDrainGivesUp(t *testing.T) {
-	d := New(Limits{Parallel: 1})
+	d := open(Limits{Parallel: 1})
 	gate, ended := make(chan struct{}), make(chan struct{})
 	submit(t, d, "a", "", func() { <-gate; close(ended) })
 	submit(t, d, "a", "", func() { t.Error("a dropped item ran") })
@@ -201,7 +247,7 @@ func TestDrainGivesUp(t *testing.T) {
 // TestQueuedItemsAreCheap: 10,000 waiting items start no goroutine and take
 // little memory.
 func TestQueuedItemsAreCheap(t *testing.T) {
-	d := New(Limits{Parallel: 2})
+	d := open(Limits{Parallel: 2})
 	gate := make(chan struct{})
 	wait := func() { <-gate }
 	submit(t, d, "x", "", wait)
@@ -233,7 +279,7 @@ func TestQueuedItemsAreCheap(t *testing.T) {
 func BenchmarkSubmit(b *testing.B) {
 	for _, keys := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
-			d := New(Limits{Queue: 1 << 40})
+			d := open(Limits{Queue: 1 << 40})
 			names := make([]string, keys)
 			for i := range names {
 				names[i] = fmt.Sprintf("%032d", i)
@@ -243,7 +289,7 @@ func BenchmarkSubmit(b *testing.B) {
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				for i := rand.IntN(keys); pb.Next(); i++ {
-					if err := d.Submit(names[i%keys], "vm", fn); err != nil {
+					if err := d.add(names[i%keys], "vm", fn); err != nil {
 						b.Error(err)
 					}
 				}
@@ -256,7 +302,7 @@ func BenchmarkSubmit(b *testing.B) {
 
 // BenchmarkSubmitBehind measures the submit alone, behind a running item.
 func BenchmarkSubmitBehind(b *testing.B) {
-	d := New(Limits{Parallel: 1, Queue: 1 << 40})
+	d := open(Limits{Parallel: 1, Queue: 1 << 40})
 	gate := make(chan struct{})
 	submit(b, d, "a", "vm", func() { <-gate })
 	b.ReportAllocs()
@@ -269,16 +315,16 @@ func BenchmarkSubmitBehind(b *testing.B) {
 
 // TestChains: who looks at a key sees what runs and what waits behind it.
 func TestChains(t *testing.T) {
-	d := New(Limits{})
+	d := New(Limits{}, func(it Item) { it.Work.(*named).do() })
 	started, release := make(chan struct{}), make(chan struct{})
 	defer close(release)
 	for i, name := range []string{"one", "two", "three"} {
-		err := d.SubmitNamed("key", "vm", name, name+"-job", func() {
+		err := d.Submit(Item{Key: "key", Kind: "vm", Work: &named{name, func() {
 			if i == 0 {
 				close(started)
 			}
 			<-release
-		})
+		}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -294,3 +340,12 @@ func TestChains(t *testing.T) {
 		}
 	}
 }
+
+// named is work with a name.
+type named struct {
+	name string
+	do   func()
+}
+
+func (n *named) Name() string    { return n.name }
+func (n *named) JobUUID() string { return n.name + "-job" }

@@ -4,8 +4,7 @@ import "time"
 
 // Task is one piece of work in a queue.
 type Task struct {
-	// Kind is the kind of work; Name and Job say what it is and which job it is of,
-	// as far as whoever submitted it did.
+	// Kind is the kind of work; Name and Job say what it is and which job it is of.
 	Kind, Name, Job string
 	// Waited is how long it has waited, or did before it began; Ran how long it
 	// has run, 0 while it waits.
@@ -65,5 +64,5 @@ func (q *queue) chain(now time.Time) (c Chain) {
 }
 
 func (it *item) task(now time.Time) Task {
-	return Task{Kind: it.kind.name, Name: it.name, Job: it.job, Waited: now.Sub(it.since)}
+	return Task{Kind: it.kind.name, Name: it.Work.Name(), Job: it.Work.JobUUID(), Waited: now.Sub(it.since)}
 }

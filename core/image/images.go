@@ -3,12 +3,11 @@ package image
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
-	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -263,23 +262,6 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 
 // Start expunges images whose time has come until ctx ends.
 func (s *Service) Start(ctx context.Context) {
-	for range s.Config.Every(ctx, "image", "expungeInterval") {
-		period := time.Duration(s.Config.Int64(ctx, "image", "expungePeriod", "")) * time.Second
-		old := resource.Time{Time: time.Now().Add(-period)}
-		images, err := store.Find(ctx, s.Store, ImageType, "`status` = ? AND `lastOpDate` < ? LIMIT 100", Deleted, old)
-		if err != nil {
-			s.Log.Error("deleted images not listed", "error", err)
-			continue
-		}
-		for _, img := range images {
-			err := s.Dispatch.Submit(img.UUID, "image", func() {
-				if err := s.expunge(ctx, img.UUID, nil); err != nil {
-					s.Log.Warn("image not expunged", "image", img.UUID, "error", err)
-				}
-			})
-			if err != nil { // the next round tries again
-				s.Log.Warn("image not queued to be expunged", "image", img.UUID, "error", err)
-			}
-		}
-	}
+	s.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
+		Since: "lastOpDate", Expunge: "APIExpungeImageMsg", Param: "imageUuid"})
 }

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -42,6 +44,21 @@ type hook struct {
 	tries     int
 }
 
+// Name implements dispatch.Work.
+func (h hook) Name() string { return "web hook" }
+
+// JobUUID implements dispatch.Work.
+func (h hook) JobUUID() string { return h.uuid }
+
+// host is whom the hook calls: one that hangs does not take all workers.
+func (h hook) host() string {
+	u, err := url.Parse(h.url)
+	if err != nil {
+		return h.url
+	}
+	return u.Host
+}
+
 // queueHook has a hook called; when too many wait, it stays in the database
 // until the others are done.
 func (s *Service) queueHook(h hook) {
@@ -65,7 +82,7 @@ func (s *Service) queueHook(h hook) {
 // submit hands a pending hook to the workers. The queue is larger than what
 // can be pending, so it refuses only after Stop.
 func (s *Service) submit(h hook) {
-	if err := s.hooks.Submit("", "webhook", func() { s.deliver(h) }); err != nil {
+	if err := s.hooks.Submit(dispatch.Item{Kind: "webhook", Owner: h.host(), Work: h}); err != nil {
 		s.pending--
 	}
 }

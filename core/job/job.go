@@ -179,10 +179,10 @@ func New(s *store.Store, render Renderer, log hclog.Logger) *Service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	return &Service{
-		store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings(),
-		hooks: dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log}), client: newClient(),
-	}
+	j := &Service{store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings(), client: newClient()}
+	j.hooks = dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log},
+		func(it dispatch.Item) { j.deliver(it.Work.(hook)) })
+	return j
 }
 
 // Configure changes the settings; zero fields keep their value. Remember and

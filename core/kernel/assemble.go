@@ -54,13 +54,16 @@ func New(o Options) *Kernel {
 	l := o.Limits
 	l.Log = log.Named("dispatch")
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Dispatch: dispatch.New(l), Plugins: o.Plugins}
+		Events: event.New(), Plugins: o.Plugins}
+	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	k.Jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	k.Jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
 	k.Flows = flow.NewEngine(st, log.Named("flow"), k.Jobs)
 	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
 	k.Tags = tag.New(st, types)
-	k.Cascade.Queue = func(key string, fn func()) error { return k.Dispatch.Submit(key, "cascade", fn) }
+	k.Cascade.Turn = func(ctx context.Context, stop <-chan struct{}, key string, fn func(context.Context) error) error {
+		return k.Actions.Turn(ctx, stop, key, "cascade", "DeleteWithParent", fn)
+	}
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
 	k.Config = config.New(st, k.Events, log.Named("config"))
 	k.Tags.Also(k.Config.DeleteFor)
@@ -70,11 +73,12 @@ func New(o Options) *Kernel {
 }
 
 // Wire gives the action registry what it needs of the other parts.
-func (k *Kernel) Wire(auth action.Authenticator) {
+// system is the account of what the platform asks for by itself.
+func (k *Kernel) Wire(auth action.Authenticator, system string) {
 	shown := renderer{k.Query, k.Store}
 	k.Actions.Wire(action.Ports{
 		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: shown, Query: shown,
-		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, Finish: k.Flows.Finish,
+		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Finish: k.Flows.Finish,
 	})
 }
 
@@ -148,9 +152,17 @@ func (k *Kernel) Start(ctx context.Context) error {
 		return err
 	}
 	submit := func(key string, run func(context.Context)) {
-		if err := k.Dispatch.Submit(key, "flow", func() { run(ctx) }); err != nil { // it stays in the journal
+		end, err := k.Actions.Ask(ctx, key, "flow", "ContinueFlow")
+		if err != nil { // it stays in the journal
 			k.Log.Warn("flow not queued to go on", "key", key, "error", err)
+			return
 		}
+		go func() {
+			err := end(nil, func(turn context.Context) error { run(turn); return nil })
+			if err != nil && ctx.Err() == nil {
+				k.Log.Warn("flow did not go on", "key", key, "error", err)
+			}
+		}()
 	}
 	if err := k.Flows.Resume(ctx, submit); err != nil {
 		return err

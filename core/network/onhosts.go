@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -183,13 +184,7 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VM
 		_, waits, err = store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID, h.GetClusterUuid())
 	}
 	if err == nil && waits {
-		err = s.Dispatch.Submit(hostUUID, "host", func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTimeout)
-			defer cancel()
-			if h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID); err == nil { // else the host is deleted
-				s.catchUp(ctx, h)
-			}
-		})
+		s.Ask(ctx, hostUUID, catchUpMessage, map[string]any{"hostUuid": hostUUID})
 	}
 	if err != nil { // the next ping does it
 		s.Log.Warn("networks of host not looked after yet", "host", hostUUID, "error", err)
@@ -205,6 +200,25 @@ func (s *Service) catchUp(ctx context.Context, h *pluginv1.Host) {
 			s.Log.Warn("host not told of a changed network yet", "host", h.GetUuid(), "l3Network", l3, "error", err)
 		}
 	}
+}
+
+// catchUpMessage asks for catchUp on a host.
+const catchUpMessage = "CatchUpWithHostNetworksMsg"
+
+func (s *Service) registerInner() {
+	type params struct {
+		Host string `api:"hostUuid,required"`
+	}
+	action.Register(s.Actions, action.Action{Message: catchUpMessage, Access: action.Internal, Async: true, Queue: "hostUuid", Kind: "host",
+		Timeout: tidyTimeout, Doc: "Does on a host what could not be done to its networks before."},
+		func(ctx context.Context, _ *action.Call, p *params) (action.Empty, error) {
+			h, err := s.hosts.PluginHost(ctx, s.Store, p.Host)
+			if err != nil {
+				return action.Empty{}, err
+			}
+			s.catchUp(ctx, h)
+			return action.Empty{}, nil
+		})
 }
 
 // HostLeaving takes the networks from a host (topology.HostObserver).

@@ -38,6 +38,7 @@ func New(k *kernel.Kernel, hosts contract.Hosts) *Service {
 // have been started.
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.attaching)
+	s.registerInner()
 	s.Cascade.Register(L2ClusterRefType.Name, cascade.Deleter{Delete: s.deleteClusterRef,
 		Users: []string{"VmInstance"}})
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})

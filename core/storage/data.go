@@ -2,12 +2,11 @@ package storage
 
 import (
 	"context"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
-	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -129,26 +128,6 @@ func (s *Service) Start(ctx context.Context) {
 
 // expungeEvery expunges data volumes whose time has come until ctx ends.
 func (s *Service) expungeEvery(ctx context.Context) {
-	for range s.Config.Every(ctx, "volume", "expungeInterval") {
-		old := resource.Time{Time: time.Now().Add(-time.Duration(s.Config.Int64(ctx, "volume", "expungePeriod", "")) * time.Second)}
-		volumes, err := store.Find(ctx, s.Store, VolumeType, "`type` = ? AND `status` = ? AND `vmInstanceUuid` IS NULL AND `lastOpDate` < ? LIMIT 1000",
-			DataVolume, VolumeDeleted, old)
-		if err != nil {
-			s.Log.Error("deleted volumes not listed", "error", err)
-			continue
-		}
-		for _, v := range volumes {
-			if s.Config.String(ctx, "volume", "deletionPolicy", v.UUID) == "Never" {
-				continue
-			}
-			err := s.Dispatch.Submit(v.UUID, "storage", func() {
-				if err := s.expungeData(ctx, v.UUID); err != nil && errs.ClassOf(err) != errs.NotFound {
-					s.Log.Warn("volume not expunged", "volume", v.UUID, "error", err)
-				}
-			})
-			if err != nil { // the next round tries again
-				s.Log.Warn("volume not queued to be expunged", "volume", v.UUID, "error", err)
-			}
-		}
-	}
+	s.EmptyTrash(ctx, kernel.Trash{Type: VolumeType.Type, Category: "volume", Deleted: "`type` = ? AND `status` = ? AND `vmInstanceUuid` IS NULL",
+		Args: []any{DataVolume, VolumeDeleted}, Since: "lastOpDate", Expunge: "APIExpungeDataVolumeMsg", Param: "uuid"})
 }

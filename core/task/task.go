@@ -1,8 +1,6 @@
 package task
 
 import (
-	"context"
-
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/dispatch"
@@ -14,6 +12,7 @@ type Service struct {
 	flows   *flow.Engine
 	cascade *cascade.Engine
 	queues  *dispatch.Queues
+	actions *action.Registry
 }
 
 // kind is the kind of work of what is done here; kindFlow that of flows which go
@@ -25,14 +24,10 @@ const (
 
 // Register adds the messages.
 func Register(r *action.Registry, flows *flow.Engine, c *cascade.Engine, q *dispatch.Queues) {
-	s := &Service{flows: flows, cascade: c, queues: q}
+	s := &Service{flows: flows, cascade: c, queues: q, actions: r}
 	s.registerFlows(r)
+	s.registerEnd(r)
 	s.registerGarbage(r)
 	s.registerQueues(r)
 	s.registerTraces(r)
-}
-
-// under does something under the dispatch key of a resource, in its turn.
-func (s *Service) under(ctx context.Context, key string, fn func() error) error {
-	return s.queues.Do(ctx, key, kindFlow, fn)
 }

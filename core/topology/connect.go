@@ -65,7 +65,7 @@ func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pl
 // what it is to have, is told of the change afterwards, and one that is being
 // deleted is not told at all.
 func (s *Service) OnConnected(ctx context.Context, uuid string, fn func(*pluginv1.Host) error) error {
-	return s.Dispatch.Do(ctx, uuid, "host", func() error {
+	return s.Actions.Turn(ctx, nil, uuid, "host", "UseHost", func(ctx context.Context) error {
 		host, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ? AND `status` = ?", uuid, Connected)
 		if err != nil || !found {
 			return err

@@ -62,6 +62,7 @@ func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
 	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost, Parts: hostParts,
 		Users: []string{"VmInstance", "PrimaryStorageClusterRef", "L2NetworkClusterRef"}})
+	s.registerInner()
 	steps := []func() error{
 		s.registerZones, s.registerClusters, s.registerHosts, s.registerHypervisors, s.registerSettings,
 	}

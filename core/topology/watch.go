@@ -71,11 +71,28 @@ func (s *Service) Stop() { s.watching.Wait() }
 // operation of a user on the same host. A host that is gone, or in
 // maintenance, is a success.
 func (s *Service) reconnect(ctx context.Context, uuid string) error {
-	err := s.Dispatch.Do(ctx, uuid, "host", func() error { return s.reconnectNow(ctx, uuid) })
+	if !s.Node.Owns(uuid) {
+		return nil
+	}
+	_, err := s.Actions.DoSystem(ctx, reconnectMessage, map[string]any{"uuid": uuid})
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
+}
+
+// reconnectMessage asks for reconnectNow.
+const reconnectMessage = "ReconnectHostMsg"
+
+func (s *Service) registerInner() {
+	type params struct {
+		UUID string `api:"uuid,required"`
+	}
+	action.Register(s.Actions, action.Action{Message: reconnectMessage, Access: action.Internal, Async: true, Queue: "uuid", Kind: "host",
+		TakesUp: true, Timeout: connectTimeout, Doc: "Connects a host, or its broken watch, anew."},
+		func(ctx context.Context, _ *action.Call, p *params) (action.Empty, error) {
+			return action.Empty{}, s.reconnectNow(ctx, p.UUID)
+		})
 }
 
 func (s *Service) reconnectNow(ctx context.Context, uuid string) error {

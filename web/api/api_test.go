@@ -16,6 +16,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -50,7 +51,7 @@ const (
 func newCloud(t testing.TB) (*cloud, *Server) {
 	c := &cloud{zones: map[string]string{zoneA: "a"}, jobs: map[string]*JobStatus{}, hooks: map[string]string{}}
 	r := action.NewRegistry(hclog.NewNullLogger())
-	r.Wire(action.Ports{Auth: c, Lookup: c, Render: c, Query: c, Plan: c, Jobs: jobs{c}, Queue: c})
+	r.Wire(action.Ports{Auth: c, Lookup: c, Render: c, Query: c, Plan: c, Jobs: jobs{c}, Queue: queue{c, r.Run}})
 	if err := r.RegisterQuery("Zone", "/zones", action.Normal, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -167,9 +168,15 @@ func (c *cloud) Query(ctx context.Context, _ string, v url.Values, _ action.Call
 	return out, nil
 }
 
-func (c *cloud) Submit(_, _ string, fn func()) error {
-	d := c.delay
-	go func() { time.Sleep(d); fn() }()
+// queue runs soon what is submitted.
+type queue struct {
+	*cloud
+	run func(dispatch.Item)
+}
+
+func (q queue) Submit(it dispatch.Item) error {
+	d := q.delay
+	go func() { time.Sleep(d); q.run(it) }()
 	return nil
 }
 

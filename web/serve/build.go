@@ -100,7 +100,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.mgmt = mgmt.New(node, k.Config, log.Named("mgmt"), version)
 	p.services = assembly.New(k)
 	h.OnHost = p.services.Topology.HostCall
-	k.Wire(p.identity)
+	k.Wire(p.identity, identity.AdminUUID)
 	return p, p.register()
 }
 

@@ -10,7 +10,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/job"
@@ -46,7 +45,7 @@ func TestLife(t *testing.T) {
 	st := storetest.Open(t, types...)
 	log := storetest.Logger(t)
 	k := &kernel.Kernel{Store: st, Types: st.Registry(), Query: query.New(st, st.Registry()), Actions: action.NewRegistry(log),
-		Tags: tag.New(st, st.Registry()), Events: event.New(), Dispatch: dispatch.New(dispatch.Limits{}), Log: log}
+		Tags: tag.New(st, st.Registry()), Events: event.New(), Log: log}
 	k.Flows = flow.NewEngine(st, log, job.New(st, nil, log))
 	k.Cascade = cascade.New(st, st.Registry(), k.Flows, log)
 	k.Actions.Wire(action.Ports{Lookup: action.NewLookup(st, st.Registry())})

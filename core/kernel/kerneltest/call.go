@@ -231,5 +231,5 @@ func (c *Cloud) Until(what string, ok func() bool) {
 // that what other work has left for it is done.
 func (c *Cloud) Idle(key string) {
 	c.t.Helper()
-	c.must(c.Dispatch.Do(c.ctx, key, "test", func() error { return nil }))
+	c.must(c.Actions.Turn(c.ctx, nil, key, "test", "Idle", func(context.Context) error { return nil }))
 }

@@ -80,7 +80,7 @@ func New(t testing.TB, o Options) *Cloud {
 	if err := c.AddPluginTypes(t.Context(), o.Bases); err != nil {
 		t.Fatal(err)
 	}
-	c.Wire(callers{})
+	c.Wire(callers{}, Admin)
 	if err := c.RegisterParts(); err != nil {
 		t.Fatal(err)
 	}
