@@ -263,11 +263,11 @@ func (m *template) kill(t *testing.T, f points.Flow, op scenario, at points.Poin
 		t.Error("the job has succeeded though a step was made to fail")
 	}
 	next.Faults("")
+	next.Recover() // the fault may have kept hosts from being connected, too
 	if err != nil {
 		if !op.half {
 			next.Audit(db)
 		}
-		next.Ready()
 		again := strings.Repeat("a", 32)
 		next.Begin(again, op.method, op.path, op.body)
 		if err := next.Outcome(again); err != nil {

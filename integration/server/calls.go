@@ -39,6 +39,34 @@ func (s *Server) Ready() {
 	s.t.Errorf("hosts are still Connecting after %s", startTimeout)
 }
 
+// Recover connects the hosts that a fault has cut off, and waits until the states
+// of their guests are known again.
+func (s *Server) Recover() {
+	s.t.Helper()
+	s.Ready()
+	page, err := s.Client.Query(s.t.Context(), wire.Hosts, "status!=Connected")
+	for _, raw := range page.Inventories {
+		var host struct{ UUID string }
+		err = errors.Join(err, json.Unmarshal(raw, &host))
+		if err == nil {
+			_, err = s.Client.Act(s.t.Context(), wire.Hosts+"/"+host.UUID, "reconnectHost", nil)
+		}
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(10 * time.Millisecond) {
+		n, err := s.Client.Count(s.t.Context(), wire.VMs, "state=Unknown")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if n == 0 {
+			return
+		}
+	}
+	s.t.Errorf("states of guests are still unknown after %s", settled)
+}
+
 // Begin makes an asynchronous call under a job UUID of the caller's, and
 // reports whether the server has accepted it. One that dies meanwhile has not.
 func (s *Server) Begin(job, method, path string, body map[string]any) (accepted bool) {
