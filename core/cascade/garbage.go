@@ -57,7 +57,7 @@ var garbage = resource.Define[Garbage](resource.Type{
 		{Name: processing, Caption: resource.Say("At work", "执行中"), Tone: resource.Progress, Transient: true},
 	}}},
 	View: resource.View{
-		Caption: resource.Say("Leftover", "待清理残留"), Noun: "leftover", Aliases: []string{"gc-job"},
+		Caption: resource.Say("Leftover", "待清理残留"), Noun: "gc", Aliases: []string{"leftover", "gc-job"},
 		Group: "operations", Order: 70, Icon: "task", Context: []string{"resourceType"},
 		Doc:     resource.Say("What a delete has left behind and the cloud tries to clean up.", "删除后残留、由云定期重试清理的内容。"),
 		Columns: []string{"name", "status", "resourceType", "resourceUuid", "context", "attempts", "lastTry", "createDate"},

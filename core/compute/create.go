@@ -26,29 +26,29 @@ type newVM struct {
 	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering"`
 	CPUNum             *int                `api:"cpuNum"`
 	MemorySize         *int64              `api:"memorySize"`
-	ReservedMemorySize *int64              `api:"reservedMemorySize,range=0:9223372036854775807"`
+	ReservedMemorySize *int64              `api:"reservedMemorySize,range=0:9223372036854775807,advanced"`
 	Image              string              `api:"imageUuid,resource=Image,noempty"`
 	L3s                []string            `api:"l3NetworkUuids,resource=L3Network"`
-	NICParams          string              `api:"vmNicParams"`
-	Type               string              `api:"type,values=UserVm|ApplianceVm"`
-	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering"`
-	RootSize           *int64              `api:"rootDiskSize"`
-	DataSizes          []int64             `api:"dataDiskSizes"`
+	NICParams          string              `api:"vmNicParams,advanced"`
+	Type               string              `api:"type,values=UserVm|ApplianceVm,advanced"`
+	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering,advanced"`
+	RootSize           *int64              `api:"rootDiskSize,advanced"`
+	DataSizes          []int64             `api:"dataDiskSizes,advanced"`
 	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering"`
-	Zone               string              `api:"zoneUuid,resource=Zone"`
-	Cluster            string              `api:"clusterUuid,resource=Cluster"`
-	Host               string              `api:"hostUuid,resource=Host"`
-	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage"`
-	DefaultL3          string              `api:"defaultL3NetworkUuid,resource=L3Network"`
-	Strategy           string              `api:"strategy,default=InstantStart,values=InstantStart|JustCreate|CreateStopped"`
-	RootTags           []string            `api:"rootVolumeSystemTags"`
-	DataTags           []string            `api:"dataVolumeSystemTags"`
-	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex"`
+	Zone               string              `api:"zoneUuid,resource=Zone,advanced"`
+	Cluster            string              `api:"clusterUuid,resource=Cluster,advanced"`
+	Host               string              `api:"hostUuid,resource=Host,advanced"`
+	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage,advanced"`
+	DefaultL3          string              `api:"defaultL3NetworkUuid,resource=L3Network,advanced"`
+	Strategy           string              `api:"strategy,default=InstantStart,values=InstantStart|JustCreate|CreateStopped,advanced"`
+	RootTags           []string            `api:"rootVolumeSystemTags,advanced"`
+	DataTags           []string            `api:"dataVolumeSystemTags,advanced"`
+	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex,advanced"`
 	SSHKeyPairs        []string            `api:"sshKeyPairUuids,resource=SshKeyPair"`
-	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
-	GuestOSType        string              `api:"guestOsType,max=255"`
-	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`
-	Virtio             *bool               `api:"virtio"`
+	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,advanced"`
+	GuestOSType        string              `api:"guestOsType,max=255,advanced"`
+	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,advanced"`
+	Virtio             *bool               `api:"virtio,advanced"`
 }
 
 func (s *Service) registerCreate() {

@@ -11,7 +11,7 @@ import (
 
 type createAccountParams struct {
 	Name        string `api:"name,required,max=255"`
-	Password    string `api:"password,required,secret,notrim,max=255" doc:"The SHA-512 of the password, as lower-case hex digits."`
+	Password    string `api:"password,required,secret,notrim,max=255,format=sha512" doc:"The SHA-512 of the password, as lower-case hex digits."`
 	Type        string `api:"type,values=SystemAdmin|Normal"`
 	Description string `api:"description,max=2048"`
 }
@@ -20,8 +20,8 @@ type updateAccountParams struct {
 	UUID        string  `api:"uuid,path,required,resource=Account"`
 	Name        *string `api:"name,max=255"`
 	Description *string `api:"description,max=2048"`
-	Password    *string `api:"password,secret,notrim,max=255"`
-	OldPassword *string `api:"oldPassword,secret,notrim,max=255"`
+	Password    *string `api:"password,secret,notrim,max=255,format=sha512"`
+	OldPassword *string `api:"oldPassword,secret,notrim,max=255,format=sha512"`
 }
 
 type deleteAccountParams struct {

@@ -13,7 +13,7 @@ import (
 
 type loginParams struct {
 	AccountName string            `api:"accountName,required"`
-	Password    string            `api:"password,required,secret,notrim" doc:"The SHA-512 of the password, as lower-case hex digits."`
+	Password    string            `api:"password,required,secret,notrim,format=sha512" doc:"The SHA-512 of the password, as lower-case hex digits."`
 	AccountType string            `api:"accountType"`
 	CaptchaUUID string            `api:"captchaUuid,anytype"`
 	VerifyCode  string            `api:"verifyCode"`

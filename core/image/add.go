@@ -23,7 +23,7 @@ import (
 type addParams struct {
 	Name         string   `api:"name,required,max=255"`
 	Description  string   `api:"description,max=2048"`
-	URL          string   `api:"url,required,max=1024,secret"`
+	URL          string   `api:"url,required,max=1024,secret,widget=upload"`
 	MediaType    string   `api:"mediaType,values=RootVolumeTemplate|ISO|DataVolumeTemplate"`
 	GuestOSType  string   `api:"guestOsType,max=255"`
 	Architecture string   `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`

@@ -95,7 +95,7 @@ var (
 		},
 		Enums: map[string]*resource.Enum{"state": resource.EnabledState, "status": resource.ConnectionStatus},
 		View: resource.View{
-			Caption: resource.Say("Backup storage", "镜像服务器"), Plural: resource.Say("Backup storages", "镜像服务器"), Noun: "backup-storage",
+			Caption: resource.Say("Backup storage", "镜像服务器"), Plural: resource.Say("Backup storages", "镜像服务器"), Noun: "backup-storage", Aliases: []string{"bs"},
 			Group: "storage", Order: 50, Icon: "backup-storage",
 			Doc:     resource.Say("Where images are kept.", "存放镜像的服务器。"),
 			Columns: []string{"name", "state", "status", "type", "availableCapacity%totalCapacity", "url", "-createDate"},

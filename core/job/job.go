@@ -138,7 +138,7 @@ var rows = resource.Define[Row](resource.Type{
 		{Name: Done, Caption: resource.Say("Done", "已结束"), Tone: resource.Success},
 	}}},
 	View: resource.View{
-		Caption: resource.Say("Task", "任务"), Noun: "task", Aliases: []string{"job"},
+		Caption: resource.Say("Task", "任务"), Noun: "job", Aliases: []string{"task"},
 		Group: "operations", Order: 10, Icon: "task", Label: "message", Context: []string{"resourceType"},
 		Doc:     resource.Say("A call that was accepted, and what came of it.", "已受理的调用及其结果。"),
 		Columns: []string{"message", "state", "resourceType", "resourceUuid", "cause", "createDate", "doneDate"},

@@ -173,6 +173,11 @@ func (b *builder) param(a *action.Action, typeName string, act *Action, p action
 	}
 	s.Ref = opt(ref)
 	own := b.like(typeName, p.Name)
+	if own != nil && own.RefBy != nil && ref == "" {
+		if _, ok := a.Param(*own.RefBy); ok {
+			s.RefBy = own.RefBy
+		}
+	}
 	if len(p.Values) > 0 {
 		s.Enum = b.paramEnum(a, typeName, p)
 	} else if own != nil && own.Enum != nil {

@@ -38,9 +38,13 @@ func split(name string) []string {
 // kebab writes words as a command line does.
 func kebab(words []string) string { return strings.ToLower(strings.Join(words, "-")) }
 
-// spoken writes a name as a caption: "vipIp" is "Vip ip".
+// spoken writes a name as a caption: "vipIp" is "Vip ip". It is called by what it
+// refers to: "userUuids" is "User".
 func spoken(name string) string {
 	words := split(name)
+	if rest := slices.DeleteFunc(slices.Clone(words), func(w string) bool { return w == "Uuid" || w == "Uuids" }); len(rest) > 0 {
+		words = rest
+	}
 	for i, w := range words {
 		switch {
 		case i == 0:

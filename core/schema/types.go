@@ -145,6 +145,12 @@ func (s *Shape) derive() {
 		uuid := "uuid"
 		s.Format = &uuid
 	}
+	if s.Item != nil && s.Item.Name == "" { // of what is in dataDiskSizes, dataDiskSize tells
+		item := *s.Item
+		item.Name = strings.TrimSuffix(s.Name, "s")
+		item.derive()
+		s.Item.Unit, s.Item.Format = item.Unit, item.Format
+	}
 }
 
 // refWords: what refers to one of a type is called like it, when its name says
@@ -314,7 +320,7 @@ func (b *builder) defaultColumns(t *resource.Type, out *Type) []string {
 		columns = append(columns, s.Field)
 	}
 	for _, f := range out.Fields {
-		if f.Ref != nil && len(columns) < 5 {
+		if f.Ref != nil && len(columns) < 5 && !slices.Contains(columns, f.Name) {
 			columns = append(columns, f.Name)
 		}
 	}

@@ -124,7 +124,7 @@ var (
 		},
 		Enums: map[string]*resource.Enum{"status": resource.ConnectionStatus},
 		View: resource.View{
-			Caption: resource.Say("Primary storage", "主存储"), Plural: resource.Say("Primary storages", "主存储"), Noun: "primary-storage",
+			Caption: resource.Say("Primary storage", "主存储"), Plural: resource.Say("Primary storages", "主存储"), Noun: "primary-storage", Aliases: []string{"ps"},
 			Group: "storage", Order: 40, Icon: "primary-storage",
 			Doc:     resource.Say("Where the volumes of VMs are.", "存放云盘的存储。"),
 			Columns: []string{"name", "state", "status", "type", "availableCapacity%totalCapacity", "url", "zoneUuid", "-createDate"},

@@ -6,7 +6,7 @@ import "github.com/kumo-cloud/kumo/core/resource"
 type SystemTag struct {
 	resource.Ident
 	resource.Owned
-	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable"`
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable,refby=resourceType"`
 	// ResourceType is the wire's name of the stored type: "VmInstanceVO".
 	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
 	// Tag is what clients see; Sealed is the whole text of a tag with a secret.
@@ -37,7 +37,7 @@ func (t *SystemTag) set(p *Pattern, text string) {
 type UserTag struct {
 	resource.Ident
 	resource.Owned
-	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable"`
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,index,immutable,refby=resourceType"`
 	ResourceType string `db:"resourceType" kumo:"size=64,immutable"`
 	Tag          string `db:"tag" kumo:"text"`
 	Type         string `db:"type" kumo:"size=16,immutable"`
