@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/integration/server"
-	"github.com/kumo-cloud/kumo/web/cli/catalog"
 )
 
 func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
@@ -28,7 +26,7 @@ type shell struct {
 
 func newShell(t *testing.T, s *server.Server) *shell {
 	binary, _ := server.Build(t, "simulator")
-	return &shell{t: t, binary: binary, env: append(server.Environ(), "KUMO_SERVER="+s.URL, "KUMO_CONFIG_DIR="+t.TempDir())}
+	return &shell{t: t, binary: binary, env: append(server.Environ(), "KUMO_SERVER="+s.URL, "KUMO_CONFIG_DIR="+t.TempDir(), "KUMO_CACHE_DIR="+t.TempDir())}
 }
 
 // run runs one command line and returns stdout, stderr and the exit code.
@@ -71,26 +69,30 @@ func TestSession(t *testing.T) {
 		t.Fatal(text)
 	}
 	for _, line := range []string{
-		"zone create --name z",
-		"cluster create --name c --zone-uuid z --hypervisor-type Simulator",
-		"host create --kind simulator --name h --cluster-uuid c --management-ip 10.1.1.1 --cpu-capacity 8 --memory-capacity 8G",
-		"ps create --kind simulator --name p --zone-uuid z --url any --total-capacity 100G --available-capacity 100G --total-physical-capacity 100G --available-physical-capacity 100G",
-		"cluster attach-primary-storage c --primary-storage-uuid p",
-		"bs create --kind simulator --name b --url any --total-capacity 100G --available-capacity 100G",
-		"zone attach-backup-storage z --backup-storage-uuid b",
-		"image create --name i --url http://127.0.0.1/i.qcow2 --backup-storage-uuids b",
-		"offering create --name o --cpu-num 1 --memory-size 64M",
-		"disk-offering create --name d --disk-size 1G",
-		"l2 create --name l2 --zone-uuid z --physical-interface eth0",
-		"cluster attach-l2 c --l2-network-uuid l2",
-		"l3 create --name l3 --l2-network-uuid l2",
-		"l3 add-range l3 --name r --start-ip 10.5.0.10 --end-ip 10.5.0.20 --netmask 255.255.255.0 --gateway 10.5.0.1",
+		"zone create z",
+		"cluster create c --zone z --hypervisor-type Simulator",
+		"host create h --kind simulator --cluster c --management-ip 10.1.1.1 --cpu-capacity 8 --memory-capacity 8G",
+		"ps create p --kind simulator --zone z --url any --total-capacity 100G --available-capacity 100G --total-physical-capacity 100G --available-physical-capacity 100G",
+		"cluster attach-primary-storage c --primary-storage p",
+		"bs create b --kind simulator --url any --total-capacity 100G --available-capacity 100G",
+		"zone attach-backup-storage z --backup-storage b",
+		"image create i --url http://127.0.0.1/i.qcow2 --format qcow2 --backup-storage b",
+		"offering create o --cpu-num 1 --memory-size 64M",
+		"disk-offering create d --disk-size 1G",
+		"l2 create l2 --kind no-vlan --zone z --physical-interface eth0",
+		"cluster attach-l2 c --l2 l2",
+		"l3 create l3 --l2 l2",
+		"l3 add-ip-range l3 --name r --start-ip 10.5.0.10 --end-ip 10.5.0.20 --netmask 255.255.255.0 --gateway 10.5.0.1",
 		"l3 add-dns l3 --dns 10.5.0.1",
-		"vm create --name v --instance-offering-uuid o --image-uuid i --l3-network-uuids l3 --user-tag blue",
+		"vm create v --offering o --image i --network l3 --user-tag blue",
 	} {
 		sh.ok(line)
 	}
-	if got := sh.ok("query VmInstance vmNics.ip~=10.5.0.% zone.name=z --fields name,state"); got != "NAME   STATE\nv      Running\n" {
+	// A table shows names; what a person chooses is in it.
+	if got := sh.ok("vm ls --where state=Running --where host=h --sort -createDate --columns name,state,host"); got != "NAME   STATE     HOST\nv      Running   h\n" {
+		t.Errorf("list printed %q", got)
+	}
+	if got := sh.ok("query VmInstance vmNics.ip~=10.5.0.% zone.name=z --columns name,state"); got != "NAME   STATE\nv      Running\n" {
 		t.Errorf("query printed %q", got)
 	}
 	if got := sh.ok("user-tag ls tag=blue --count"); got != "1\n" {
@@ -123,77 +125,54 @@ func TestSession(t *testing.T) {
 	sh.ok("status")
 }
 
-// The catalogue says what the server says: path, method, key and parameters.
-func TestCatalogueMatchesTheServer(t *testing.T) {
-	s := server.Start(t, server.Options{Plugins: []string{"simulator", "kvm", "localstorage", "imagestore", "flat"}})
-	resp, err := http.Get(s.URL + "/zstack/v1/openapi.json")
-	if err != nil {
-		t.Fatal(err)
+// What was typed before the schema: names as flags, references with their UUIDs,
+// the words of messages.
+func TestWordsOfBefore(t *testing.T) {
+	s := server.Start(t, server.Options{})
+	sh := newShell(t, s)
+	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
+		t.Fatal(text)
 	}
-	defer resp.Body.Close()
-	var doc struct {
-		Paths map[string]map[string]json.RawMessage
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&doc); err != nil {
-		t.Fatal(err)
-	}
-	served := map[string]string{} // "METHOD /path/{}#key": what it takes
-	for path, methods := range doc.Paths {
-		for method, operation := range methods {
-			served[strings.ToUpper(method)+" "+shape(path)] = string(operation)
-		}
-	}
-	for _, n := range catalog.Nouns {
-		if _, ok := served["GET "+n.Path]; !ok {
-			t.Errorf("%s: the server has no GET %s", n.Name, n.Path)
-		}
-		for _, v := range n.Verbs {
-			calls := []catalog.Call{v.Call}
-			for _, variant := range v.Variants {
-				calls = append(calls, variant.Call)
-			}
-			if len(v.Variants) > 0 {
-				calls = calls[1:]
-			}
-			for _, call := range calls {
-				check(t, served, n.Name+" "+v.Name, call)
-			}
-		}
+	for _, line := range []string{
+		"zone create --name z",
+		"cluster add --name c --zone-uuid z --hypervisor-type Simulator",
+		"host add --kind simulator --name h --cluster-uuid c --management-ip 10.1.1.1 --cpu-capacity 8 --memory-capacity 8G",
+		"bs create --kind simulator --name b --url any --total-capacity 100G --available-capacity 100G",
+		"zone attach-backup-storage z --backup-storage-uuid b",
+		"image create --name i --url http://127.0.0.1/i.qcow2 --format qcow2 --backup-storage-uuids b",
+		"instance-offering create --name o --cpu-num 1 --memory-size 64M",
+		"l2 create --kind no-vlan --name l2 --zone-uuid z --physical-interface eth0",
+		"cluster attach-l2 c --l2-network-uuid l2",
+		"l3 create --name l3 --l2-network-uuid l2",
+		"l3 add-range l3 --name r --start-ip 10.5.0.10 --end-ip 10.5.0.20 --netmask 255.255.255.0 --gateway 10.5.0.1",
+		"ps add --kind simulator --name p --zone-uuid z --url any --total-capacity 100G --available-capacity 100G --total-physical-capacity 100G --available-physical-capacity 100G",
+		"cluster attach-primary-storage c --primary-storage-uuid p",
+		"vm create --name v --instance-offering-uuid o --image-uuid i --l3-network-uuids l3 --zone-uuid z --strategy CreateStopped",
+		"vm get v",
+		"vm ls name=v --fields name,uuid",
+		"zone disable z",
+		"vm destroy v --yes",
+	} {
+		sh.ok(line)
 	}
 }
 
-func check(t *testing.T, served map[string]string, verb string, call catalog.Call) {
-	t.Helper()
-	key := call.Method + " " + shape(call.Path)
-	operation, ok := served[key]
-	if !ok {
-		operation, ok = served[key+"#"+call.Key]
+// A plan shows what would go, and takes nothing.
+func TestPlan(t *testing.T) {
+	s := server.Start(t, server.Options{})
+	sh := newShell(t, s)
+	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
+		t.Fatal(text)
 	}
-	if !ok {
-		t.Errorf("%s: the server has no %s#%s", verb, key, call.Key)
-		return
+	sh.ok("zone create z")
+	sh.ok("cluster create c --zone z --hypervisor-type Simulator")
+	out := sh.ok("zone delete z --plan")
+	if !strings.Contains(out, "delete zone z (") || !strings.Contains(out, "└─ delete cluster c (") || !strings.Contains(out, "2 deleted, 0 detached") {
+		t.Errorf("plan:\n%s", out)
 	}
-	for _, p := range call.Params {
-		if !strings.Contains(operation, `"`+p.Name+`"`) && !strings.Contains(call.Path, "{"+p.Name+"}") {
-			t.Errorf("%s: the server does not describe parameter %s of %s", verb, p.Name, key)
-		}
+	if got := sh.ok("zone ls -o name"); got != "z\n" {
+		t.Errorf("after the plan: %q", got)
 	}
-}
-
-// shape is a path without the names of its variables, as servers match it.
-func shape(path string) string {
-	path, key, _ := strings.Cut(strings.TrimPrefix(path, "/zstack/v1"), "#")
-	segments := strings.Split(path, "/")
-	for i, s := range segments {
-		if strings.HasPrefix(s, "{") {
-			segments[i] = "{}"
-		}
-	}
-	path = strings.Join(segments, "/")
-	if key != "" {
-		path += "#" + key
-	}
-	return path
 }
 
 // An image goes up from a file of the person's machine, and one that is not what
@@ -218,7 +197,7 @@ func TestUpload(t *testing.T) {
 	if err := os.WriteFile(disk, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out := sh.ok("image upload " + disk + " --name up --backup-storage-uuids b -o json")
+	out := sh.ok("image upload " + disk + " --name up --backup-storage b -o json")
 	var image struct {
 		Name, Status, Format, URL, MD5Sum string
 		Size                              int64
@@ -235,10 +214,10 @@ func TestUpload(t *testing.T) {
 		t.Errorf("the store has %d bytes: %v", len(kept), err)
 	}
 	for what, c := range map[string]struct{ line, says string }{
-		"not what was said": {"image upload " + disk + " --name bad --format qcow2 --backup-storage-uuids b", "not qcow2 as was said"},
-		"no file":           {"image upload " + dir + "/none --name bad --backup-storage-uuids b", "cannot be read"},
-		"a folder":          {"image upload " + dir + " --name bad --backup-storage-uuids b", "no regular file"},
-		"no argument":       {"image upload --name bad --backup-storage-uuids b", "file is missing"},
+		"not what was said": {"image upload " + disk + " --name bad --format qcow2 --backup-storage b", "not qcow2 as was said"},
+		"no file":           {"image upload " + dir + "/none --name bad --backup-storage b", "cannot be read"},
+		"a folder":          {"image upload " + dir + " --name bad --backup-storage b", "no regular file"},
+		"no argument":       {"image upload --name bad --backup-storage b", "file is missing"},
 	} {
 		if _, text, code := sh.run("", strings.Fields(c.line)...); code != 1 || !strings.Contains(text, c.says) || strings.Count(text, "\n") != 1 {
 			t.Errorf("%s: exit code %d: %s", what, code, text)

@@ -1,5 +1,4 @@
 // Package commandline runs the real kumo program against a real server, as a
-// person would, and holds the command line's table of the API against the
-// server's own description. It imports nothing of the project but web/cli's
-// catalogue and integration/server.
+// person would: its nouns, verbs and flags are those that the server describes.
+// It imports nothing of the project but integration/server.
 package commandline

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/web/cli/client"
 	"github.com/kumo-cloud/kumo/web/cli/render"
+	"github.com/kumo-cloud/kumo/web/cli/schema"
 )
 
 // App is what all commands share: the outside world, and the global flags.
@@ -31,6 +33,9 @@ type App struct {
 
 	server string
 	output string
+	// doc is what is known of the server; without it docErr says why.
+	doc    *schema.Document
+	docErr error
 }
 
 // NewApp returns the App of this process.
@@ -49,55 +54,107 @@ func NewApp(version string) *App {
 // on stderr. The serve command is main's, which alone knows the server.
 func Main(ctx context.Context, version string, serve *cobra.Command) int {
 	app := NewApp(version)
-	if err := app.Root(serve).ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(app.Err, "kumo: "+OneLine(err))
+	if err := app.Run(ctx, os.Args[1:], serve); err != nil {
+		fmt.Fprintln(app.Err, "kumo: "+app.OneLine(err))
 		return 1
 	}
 	return 0
 }
 
 // OneLine writes an error in one line: object, cause, advice.
-func OneLine(err error) string {
+func (a *App) OneLine(err error) string {
 	text := strings.Join(strings.Fields(strings.ReplaceAll(err.Error(), "\n", "; ")), " ")
-	if api, ok := apiError(err); ok && api.Advice() != "" {
-		text += " (" + api.Advice() + ")"
+	if api, ok := apiError(err); ok {
+		if advice := api.Advice(a.language()); advice != "" {
+			text += " (" + advice + ")"
+		}
 	}
-	return text
+	return render.Safe(text)
 }
 
-// Root returns the command "kumo" with all that is below it.
-func (a *App) Root(serve *cobra.Command) *cobra.Command {
+// Run runs one command line. The commands of nouns are made from what is known of
+// the server; when that is not of this moment and has no such word, the server is
+// asked again and the command line is read once more. Nothing was sent by then.
+func (a *App) Run(ctx context.Context, args []string, serve *cobra.Command) error {
+	line := a.read(args)
+	a.doc, a.docErr = nil, nil
+	root := a.root(serve)
+	if line.needsSchema(root) {
+		a.doc, a.docErr = a.schemaOf(ctx, line.age())
+	}
+	err := a.execute(ctx, root, line, args)
+	var word unknownWord
+	if !errors.As(err, &word) || a.doc == nil {
+		return err
+	}
+	fresh, freshErr := a.schemaOf(ctx, 0)
+	if freshErr != nil || fresh.Revision == a.doc.Revision {
+		return err
+	}
+	a.doc = fresh
+	return a.execute(ctx, a.root(serve), line, args)
+}
+
+// execute adds what is known of the server to the commands and runs the line.
+func (a *App) execute(ctx context.Context, root *cobra.Command, line commandLine, args []string) error {
+	a.addNouns(root, line)
+	if len(line.words) > 0 && !line.completes && line.needsSchema(root) {
+		// Cobra has an answer of its own to the help of what it does not know.
+		if c, _, err := root.Find(line.words[:1]); err == nil && c == root {
+			return a.noSuchNoun(root, line.words)
+		}
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+// root returns the command "kumo" with the commands that need no server's word.
+func (a *App) root(serve *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kumo",
 		Short: "Kumo, a cloud of your own",
 		Long: "Kumo runs a cloud (kumo serve) and commands it (everything else).\n\n" +
 			"The server is the one of --server or KUMO_SERVER; sign in first with kumo login.",
+		Example: "  kumo login\n" +
+			"  kumo vm create web1 --image tiny --offering small --network flat-1\n" +
+			"  kumo vm ls --where state=Running --sort -createDate",
 		Version:       a.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args:          a.noSuchNoun,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
+	root.SetFlagErrorFunc(unknownFlag)
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.server, "server", cmp.Or(a.Env("KUMO_SERVER"), "http://127.0.0.1:8080"), "address of the API (KUMO_SERVER)")
+	flags.StringVar(&a.server, "server", a.defaultServer(), "address of the API (KUMO_SERVER)")
 	flags.StringVarP(&a.output, "output", "o", string(render.Table), "how results are written: "+strings.Join(render.Formats, ", "))
 	must(root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(render.Formats, cobra.ShellCompDirectiveNoFileComp)))
 
-	root.AddGroup(&cobra.Group{ID: "cloud", Title: "The cloud:"}, &cobra.Group{ID: "resource", Title: "Resources:"})
-	add := func(group string, commands ...*cobra.Command) {
-		for _, c := range commands {
-			c.GroupID = group
-			root.AddCommand(c)
-		}
-	}
+	root.AddGroup(&cobra.Group{ID: "cloud", Title: "The cloud:"})
+	commands := []*cobra.Command{a.statusCommand(), a.loginCommand(), a.logoutCommand(), a.quickstartCommand(), a.pluginCommand(), a.queryCommand()}
 	if serve != nil {
-		add("cloud", serve)
+		commands = append([]*cobra.Command{serve}, commands...)
 	}
-	add("cloud", a.statusCommand(), a.loginCommand(), a.logoutCommand(), a.quickstartCommand(), a.pluginCommand())
-	add("resource", a.nounCommands()...)
-	add("resource", a.queryCommand())
+	for _, c := range commands {
+		c.GroupID = "cloud"
+		root.AddCommand(c)
+	}
 	return root
+}
+
+func (a *App) defaultServer() string {
+	return cmp.Or(a.Env("KUMO_SERVER"), "http://127.0.0.1:8080")
+}
+
+// language is "zh" for people whose LANG says so, else "en".
+func (a *App) language() string {
+	if strings.HasPrefix(cmp.Or(a.Env("LC_ALL"), a.Env("LC_MESSAGES"), a.Env("LANG")), "zh") {
+		return "zh"
+	}
+	return "en"
 }
 
 // format checks --output.

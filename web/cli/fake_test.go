@@ -24,6 +24,8 @@ type fakeServer struct {
 	jobs    map[string]string
 	polled  map[string]int
 	log     []string // requests in order, with their bodies
+	// schema is the document that is served, with its revision as ETag.
+	schema, revision string
 }
 
 func newFake(t *testing.T, answers map[string]string) *fakeServer {
@@ -46,6 +48,10 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.poll(w, id)
 		return
 	}
+	if path == "/schema" && f.schema != "" {
+		f.describe(w, r)
+		return
+	}
 	key := r.Method + " " + path
 	if r.URL.RawQuery != "" {
 		query, err := urlUnescape(r.URL.RawQuery)
@@ -55,7 +61,7 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		key += "?" + query
 	}
 	f.log = append(f.log, strings.TrimSpace(key+" "+string(body)))
-	if path != "/accounts/login" && path != "/healthz" && path != "/openapi.json" && path != "/management-nodes/actions" && r.Header.Get("Authorization") != "OAuth s1" {
+	if path != "/accounts/login" && path != "/healthz" && path != "/management-nodes/actions" && r.Header.Get("Authorization") != "OAuth s1" {
 		answer(w, `{"error":{"code":"ID.1001","description":"session","details":"session expired"}}`)
 		return
 	}
@@ -73,6 +79,19 @@ func (f *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, text)
+}
+
+// describe answers with the schema, or that the caller's is current. The log has
+// which of both.
+func (f *fakeServer) describe(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("ETag", `"`+f.revision+`"`)
+	if r.Header.Get("If-None-Match") == `"`+f.revision+`"` {
+		f.log = append(f.log, "GET /schema: current")
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	f.log = append(f.log, "GET /schema: sent")
+	fmt.Fprint(w, f.schema)
 }
 
 func (f *fakeServer) poll(w http.ResponseWriter, id string) {
@@ -99,14 +118,14 @@ func answer(w http.ResponseWriter, text string) {
 // session runs commands against the fake server, signed in.
 type session struct {
 	app      *App
+	env      map[string]string
 	out, err bytes.Buffer
 }
 
 func newSession(t *testing.T, server string) *session {
 	t.Helper()
-	s := &session{}
-	env := map[string]string{"KUMO_CONFIG_DIR": t.TempDir(), "KUMO_SERVER": server}
-	s.app = &App{In: strings.NewReader(""), Out: &s.out, Err: &s.err, Env: func(k string) string { return env[k] }, Version: "test"}
+	s := &session{env: map[string]string{"KUMO_CONFIG_DIR": t.TempDir(), "KUMO_CACHE_DIR": t.TempDir(), "KUMO_SERVER": server}}
+	s.app = &App{In: strings.NewReader(""), Out: &s.out, Err: &s.err, Env: func(k string) string { return s.env[k] }, Version: "test"}
 	return s
 }
 
@@ -114,10 +133,8 @@ func newSession(t *testing.T, server string) *session {
 func (s *session) run(args ...string) (int, string) {
 	s.out.Reset()
 	s.err.Reset()
-	root := s.app.Root(nil)
-	root.SetArgs(args)
-	if err := root.ExecuteContext(context.Background()); err != nil {
-		return 1, "kumo: " + OneLine(err)
+	if err := s.app.Run(context.Background(), args, nil); err != nil {
+		return 1, "kumo: " + s.app.OneLine(err)
 	}
 	return 0, ""
 }

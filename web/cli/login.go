@@ -12,6 +12,9 @@ import (
 	"github.com/kumo-cloud/kumo/web/cli/client"
 )
 
+// maxFile is more than the API takes of a secret or of user data.
+const maxFile = 1 << 20
+
 // apiError finds the server's own error in a chain.
 func apiError(err error) (*client.APIError, bool) {
 	var api *client.APIError
@@ -28,7 +31,7 @@ func (a *App) loginCommand() *cobra.Command {
 			"The password is asked for, or read from --password-file (- is stdin) or KUMO_PASSWORD.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			password, err := a.secret("password of "+account, file, "KUMO_PASSWORD")
+			password, err := a.secret("password of "+account, "password-file", file, "KUMO_PASSWORD")
 			if err != nil {
 				return err
 			}
@@ -47,6 +50,9 @@ func (a *App) loginCommand() *cobra.Command {
 			if err := store.Save(c.Server, session); err != nil {
 				return err
 			}
+			// So completion and help know the server's nouns from now on. A server
+			// that does not tell them now is asked again.
+			_, _ = a.schemaOf(cmd.Context(), 0)
 			a.say("signed in to %s as %s", c.Server, account)
 			return nil
 		},
@@ -89,20 +95,11 @@ func (a *App) logoutCommand() *cobra.Command {
 
 // secret reads a secret: from the file, else the environment, else the person.
 // It never comes from an argument, which every user of the machine can read.
-func (a *App) secret(what, file, env string) (string, error) {
+func (a *App) secret(what, flag, file, env string) (string, error) {
 	switch {
-	case file == "-":
-		text, err := io.ReadAll(io.LimitReader(a.In, 64<<10))
-		if err != nil {
-			return "", errs.Wrap(errs.Invalid, what, err, "cannot be read from stdin")
-		}
-		return strings.TrimRight(string(text), "\r\n"), nil
 	case file != "":
-		text, err := os.ReadFile(file)
-		if err != nil {
-			return "", errs.Wrap(errs.Invalid, what, err, "cannot be read")
-		}
-		return strings.TrimRight(string(text), "\r\n"), nil
+		text, err := a.readFile(what, file)
+		return strings.TrimRight(string(text), "\r\n"), err
 	case env != "" && a.Env(env) != "":
 		return a.Env(env), nil
 	case a.Terminal:
@@ -114,9 +111,22 @@ func (a *App) secret(what, file, env string) (string, error) {
 		}
 		return text, nil
 	}
-	advice := "give a file with it by --password-file"
+	advice := "give a file with it by --" + flag
 	if env != "" {
 		advice += " or set " + env
 	}
 	return "", errs.New(errs.Invalid, what, "not given, and there is no terminal to ask on").WithAdvice("%s", advice)
+}
+
+// readFile reads a small file of the person's, or stdin for "-".
+func (a *App) readFile(what, file string) (text []byte, err error) {
+	if file == "-" {
+		text, err = io.ReadAll(io.LimitReader(a.In, maxFile))
+	} else {
+		text, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, errs.Wrap(errs.Invalid, what, err, "cannot be read")
+	}
+	return text, nil
 }

@@ -1,208 +1,140 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	"github.com/kumo-cloud/kumo/web/cli/catalog"
 	"github.com/kumo-cloud/kumo/web/cli/client"
+	"github.com/kumo-cloud/kumo/web/cli/render"
+	"github.com/kumo-cloud/kumo/web/cli/schema"
 )
 
 // params are a call's parameters as the flags gave them.
 type params struct {
+	app                  *App
 	values               map[string]any
 	systemTags, userTags []string
+	refs                 []*schema.Flag
 }
 
-// paramFlags gives the command a flag for each parameter of the verb. The
-// function returned reads them after parsing: which message is meant, and with
-// which parameters.
-func (a *App) paramFlags(c *cobra.Command, v catalog.Verb) func() (catalog.Call, params, error) {
-	f := c.Flags()
-	f.SortFlags = false
-	kind := ""
-	if len(v.Variants) > 0 {
-		f.StringVar(&kind, "kind", "", "one of "+strings.Join(v.Kinds(), ", ")+" (default "+v.Kinds()[0]+")")
-		must(c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(v.Kinds(), cobra.ShellCompDirectiveNoFileComp)))
-	}
-	for _, p := range v.Params() {
-		a.paramFlag(c, p)
-	}
-	var userData string
-	var extra, systemTags, userTags []string
-	f.StringArrayVar(&extra, "set", nil, "any other parameter of the API, as name=value; the value may be JSON")
-	f.StringArrayVar(&systemTags, "system-tag", nil, "system tag, which changes behaviour; may be repeated")
-	if v.Creates {
-		f.StringArrayVar(&userTags, "user-tag", nil, "tag of your own; may be repeated")
-	}
-	if v.UserData {
-		f.StringVar(&userData, "user-data", "", "file that the guest gets as its user data")
-	}
-	return func() (catalog.Call, params, error) {
-		out := params{values: map[string]any{}, systemTags: systemTags, userTags: userTags}
-		call, ok := v.CallFor(kind)
-		if !ok {
-			return call, out, errs.New(errs.Invalid, "--kind "+kind, "not known")
-		}
-		for _, pair := range extra {
-			name, value, ok := strings.Cut(pair, "=")
-			if !ok || name == "" {
-				return call, out, errs.New(errs.Invalid, "--set "+pair, "not of the form name=value")
-			}
-			out.values[name] = anyValue(value)
-		}
-		if err := readFlags(a, f, v, call, out.values); err != nil {
-			return call, out, err
-		}
-		if userData != "" {
-			text, err := os.ReadFile(userData)
-			if err != nil {
-				return call, out, errs.Wrap(errs.Invalid, "user data", err, "cannot be read")
-			}
-			out.systemTags = append(out.systemTags, UserDataTag(text))
-		}
-		return call, out, nil
-	}
-}
-
-// UserDataTag is the system tag that gives a VM its user data.
-func UserDataTag(text []byte) string {
-	return "userdata::" + base64.StdEncoding.EncodeToString(text)
-}
-
-// flagName is a parameter's flag; that of a secret names a file.
-func flagName(p catalog.Param) string {
-	if p.Secret {
-		return p.Flag() + "-file"
-	}
-	return p.Flag()
-}
-
-func (a *App) paramFlag(c *cobra.Command, p catalog.Param) {
-	doc := p.Doc
-	if len(p.Values) > 0 {
-		doc += ": " + strings.Join(p.Values, ", ")
-	}
-	if p.Secret {
-		doc = "file with the " + doc + "; - reads stdin"
-	}
-	if p.Default != "" {
-		doc += " (default " + p.Default + ")"
-	} else if p.Required {
-		doc += " (required)"
-	}
-	switch p.Kind {
-	case catalog.List:
-		c.Flags().StringSlice(flagName(p), nil, doc)
-	case catalog.Map:
-		c.Flags().StringArray(flagName(p), nil, doc)
-	case catalog.Bool:
-		c.Flags().Bool(flagName(p), false, doc)
+// addFlag makes the flag of one parameter.
+func (a *App) addFlag(c *cobra.Command, flag *schema.Flag) {
+	doc := a.flagDoc(flag)
+	switch {
+	case flag.Kind == "list" && listOfTexts(flag):
+		c.Flags().StringSlice(flag.Name, nil, doc)
+	case flag.Kind == "map" || flag.Kind == "list":
+		c.Flags().StringArray(flag.Name, nil, doc)
+	case flag.Kind == "bool":
+		c.Flags().Bool(flag.Name, false, doc)
 	default:
-		c.Flags().String(flagName(p), "", doc)
+		c.Flags().Var(&textValue{kind: valueKind(flag)}, flag.Name, doc)
 	}
-	if n, ok := catalog.Find(p.Ref); ok {
-		must(c.RegisterFlagCompletionFunc(flagName(p), a.completeNames(n)))
-	} else if len(p.Values) > 0 {
-		must(c.RegisterFlagCompletionFunc(flagName(p), cobra.FixedCompletions(p.Values, cobra.ShellCompDirectiveNoFileComp)))
+	values := a.doc.Values(&flag.Field)
+	switch {
+	case flag.Ref != nil && flag.Kind == "list":
+		must(c.RegisterFlagCompletionFunc(flag.Name, listOf(a.completeNames(flag.Ref))))
+	case flag.Ref != nil:
+		must(c.RegisterFlagCompletionFunc(flag.Name, a.completeNames(flag.Ref)))
+	case len(values) > 0:
+		must(c.RegisterFlagCompletionFunc(flag.Name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+	case !isFile(flag):
+		must(c.RegisterFlagCompletionFunc(flag.Name, cobra.NoFileCompletions))
 	}
 }
 
-// readFlags puts the parameters of the call into values, and refuses flags that
-// belong to another kind and values that cannot be meant.
-func readFlags(a *App, f *pflag.FlagSet, v catalog.Verb, call catalog.Call, values map[string]any) error {
-	for _, p := range v.Params() {
-		if f.Changed(flagName(p)) && !slices.ContainsFunc(call.Params, func(q catalog.Param) bool { return q.Name == p.Name }) {
-			return errs.New(errs.Invalid, "--"+flagName(p), "not for this --kind")
-		}
-	}
-	for _, p := range call.Params {
-		if p.Secret {
-			if _, given := values[p.Name]; given {
-				continue
-			}
-			file, err := f.GetString(flagName(p))
-			if err != nil {
-				return err
-			}
-			if values[p.Name], err = a.secret(p.Doc, file, ""); err != nil {
-				return err
-			}
-			continue
-		}
-		if !f.Changed(flagName(p)) {
-			_, given := values[p.Name]
-			switch {
-			case given:
-			case p.Default != "":
-				values[p.Name] = p.Default
-			case p.Required:
-				return errs.New(errs.Invalid, "--"+flagName(p), "is missing")
-			}
-			continue
-		}
-		value, err := flagValue(f, p)
-		if err != nil {
-			return err
-		}
-		values[p.Name] = value
-	}
+// textValue is the text of a flag; help shows its kind.
+type textValue struct{ text, kind string }
+
+// String implements pflag.Value, as the methods below.
+func (v *textValue) String() string { return v.text }
+
+// Set keeps the text.
+func (v *textValue) Set(text string) error {
+	v.text = text
 	return nil
 }
 
-func flagValue(f *pflag.FlagSet, p catalog.Param) (any, error) {
-	name := flagName(p)
-	switch p.Kind {
-	case catalog.List:
-		return f.GetStringSlice(name)
-	case catalog.Bool:
-		return f.GetBool(name)
-	case catalog.Map:
-		pairs, err := f.GetStringArray(name)
-		if err != nil {
-			return nil, err
-		}
-		out := map[string][]string{}
-		for _, pair := range pairs {
-			key, list, ok := strings.Cut(pair, "=")
-			if !ok {
-				return nil, errs.New(errs.Invalid, "--"+name+" "+pair, "not of the form key=value,value")
-			}
-			out[key] = append(out[key], strings.Split(list, ",")...)
-		}
-		return out, nil
-	}
-	text, err := f.GetString(name)
-	if err != nil {
-		return nil, err
-	}
+// Type is what help shows for the value.
+func (v *textValue) Type() string { return v.kind }
+
+func valueKind(flag *schema.Flag) string {
 	switch {
-	case p.Kind == catalog.Size:
-		n, err := ParseSize(text)
-		if err != nil {
-			return nil, errs.Wrap(errs.Invalid, "--"+name, err, "")
-		}
-		return n, nil
-	case p.Kind == catalog.Int:
-		n, err := strconv.ParseInt(text, 10, 64)
-		if err != nil {
-			return nil, errs.New(errs.Invalid, "--"+name+" "+text, "not a whole number")
-		}
-		return n, nil
-	case len(p.Values) > 0 && !slices.Contains(p.Values, text):
-		return nil, errs.New(errs.Invalid, "--"+name+" "+text, "not one of %s", strings.Join(p.Values, ", "))
+	case isFile(flag):
+		return "file"
+	case flag.Ref != nil:
+		return "name"
+	case flag.Unit == "bytes" || flag.Unit == "bytesPerSecond" || flag.Unit == "bitsPerSecond":
+		return "size"
+	case flag.Unit == "seconds" || flag.Unit == "milliseconds":
+		return "time"
+	case flag.Kind == "int" || flag.Kind == "long" || flag.Kind == "double":
+		return "number"
+	case flag.Kind == "object":
+		return "JSON"
 	}
-	return text, nil
+	return "text"
+}
+
+func listOfTexts(flag *schema.Flag) bool {
+	return flag.Item == nil || flag.Item.Kind != "object" && flag.Item.Kind != "map"
+}
+
+// isFile tells whether the flag names a file that has the value.
+func isFile(flag *schema.Flag) bool { return flag.File || flag.Format == "userData" }
+
+// flagDoc says what a flag is for, in a line.
+func (a *App) flagDoc(flag *schema.Flag) string {
+	lang := a.language()
+	doc := cmp.Or(flag.Doc.In(lang), flag.Title(lang))
+	if flag.Format == "sha512" { // of that the person is spared
+		doc = flag.Title(lang)
+	}
+	doc = strings.TrimSuffix(doc, ".")
+	hint := unitHint(&flag.Field)
+	if flag.Item != nil {
+		hint = unitHint(flag.Item)
+	}
+	switch values := a.doc.Values(&flag.Field); {
+	case isFile(flag):
+		doc += ": a file with it, or - for stdin"
+	case flag.Ref != nil && flag.Ref.Noun != "":
+		doc += ": name or UUID, see kumo " + flag.Ref.Noun + " ls"
+	case len(values) > 0:
+		doc += ": " + strings.Join(values, ", ")
+	case hint != "":
+		doc += ", such as " + hint
+	case flag.Kind == "map":
+		doc += ", as key=value; may be repeated"
+	case flag.Kind == "list" && !listOfTexts(flag):
+		doc += ", as JSON; may be repeated"
+	}
+	if text := flag.DefaultText(); text != "" {
+		doc += " (default " + text + ")"
+	} else if flag.Required && flag.Tag == nil {
+		doc += " (required)"
+	}
+	// pflag takes a word in back quotes for the name of the value.
+	return strings.ReplaceAll(render.Safe(doc), "`", "'")
+}
+
+// set reads the pairs of --set.
+func (p *params) set(pairs []string) error {
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return errs.New(errs.Invalid, "--set "+pair, "not of the form name=value")
+		}
+		p.values[name] = anyValue(value)
+	}
+	return nil
 }
 
 // anyValue reads the value of --set: JSON if it is JSON, else the text itself.
@@ -218,48 +150,103 @@ func anyValue(text string) any {
 	return text
 }
 
-// ParseSize reads a size in bytes: a whole number, or one with K, M, G or T (and
-// an optional B or iB), each 1024 times the one before.
-func ParseSize(text string) (int64, error) {
-	digits := strings.ToUpper(strings.TrimSpace(text))
-	digits = strings.TrimSuffix(strings.TrimSuffix(digits, "B"), "I")
-	shift := 0
-	if n := len(digits); n > 0 {
-		if i := strings.IndexByte("KMGT", digits[n-1]); i >= 0 {
-			shift = 10 * (i + 1)
-			digits = digits[:n-1]
+// read puts the parameters of the action into values, and refuses flags that
+// belong to another kind and values that cannot be meant. All that is missing is
+// said at once.
+func (p *params) read(f *pflag.FlagSet, in *input, action *schema.Action) error {
+	var missing []string
+	for _, flag := range in.flagList {
+		if flag.Tag == nil && action.Param(flag.Param.Name) == nil && f.Changed(flag.Name) {
+			return errs.New(errs.Invalid, "--"+flag.Name, "not for this --kind")
 		}
 	}
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 || n > (1<<62)>>shift {
-		return 0, fmt.Errorf("%q is no size; write it like 512M or 10G", text)
+	for _, flag := range in.flagList {
+		param := action.Param(flag.Param.Name)
+		if flag.Tag == nil && param == nil {
+			continue
+		}
+		required := param != nil && param.Required
+		value, ok, err := p.app.flagValue(f, flag, required, p.values)
+		switch {
+		case err != nil:
+			return err
+		case ok && flag.Tag != nil:
+			p.systemTags = append(p.systemTags, strings.ReplaceAll(flag.Tag.Pattern, "{"+flag.Param.Name+"}", textOf(value)))
+		case ok:
+			p.values[flag.Param.Name] = value
+		case p.values[flag.Param.Name] == nil && required && flag.DefaultText() == "":
+			name := "--" + flag.Name
+			if flag == in.name {
+				name = strings.ToUpper(flag.Name)
+			}
+			missing = append(missing, name)
+		}
+		if flag.Tag == nil && (flag.Ref != nil || flag.RefBy != "") {
+			p.refs = append(p.refs, flag)
+		}
 	}
-	return n << shift, nil
+	if len(missing) == 0 {
+		return nil
+	}
+	is := "is"
+	if len(missing) > 1 {
+		is = "are"
+	}
+	return errs.New(errs.Invalid, strings.Join(missing, ", "), "%s missing", is).WithAdvice("for example: %s", in.example())
+}
+
+// flagValue reads one flag; ok is false when it is not given.
+func (a *App) flagValue(f *pflag.FlagSet, flag *schema.Flag, required bool, values map[string]any) (value any, ok bool, err error) {
+	_, set := values[flag.Param.Name]
+	switch {
+	case flag.File && (f.Changed(flag.Name) || required && !set):
+		text, err := a.secret(flag.Title("en"), flag.Name, f.Lookup(flag.Name).Value.String(), "")
+		if flag.Format == "sha512" {
+			text = client.WirePassword(text)
+		}
+		return text, err == nil, err
+	case !f.Changed(flag.Name):
+		return nil, false, nil
+	case flag.Format == "userData":
+		text, err := a.readFile("--"+flag.Name, f.Lookup(flag.Name).Value.String())
+		return base64.StdEncoding.EncodeToString(text), err == nil, err
+	case flag.Kind == "bool":
+		value, err = f.GetBool(flag.Name)
+	case flag.Kind == "list" && listOfTexts(flag):
+		var texts []string
+		if texts, err = f.GetStringSlice(flag.Name); err == nil {
+			value, err = a.listValue(flag, texts)
+		}
+	case flag.Kind == "list" || flag.Kind == "map":
+		var texts []string
+		if texts, err = f.GetStringArray(flag.Name); err == nil {
+			value, err = structured(flag, texts)
+		}
+	default:
+		value, err = a.oneValue(flag, f.Lookup(flag.Name).Value.String())
+	}
+	return value, err == nil, err
 }
 
 // resolve puts UUIDs in the place of names.
-func (p params) resolve(ctx context.Context, c *client.Client, call catalog.Call) error {
-	for _, param := range call.Params {
-		noun, ok := catalog.Find(param.Ref)
-		if !ok {
+func (p *params) resolve(ctx context.Context, c *client.Client) error {
+	for _, flag := range p.refs {
+		ref := flag.Ref
+		if by := textOf(p.values[flag.RefBy]); ref == nil && by != "" {
+			ref = p.app.doc.ByNoun(strings.TrimSuffix(by, "VO"))
+		}
+		if ref == nil || ref.Path == "" {
 			continue
 		}
-		switch v := p.values[param.Name].(type) {
+		var err error
+		switch v := p.values[flag.Param.Name].(type) {
 		case string:
-			uuid, err := uuidOf(ctx, c, noun, v)
-			if err != nil {
-				return err
-			}
-			p.values[param.Name] = uuid
+			p.values[flag.Param.Name], err = uuidOf(ctx, c, ref, v)
 		case []string:
-			uuids := make([]string, len(v))
-			for i := range v {
-				var err error
-				if uuids[i], err = uuidOf(ctx, c, noun, v[i]); err != nil {
-					return err
-				}
-			}
-			p.values[param.Name] = uuids
+			p.values[flag.Param.Name], err = uuidsOf(ctx, c, ref, v)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/web/cli/client"
-	"github.com/kumo-cloud/kumo/web/cli/render"
+	"github.com/kumo-cloud/kumo/web/cli/schema"
 )
 
 const (
@@ -49,7 +49,7 @@ func (a *App) runUpload(ctx context.Context, r verbRun) error {
 	if err != nil {
 		return err
 	}
-	if err := r.params.resolve(ctx, c, r.call); err != nil {
+	if err := r.params.resolve(ctx, c); err != nil {
 		return err
 	}
 	call, err := r.request("")
@@ -66,17 +66,14 @@ func (a *App) runUpload(ctx context.Context, r verbRun) error {
 		return errs.Wrap(errs.Internal, "server "+c.Server, err, "its answer is no image")
 	}
 	if err := a.sendFile(ctx, c, what, file, size, image); err != nil {
-		a.forget(ctx, c, image.UUID)
+		a.forget(ctx, c, r.noun, image.UUID)
 		return wrap(what, err)
 	}
-	inventory, err := waitReady(ctx, c, image.UUID)
+	inventory, err := waitReady(ctx, c, r.noun, image.UUID)
 	if err != nil {
 		return wrap(what, err)
 	}
-	if f == render.Table {
-		return render.List(a.Out, f, columnsOf(r.noun), []json.RawMessage{inventory})
-	}
-	return render.One(a.Out, f, inventory)
+	return a.printOne(ctx, c, f, r.noun, inventory)
 }
 
 // openUpload opens the file and completes the parameters by what it is.
@@ -101,7 +98,7 @@ func openUpload(r verbRun) (*os.File, int64, error) {
 	if values["mediaType"] == nil && values["format"] == "iso" {
 		values["mediaType"] = "ISO"
 	}
-	values["url"] = "upload://" + filepath.Base(path)
+	values[r.action.FileParam().Name] = "upload://" + filepath.Base(path)
 	return file, info.Size(), nil
 }
 
@@ -155,23 +152,23 @@ func (r *counted) Read(p []byte) (int, error) {
 
 // waitReady waits until an image whose bytes were taken can be used. The API has
 // no event for that.
-func waitReady(ctx context.Context, c *client.Client, uuid string) (json.RawMessage, error) {
+func waitReady(ctx context.Context, c *client.Client, t *schema.Type, uuid string) (json.RawMessage, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
 	defer cancel()
 	for {
-		page, err := c.Query(ctx, "/images", client.Query{Conditions: []string{"uuid=" + uuid}})
+		page, err := c.Query(ctx, t.Path, client.Query{Conditions: []string{"uuid=" + uuid}})
 		if err != nil {
 			return nil, err
 		}
 		if len(page.Inventories) == 0 {
-			return nil, errs.New(errs.Refused, "image "+uuid, "the server has removed it").WithAdvice("its log tells why")
+			return nil, errs.New(errs.Refused, t.Noun+" "+uuid, "the server has removed it").WithAdvice("its log tells why")
 		}
 		if client.Text(page.Inventories[0], "status") == "Ready" {
 			return page.Inventories[0], nil
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errs.Wrap(errs.ClassOf(ctx.Err()), "image "+uuid, ctx.Err(), "it is not Ready yet")
+			return nil, errs.Wrap(errs.ClassOf(ctx.Err()), t.Noun+" "+uuid, ctx.Err(), "it is not Ready yet")
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -179,10 +176,10 @@ func waitReady(ctx context.Context, c *client.Client, uuid string) (json.RawMess
 
 // forget removes an image whose bytes do not come any more. The server does so by
 // itself a little later, so that an error here is only told.
-func (a *App) forget(ctx context.Context, c *client.Client, uuid string) {
+func (a *App) forget(ctx context.Context, c *client.Client, t *schema.Type, uuid string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTime)
 	defer cancel()
-	if _, err := c.Do(ctx, client.Call{Method: http.MethodDelete, Path: "/images/" + uuid}); err != nil {
-		fmt.Fprintf(a.Err, "image %s is not removed yet: %v\n", uuid, err)
+	if _, err := c.Do(ctx, client.Call{Method: http.MethodDelete, Path: t.Path + "/" + uuid}); err != nil {
+		fmt.Fprintf(a.Err, "%s %s is not removed yet: %v\n", t.Noun, uuid, err)
 	}
 }

@@ -1,71 +1,97 @@
 package cli
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	"github.com/kumo-cloud/kumo/web/cli/catalog"
 	"github.com/kumo-cloud/kumo/web/cli/client"
 	"github.com/kumo-cloud/kumo/web/cli/render"
+	"github.com/kumo-cloud/kumo/web/cli/schema"
 )
 
 // verbRun is a verb with all that the command line said about it; nothing was
 // sent yet.
 type verbRun struct {
-	noun    catalog.Noun
-	verb    catalog.Verb
-	call    catalog.Call
+	noun    *schema.Type
+	verb    *schema.Verb
+	action  *schema.Action
 	objects []string // names or UUIDs; for verbs that create, none or a file
 	params  params
 	yes     bool
 	noWait  bool
+	plan    bool
+}
+
+// what names the run for people: "delete vm web-1".
+func (r verbRun) what(object string) string {
+	return r.verb.Name + " " + strings.TrimSpace(r.noun.Noun+" "+object)
+}
+
+// dangerous verbs take something away, and ask first. What only interrupts, such
+// as a stop, does as it is told.
+func (r verbRun) dangerous() bool {
+	a := r.verb.First()
+	return a.Danger == "plan" || a.Danger == "confirm" && (a.Effect == "delete" || a.Effect == "detach")
 }
 
 // verbCommand makes the command of one verb. run gets what was parsed.
-func (a *App) verbCommand(n catalog.Noun, v catalog.Verb, run func(context.Context, verbRun) error) *cobra.Command {
-	r := verbRun{noun: n, verb: v}
-	c := &cobra.Command{Use: v.Name, Aliases: v.Aliases, Short: v.Short, Args: cobra.NoArgs}
-	if v.Uploads {
-		c.Use += " FILE"
-		c.Args = exactly("file", 1)
+func (a *App) verbCommand(t *schema.Type, v *schema.Verb, run func(context.Context, verbRun) error) *cobra.Command {
+	r := verbRun{noun: t, verb: v}
+	in := a.input(t, v)
+	c := &cobra.Command{Use: v.Name + in.use(), Short: a.short(t, v), Args: in.args, Example: "  " + in.example()}
+	if long := v.First().Doc.In(a.language()); long != "" && v.Fixed == nil {
+		c.Long = render.Safe(long)
 	}
-	if !v.Creates {
-		c.Use += " NAME|UUID..."
-		c.ValidArgsFunction = a.completeNames(n)
-		c.Args = func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errs.New(errs.Invalid, cmd.CommandPath(), "name or UUID of the %s is missing", n.Name).WithAdvice("see %s --help", cmd.CommandPath())
-			}
-			return nil
-		}
+	if in.objects {
+		c.ValidArgsFunction = a.completeNames(t)
+	} else if !v.Uploads {
+		c.ValidArgsFunction = cobra.NoFileCompletions
 	}
-	given := a.paramFlags(c, v)
-	c.Flags().BoolVar(&r.noWait, "no-wait", false, "print the job's UUID and do not wait for its end")
-	c.Flags().Bool("wait", true, "wait for the end of the job")
+	given := in.flags(c)
+	f := c.Flags()
+	f.BoolVar(&r.noWait, "no-wait", false, "print the job's UUID and do not wait for its end")
+	f.Bool("wait", true, "wait for the end of the job")
 	c.MarkFlagsMutuallyExclusive("wait", "no-wait")
-	if v.Dangerous {
-		c.Flags().BoolVarP(&r.yes, "yes", "y", false, "do not ask")
+	if r.dangerous() {
+		f.BoolVarP(&r.yes, "yes", "y", false, "do not ask")
+	}
+	if v.First().Plan {
+		f.BoolVar(&r.plan, "plan", false, "show what would go with it, and do nothing")
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if wait, err := cmd.Flags().GetBool("wait"); err == nil && !wait {
+		if wait, err := f.GetBool("wait"); err == nil && !wait {
 			r.noWait = true
 		}
-		r.objects = args
 		var err error
-		if r.call, r.params, err = given(); err != nil {
-			return errs.Wrap(errs.Invalid, cmd.CommandPath(), err, "").WithAdvice("see %s --help", cmd.CommandPath())
+		if r.action, r.params, r.objects, err = given(args); err != nil {
+			return errs.Wrap(errs.Invalid, cmd.CommandPath(), err, "")
 		}
 		return run(cmd.Context(), r)
 	}
 	return c
+}
+
+// short says in a line what a verb does.
+func (a *App) short(t *schema.Type, v *schema.Verb) string {
+	lang, first := a.language(), v.First()
+	switch {
+	case v.Fixed != nil:
+		return schema.Spaced(v.Name)
+	case v.Uploads:
+		return a.words("Create one from a file of this machine", "用本机的文件创建")
+	}
+	doc := first.Doc.In(lang)
+	if before, _, ok := strings.Cut(doc, ". "); ok {
+		doc = before
+	}
+	return render.Safe(strings.TrimSuffix(cmp.Or(doc, first.Caption.In(lang), schema.Spaced(v.Name)), "."))
 }
 
 // runVerb does what the verb says, to one object after the other; the first
@@ -79,37 +105,36 @@ func (a *App) runVerb(ctx context.Context, r verbRun) error {
 	if err != nil {
 		return err
 	}
-	if err := r.params.resolve(ctx, c, r.call); err != nil {
+	if err := r.params.resolve(ctx, c); err != nil {
 		return err
 	}
-	if r.verb.Creates {
-		return a.send(ctx, c, f, r, r.noun.Name+" "+fmt.Sprint(orNothing(r.params.values["name"])), "")
+	if r.verb.Subject == "" {
+		name, _ := r.params.values[labelOf(r.noun)].(string)
+		return a.send(ctx, c, f, r, name, "")
 	}
 	// All names are looked up before anything is done to the first.
-	uuids := make([]string, len(r.objects))
-	for i, object := range r.objects {
-		if uuids[i], err = uuidOf(ctx, c, r.noun, object); err != nil {
+	uuids, err := uuidsOf(ctx, c, r.noun, r.objects)
+	if err != nil {
+		return err
+	}
+	if r.plan {
+		return a.showPlans(ctx, c, f, r, uuids)
+	}
+	if r.dangerous() && !r.yes {
+		if err := a.confirm(ctx, c, r, uuids); err != nil {
 			return err
 		}
 	}
-	if r.verb.Dangerous && !r.yes {
-		if err := a.confirm(r); err != nil {
-			return err
-		}
+	if r.action.Scope == "many" && r.verb.Subject == r.action.Subject {
+		r.params.values[r.verb.Subject] = uuids
+		return a.send(ctx, c, f, r, strings.Join(r.objects, ", "), "")
 	}
 	for i, object := range r.objects {
-		if err := a.send(ctx, c, f, r, r.noun.Name+" "+object, uuids[i]); err != nil {
+		if err := a.send(ctx, c, f, r, object, uuids[i]); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func orNothing(v any) any {
-	if v == nil {
-		return ""
-	}
-	return v
 }
 
 // send makes one call, follows its job and prints what came of it.
@@ -118,7 +143,7 @@ func (a *App) send(ctx context.Context, c *client.Client, f render.Format, r ver
 	if err != nil {
 		return err
 	}
-	what := r.verb.Name + " " + strings.TrimSpace(object)
+	what := r.what(object)
 	answer, job, err := c.Start(ctx, call)
 	if err != nil {
 		return wrap(what, err)
@@ -135,99 +160,86 @@ func (a *App) send(ctx context.Context, c *client.Client, f render.Format, r ver
 			return wrap(what, err)
 		}
 	}
-	inventory := client.Inventory(answer)
-	// Linking two objects answers with either; a table of the other would only
-	// confuse.
-	other := !r.verb.Creates && client.Text(inventory, "uuid") != uuid
-	switch {
-	case f == render.Table && (inventory == nil || other):
-		a.say("%s: done", what)
-		return nil
-	case inventory == nil:
-		return render.Raw(a.Out, f, answer)
-	case f == render.Table:
-		return render.List(a.Out, f, columnsOf(r.noun), []json.RawMessage{inventory})
-	}
-	return render.One(a.Out, f, inventory)
+	return a.printAnswer(ctx, c, f, r, what, uuid, answer)
 }
 
-// request fills the call's path: {uuid} is the object, other variables are
-// parameters, which then do not go into the body.
+// printAnswer prints what a call answered: the object as its row, what was read,
+// or that it is done.
+func (a *App) printAnswer(ctx context.Context, c *client.Client, f render.Format, r verbRun, what, uuid string, answer json.RawMessage) error {
+	inventory, returns := client.Inventory(answer), a.doc.Types[r.action.Returns]
+	switch {
+	case r.action.Effect == "read":
+		return a.printRead(f, returns, answer)
+	case inventory != nil && (r.verb.Creates || client.Text(inventory, "uuid") == uuid):
+		return a.printOne(ctx, c, f, r.noun, inventory)
+	case inventory != nil && r.action.Effect == "create" && returns != nil && returns.Path != "":
+		return a.printOne(ctx, c, f, returns, inventory)
+	case f.People() || f == render.Name:
+		// Linking two objects answers with either; a table of the other would
+		// only confuse.
+		a.say("%s: done", render.Safe(what))
+		return nil
+	case inventory != nil:
+		return render.Raw(a.Out, f, inventory)
+	}
+	return render.Raw(a.Out, f, answer)
+}
+
+// printRead prints the answer of a call that only reads: a list as the table of
+// the type that it returns, else its members.
+func (a *App) printRead(f render.Format, t *schema.Type, answer json.RawMessage) error {
+	var page client.Page
+	if err := json.Unmarshal(answer, &page); err != nil || page.Inventories == nil || t == nil || !f.People() {
+		if f.People() {
+			return render.Outline(a.Out, answer)
+		}
+		return render.One(a.Out, f, nil, "", answer)
+	}
+	columns, err := a.columnsOf(t, nil, f)
+	if err != nil {
+		return err
+	}
+	return render.List(a.Out, f, plain(columns), t.Label, page.Inventories)
+}
+
+// request fills the call's path: its variables are parameters, which then do not
+// go into the body, and the one that is none is the object.
 func (r verbRun) request(uuid string) (client.Call, error) {
 	values := map[string]any{}
 	for name, value := range r.params.values {
 		values[name] = value
 	}
-	segments := strings.Split(r.call.Path, "/")
+	for name, value := range r.verb.Fixed {
+		values[name] = value
+	}
+	if r.verb.Subject != "" && uuid != "" {
+		values[r.verb.Subject] = uuid
+	}
+	segments := strings.Split(r.action.Path, "/")
 	for i, s := range segments {
 		name, ok := strings.CutPrefix(s, "{")
 		if !ok {
 			continue
 		}
 		name = strings.TrimSuffix(name, "}")
-		value := uuid
-		if name != "uuid" {
-			value = fmt.Sprint(orNothing(values[name]))
-			delete(values, name)
-		}
+		value := textOf(values[name])
 		if value == "" {
-			return client.Call{}, errs.New(errs.Invalid, r.noun.Name+" "+r.verb.Name, "parameter %s is missing", name)
+			if value = uuid; value == "" {
+				return client.Call{}, errs.New(errs.Invalid, r.what(""), "parameter %s is missing", name)
+			}
 		}
+		delete(values, name)
 		segments[i] = url.PathEscape(value)
 	}
 	return client.Call{
-		Method: r.call.Method, Path: strings.Join(segments, "/"), Key: r.call.Key,
+		Method: r.action.Method, Path: strings.Join(segments, "/"), Key: r.action.Key,
 		Params: values, SystemTags: r.params.systemTags, UserTags: r.params.userTags,
 	}, nil
 }
 
-// confirm asks before something is deleted. Without a person to ask, only --yes
-// will do.
-func (a *App) confirm(r verbRun) error {
-	what := r.noun.Name + " " + strings.Join(r.objects, ", ")
-	if !a.Terminal {
-		return errs.New(errs.Refused, r.verb.Name+" "+what, "there is no terminal to ask on").WithAdvice("add --yes when you mean it")
+func textOf(v any) string {
+	if v == nil {
+		return ""
 	}
-	fmt.Fprintf(a.Err, "%s %s? [y/N] ", r.verb.Name, what)
-	answer, err := bufio.NewReader(a.In).ReadString('\n')
-	if err != nil && answer == "" {
-		return errs.Wrap(errs.Refused, r.verb.Name+" "+what, err, "no answer")
-	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	return errs.New(errs.Cancelled, r.verb.Name+" "+what, "not done, as you said")
-}
-
-// progress tells a person that, and how long, a job is waited for, and how far it
-// is if percent is given. The function returned ends the line.
-func (a *App) progress(what string, percent func() int64) (stop func()) {
-	if !a.Terminal {
-		return func() {}
-	}
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
-		began := time.Now()
-		tick := time.NewTicker(250 * time.Millisecond)
-		defer tick.Stop()
-		shown := false
-		for {
-			select {
-			case <-done:
-				if shown {
-					fmt.Fprint(a.Err, "\r\033[K")
-				}
-				return
-			case <-tick.C:
-				shown = true
-				fmt.Fprintf(a.Err, "\r\033[K%s ... %.0f s", what, time.Since(began).Seconds())
-				if percent != nil {
-					fmt.Fprintf(a.Err, ", %d %%", percent())
-				}
-			}
-		}
-	}()
-	return func() { close(done); <-ended }
+	return fmt.Sprint(v)
 }

@@ -67,6 +67,8 @@ type Call struct {
 	Params map[string]any
 	// SystemTags and UserTags are put on what the call creates.
 	SystemTags, UserTags []string
+	// Plan asks what the call would do; nothing is done.
+	Plan bool
 }
 
 // Job is an accepted call that the server works on.
@@ -149,16 +151,21 @@ func (c *Client) Follow(ctx context.Context, job Job) (json.RawMessage, error) {
 func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) {
 	target := c.Server + apiRoot + call.Path
 	var body io.Reader
+	query := url.Values{}
 	if call.Method == http.MethodGet || call.Method == http.MethodDelete {
-		if q := urlParams(call); len(q) > 0 {
-			target += "?" + q.Encode()
-		}
+		query = urlParams(call)
 	} else {
 		text, err := json.Marshal(envelope(call))
 		if err != nil {
 			return nil, errs.Wrap(errs.Invalid, call.Path, err, "its parameters cannot be written as JSON")
 		}
 		body = bytes.NewReader(text)
+	}
+	if call.Plan {
+		query.Set("plan", "true")
+	}
+	if len(query) > 0 {
+		target += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, call.Method, target, body)
 	if err != nil {
@@ -258,18 +265,25 @@ func (c *Client) Get(ctx context.Context, path string) (int, []byte, error) {
 	return c.send(req)
 }
 
-func (c *Client) send(req *http.Request) (int, []byte, error) {
+// do sends a request; an error of the network says what to do about it.
+func (c *Client) do(req *http.Request) (*http.Response, error) {
 	resp, err := c.http.Do(req)
+	switch {
+	case err == nil:
+		return resp, nil
+	case req.Context().Err() != nil:
+		return nil, req.Context().Err()
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, errs.New(errs.Unavailable, "server "+c.Server, "nothing listens there").
+			WithAdvice("start it with kumo serve or make run, or name another by --server")
+	}
+	return nil, errs.Wrap(errs.Unavailable, "server "+c.Server, err, "does not answer").WithAdvice("check --server and the network")
+}
+
+func (c *Client) send(req *http.Request) (int, []byte, error) {
+	resp, err := c.do(req)
 	if err != nil {
-		if ctxErr := req.Context().Err(); ctxErr != nil {
-			return 0, nil, ctxErr
-		}
-		object := "server " + c.Server
-		if errors.Is(err, syscall.ECONNREFUSED) {
-			return 0, nil, errs.New(errs.Unavailable, object, "nothing listens there").
-				WithAdvice("start it with kumo serve or make run, or name another by --server")
-		}
-		return 0, nil, errs.Wrap(errs.Unavailable, object, err, "does not answer").WithAdvice("check --server and the network")
+		return 0, nil, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -14,6 +15,11 @@ type APIError struct {
 	Description string    `json:"description"`
 	Details     string    `json:"details"`
 	Cause       *APIError `json:"cause"`
+	// Opaque is what only Kumo says beside what the wire has.
+	Opaque struct {
+		// Advice tells by language what to do.
+		Advice map[string]string `json:"advice"`
+	} `json:"opaque"`
 }
 
 // Error returns the details of the innermost cause that has any, and the code
@@ -55,8 +61,8 @@ func (e *APIError) Unwrap() error {
 }
 
 // Advice says what a person at the command line can do, "" when the error's own
-// text has to do.
-func (e *APIError) Advice() string {
+// text has to do. What the server advises is taken in the language, if it has it.
+func (e *APIError) Advice(language string) string {
 	switch e.Code {
 	case "ID.1000":
 		return "check account and password"
@@ -67,7 +73,7 @@ func (e *APIError) Advice() string {
 	case "ID.1006":
 		return "sign out elsewhere with kumo logout"
 	}
-	return ""
+	return cmp.Or(e.Opaque.Advice[language], e.Opaque.Advice["en"])
 }
 
 // answerOf turns status and body into a result or an error.

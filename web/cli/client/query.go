@@ -21,13 +21,21 @@ type Query struct {
 	Limit, Start int
 	// Count asks for the number only; WithTotal for both.
 	Count, WithTotal bool
+	// Names asks for the names of what the inventories refer to.
+	Names bool
 }
 
 // Page is the answer to a query.
 type Page struct {
 	Inventories []json.RawMessage `json:"inventories"`
 	Total       int64             `json:"total"`
+	// Names has what the inventories refer to by UUID, as far as the caller may
+	// read it; nil from a server that does not tell.
+	Names map[string]Name `json:"names"`
 }
+
+// Name is how people call a resource.
+type Name struct{ Type, Label string }
 
 // Query reads a collection, such as /vm-instances.
 func (c *Client) Query(ctx context.Context, path string, q Query) (Page, error) {
@@ -46,6 +54,7 @@ func (c *Client) Query(ctx context.Context, path string, q Query) (Page, error) 
 	set("start", strconv.Itoa(q.Start), q.Start > 0)
 	set("count", "true", q.Count)
 	set("replyWithCount", "true", q.WithTotal)
+	set("names", "true", q.Names)
 	if len(v) > 0 {
 		path += "?" + v.Encode()
 	}

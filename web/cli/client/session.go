@@ -24,10 +24,9 @@ type Session struct {
 // Login signs in to an account. The password goes over the wire as its SHA-512,
 // as the API wants it.
 func (c *Client) Login(ctx context.Context, account, password string) (Session, error) {
-	sum := sha512.Sum512([]byte(password))
 	body, err := c.Do(ctx, Call{
 		Method: http.MethodPut, Path: "/accounts/login", Key: "logInByAccount",
-		Params: map[string]any{"accountName": account, "password": hex.EncodeToString(sum[:])},
+		Params: map[string]any{"accountName": account, "password": WirePassword(password)},
 	})
 	if err != nil {
 		return Session{}, fmt.Errorf("account %s: %w", account, err)
@@ -38,6 +37,13 @@ func (c *Client) Login(ctx context.Context, account, password string) (Session, 
 	}
 	c.Session = uuid
 	return Session{UUID: uuid, Account: account}, nil
+}
+
+// WirePassword is the form in which the API takes the password of an account: its
+// SHA-512 as hex digits.
+func WirePassword(password string) string {
+	sum := sha512.Sum512([]byte(password))
+	return hex.EncodeToString(sum[:])
 }
 
 // Logout ends the client's session; a session that is gone already is fine.

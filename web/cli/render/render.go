@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"gopkg.in/yaml.v3"
 )
@@ -19,26 +17,33 @@ import (
 // Format is how results are written.
 type Format string
 
-// The formats.
+// The formats. Wide is a table with UUIDs and more columns, Name the names only.
 const (
 	Table Format = "table"
+	Wide  Format = "wide"
 	JSON  Format = "json"
 	YAML  Format = "yaml"
+	Name  Format = "name"
 )
 
 // Formats lists them for help and completion.
-var Formats = []string{string(Table), string(JSON), string(YAML)}
+var Formats = []string{string(Table), string(Wide), string(JSON), string(YAML), string(Name)}
+
+// People tells whether the format is a table, which people read.
+func (f Format) People() bool { return f == Table || f == Wide }
 
 // Column is a column of a table: a title and the path of the value in the
-// inventory, such as vmNics.ip. Size columns are bytes, written as 1.5G.
+// inventory, such as vmNics.ip. Write says how one value is written; nil writes
+// it as it is.
 type Column struct {
 	Title, Path string
-	Size        bool
+	Write       func(any) string
 }
 
-// List writes inventories: a table with the columns, or all that the API sent.
-func List(w io.Writer, f Format, columns []Column, inventories []json.RawMessage) error {
-	if f != Table {
+// List writes inventories: a table with the columns, the label of each (a path
+// too), or all that the API sent.
+func List(w io.Writer, f Format, columns []Column, label string, inventories []json.RawMessage) error {
+	if !f.People() && f != Name {
 		if inventories == nil {
 			inventories = []json.RawMessage{}
 		}
@@ -48,102 +53,122 @@ func List(w io.Writer, f Format, columns []Column, inventories []json.RawMessage
 		}
 		return Raw(w, f, all)
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	var titles []string
-	for _, c := range columns {
-		titles = append(titles, c.Title)
+	var t table
+	if f == Name {
+		columns = []Column{{Path: label}}
+	} else {
+		var titles []string
+		for _, c := range columns {
+			titles = append(titles, Safe(c.Title))
+		}
+		t.add(titles...)
 	}
-	line(t, titles)
 	for _, inventory := range inventories {
-		value, err := decode(inventory)
+		value, err := Decode(inventory)
 		if err != nil {
 			return err
 		}
 		var cells []string
 		for _, c := range columns {
-			cells = append(cells, cell(c, value))
+			text := c.text(value)
+			if f == Name && text == "" {
+				text = Column{Path: "uuid"}.text(value)
+			}
+			cells = append(cells, text)
 		}
-		line(t, cells)
+		t.add(cells...)
 	}
-	return t.Flush()
+	return t.write(w)
 }
 
-// Columns chooses a table's columns for a type that nobody described: name and
-// UUID first, then the first plain values of the first inventory.
-func Columns(inventories []json.RawMessage) []Column {
-	out := []Column{{Title: "UUID", Path: "uuid"}}
-	if len(inventories) == 0 {
-		return out
+// One writes one inventory: as "title  value" lines, the described members first
+// and then the others, or all that the API sent.
+func One(w io.Writer, f Format, columns []Column, label string, inventory json.RawMessage) error {
+	if f == Name {
+		return List(w, f, nil, label, []json.RawMessage{inventory})
 	}
-	value, err := decode(inventories[0])
-	object, ok := value.(map[string]any)
-	if err != nil || !ok {
-		return out
-	}
-	if _, named := object["name"]; named {
-		out = append([]Column{{Title: "NAME", Path: "name"}}, out...)
-	}
-	for _, member := range members(inventories[0]) {
-		switch object[member].(type) {
-		case []any, map[string]any:
-			continue
-		}
-		if !slices.Contains([]string{"name", "uuid", "description", "createDate", "lastOpDate"}, member) && len(out) < 7 {
-			out = append(out, Column{Title: strings.ToUpper(member), Path: member})
-		}
-	}
-	return out
-}
-
-// line writes one row; trailing empty cells leave no blanks behind.
-func line(w io.Writer, cells []string) {
-	for len(cells) > 1 && cells[len(cells)-1] == "" {
-		cells = cells[:len(cells)-1]
-	}
-	fmt.Fprintln(w, strings.Join(cells, "\t"))
-}
-
-// One writes one inventory: as "field  value" lines, or all that the API sent.
-func One(w io.Writer, f Format, inventory json.RawMessage) error {
-	if f != Table {
+	if !f.People() {
 		return Raw(w, f, inventory)
 	}
-	value, err := decode(inventory)
+	value, err := Decode(inventory)
 	if err != nil {
 		return err
 	}
-	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-	for _, name := range members(inventory) {
-		line(t, []string{name, text(value.(map[string]any)[name])})
+	object, ok := value.(map[string]any)
+	if !ok {
+		return Raw(w, f, inventory)
 	}
-	return t.Flush()
+	var t table
+	shown := map[string]bool{}
+	for _, c := range columns {
+		member, _, _ := strings.Cut(c.Path, ".")
+		if _, there := object[member]; there {
+			shown[member] = true
+			t.add(Safe(c.Title), c.text(value))
+		}
+	}
+	for _, m := range members(inventory) {
+		if !shown[m.name] {
+			t.add(Safe(m.name), Text(object[m.name]))
+		}
+	}
+	return t.write(w)
 }
 
 // Raw writes a JSON text in the format; as a table it is JSON too.
 func Raw(w io.Writer, f Format, raw json.RawMessage) error {
 	if f == YAML {
-		value, err := decode(raw)
-		if err != nil {
-			return err
-		}
-		enc := yaml.NewEncoder(w)
-		enc.SetIndent(2)
-		if err := enc.Encode(value); err != nil {
-			return err
-		}
-		return enc.Close()
+		return writeYAML(w, raw)
 	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, raw, "", "  "); err != nil {
 		return fmt.Errorf("answer of the server: %w", err)
 	}
 	b.WriteByte('\n')
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(safeLines(b.Bytes()))
 	return err
 }
 
-// decode reads JSON and keeps whole numbers whole: sizes do not fit a float.
-func decode(raw json.RawMessage) (any, error) {
+func writeYAML(w io.Writer, raw json.RawMessage) error {
+	value, err := Decode(raw)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(quoted(value)); err != nil {
+		return err
+	}
+	if err := enc.Close(); err != nil {
+		return err
+	}
+	_, err = w.Write(safeLines(b.Bytes()))
+	return err
+}
+
+// quoted puts texts with harmful characters into double quotes, the only place
+// where YAML has escapes.
+func quoted(v any) any {
+	switch v := v.(type) {
+	case string:
+		if !safe(v) {
+			return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: v}
+		}
+	case []any:
+		for i := range v {
+			v[i] = quoted(v[i])
+		}
+	case map[string]any:
+		for k := range v {
+			v[k] = quoted(v[k])
+		}
+	}
+	return v
+}
+
+// Decode reads JSON and keeps whole numbers whole: sizes do not fit a float.
+func Decode(raw json.RawMessage) (any, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.UseNumber()
 	var v any
@@ -176,34 +201,25 @@ func plain(v any) any {
 	return v
 }
 
-// members lists an object's members in the order in which they were sent.
-func members(raw json.RawMessage) []string {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	var out []string
-	if _, err := d.Token(); err != nil {
-		return nil
+func (c Column) text(inventory any) string {
+	v := Lookup(inventory, c.Path)
+	if c.Write == nil || v == nil {
+		return Text(v)
 	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return out
-		}
-		out = append(out, fmt.Sprint(name))
-		var skip json.RawMessage
-		if err := d.Decode(&skip); err != nil {
-			return out
-		}
+	list, ok := v.([]any)
+	if !ok {
+		return Safe(c.Write(v))
 	}
-	return out
+	var parts []string
+	for _, one := range list {
+		parts = append(parts, Safe(c.Write(one)))
+	}
+	return strings.Join(parts, ",")
 }
 
-func cell(c Column, inventory any) string {
-	v := lookup(inventory, strings.Split(c.Path, "."))
-	if n, ok := v.(int64); ok && c.Size {
-		return Size(n)
-	}
-	return text(v)
-}
+// Lookup reads the value at a path, such as vmNics.ip; through a list it gathers
+// the values of all members.
+func Lookup(inventory any, path string) any { return lookup(inventory, strings.Split(path, ".")) }
 
 // lookup follows a path; through a list it gathers the values of all members.
 func lookup(v any, path []string) any {
@@ -225,30 +241,32 @@ func lookup(v any, path []string) any {
 	return nil
 }
 
-func text(v any) string {
+// Text writes a value in one line, harmless for a terminal. Of an object it
+// writes what people call it.
+func Text(v any) string {
 	switch v := v.(type) {
 	case nil:
 		return ""
 	case string:
-		return strings.NewReplacer("\n", " ", "\t", " ").Replace(v)
+		return Safe(v)
 	case []any:
 		var parts []string
 		for _, one := range v {
-			parts = append(parts, text(one))
+			parts = append(parts, Text(one))
 		}
 		return strings.Join(parts, ",")
 	case map[string]any:
 		if name, ok := v["name"].(string); ok {
-			return name
+			return Safe(name)
 		}
 		if uuid, ok := v["uuid"].(string); ok {
-			return uuid
+			return Safe(uuid)
 		}
 		b, err := json.Marshal(v)
 		if err != nil {
 			return ""
 		}
-		return string(b)
+		return Safe(string(b))
 	}
 	return fmt.Sprint(v)
 }
