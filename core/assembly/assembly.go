@@ -73,12 +73,15 @@ func (s *Services) Prepare(ctx context.Context) error { return s.Network.SavePro
 // Start begins the services' background work, which ends with ctx. It comes
 // after the kernel's Start.
 func (s *Services) Start(ctx context.Context) error {
-	go s.Image.Start(ctx)
+	s.Image.Start(ctx)
 	s.Storage.Start(ctx)
 	go s.Compute.Start(ctx)
 	return s.Topology.Start(ctx)
 }
 
-// Stop waits for the background work that holds on to hosts; the context that
-// Start was given has ended before.
-func (s *Services) Stop() { s.Topology.Stop() }
+// Stop waits for the background work that holds on to hosts and storages; the
+// context that Start was given has ended before.
+func (s *Services) Stop() {
+	s.Topology.Stop()
+	s.Image.Stop()
+}

@@ -225,6 +225,9 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	if err != nil {
 		return err
 	}
+	if err := s.measure(ctx, bs); err != nil {
+		return err
+	}
 	room, err := s.room(ctx, bs)
 	if err != nil {
 		return err

@@ -260,8 +260,13 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 	})
 }
 
-// Start expunges images whose time has come until ctx ends.
+// Start begins what this service does by itself until ctx ends.
 func (s *Service) Start(ctx context.Context) {
-	s.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
+	s.looking.Go(func() { s.watch().Run(ctx, s.Config.Every(ctx, catStore, "ping.interval")) })
+	go s.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
 		Since: "lastOpDate", Expunge: "APIExpungeImageMsg", Param: "imageUuid"})
 }
+
+// Stop waits for the looks at stores that Start began; the context that it was
+// given has ended before.
+func (s *Service) Stop() { s.looking.Wait() }

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"sync"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -19,8 +20,9 @@ import (
 // Service keeps backup storages and images.
 type Service struct {
 	*kernel.Kernel
-	adding *flow.Def[addImage]
-	adds   adds
+	adding  *flow.Def[addImage]
+	adds    adds
+	looking sync.WaitGroup // for what stores have free
 }
 
 // New makes the service.
@@ -35,7 +37,7 @@ func New(k *kernel.Kernel) *Service {
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
-	for _, f := range []func() error{s.registerSettings, s.registerTags, s.registerStores, s.registerZones, s.registerTypes, s.registerImages} {
+	for _, f := range []func() error{s.registerSettings, s.registerTags, s.registerStores, s.registerZones, s.registerHealth, s.registerTypes, s.registerImages} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -104,7 +106,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 	if err != nil {
 		return ref, err
 	}
-	row.TotalCapacity, row.AvailableCapacity = r.GetCapacity().GetTotalBytes(), r.GetCapacity().GetAvailableBytes()
+	row.TotalCapacity, row.AvailableCapacity = bytesOf(r.GetCapacity())
 	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
 		_, found, err := store.First(ctx, tx, BackupStorageType, "`url` = ? AND `type` = ?", row.URL, row.Type)
 		if err != nil {

@@ -20,7 +20,7 @@ func (s *Service) registerStoreUpdate(d *pluginv1.BackupStorageDecl) error {
 				return err
 			}
 			maps.Copy(st.Fields, kernel.PluginFields(own))
-			_, err = plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: st})
+			_, err = plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: st, Known: true})
 			return err
 		},
 	})

@@ -25,7 +25,7 @@ type Cloud struct {
 	// World is what the plugin has.
 	World *kerneltest.Fake
 
-	hosts int
+	hosts, sites int
 }
 
 // New makes an empty cloud; it ends with the test.
@@ -52,6 +52,7 @@ type Site struct {
 // store with a ready image of 1 GiB, a network with 200 addresses, and an
 // offering of 1 processor and 1 GiB of memory. Another call makes another zone.
 func (c *Cloud) Site() Site {
+	c.sites++
 	s := Site{Zone: c.Create("APICreateZoneMsg", P{"name": "zone"})}
 	s.Cluster = c.Cluster(s.Zone)
 	s.L2 = c.Create("APICreateL2NoVlanNetworkMsg", P{"name": "l2", "zoneUuid": s.Zone, "physicalInterface": "eth0"})
@@ -60,7 +61,7 @@ func (c *Cloud) Site() Site {
 	c.Do("APIAddIpRangeMsg", P{"l3NetworkUuid": s.L3, "name": "range", "startIp": "10.0.0.10", "endIp": "10.0.0.209", "netmask": "255.255.255.0", "gateway": "10.0.0.1"})
 	s.Primary = c.Create("APIAddFakePrimaryStorageMsg", P{"name": "primary", "zoneUuid": s.Zone, "url": "/primary"})
 	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": s.Cluster, "primaryStorageUuid": s.Primary})
-	s.Backup = c.Create("APIAddFakeBackupStorageMsg", P{"name": "backup", "url": "/backup"})
+	s.Backup = c.Create("APIAddFakeBackupStorageMsg", P{"name": "backup", "url": fmt.Sprintf("/backup-%d", c.sites)})
 	c.Do("APIAttachBackupStorageToZoneMsg", P{"zoneUuid": s.Zone, "backupStorageUuid": s.Backup})
 	s.Image = c.Create("APIAddImageMsg", P{"name": "image", "url": "http://127.0.0.1/image", "mediaType": "RootVolumeTemplate", "format": "raw",
 		"platform": "Linux", "architecture": "x86_64", "backupStorageUuids": []string{s.Backup}})

@@ -27,12 +27,15 @@ type Fake struct {
 	watchers map[string][]chan *pluginv1.VMStatus
 	// facts of hosts by management IP; others have those of DefaultFacts.
 	facts map[string]*pluginv1.HostFacts
+	// space of storages by where they are; others have DefaultSpace.
+	space map[place]*pluginv1.Capacity
 }
 
 // NewFake returns an empty world.
 func NewFake() *Fake {
 	return &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
-		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{}}
+		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
+		space: map[place]*pluginv1.Capacity{}}
 }
 
 // DefaultFacts are those of a host: 8 processors and 32 GiB of memory.

@@ -7,27 +7,49 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// capacity is what every storage of the world has.
-func capacity() *pluginv1.Capacity {
-	return &pluginv1.Capacity{TotalBytes: 1 << 40, AvailableBytes: 1 << 40}
+// DefaultSpace is what a storage has in all, free: 1 TiB.
+const DefaultSpace = 1 << 40
+
+// place is a storage, or the part of one host.
+type place struct{ storage, host string }
+
+// Space sets what a storage has in all and free, in bytes; host is "" but for
+// a storage of the local type, which has so much on that host.
+func (f *Fake) Space(storage, host string, total, free int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.space[place{storage, host}] = &pluginv1.Capacity{TotalBytes: total, AvailableBytes: free}
+}
+
+func (f *Fake) capacity(st *pluginv1.Storage, h *pluginv1.Host) *pluginv1.Capacity {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	at := place{storage: st.GetUuid()}
+	if st.GetType() == FakeLocalType {
+		at.host = h.GetUuid()
+	}
+	if c := f.space[at]; c != nil {
+		return c
+	}
+	return &pluginv1.Capacity{TotalBytes: DefaultSpace, AvailableBytes: DefaultSpace}
 }
 
 type primary struct{ *Fake }
 
-func (primary) ConnectStorage(context.Context, *pluginv1.ConnectStorageRequest) (*pluginv1.ConnectStorageResponse, error) {
-	return &pluginv1.ConnectStorageResponse{Capacity: capacity()}, nil
+func (p primary) ConnectStorage(_ context.Context, r *pluginv1.ConnectStorageRequest) (*pluginv1.ConnectStorageResponse, error) {
+	return &pluginv1.ConnectStorageResponse{Capacity: p.capacity(r.GetStorage(), nil)}, nil
 }
 
-func (primary) AttachHost(context.Context, *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error) {
-	return &pluginv1.AttachHostResponse{Capacity: capacity()}, nil
+func (p primary) AttachHost(_ context.Context, r *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error) {
+	return &pluginv1.AttachHostResponse{Capacity: p.capacity(r.GetStorage(), r.GetHost())}, nil
 }
 
 func (primary) DetachHost(context.Context, *pluginv1.DetachHostRequest) (*pluginv1.DetachHostResponse, error) {
 	return &pluginv1.DetachHostResponse{}, nil
 }
 
-func (primary) StorageCapacity(context.Context, *pluginv1.StorageCapacityRequest) (*pluginv1.StorageCapacityResponse, error) {
-	return &pluginv1.StorageCapacityResponse{Capacity: capacity()}, nil
+func (p primary) StorageCapacity(_ context.Context, r *pluginv1.StorageCapacityRequest) (*pluginv1.StorageCapacityResponse, error) {
+	return &pluginv1.StorageCapacityResponse{Capacity: p.capacity(r.GetStorage(), r.GetHost())}, nil
 }
 
 func (primary) EnsureImage(_ context.Context, r *pluginv1.EnsureImageRequest) (*pluginv1.EnsureImageResponse, error) {
@@ -54,12 +76,12 @@ func (p primary) DeleteVolume(_ context.Context, r *pluginv1.DeleteVolumeRequest
 
 type backup struct{ *Fake }
 
-func (backup) ConnectStore(context.Context, *pluginv1.ConnectStoreRequest) (*pluginv1.ConnectStoreResponse, error) {
-	return &pluginv1.ConnectStoreResponse{Capacity: capacity()}, nil
+func (b backup) ConnectStore(_ context.Context, r *pluginv1.ConnectStoreRequest) (*pluginv1.ConnectStoreResponse, error) {
+	return &pluginv1.ConnectStoreResponse{Capacity: b.capacity(r.GetStore(), nil)}, nil
 }
 
-func (backup) StoreCapacity(context.Context, *pluginv1.StoreCapacityRequest) (*pluginv1.StoreCapacityResponse, error) {
-	return &pluginv1.StoreCapacityResponse{Capacity: capacity()}, nil
+func (b backup) StoreCapacity(_ context.Context, r *pluginv1.StoreCapacityRequest) (*pluginv1.StoreCapacityResponse, error) {
+	return &pluginv1.StoreCapacityResponse{Capacity: b.capacity(r.GetStore(), nil)}, nil
 }
 
 func (backup) AddImage(_ context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {

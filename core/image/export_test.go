@@ -1,0 +1,7 @@
+package image
+
+import "context"
+
+// Round returns the look at stores, without its interval, for tests that say when
+// the time has come.
+func (s *Service) Round() func(context.Context) { return s.watch().Round }
