@@ -57,14 +57,15 @@ func (s *storage) ConnectStorage(_ context.Context, r *pluginv1.ConnectStorageRe
 	return &pluginv1.ConnectStorageResponse{Capacity: &pluginv1.Capacity{}}, err
 }
 
-// AttachHost makes the folders on the host and tells the capacity there. Errors:
-// Invalid for a folder that has other things in it.
+// AttachHost makes the folders on the host, or finds those that it had before,
+// and tells the capacity there. Errors: Invalid for a folder that has other things
+// in it, Unavailable for a known one that is not there.
 func (s *storage) AttachHost(ctx context.Context, r *pluginv1.AttachHostRequest) (*pluginv1.AttachHostResponse, error) {
 	p, err := s.place(r.Storage, r.Host)
 	if err != nil {
 		return nil, err
 	}
-	if err := p.checkOurs(ctx, r.Storage); err != nil {
+	if err := p.checkOurs(ctx, r.Storage, r.Known); err != nil {
 		return nil, err
 	}
 	for _, folder := range []string{p.root, p.cache(), p.volumes()} {
@@ -77,8 +78,9 @@ func (s *storage) AttachHost(ctx context.Context, r *pluginv1.AttachHostRequest)
 }
 
 // checkOurs refuses a folder of the host that has other things in it than a
-// storage's: one of its own folders tells that it was a storage's before.
-func (p place) checkOurs(ctx context.Context, st *pluginv1.Storage) error {
+// storage's: one of its own folders tells that it was a storage's before. Without
+// them, a storage that the host had is lost, or its disk is not mounted.
+func (p place) checkOurs(ctx context.Context, st *pluginv1.Storage, known bool) error {
 	object := "local storage " + st.GetUuid()
 	in, err := p.agent.ListFolder(ctx, &hostv1.ListFolderRequest{Path: p.root})
 	if err != nil {
@@ -94,11 +96,19 @@ func (p place) checkOurs(ctx context.Context, st *pluginv1.Storage) error {
 			other = name
 		}
 	}
-	if other == "" {
+	switch {
+	case known:
+		return p.missing(object)
+	case other == "":
 		return nil
 	}
 	return errs.New(errs.Invalid, object, "folder %s of host %s has other things in it, such as %s", p.root, p.host, other).
 		WithAdvice("give an empty folder, or one that does not exist yet")
+}
+
+func (p place) missing(object string) error {
+	return errs.New(errs.Unavailable, object, "its volumes are not in %s of host %s", p.root, p.host).
+		WithAdvice("mount its disk; if the volumes are lost, delete their guests, detach the storage from the cluster and attach it again")
 }
 
 // DetachHost leaves the files: the host may come back with its volumes.
@@ -106,15 +116,20 @@ func (s *storage) DetachHost(context.Context, *pluginv1.DetachHostRequest) (*plu
 	return &pluginv1.DetachHostResponse{}, nil
 }
 
-// StorageCapacity tells the size of the file system that holds the folder.
+// StorageCapacity tells the size of the file system that holds the volumes.
+// Errors: Unavailable when they are not there.
 func (s *storage) StorageCapacity(ctx context.Context, r *pluginv1.StorageCapacityRequest) (*pluginv1.StorageCapacityResponse, error) {
 	p, err := s.place(r.Storage, r.Host)
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.agent.FolderCapacity(ctx, &hostv1.FolderCapacityRequest{Path: p.root})
+	object := "local storage " + r.Storage.Uuid
+	c, err := p.agent.FolderCapacity(ctx, &hostv1.FolderCapacityRequest{Path: p.volumes()})
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil, p.missing(object)
+	}
 	if err != nil {
-		return nil, p.failed("local storage "+r.Storage.Uuid, "read the capacity of "+p.root, err)
+		return nil, p.failed(object, "read the capacity of "+p.root, err)
 	}
 	return &pluginv1.StorageCapacityResponse{
 		Capacity: &pluginv1.Capacity{TotalBytes: c.TotalBytes, AvailableBytes: c.AvailableBytes},

@@ -177,6 +177,9 @@ const (
 type NetworkServiceServiceClient interface {
 	// PrepareNICs makes the services of all NICs of one guest work on its host,
 	// before the guest starts. A repeat replaces what was there for the NIC.
+	// Without NICs it tells the host that the networks have changed, which has
+	// guests in them: what it serves there must fit, and the guests' NICs keep
+	// what they have.
 	PrepareNICs(ctx context.Context, in *PrepareNICsRequest, opts ...grpc.CallOption) (*PrepareNICsResponse, error)
 	ReleaseNICs(ctx context.Context, in *ReleaseNICsRequest, opts ...grpc.CallOption) (*ReleaseNICsResponse, error)
 	// SyncHost replaces all that the provider has on a host by the given NICs.
@@ -241,6 +244,9 @@ func (c *networkServiceServiceClient) ReleaseNetwork(ctx context.Context, in *Re
 type NetworkServiceServiceServer interface {
 	// PrepareNICs makes the services of all NICs of one guest work on its host,
 	// before the guest starts. A repeat replaces what was there for the NIC.
+	// Without NICs it tells the host that the networks have changed, which has
+	// guests in them: what it serves there must fit, and the guests' NICs keep
+	// what they have.
 	PrepareNICs(context.Context, *PrepareNICsRequest) (*PrepareNICsResponse, error)
 	ReleaseNICs(context.Context, *ReleaseNICsRequest) (*ReleaseNICsResponse, error)
 	// SyncHost replaces all that the provider has on a host by the given NICs.

@@ -240,9 +240,12 @@ func (x *ConnectStorageResponse) GetCapacity() *Capacity {
 }
 
 type AttachHostRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Storage       *Storage               `protobuf:"bytes,1,opt,name=storage,proto3" json:"storage,omitempty"`
-	Host          *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Storage *Storage               `protobuf:"bytes,1,opt,name=storage,proto3" json:"storage,omitempty"`
+	Host    *Host                  `protobuf:"bytes,2,opt,name=host,proto3" json:"host,omitempty"`
+	// known hosts had the storage before: what they keep of it must still be there,
+	// and nothing is made in its place.
+	Known         bool `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -289,6 +292,13 @@ func (x *AttachHostRequest) GetHost() *Host {
 		return x.Host
 	}
 	return nil
+}
+
+func (x *AttachHostRequest) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
 }
 
 type AttachHostResponse struct {
@@ -1990,10 +2000,11 @@ const file_kumo_plugin_v1_storage_proto_rawDesc = "" +
 	"\x15ConnectStorageRequest\x121\n" +
 	"\astorage\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\astorage\"N\n" +
 	"\x16ConnectStorageResponse\x124\n" +
-	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"p\n" +
+	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"\x86\x01\n" +
 	"\x11AttachHostRequest\x121\n" +
 	"\astorage\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\astorage\x12(\n" +
-	"\x04host\x18\x02 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"J\n" +
+	"\x04host\x18\x02 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\"J\n" +
 	"\x12AttachHostResponse\x124\n" +
 	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"p\n" +
 	"\x11DetachHostRequest\x121\n" +
