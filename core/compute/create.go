@@ -242,8 +242,8 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w 
 		return errs.New(errs.Invalid, "dataDiskOfferingUuids", "%d data volumes are more than %d", len(sizes), maxDataDisks)
 	}
 	for i, size := range sizes {
-		if size < 1 {
-			return errs.New(errs.Invalid, "dataDiskSizes", "%d bytes is no size of a volume", size)
+		if err := checkSize("dataDiskSizes", size); err != nil {
+			return err
 		}
 		w.Volumes = append(w.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
 			AccountUUID: w.AccountUUID, VMUUID: w.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
@@ -258,15 +258,20 @@ func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM, root 
 			return 0, err
 		}
 		root.DiskOfferingUUID = o.UUID
-		return o.DiskSize, nil
+		return o.DiskSize, checkSize("rootDiskOfferingUuid", o.DiskSize)
 	}
 	if p.RootSize == nil {
 		return 0, nil
 	}
-	if *p.RootSize < 1 {
-		return 0, errs.New(errs.Invalid, "rootDiskSize", "%d bytes is no size of a volume", *p.RootSize)
+	return *p.RootSize, checkSize("rootDiskSize", *p.RootSize)
+}
+
+// checkSize refuses what is no size of a volume.
+func checkSize(param string, size int64) error {
+	if size < 1 || size > contract.MaxVolumeSize {
+		return errs.New(errs.Invalid, param, "%d bytes is no size of a volume; one has 1 to %d", size, int64(contract.MaxVolumeSize))
 	}
-	return *p.RootSize, nil
+	return nil
 }
 
 func (s *Service) diskOffering(ctx context.Context, q store.Querier, uuid string) (*DiskOffering, error) {

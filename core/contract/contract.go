@@ -91,6 +91,13 @@ type VolumePlan struct {
 	ActualSize  int64
 }
 
+// MaxVolumeSize bounds a volume, in bytes (1 PiB), and MaxVolumes those of one
+// plan, so that no sum of sizes overflows.
+const (
+	MaxVolumeSize = 1 << 50
+	MaxVolumes    = 1 << 10
+)
+
 // Storage is the service of primary storages and volumes.
 type Storage interface {
 	// Places returns where the volumes can be, best first. Errors: Exhausted

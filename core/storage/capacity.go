@@ -107,6 +107,9 @@ func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID strin
 	if size == 0 {
 		return nil
 	}
+	if size < 0 {
+		return errs.New(errs.Invalid, "primary storage "+psUUID, "%d bytes cannot be reserved", size)
+	}
 	reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", psUUID)
 	if hostLocal {
 		n, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? "+

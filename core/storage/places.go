@@ -19,6 +19,9 @@ func (s *Service) Places(ctx context.Context, q store.Querier, r contract.PlaceR
 	// A few places are enough: when all are taken before the flow gets there,
 	// the cloud is full but for a moment.
 	const enough = 3
+	if r.Size < 0 || r.Size > contract.MaxVolumeSize*contract.MaxVolumes {
+		return nil, errs.New(errs.Invalid, "size of the volumes", "is more than any storage has")
+	}
 	byCluster := map[string][]*attached{}
 	var places []contract.Place
 	var why []string

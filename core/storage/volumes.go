@@ -12,10 +12,25 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
+func checkSizes(volumes []*contract.VolumePlan) error {
+	if len(volumes) > contract.MaxVolumes {
+		return errs.New(errs.Invalid, "volumes", "%d at once are more than %d", len(volumes), contract.MaxVolumes)
+	}
+	for _, v := range volumes {
+		if v.Size < 0 || v.Size > contract.MaxVolumeSize {
+			return errs.New(errs.Invalid, "volume "+v.Name, "a size of %d bytes is not between 0 and %d", v.Size, int64(contract.MaxVolumeSize))
+		}
+	}
+	return nil
+}
+
 // Plan inserts the volumes' rows (Creating) and reserves their sizes in the
 // caller's transaction. The caller guards the storage, afterwards. Errors:
-// Exhausted.
+// Exhausted, Invalid for a size that no volume has.
 func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
+	if err := checkSizes(volumes); err != nil {
+		return err
+	}
 	var rows []*Volume
 	for _, v := range volumes {
 		if v.ISO {

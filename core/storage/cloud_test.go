@@ -1,0 +1,85 @@
+package storage_test
+
+import (
+	"testing"
+
+	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
+	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/storage"
+	"github.com/kumo-cloud/kumo/core/store"
+)
+
+type P = cloudtest.P
+
+const (
+	giB  = 1 << 30
+	root = giB // the size of the root volume of a guest of Site's image
+)
+
+// cloud is one with a site, and a word for what tests of storages ask often.
+type cloud struct {
+	*cloudtest.Cloud
+	s cloudtest.Site
+	t *testing.T
+}
+
+func newCloud(t *testing.T) *cloud {
+	c := cloudtest.New(t)
+	return &cloud{c, c.Site(), t}
+}
+
+// localSite is a site whose guests are on a storage of the hosts' own; it has two.
+func localSite(t *testing.T) (c *cloud, second string) {
+	c = newCloud(t)
+	c.Do("APIDetachPrimaryStorageFromClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": c.s.Primary})
+	c.s.Primary = c.Create("APIAddFakeLocalPrimaryStorageMsg", P{"name": "local", "zoneUuid": c.s.Zone, "url": "/local"})
+	second = c.Host(c.s.Cluster)
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": c.s.Primary})
+	return c, second
+}
+
+func (c *cloud) primary() kerneltest.Row { return c.Get("PrimaryStorage", c.s.Primary) }
+
+// link is the row of what a host has of the site's storage.
+func (c *cloud) link(host string) *storage.PrimaryStorageHostRef {
+	c.t.Helper()
+	ref, found, err := store.First(c.Context(), c.Store, storage.HostRefType, "`primaryStorageUuid` = ? AND `hostUuid` = ?", c.s.Primary, host)
+	if err != nil || !found {
+		c.t.Fatalf("no link to host %s: %v", host, err)
+	}
+	return ref
+}
+
+func (c *cloud) want(what string, got, want any) {
+	c.t.Helper()
+	if got != want {
+		c.t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// vm are the parameters of a guest.
+func (c *cloud) vm(more P) P {
+	p := P{"name": "vm", "instanceOfferingUuid": c.s.Offering, "imageUuid": c.s.Image, "l3NetworkUuids": []string{c.s.L3}}
+	for k, v := range more {
+		p[k] = v
+	}
+	return p
+}
+
+func (c *cloud) tx(f func(*store.Tx) error) error { return c.Store.Update(c.t.Context(), f) }
+
+// plan is n data volumes on the site's storage; when there are fewer sizes than
+// volumes, the last is that of all the others.
+func plan(c *cloud, n int, sizes ...int64) (list []*contract.VolumePlan) {
+	plug, err := c.Plugins.PrimaryStorage(c.primary().Text("type"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for i := range n {
+		list = append(list, &contract.VolumePlan{UUID: resource.NewUUID(), Name: "data", Type: storage.DataVolume, AccountUUID: kerneltest.Admin,
+			PrimaryUUID: c.s.Primary, HostUUID: c.s.Host, HostLocal: plug.Decl.GetHostLocal(), Size: sizes[min(i, len(sizes)-1)]})
+	}
+	return list
+}
