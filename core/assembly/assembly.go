@@ -50,6 +50,7 @@ func New(k *kernel.Kernel) *Services {
 	s.Compute = compute.New(k, s.Topology, s.Storage, s.Image, s.Network)
 	s.Network.SetGuests(s.Compute)
 	s.Storage.AddImageUser(s.Compute)
+	s.Storage.SetGuests(s.Compute)
 	s.Topology.Observe(s.Storage)
 	s.Topology.Observe(s.Network)
 	s.Topology.Observe(s.Compute)
@@ -83,5 +84,6 @@ func (s *Services) Start(ctx context.Context) error {
 // context that Start was given has ended before.
 func (s *Services) Stop() {
 	s.Topology.Stop()
+	s.Storage.Stop()
 	s.Image.Stop()
 }

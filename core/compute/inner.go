@@ -5,6 +5,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/store"
 )
 
 // The messages by which this service asks itself for work on a guest, in the
@@ -52,10 +53,14 @@ func (s *Service) registerInner() {
 	action.Register(s.Actions, keep, func(ctx context.Context, _ *action.Call, p *innerParams) (action.Empty, error) {
 		return none, s.keep(ctx, p.UUID)
 	})
-	empty := inner(emptyMessage, "Stops a guest whose host is put in maintenance.")
+	empty := inner(emptyMessage, "Stops a guest whose host or storage is put in maintenance, if it is on a host.")
 	empty.Timeout = hour
 	action.Register(s.Actions, empty, func(ctx context.Context, _ *action.Call, p *innerParams) (action.Empty, error) {
-		_, err := s.run(ctx, nil, p.UUID, "stop", s.stop, nil)
+		placed, err := store.Count(ctx, s.Store, VMType.Type, "`uuid` = ? AND `hostUuid` IS NOT NULL", p.UUID)
+		if err != nil || placed == 0 {
+			return none, err
+		}
+		_, err = s.run(ctx, nil, p.UUID, "stop", s.stop, nil)
 		return none, err
 	})
 	settle := inner(settleMessage, "Asks a host for the state of a guest and makes the database agree.")

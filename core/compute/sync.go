@@ -170,14 +170,23 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 // EmptyHost stops the running guests of a host before maintenance
 // (topology.HostEmptier).
 func (s *Service) EmptyHost(ctx context.Context, hostUUID string) error {
-	vms, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ? AND `state` IN (?)", hostUUID, []string{Running, Paused, Crashed, NoState})
+	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `VmInstance` WHERE `hostUuid` = ? AND `state` IN (?)", hostUUID,
+		[]string{Running, Paused, Crashed, NoState})
 	if err != nil {
 		return err
 	}
+	return s.StopGuests(ctx, uuids)
+}
+
+// StopGuests stops guests, each in its queue, so that one which is being started is
+// stopped afterwards (contract.Guests).
+func (s *Service) StopGuests(ctx context.Context, vmUUIDs []string) error {
+	const atOnce = 256
 	var all errgroup.Group
-	for _, vm := range vms {
+	all.SetLimit(atOnce)
+	for _, uuid := range vmUUIDs {
 		all.Go(func() error {
-			_, err := s.Actions.DoSystem(ctx, emptyMessage, map[string]any{"uuid": vm.UUID})
+			_, err := s.Actions.DoSystem(ctx, emptyMessage, map[string]any{"uuid": uuid})
 			if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Refused {
 				return nil // it went, or stopped, meanwhile
 			}

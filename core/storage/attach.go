@@ -62,6 +62,9 @@ func (s *Service) checkAttach(ctx context.Context, p *attachParams) error {
 	if err != nil {
 		return err
 	}
+	if ps.State == Maintenance || ps.State == Deleting {
+		return errs.New(errs.Refused, "primary storage "+ps.Name, "is in state %s", ps.State).WithAdvice("enable it first")
+	}
 	cluster, err := store.GetValues(ctx, s.Store, s.typ("Cluster"), p.ClusterUUID)
 	if err != nil {
 		return err
@@ -107,19 +110,52 @@ func (s *Service) attachFlow() *flow.Def[attach] {
 	)
 }
 
-// attachHost makes a storage usable on a host and saves its capacity there.
+// attachHost makes a storage usable on a host and saves its capacity there. What
+// a host had before must still be there.
 func (s *Service) attachHost(ctx context.Context, psUUID string, h *pluginv1.Host) error {
+	ref, err := s.hostRef(ctx, psUUID, h.GetUuid())
+	if err != nil {
+		return err
+	}
+	return s.attachKnown(ctx, psUUID, h, ref != nil)
+}
+
+func (s *Service) attachKnown(ctx context.Context, psUUID string, h *pluginv1.Host, known bool) error {
 	st, plug, err := s.plugin(ctx, psUUID)
 	if err != nil {
 		return err
 	}
-	r, err := plug.AttachHost(ctx, &pluginv1.AttachHostRequest{Storage: st, Host: h})
+	r, err := plug.AttachHost(ctx, &pluginv1.AttachHostRequest{Storage: st, Host: h, Known: known})
 	if err != nil {
 		return fmt.Errorf("attach primary storage %s to host %s: %w", st.GetName(), h.GetName(), err)
 	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		return s.saveHostRef(ctx, tx, psUUID, h.GetUuid(), plug.Decl.GetHostLocal(), r.GetCapacity())
 	})
+}
+
+// hostRef returns the link of a host to a storage, nil when there is none.
+func (s *Service) hostRef(ctx context.Context, psUUID, hostUUID string) (*PrimaryStorageHostRef, error) {
+	ref, found, err := store.First(ctx, s.Store, HostRefType, "`primaryStorageUuid` = ? AND `hostUuid` = ?", psUUID, hostUUID)
+	if err != nil || !found {
+		return nil, err
+	}
+	return ref, nil
+}
+
+// attachOrLose is attachHost for a host that may have the storage already: then
+// the link is Disconnected on failure, and lost tells that it was so.
+func (s *Service) attachOrLose(ctx context.Context, psUUID string, h *pluginv1.Host) (lost bool, err error) {
+	ref, err := s.hostRef(ctx, psUUID, h.GetUuid())
+	if err != nil {
+		return false, err
+	}
+	err = s.attachKnown(ctx, psUUID, h, ref != nil)
+	if err != nil && ref != nil {
+		s.lostLink(context.WithoutCancel(ctx), ref.UUID, err)
+		return true, err
+	}
+	return false, err
 }
 
 func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Host) error {
@@ -144,7 +180,8 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	attached := map[string]bool{}
 	for _, ref := range refs {
 		attached[ref.PrimaryStorageUUID] = true
-		if err := s.attachHost(ctx, ref.PrimaryStorageUUID, h); err != nil {
+		// One storage that is lost is no reason to keep the host out.
+		if lost, err := s.attachOrLose(ctx, ref.PrimaryStorageUUID, h); err != nil && !lost {
 			return err
 		}
 	}
@@ -166,8 +203,19 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 // HostLost marks the host's links to storages (topology.HostObserver).
 func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `status` = ? WHERE `hostUuid` = ?", Disconnected, hostUUID)
-		return err
+		links, err := store.Find(ctx, tx, HostRefType, "`hostUuid` = ? AND `status` <> ?", hostUUID, Disconnected)
+		if err != nil || len(links) == 0 {
+			return err
+		}
+		if _, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `status` = ? WHERE `hostUuid` = ?", Disconnected, hostUUID); err != nil {
+			return err
+		}
+		for _, l := range links {
+			if err := s.sumIfLocal(ctx, tx, l.PrimaryStorageUUID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		s.Log.Error("storage links not marked", "host", hostUUID, "error", err)
@@ -193,12 +241,11 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 
 // checkDetach refuses while guests of the cluster run on the storage.
 func (s *Service) checkDetach(ctx context.Context, q store.Querier, clusterUUID, psUUID string) error {
-	running, err := store.Texts(ctx, s.Store, "SELECT `name` FROM `VmInstance` WHERE `clusterUuid` = ? AND `hostUuid` IS NOT NULL AND `uuid` IN "+
-		"(SELECT `vmInstanceUuid` FROM `Volume` WHERE `primaryStorageUuid` = ?) LIMIT 1", clusterUUID, psUUID)
-	if err != nil || len(running) == 0 {
+	running, err := s.firstRunning(ctx, q, psUUID, clusterUUID)
+	if err != nil || running == "" {
 		return err
 	}
-	return errs.New(errs.Refused, "primary storage "+psUUID, "guest %s of the cluster runs on it", running[0]).
+	return errs.New(errs.Refused, "primary storage "+psUUID, "guest %s of the cluster runs on it", running).
 		WithAdvice("stop the cluster's guests on this storage first")
 }
 

@@ -44,7 +44,8 @@ func (s *Service) saveHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUI
 	if err != nil {
 		return err
 	}
-	total, free := c.GetTotalBytes(), c.GetAvailableBytes()
+	total, free := bytesOf(c)
+	tx.OnCommit(func() { s.wasRead(linkOf(psUUID, hostUUID, hostLocal)) })
 	switch {
 	case !found:
 		ref = &PrimaryStorageHostRef{PrimaryStorageUUID: psUUID, HostUUID: hostUUID, Status: Connected}
@@ -70,11 +71,24 @@ func (s *Service) saveHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUI
 		}
 	}
 	if !hostLocal {
-		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` + ? - `totalCapacity`, "+
-			"`totalCapacity` = ?, `totalPhysicalCapacity` = ?, `availablePhysicalCapacity` = ? WHERE `uuid` = ?", total, total, total, free, psUUID)
-		return err
+		return savePrimary(ctx, tx, psUUID, total, free)
 	}
 	return s.sumHosts(ctx, tx, psUUID)
+}
+
+func linkOf(psUUID, hostUUID string, hostLocal bool) link {
+	if hostLocal {
+		return link{psUUID, hostUUID}
+	}
+	return link{primary: psUUID}
+}
+
+// savePrimary records the capacity of a storage that hosts share.
+func savePrimary(ctx context.Context, tx *store.Tx, psUUID string, total, free int64) error {
+	// MySQL assigns in this order, and the first needs the old total.
+	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` + ? - `totalCapacity`, "+
+		"`totalCapacity` = ?, `totalPhysicalCapacity` = ?, `availablePhysicalCapacity` = ? WHERE `uuid` = ?", total, total, total, free, psUUID)
+	return err
 }
 
 func (s *Service) removeHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUID string) error {
@@ -82,22 +96,38 @@ func (s *Service) removeHostRef(ctx context.Context, tx *store.Tx, psUUID, hostU
 	if err != nil || n == 0 {
 		return err
 	}
-	row, err := store.Get(ctx, tx, PrimaryStorageType, psUUID)
+	return s.sumIfLocal(ctx, tx, psUUID)
+}
+
+// hostLocal reports whether a storage keeps its volumes on hosts.
+func (s *Service) hostLocal(ctx context.Context, q store.Querier, psUUID string) (bool, error) {
+	row, err := store.Get(ctx, q, PrimaryStorageType, psUUID)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if plug, err := s.Plugins.PrimaryStorage(row.Type); err != nil || !plug.Decl.GetHostLocal() {
+	plug, err := s.Plugins.PrimaryStorage(row.Type)
+	return err == nil && plug.Decl.GetHostLocal(), err
+}
+
+func (s *Service) sumIfLocal(ctx context.Context, tx *store.Tx, psUUID string) error {
+	local, err := s.hostLocal(ctx, tx, psUUID)
+	if err != nil || !local {
 		return err
 	}
 	return s.sumHosts(ctx, tx, psUUID)
 }
 
+// sumHosts makes a storage that keeps its volumes on hosts what its links are:
+// it is Disconnected when it has some and all are.
 func (s *Service) sumHosts(ctx context.Context, tx *store.Tx, psUUID string) error {
 	sum := func(col string) string {
 		return "`" + col + "` = (SELECT COALESCE(SUM(`" + col + "`), 0) FROM `PrimaryStorageHostRef` WHERE `primaryStorageUuid` = ?)"
 	}
+	const links = "SELECT 1 FROM `PrimaryStorageHostRef` WHERE `primaryStorageUuid` = ?"
 	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET "+sum("totalCapacity")+", "+sum("availableCapacity")+", "+
-		sum("totalPhysicalCapacity")+", "+sum("availablePhysicalCapacity")+" WHERE `uuid` = ?", psUUID, psUUID, psUUID, psUUID, psUUID)
+		sum("totalPhysicalCapacity")+", "+sum("availablePhysicalCapacity")+", "+
+		"`status` = CASE WHEN NOT EXISTS ("+links+") OR EXISTS ("+links+" AND `status` = ?) THEN ? ELSE ? END WHERE `uuid` = ?",
+		psUUID, psUUID, psUUID, psUUID, psUUID, psUUID, Connected, Connected, Disconnected, psUUID)
 	return err
 }
 
@@ -110,7 +140,7 @@ func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID strin
 	if size < 0 {
 		return errs.New(errs.Invalid, "primary storage "+psUUID, "%d bytes cannot be reserved", size)
 	}
-	reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", psUUID)
+	reserved := s.Config.Int64(ctx, catPrimary, "reservedCapacity", psUUID)
 	if hostLocal {
 		n, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? "+
 			"WHERE `primaryStorageUuid` = ? AND `hostUuid` = ? AND `availableCapacity` - ? >= ?", size, psUUID, hostUUID, reserved, size)
@@ -120,17 +150,23 @@ func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID strin
 		if n == 0 {
 			return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes on host %s", size, hostUUID)
 		}
-		return s.use(ctx, tx, psUUID, "", size) // the host's part decided
 	}
-	n, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `availableCapacity` - ? >= ?",
-		size, psUUID, reserved, size)
-	if err != nil {
+	enough, args := "", []any{size, psUUID, Enabled}
+	if !hostLocal { // else the host's part has decided
+		enough, args = " AND `availableCapacity` - ? >= ?", append(args, reserved, size)
+	}
+	n, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `state` = ?"+enough, args...)
+	if err != nil || n > 0 {
 		return err
 	}
-	if n == 0 {
-		return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes", size)
+	row, err := store.Get(ctx, tx, PrimaryStorageType, psUUID)
+	switch {
+	case err != nil:
+		return err
+	case row.State != Enabled:
+		return errs.New(errs.Exhausted, "primary storage "+row.Name, "takes no new volumes, its state is %s", row.State)
 	}
-	return nil
+	return errs.New(errs.Exhausted, "primary storage "+row.Name, "has no room for %d bytes", size)
 }
 
 // use takes bytes that are there already, such as an image's in a cache: it does

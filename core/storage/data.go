@@ -8,6 +8,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -124,7 +125,15 @@ func (s *Service) expungeData(ctx context.Context, uuid string) error {
 func (s *Service) Start(ctx context.Context) {
 	go s.expungeEvery(ctx)
 	go s.cleanEvery(ctx)
+	storages, links := s.watches()
+	for _, l := range []*watch.Loop{storages, links} {
+		s.looking.Go(func() { l.Run(ctx, s.Config.Every(ctx, catPrimary, "ping.interval")) })
+	}
 }
+
+// Stop waits for the looks at storages that Start began; the context that it
+// was given has ended before.
+func (s *Service) Stop() { s.looking.Wait() }
 
 // expungeEvery expunges data volumes whose time has come until ctx ends.
 func (s *Service) expungeEvery(ctx context.Context) {

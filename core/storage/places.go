@@ -63,11 +63,14 @@ func (s *Service) Places(ctx context.Context, q store.Querier, r contract.PlaceR
 // attached is a storage that is attached to a cluster.
 type attached struct {
 	uuid, name, typ, state, status string
-	available                      int64
-	// onHost has, by host of the request, the free bytes there; a host to
+	capacity
+	// onHost has, by host of the request, what is free there; a host to
 	// which the storage is not connected is missing.
-	onHost map[string]int64
+	onHost map[string]capacity
 }
+
+// capacity is what volumes may still be promised, and what the medium has free.
+type capacity struct{ available, physical int64 }
 
 // attached reads the storages of a cluster, and how they are connected to the
 // hosts of the request that are in it, in one statement: this is part of every
@@ -79,7 +82,8 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 			hosts = append(hosts, h.UUID)
 		}
 	}
-	query := "SELECT p.`uuid`, p.`name`, p.`type`, p.`state`, p.`status`, p.`availableCapacity`, h.`hostUuid`, h.`availableCapacity` " +
+	query := "SELECT p.`uuid`, p.`name`, p.`type`, p.`state`, p.`status`, p.`availableCapacity`, p.`availablePhysicalCapacity`, " +
+		"h.`hostUuid`, h.`availableCapacity`, h.`availablePhysicalCapacity` " +
 		"FROM `PrimaryStorageClusterRef` c JOIN `PrimaryStorage` p ON p.`uuid` = c.`primaryStorageUuid` " +
 		"LEFT JOIN `PrimaryStorageHostRef` h ON h.`primaryStorageUuid` = p.`uuid` AND h.`status` = ? AND h.`hostUuid` IN (?) " +
 		"WHERE c.`clusterUuid` = ?"
@@ -93,11 +97,11 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 		a := byUUID[r.Text(0)]
 		if a == nil {
 			a = &attached{uuid: r.Text(0), name: r.Text(1), typ: r.Text(2), state: r.Text(3), status: r.Text(4),
-				available: r.Int(5), onHost: map[string]int64{}}
+				capacity: capacity{r.Int(5), r.Int(6)}, onHost: map[string]capacity{}}
 			byUUID[a.uuid], list = a, append(list, a)
 		}
-		if !r.Null(6) {
-			a.onHost[r.Text(6)] = r.Int(7)
+		if !r.Null(7) {
+			a.onHost[r.Text(7)] = capacity{r.Int(8), r.Int(9)}
 		}
 		return nil
 	})
@@ -111,7 +115,7 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 // place decides on one storage for one host; reason says why not.
 func (s *Service) place(ctx context.Context, h contract.HostCandidate, ps *attached, r contract.PlaceRequest) (p contract.Place, reason string) {
 	switch {
-	case ps.state != Enabled:
+	case ps.state != Enabled && (r.Size > 0 || ps.state != Disabled): // a disabled one takes nothing new
 		return p, "state is " + ps.state
 	case ps.status != Connected:
 		return p, "status is " + ps.status
@@ -127,12 +131,19 @@ func (s *Service) place(ctx context.Context, h contract.HostCandidate, ps *attac
 	if !linked {
 		return p, "is not connected to host " + h.UUID
 	}
-	free := ps.available
+	free := ps.capacity
 	if plug.Decl.GetHostLocal() {
 		free = onHost
 	}
-	if reserved := s.Config.Int64(ctx, "primaryStorage", "reservedCapacity", ps.uuid); free-reserved < r.Size {
-		return p, fmt.Sprintf("%d bytes available, of which %d are reserved", free, reserved)
+	reserved := s.Config.Int64(ctx, catPrimary, "reservedCapacity", ps.uuid)
+	if r.Size > 0 && free.available-reserved < r.Size {
+		return p, fmt.Sprintf("%d bytes available, of which %d are reserved", free.available, reserved)
+	}
+	if r.Size > 0 {
+		physical := s.freeNow(ctx, linkOf(ps.uuid, h.UUID, plug.Decl.GetHostLocal()), free.physical)
+		if physical < reserved {
+			return p, fmt.Sprintf("its medium has %d bytes free, and %d are reserved", physical, reserved)
+		}
 	}
 	p = contract.Place{Host: h, PrimaryUUID: ps.uuid, PrimaryType: ps.typ, HostLocal: plug.Decl.GetHostLocal()}
 	if r.Image == nil {

@@ -3,6 +3,9 @@ package storage
 import (
 	"context"
 	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -24,18 +27,25 @@ type Service struct {
 	images    contract.Images
 	attaching *flow.Def[attach]
 
-	users []contract.ImageUser
+	users  []contract.ImageUser
+	guests contract.Guests
 
 	// caching holds one entry for each image that is being put in a cache, so
 	// that a thousand guests of one image ask the plugin once.
 	mu      sync.Mutex
 	caching map[cachePlace]*fetch
+
+	// reads are the looks at capacities that are under way, read (under mu) when
+	// each was looked at last.
+	reads   singleflight.Group
+	read    map[link]time.Time
+	looking sync.WaitGroup
 }
 
 // New makes the service. hosts and images are the services it asks for a
 // host's properties and an image's bytes.
 func New(k *kernel.Kernel, hosts contract.Hosts, images contract.Images) *Service {
-	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[cachePlace]*fetch{}}
+	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[cachePlace]*fetch{}, read: map[link]time.Time{}}
 	s.attaching = s.attachFlow()
 	return s
 }
@@ -52,7 +62,7 @@ func (s *Service) Register() error {
 	if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: TagVirtioSCSI}); err != nil {
 		return err
 	}
-	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerTypes, s.registerVolumes, s.registerClean} {
+	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerHealth, s.registerTypes, s.registerVolumes, s.registerClean} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -126,7 +136,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 		return ref, err
 	}
 	if !d.GetHostLocal() {
-		row.setCapacity(r.GetCapacity())
+		row.setCapacity(bytesOf(r.GetCapacity()))
 	}
 	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := cascade.Guard(ctx, tx, "Zone", row.ZoneUUID); err != nil {
@@ -151,10 +161,10 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 	})
 }
 
-func (p *PrimaryStorage) setCapacity(c *pluginv1.Capacity) {
-	p.TotalCapacity, p.TotalPhysical = c.GetTotalBytes(), c.GetTotalBytes()
-	p.AvailableCapacity, p.AvailablePhysical = c.GetAvailableBytes(), c.GetAvailableBytes()
-	p.SystemUsed = c.GetTotalBytes() - c.GetAvailableBytes()
+func (p *PrimaryStorage) setCapacity(total, free int64) {
+	p.TotalCapacity, p.TotalPhysical = total, total
+	p.AvailableCapacity, p.AvailablePhysical = free, free
+	p.SystemUsed = total - free
 }
 
 func (s *Service) registerPrimary() error {
@@ -167,9 +177,9 @@ func (s *Service) registerPrimary() error {
 	}, func(context.Context, *action.Call, *struct{}) (types, error) {
 		return types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetPrimaryStorages)}, nil
 	})
+	s.registerState()
 	for _, err := range []error{
 		s.RegisterUpdate(PrimaryStorageType.Type, action.Admin, nil),
-		s.RegisterState(PrimaryStorageType.Type, action.Admin, nil),
 		s.RegisterDelete(PrimaryStorageType.Type, action.Admin, s.notAttached),
 	} {
 		if err != nil {

@@ -5,8 +5,10 @@ import "github.com/kumo-cloud/kumo/core/resource"
 // States and statuses of primary storages and volumes, as on the wire
 // (spec: compute and storage, sections 3 and 7).
 const (
-	Enabled  = "Enabled"
-	Disabled = "Disabled"
+	Enabled     = "Enabled"
+	Disabled    = "Disabled"
+	Maintenance = "Maintenance"
+	Deleting    = "Deleting"
 
 	Connecting   = "Connecting"
 	Connected    = "Connected"
@@ -108,10 +110,10 @@ var (
 		FQN:           "org.zstack.header.storage.primary.PrimaryStorageInventory",
 		Discriminator: "type",
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":   {Enabled: Enabled, Disabled: Enabled, "Maintenance": Enabled},
-			"disable":  {Enabled: Disabled, Disabled: Disabled, "Maintenance": Disabled},
-			"maintain": {Enabled: "Maintenance", Disabled: "Maintenance"},
-			"deleting": {Enabled: "Deleting", Disabled: "Deleting", "Maintenance": "Deleting"},
+			"enable":   {Enabled: Enabled, Disabled: Enabled, Maintenance: Enabled, Deleting: Enabled},
+			"disable":  {Enabled: Disabled, Disabled: Disabled, Maintenance: Disabled, Deleting: Disabled},
+			"maintain": {Enabled: Maintenance, Disabled: Maintenance, Maintenance: Maintenance, Deleting: Maintenance},
+			"deleting": {Enabled: Deleting, Disabled: Deleting, Maintenance: Deleting, Deleting: Deleting},
 		}},
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},

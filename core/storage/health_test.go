@@ -1,0 +1,231 @@
+package storage_test
+
+import (
+	"testing"
+
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+func gone(host string) error {
+	return errs.New(errs.Unavailable, "the disk of "+host, "is not mounted")
+}
+
+// hostOf is the host that a request names.
+func hostOf(request any) string {
+	r, _ := request.(interface{ GetHost() *pluginv1.Host })
+	return r.GetHost().GetUuid()
+}
+
+// A storage is lost with the third look in a row that fails, not before, and is
+// back with the first that works; nothing is placed on it meanwhile.
+func TestSharedStorageIsLostAndFound(t *testing.T) {
+	c := newCloud(t)
+	look, _ := c.Storage.Rounds()
+	c.Calls.Fail("StorageCapacity", gone("primary"))
+	for range 2 {
+		look(t.Context())
+	}
+	c.Calls.Fail("StorageCapacity", nil)
+	look(t.Context()) // the count begins anew
+	c.Calls.Fail("StorageCapacity", gone("primary"))
+	for range 2 {
+		look(t.Context())
+		c.want("status", c.primary().Text("status"), "Connected")
+	}
+	look(t.Context())
+	c.want("status", c.primary().Text("status"), "Disconnected")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "primary: status is Disconnected")
+	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "not mounted")
+
+	// It answers, but cannot be connected: that is not enough.
+	c.Calls.Fail("StorageCapacity", nil)
+	c.Calls.Fail("ConnectStorage", gone("primary"))
+	look(t.Context())
+	c.want("status", c.primary().Text("status"), "Disconnected")
+	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "primary storage primary", "cannot be connected", "not mounted")
+	c.Calls.Fail("ConnectStorage", nil)
+	look(t.Context())
+	c.want("status", c.primary().Text("status"), "Connected")
+	c.VM(c.s, nil)
+}
+
+// What a medium has is followed; what was promised to volumes stays promised.
+func TestCapacityFollows(t *testing.T) {
+	c := newCloud(t)
+	look, _ := c.Storage.Rounds()
+	c.World.Space(c.s.Primary, "", 100*giB, 100*giB)
+	look(t.Context())
+	c.VM(c.s, nil)
+	free := c.primary().Int("availableCapacity")
+	for _, s := range []struct{ total, free, wantTotal, wantFree int64 }{
+		{150 * giB, 120 * giB, 150 * giB, 120 * giB}, // grown
+		{50 * giB, 20 * giB, 50 * giB, 20 * giB},     // shrunk
+		{50 * giB, 60 * giB, 50 * giB, 50 * giB},     // more free than there is
+		{-1, -5, 0, 0},                               // nonsense
+		{100 * giB, 90 * giB, 100 * giB, 90 * giB},   // as it was
+	} {
+		c.World.Space(c.s.Primary, "", s.total, s.free)
+		if s.wantTotal == 0 {
+			look(t.Context())
+		} else {
+			c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
+		}
+		row := c.primary()
+		c.want("total", row.Int("totalCapacity"), s.wantTotal)
+		c.want("total of the medium", row.Int("totalPhysicalCapacity"), s.wantTotal)
+		c.want("free on the medium", row.Int("availablePhysicalCapacity"), s.wantFree)
+		c.want("left to promise", row.Int("availableCapacity"), free+s.wantTotal-100*giB)
+	}
+}
+
+// A host that has lost its part of a storage gets no guest that needs it; the
+// storage is lost when no host has it any more.
+func TestLinksOfLocalStorage(t *testing.T) {
+	c, second := localSite(t)
+	_, look := c.Storage.Rounds()
+	lose := func(hosts ...string) {
+		for _, method := range []string{"StorageCapacity", "AttachHost"} {
+			c.Calls.On(method, func(r any) error {
+				for _, h := range hosts {
+					if h == hostOf(r) {
+						return gone(h)
+					}
+				}
+				return nil
+			})
+		}
+		for range 3 {
+			look(t.Context())
+		}
+	}
+	lose(c.s.Host)
+	c.want("link of the first", c.link(c.s.Host).Status, "Disconnected")
+	c.want("link of the second", c.link(second).Status, "Connected")
+	c.want("status", c.primary().Text("status"), "Connected")
+	c.want("place", c.VM(c.s, nil).Text("hostUuid"), second)
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "local: is not connected to host "+c.s.Host)
+	lose(c.s.Host, second)
+	c.want("status without any host", c.primary().Text("status"), "Disconnected")
+	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "disk of "+c.s.Host, "disk of "+second)
+	c.want("status", c.primary().Text("status"), "Disconnected")
+	lose(second)
+	c.want("status with one host", c.primary().Text("status"), "Connected")
+	r, _ := kerneltest.Last[*pluginv1.AttachHostRequest](c.Calls, "AttachHost")
+	c.want("known", r.GetKnown(), true)
+	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "disk of "+second)
+	lose()
+	c.want("link of the second", c.link(second).Status, "Connected")
+}
+
+// A host's part of a storage grows and shrinks, and the storage is the sum.
+func TestCapacityOfLinksFollows(t *testing.T) {
+	c, second := localSite(t)
+	_, look := c.Storage.Rounds()
+	vm := c.VM(c.s, nil)
+	c.World.Space(c.s.Primary, c.s.Host, 10*giB, 8*giB)
+	c.World.Space(c.s.Primary, second, 30*giB, 30*giB)
+	look(t.Context())
+	c.want("total", c.primary().Int("totalCapacity"), int64(40*giB))
+	c.want("free on the media", c.primary().Int("availablePhysicalCapacity"), int64(38*giB))
+	used := int64(0)
+	for _, h := range []string{c.s.Host, second} {
+		l := c.link(h)
+		used += l.TotalCapacity - l.AvailableCapacity
+	}
+	const cached = 1 << 20 // what the fake says of every image
+	c.want("promised", used, int64(root+cached))
+	c.want("left to promise", c.primary().Int("availableCapacity"), 40*giB-used)
+	c.World.Space(c.s.Primary, vm.Text("hostUuid"), 5*giB, giB)
+	c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
+	c.want("left on the guest's host", c.link(vm.Text("hostUuid")).AvailableCapacity, int64(5*giB-root-cached))
+	c.Calls.Fail("StorageCapacity", gone("both"))
+	c.Refused(errs.Unavailable, "APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary}, "not mounted")
+}
+
+// One storage that is lost does not keep a host out that had it before; a host
+// that never had it cannot be added.
+func TestHostConnectsWithoutALostStorage(t *testing.T) {
+	c, second := localSite(t)
+	c.Calls.On("AttachHost", func(r any) error {
+		if hostOf(r) == second {
+			return nil
+		}
+		return gone("this one")
+	})
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.want("host", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	c.want("its link", c.link(c.s.Host).Status, "Disconnected")
+	c.want("the other link", c.link(second).Status, "Connected")
+	c.Refused(errs.Unavailable, "APIAddFakeHostMsg", P{"name": "new", "clusterUuid": c.s.Cluster, "managementIp": "10.255.1.1"}, "not mounted")
+	c.want("hosts", len(c.List("Host")), 2)
+	c.Calls.Fail("AttachHost", nil)
+	c.Do("APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary})
+	c.want("its link", c.link(c.s.Host).Status, "Connected")
+}
+
+// A storage without hosts is there; with hosts that are all away it is not, and
+// it is back with the first.
+func TestLocalStorageIsWhereItsHostsAre(t *testing.T) {
+	c, second := localSite(t)
+	_, look := c.Storage.Rounds()
+	c.Storage.HostLost(t.Context(), c.s.Host)
+	c.want("status with one host", c.primary().Text("status"), "Connected")
+	c.Storage.HostLost(t.Context(), second)
+	c.want("status", c.primary().Text("status"), "Disconnected")
+	look(t.Context()) // the hosts are connected, as topology has it
+	c.want("status", c.primary().Text("status"), "Connected")
+	c.Do("APIDetachPrimaryStorageFromClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": c.s.Primary})
+	c.want("status without hosts", c.primary().Text("status"), "Connected")
+	c.want("capacity without hosts", c.primary().Int("totalCapacity"), int64(0))
+}
+
+// A look that is late does not bring back what a cluster has given up.
+func TestLinkOfADetachedStorageStaysAway(t *testing.T) {
+	c, _ := localSite(t)
+	_, look := c.Storage.Rounds()
+	c.Storage.HostLost(t.Context(), c.s.Host)
+	if err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), "DELETE FROM `PrimaryStorageClusterRef` WHERE `primaryStorageUuid` = ?", c.s.Primary)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.Calls.Forget()
+	look(t.Context())
+	c.want("calls to attach", len(c.Calls.Of("AttachHost")), 0)
+	c.want("link", c.link(c.s.Host).Status, "Disconnected")
+}
+
+// A placement trusts a young reading, and looks anew when it is old; thin volumes
+// fill a medium before all is promised.
+func TestCapacityIsReadAtUse(t *testing.T) {
+	for name, local := range map[string]bool{"shared": false, "local": true} {
+		t.Run(name, func(t *testing.T) {
+			c, host := newCloud(t), ""
+			if local {
+				c, _ = localSite(t)
+				host = c.s.Host
+			}
+			c.VM(c.s, P{"hostUuid": c.s.Host})
+			c.Calls.Forget()
+			c.VM(c.s, P{"hostUuid": c.s.Host})
+			c.want("looks while it is known", len(c.Calls.Of("StorageCapacity")), 0)
+			c.World.Space(c.s.Primary, host, kerneltest.DefaultSpace, giB-1)
+			c.Storage.Age()
+			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "its medium has 1073741823 bytes free, and 1073741824 are reserved")
+			c.want("looks when it was old", len(c.Calls.Of("StorageCapacity")), 1)
+			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "its medium")
+			c.want("looks when it was known again", len(c.Calls.Of("StorageCapacity")), 1)
+			c.World.Space(c.s.Primary, host, kerneltest.DefaultSpace, giB)
+			c.Storage.Age()
+			c.VM(c.s, P{"hostUuid": c.s.Host})
+			// A storage that does not say is taken at its last word.
+			c.Storage.Age()
+			c.Calls.Fail("StorageCapacity", gone("it"))
+			c.VM(c.s, P{"hostUuid": c.s.Host})
+		})
+	}
+}
