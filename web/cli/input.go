@@ -148,15 +148,10 @@ func (in *input) flags(c *cobra.Command) func(args []string) (*schema.Action, pa
 		}
 	}
 	var extra, systemTags, userTags []string
-	own := func(into *[]string, name, doc string) {
-		if f.Lookup(name) == nil {
-			f.StringArrayVar(into, name, nil, doc)
-		}
-	}
-	own(&extra, "set", "any other parameter of the API, as name=value; the value may be JSON")
-	own(&systemTags, "system-tag", "system tag, which changes behaviour; may be repeated")
+	f.StringArrayVar(&extra, "set", nil, "any other parameter of the API, as name=value; the value may be JSON")
+	f.StringArrayVar(&systemTags, "system-tag", nil, "system tag, which changes behaviour; may be repeated")
 	if in.verb.Creates {
-		own(&userTags, "user-tag", "tag of your own; may be repeated")
+		f.StringArrayVar(&userTags, "user-tag", nil, "tag of your own; may be repeated")
 	}
 	aliasFlags(f, other)
 	return func(args []string) (*schema.Action, params, []string, error) {

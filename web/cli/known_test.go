@@ -16,7 +16,8 @@ const (
 		"group":"toys","label":"name","fields":[{"name":"uuid","kind":"string"},{"name":"name","kind":"string"},{"name":"line","kind":"long","unit":"bytes"},{"name":"vmInstanceUuid","kind":"string","ref":"VmInstance"}],
 		"columns":[{"field":"name"},{"field":"line"},{"field":"vmInstanceUuid","caption":{"en":"VM","zh":"云主机"}}],"create":["APICreateKiteMsg"],"actions":["APIFlyKiteMsg"]}`
 	createKite = `{"type":"Kite","verb":"create","scope":"type","effect":"create","method":"POST","path":"/kites","key":"params","params":[
-		{"name":"name","kind":"string","required":true},{"name":"vmInstanceUuid","kind":"string","ref":"VmInstance","required":true},{"name":"line","kind":"long","unit":"bytes"}]}`
+		{"name":"name","kind":"string","required":true},{"name":"vmInstanceUuid","kind":"string","ref":"VmInstance","required":true},{"name":"line","kind":"long","unit":"bytes"},
+		{"name":"plan","kind":"string"},{"name":"server","kind":"bool"},{"name":"wait","kind":"string"},{"name":"output","kind":"string"}]}`
 	flyKite = `{"type":"Kite","verb":"fly","scope":"one","subject":"uuid","effect":"other","method":"PUT","path":"/kites/{uuid}/actions","key":"flyKite","params":[
 		{"name":"uuid","kind":"string","in":"path","required":true,"ref":"Kite"},{"name":"period","kind":"long","unit":"seconds"}]}`
 )
@@ -59,6 +60,7 @@ func TestTypesOfPlugins(t *testing.T) {
 	for _, c := range []struct{ args, out, sent string }{
 		{"kite ls", "NAME   LINE   VM\nred    2K     web-1\n", "GET /kites?names=true"},
 		{"kite create red --vm web-1 --line 2K", "NAME   LINE   VM\nred    2K     web-1\n", `POST /kites {"params":{"line":2048,"name":"red","vmInstanceUuid":"` + vmUUID + `"}}`},
+		{"kite create red --vm web-1 --param-plan p --param-server --no-wait", "00000000000000000000000000000002\n", `POST /kites {"params":{"name":"red","plan":"p","server":true,"vmInstanceUuid":"` + vmUUID + `"}}`},
 		{"kite fly red --period 5m", "", `PUT /kites/k1/actions {"flyKite":{"period":300}}`},
 	} {
 		server.log = nil

@@ -5,6 +5,10 @@ import (
 	"strings"
 )
 
+// reserved are the flags that the command line has by itself. A parameter that
+// would be called so is called --param-NAME.
+var reserved = []string{"help", "kind", "no-wait", "output", "plan", "server", "set", "system-tag", "user-tag", "version", "wait", "yes"}
+
 // Flag is a parameter as the command line names it.
 type Flag struct {
 	*Param
@@ -62,6 +66,9 @@ func (d *Document) Flags(actions []*Action, tags []Tag, skip ...string) []*Flag 
 		if same := func(g *Flag) bool { return g != f && g.Name == f.Name }; slices.ContainsFunc(out, same) {
 			f.Name = Kebab(f.Param.Name)
 		}
+		if slices.Contains(reserved, f.Name) {
+			f.Name = "param-" + f.Name
+		}
 		names[f.Name] = true
 	}
 	count := map[string]int{}
@@ -72,7 +79,7 @@ func (d *Document) Flags(actions []*Action, tags []Tag, skip ...string) []*Flag 
 		}
 	}
 	for _, f := range out {
-		f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return names[a] || count[a] > 1 })
+		f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return names[a] || count[a] > 1 || slices.Contains(reserved, a) })
 	}
 	return out
 }
@@ -88,7 +95,11 @@ func (d *Document) inFile(a *Action, p *Param) bool {
 	if p.Kind == "list" {
 		name = strings.TrimSuffix(name, "s")
 	}
-	shown := d.fieldOf(d.Types[a.Type], name)
+	t := d.Types[a.Type]
+	if t == nil {
+		return true
+	}
+	shown := t.Field(name)
 	return shown == nil || shown.Secret
 }
 
