@@ -43,7 +43,7 @@ type VMInstance struct {
 	CPUNum               int64  `db:"cpuNum"`
 	CPUSpeed             int64  `db:"cpuSpeed"`
 	AllocatorStrategy    string `db:"allocatorStrategy" kumo:"size=64,null"`
-	State                string `db:"state" kumo:"size=32,index"`
+	State                string `db:"state" kumo:"size=32,index" caption:"State|状态"`
 	GuestOSType          string `db:"guestOsType" kumo:"size=255,null"`
 	// DestroyDate is when the guest was destroyed; it is expunged by it.
 	DestroyDate resource.Time `db:"destroyDate" kumo:"hidden,null"`
