@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/web/cli/client"
+	"github.com/kumo-cloud/kumo/web/cli/schema"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -49,7 +50,7 @@ func fakeCloud(t *testing.T) *fakeServer {
 		"GET /vm-instances?limit=10&q=name=wbe-1":                `{"inventories":[]}`,
 		"GET /vm-instances?limit=10&q=name=2222":                 `{"inventories":[]}`,
 		"GET /vm-instances?limit=10&q=uuid~=2222%":               `{"inventories":[` + vmBody + `]}`,
-		"GET /vm-instances?limit=10&q=name=twins":                `{"inventories":[{"uuid":"a1","name":"twins","state":"Running"},{"uuid":"a2","name":"twins","state":"Stopped"}]}`,
+		"GET /vm-instances?limit=10&q=name=twins":                `{"inventories":[{"uuid":"a1","name":"twins","state":"Running"},{"uuid":"a2","name":"twins","state":"Stopped","createDate":"Nov 14, 2017 10:20:57 PM"}]}`,
 		"GET /instance-offerings?limit=10&q=name=s":              `{"inventories":[{"uuid":"0ff","name":"s"}]}`,
 		"GET /images?limit=10&q=name=tiny":                       `{"inventories":[{"uuid":"1a6e","name":"tiny"}]}`,
 		"GET /l3-networks?limit=10&q=name=flat":                  `{"inventories":[{"uuid":"13","name":"flat"}]}`,
@@ -163,6 +164,31 @@ func TestHelp(t *testing.T) {
 	}
 }
 
+// The help of a noun makes all its verbs with their flags: none is there twice.
+func TestEveryVerbIsThere(t *testing.T) {
+	server := fakeCloud(t)
+	s := newSession(t, server.URL)
+	s.signIn(t)
+	text, err := os.ReadFile(publishedSchema)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := schema.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, noun := range doc.Nouns() {
+		if code, text := s.run(noun.Noun, "--help"); code != 0 {
+			t.Fatal(text)
+		}
+		for _, verb := range append([]*schema.Verb{{Name: "ls"}, {Name: "show"}}, doc.Verbs(noun)...) {
+			if !strings.Contains(s.out.String(), "\n  "+verb.Name+" ") {
+				t.Errorf("%s has no %s:\n%s", noun.Noun, verb.Name, s.out.String())
+			}
+		}
+	}
+}
+
 // What the server gets.
 func TestRequests(t *testing.T) {
 	userData := filepath.Join(t.TempDir(), "user-data")
@@ -244,7 +270,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"zone create a", "kumo: create zone a: zone name; is too long: limit is 255 [SYS.1007]"},
 		{"vm show nobody", "kumo: vm nobody: there is none (see kumo vm ls)"},
 		{"vm show wbe-1", "kumo: vm wbe-1: there is none (did you mean web-1?)"},
-		{"vm start twins", "kumo: vm twins: several are called so (give one of the UUIDs a1 (Running), a2 (Stopped))"},
+		{"vm start twins", "kumo: vm twins: several are called so (give one of the UUIDs a1 (Running), a2 (Stopped, Nov 14, 2017 10:20:57 PM))"},
 		{"vm destroy web-1", "kumo: delete vm web-1: there is no terminal to ask on (add --yes when you mean it)"},
 		{"vm create", "kumo: kumo vm create: NAME: is missing (for example: kumo vm create vm-1 --offering offering-1 --image image-1 --network network-1)"},
 		{"cluster create c", "kumo: kumo cluster create: --zone, --hypervisor-type: are missing (for example: kumo cluster create cluster-1 --zone zone-1 --hypervisor-type HYPERVISOR-TYPE)"},

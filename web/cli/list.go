@@ -107,16 +107,19 @@ func (a *App) list(cmd *cobra.Command, t *schema.Type, o listing) error {
 	return nil
 }
 
-// fieldsAsked are the fields that the columns need, nil when not all are fields
-// of the type itself.
+// fieldsAsked are the fields that the columns need, with those that say of which
+// type a reference is; nil when not all are fields of the type itself.
 func fieldsAsked(t *schema.Type, columns []column) []string {
 	var out []string
 	for _, c := range columns {
-		if t.Field(c.Path) == nil {
+		f := t.Field(c.Path)
+		if f == nil {
 			return nil
 		}
-		if !slices.Contains(out, c.Path) {
-			out = append(out, c.Path)
+		for _, name := range []string{f.Name, f.RefBy} {
+			if name != "" && !slices.Contains(out, name) {
+				out = append(out, name)
+			}
 		}
 	}
 	return out

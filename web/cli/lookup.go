@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -115,10 +116,11 @@ func several(t *schema.Type, text string, found []json.RawMessage) error {
 	var list []string
 	for _, one := range found {
 		entry := client.Text(one, "uuid")
-		fields := t.Context
+		fields := slices.Clone(t.Context)
 		if len(t.States) > 0 {
-			fields = append(fields[:len(fields):len(fields)], t.States[0].Field)
+			fields = append(fields, t.States[0].Field)
 		}
+		fields = append(fields, "createDate")
 		var more []string
 		for _, f := range fields {
 			if v := client.Text(one, f); v != "" {

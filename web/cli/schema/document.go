@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -65,7 +66,9 @@ type Type struct {
 	Label   string
 	Context []string
 	States  []States
-	Fields  []*Field
+	// Fields are those of the type, of those that it refines and of those that
+	// refine it, of which one resource has some.
+	Fields []*Field
 	// Embeds are lists of other resources within the inventory.
 	Embeds  []Embed
 	Edges   []Edge
@@ -190,7 +193,40 @@ func Parse(text []byte) (*Document, error) {
 	for message, a := range d.Actions {
 		a.Message = message
 	}
+	d.inherit()
 	return d, nil
+}
+
+// inherit gives each type what the document says of the types that it refines, and
+// the fields of those that refine it: a list has them all.
+func (d *Document) inherit() {
+	fields, edges, embeds := map[*Type][]*Field{}, map[*Type][]Edge{}, map[*Type][]Embed{}
+	for _, t := range d.Types {
+		family := d.lineage(t)
+		for i := len(family) - 1; i >= 0; i-- {
+			edges[t] = append(edges[t], family[i].Edges...)
+			embeds[t] = append(embeds[t], family[i].Embeds...)
+			fields[t] = append(fields[t], family[i].Fields...)
+		}
+		for _, name := range t.Subtypes {
+			if sub := d.Types[name]; sub != nil {
+				fields[t] = append(fields[t], sub.Fields...)
+			}
+		}
+	}
+	for _, t := range d.Types {
+		t.Fields, t.Edges, t.Embeds = fields[t], edges[t], embeds[t]
+	}
+}
+
+// lineage is the type, its parent, and so on.
+func (d *Document) lineage(t *Type) []*Type {
+	var out []*Type
+	for t != nil && !slices.Contains(out, t) { // a circle of parents ends, too
+		out = append(out, t)
+		t = d.Types[t.Parent]
+	}
+	return out
 }
 
 // Param returns the parameter of this name, or nil.
@@ -209,20 +245,6 @@ func (t *Type) Field(name string) *Field {
 		if f.Name == name {
 			return f
 		}
-	}
-	return nil
-}
-
-// fieldOf is Field of the type or of one that it refines.
-func (d *Document) fieldOf(t *Type, name string) *Field {
-	for range len(d.Types) { // a document with a circle of parents ends, too
-		if t == nil {
-			break
-		}
-		if f := t.Field(name); f != nil {
-			return f
-		}
-		t = d.Types[t.Parent]
 	}
 	return nil
 }

@@ -132,6 +132,16 @@ func TestParse(t *testing.T) {
 	if d.ByNoun("PS") != d.Types["PrimaryStorage"] || d.ByNoun("vminstance") != d.Types["VmInstance"] || d.ByNoun("nothing") != nil {
 		t.Error("a type is not found by its words")
 	}
+	for name, fields := range map[string]string{"Host": "name managementIp sshPort cpuCapacity", "KVMHost": "name managementIp sshPort"} {
+		for _, field := range strings.Fields(fields) {
+			if d.Types[name].Field(field) == nil {
+				t.Errorf("%s has no field %s", name, field)
+			}
+		}
+	}
+	if d.Types["KVMHost"].Field("cpuCapacity") != nil {
+		t.Error("a type has the fields of another that refines the same")
+	}
 	if c := (Caption{"en": "a"}); c.In("zh") != "a" || c.In("en") != "a" || Caption(nil).In("zh") != "" {
 		t.Error("captions do not fall back to English")
 	}
