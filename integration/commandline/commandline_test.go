@@ -55,19 +55,19 @@ func (s *shell) ok(line string) string {
 	return out
 }
 
-// A session from an empty server to a running VM and back.
-func TestSession(t *testing.T) {
-	s := server.Start(t, server.Options{})
+// signedIn is a shell after the login.
+func signedIn(t *testing.T, s *server.Server) *shell {
+	t.Helper()
 	sh := newShell(t, s)
-	if _, text, code := sh.run("", "vm", "ls"); code != 1 || !strings.Contains(text, "not signed in (sign in with kumo login)") {
-		t.Errorf("before login: exit code %d, %s", code, text)
-	}
-	if _, text, code := sh.run("wrong", "login", "--password-file", "-"); code != 1 || strings.Count(text, "\n") != 1 {
-		t.Errorf("wrong password: exit code %d, %s", code, text)
-	}
 	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
 		t.Fatal(text)
 	}
+	return sh
+}
+
+// build makes a cloud with the running VM v.
+func (s *shell) build() {
+	s.t.Helper()
 	for _, line := range []string{
 		"zone create z",
 		"cluster create c --zone z --hypervisor-type Simulator",
@@ -86,11 +86,31 @@ func TestSession(t *testing.T) {
 		"l3 add-dns l3 --dns 10.5.0.1",
 		"vm create v --offering o --image i --network l3 --user-tag blue",
 	} {
-		sh.ok(line)
+		s.ok(line)
 	}
+}
+
+// A session from an empty server to a running VM and back.
+func TestSession(t *testing.T) {
+	s := server.Start(t, server.Options{})
+	sh := newShell(t, s)
+	if _, text, code := sh.run("", "vm", "ls"); code != 1 || !strings.Contains(text, "not signed in (sign in with kumo login)") {
+		t.Errorf("before login: exit code %d, %s", code, text)
+	}
+	if _, text, code := sh.run("wrong", "login", "--password-file", "-"); code != 1 || strings.Count(text, "\n") != 1 {
+		t.Errorf("wrong password: exit code %d, %s", code, text)
+	}
+	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
+		t.Fatal(text)
+	}
+	sh.build()
 	// A table shows names; what a person chooses is in it.
 	if got := sh.ok("vm ls --where state=Running --where host=h --sort -createDate --columns name,state,host"); got != "NAME   STATE     HOST\nv      Running   h\n" {
 		t.Errorf("list printed %q", got)
+	}
+	// What a plugin's hosts have beside others' is asked for like any field.
+	if got := sh.ok("host ls --where cpuCapacity=8 --columns name,memoryCapacity"); !strings.HasPrefix(got, "NAME   MEMORY") || !strings.HasSuffix(got, "\nh      8G\n") {
+		t.Errorf("hosts: %q", got)
 	}
 	if got := sh.ok("query VmInstance vmNics.ip~=10.5.0.% zone.name=z --columns name,state"); got != "NAME   STATE\nv      Running\n" {
 		t.Errorf("query printed %q", got)
@@ -129,10 +149,7 @@ func TestSession(t *testing.T) {
 // the words of messages.
 func TestWordsOfBefore(t *testing.T) {
 	s := server.Start(t, server.Options{})
-	sh := newShell(t, s)
-	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
-		t.Fatal(text)
-	}
+	sh := signedIn(t, s)
 	for _, line := range []string{
 		"zone create --name z",
 		"cluster add --name c --zone-uuid z --hypervisor-type Simulator",
@@ -160,10 +177,7 @@ func TestWordsOfBefore(t *testing.T) {
 // A plan shows what would go, and takes nothing.
 func TestPlan(t *testing.T) {
 	s := server.Start(t, server.Options{})
-	sh := newShell(t, s)
-	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
-		t.Fatal(text)
-	}
+	sh := signedIn(t, s)
 	sh.ok("zone create z")
 	sh.ok("cluster create c --zone z --hypervisor-type Simulator")
 	out := sh.ok("zone delete z --plan")
@@ -184,10 +198,7 @@ func TestUpload(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := server.Start(t, server.Options{Plugins: []string{"imagestore"}, Args: []string{"--config", config}})
-	sh := newShell(t, s)
-	if _, text, code := sh.run(server.Password+"\n", "login", "--password-file", "-"); code != 0 {
-		t.Fatal(text)
-	}
+	sh := signedIn(t, s)
 	sh.ok("bs create --kind image-store --name b --url " + filepath.Join(dir, "store") + " --hostname 127.0.0.1 --username root --set password=not-used")
 	disk := filepath.Join(dir, "disk.img")
 	data := make([]byte, 3<<20)
