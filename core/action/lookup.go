@@ -68,7 +68,7 @@ func (l *rows) some(ctx context.Context, caller Caller, targets []Target, out []
 		query.WriteString(" FROM `" + typ.Name + "` t WHERE t.`uuid` = ?")
 		args = append(args, t.UUID)
 	}
-	return l.store.Each(ctx, query.String(), args, func(r *store.Row) error {
+	return store.Cached(l.store).Each(ctx, query.String(), args, func(r *store.Row) error {
 		write := r.Int(2) == 1
 		i := r.Int(0)
 		t, _ := l.types.Get(targets[i].Type)

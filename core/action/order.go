@@ -115,13 +115,16 @@ func (r *Registry) perform(ctx context.Context, o *Order) (any, error) {
 	}
 	c := &Call{Job: o.Job, Caller: o.Caller, Client: o.Client, Message: o.Message, ResourceUUID: o.ResourceUUID,
 		SystemTags: o.SystemTags, UserTags: o.UserTags, DeleteMode: o.DeleteMode}
-	ctx, cancel := context.WithTimeout(hold(WithCall(ctx, c), o.Key), o.Limit)
+	ctx, cancel := context.WithTimeout(hold(r.auditBegin(WithCall(ctx, c), a, c), o.Key), o.Limit)
 	defer cancel()
 	var left error
 	if r.ports.Finish != nil && !a.TakesUp {
 		left = r.ports.Finish(ctx, o.Key, c.DeleteMode == "Enforcing")
 	}
 	res, err := r.call(ctx, a, c, params)
+	if o.Job == "" {
+		r.auditEnd(ctx, a, c, params, false, err)
+	}
 	if err != nil && left != nil && !errors.Is(err, left) {
 		err = fmt.Errorf("%w; %w", err, left) // which may well be why
 	}

@@ -61,7 +61,7 @@ func (r *Registry) Serve(ctx context.Context, req *Request) (*Reply, error) {
 		return nil, err
 	}
 	c := &Call{Message: a.Message, Client: req.Client, SystemTags: b.systemTags, UserTags: b.userTags, Plan: req.Plan}
-	ctx = WithCall(ctx, c)
+	ctx = r.auditBegin(WithCall(ctx, c), a, c)
 	stop, err := r.admit(ctx, req, c, params, &b)
 	if req.Plan {
 		if err != nil {
@@ -73,6 +73,7 @@ func (r *Registry) Serve(ctx context.Context, req *Request) (*Reply, error) {
 		return r.accept(ctx, req, c, params, limit, stop, err)
 	}
 	if err != nil {
+		r.auditEnd(ctx, a, c, params, true, err)
 		return nil, err
 	}
 	if stop {
@@ -81,6 +82,7 @@ func (r *Registry) Serve(ctx context.Context, req *Request) (*Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	res, err := r.call(ctx, a, c, params)
+	r.auditEnd(ctx, a, c, params, false, err)
 	if err != nil {
 		return nil, err
 	}
@@ -315,9 +317,16 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	}
 	reply := &Reply{Job: c.Job, Timeout: limit}
 	if rej, ok := r.ports.Jobs.(Rejecter); ok && checkErr != nil {
+		r.auditEnd(ctx, a, c, params, true, checkErr)
 		return reply, jobError(rej.Reject(ctx, job, checkErr), c.Job)
 	}
+	if r.ports.Audit != nil {
+		r.ports.Audit.Accepted(ctx, a.about(c, params))
+	}
 	if err := r.ports.Jobs.Accept(ctx, job); err != nil {
+		if r.ports.Audit != nil {
+			r.ports.Audit.Dropped(ctx)
+		}
 		return nil, jobError(err, c.Job)
 	}
 	// The job outlives the request that started it.

@@ -139,6 +139,7 @@ type Ports struct {
 	Queue  Queue
 	// SystemAccount is the account as which the platform acts.
 	SystemAccount string
+	Audit         Audit
 	// Finish ends what earlier operations under a queue's key left to be undone;
 	// with force, what cannot be undone is passed over. It runs before each
 	// asynchronous handler; its error does not stop those that work without it.

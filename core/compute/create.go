@@ -81,7 +81,8 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, er
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
 	}
-	err := s.Store.Read(ctx, func(q store.Querier) error {
+	err := s.Store.Read(ctx, func(now store.Querier) error {
+		q := store.Cached(now) // what guests are made from rarely changes
 		if err := s.planSize(ctx, q, p, w); err != nil {
 			return err
 		}
@@ -99,7 +100,7 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, er
 		if err := s.planTags(ctx, q, c, p, w, img); err != nil {
 			return err
 		}
-		return s.planPlaces(ctx, q, p, w, img, zone)
+		return s.planPlaces(ctx, now, p, w, img, zone)
 	})
 	return w, err
 }
@@ -298,7 +299,7 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *
 	}
 	r := contract.HostRequest{Room: w.room(), ZoneUUID: cmp.Or(p.Zone, zone), ClusterUUID: p.Cluster, HostUUID: p.Host,
 		Architecture: w.Architecture, Strategy: w.Row.AllocatorStrategy}
-	if r.Reachable, err = s.reachable(ctx, q, p.L3s); err != nil {
+	if r.Reachable, err = s.reachable(ctx, store.Cached(q), p.L3s); err != nil {
 		return err
 	}
 	hosts, err := s.hosts.Candidates(ctx, q, r)

@@ -199,6 +199,5 @@ func (s *Service) finishCreate(ctx context.Context, tx *store.Tx, w *work) error
 	if n == 0 {
 		return s.move(ctx, tx, w.UUID, "running", nil) // which tells what is wrong
 	}
-	s.tell(tx, w.UUID, w.Name, w.AccountUUID, Running)
 	return nil
 }

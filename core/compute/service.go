@@ -7,7 +7,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -163,16 +162,5 @@ func (s *Service) move(ctx context.Context, tx *store.Tx, uuid, ev string, more 
 	for k, v := range more {
 		values[k] = v
 	}
-	if err := store.Set(ctx, tx, VMType.Type, uuid, values); err != nil {
-		return err
-	}
-	s.tell(tx, uuid, vm.Name, vm.AccountUUID, next)
-	return nil
-}
-
-// tell publishes a guest's new state when it is committed.
-func (s *Service) tell(tx *store.Tx, uuid, name, account, state string) {
-	tx.OnCommit(func() {
-		s.Events.Publish(event.Event{Type: "VmInstance", Verb: state, UUID: uuid, Name: name, AccountUUID: account})
-	})
+	return store.Set(ctx, tx, VMType.Type, uuid, values)
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/contract"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -266,7 +265,6 @@ func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.
 // stranger tells of a guest that is not in the database; nothing is done to it.
 func (s *Service) stranger(hostUUID, uuid string) {
 	s.Log.Warn("host has a guest that is not ours", "host", hostUUID, "vm", uuid)
-	s.Events.Publish(event.Event{Type: "VmInstance", Verb: "stranger", UUID: uuid, Detail: map[string]string{"host": hostUUID}})
 }
 
 // settle runs in the guest's queue: it asks the host again and makes the
@@ -298,7 +296,6 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 		return s.appeared(ctx, vm, w, hostUUID)
 	case vm.HostUUID != "" && vm.HostUUID != hostUUID && now == Running:
 		s.Log.Error("guest runs on two hosts or on the wrong one", "vm", uuid, "host", hostUUID, "expected", vm.HostUUID)
-		s.Events.Publish(event.Event{Type: "VmInstance", Verb: "misplaced", UUID: uuid, Name: vm.Name, Detail: map[string]string{"host": hostUUID}})
 	}
 	return nil
 }

@@ -36,9 +36,6 @@ func (s *Service) SetFor(ctx context.Context, category, name, resourceUUID, valu
 		uuid, err = s.setFor(ctx, tx, d, resourceUUID, v)
 		return err
 	})
-	if err == nil {
-		s.publish("ResourceConfig", "updated", uuid, d, value)
-	}
 	return uuid, err
 }
 

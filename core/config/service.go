@@ -12,7 +12,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/action"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -23,7 +22,6 @@ import (
 // database access.
 type Service struct {
 	store   *store.Store
-	events  *event.Bus
 	log     hclog.Logger
 	actions *action.Registry
 
@@ -42,12 +40,12 @@ type view struct {
 	changed chan struct{}
 }
 
-// New makes the service. events may be nil.
-func New(st *store.Store, events *event.Bus, log hclog.Logger) *Service {
+// New makes the service.
+func New(st *store.Store, log hclog.Logger) *Service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	s := &Service{store: st, events: events, log: log}
+	s := &Service{store: st, log: log}
 	s.view.Store(&view{settings: map[key]*Setting{}, values: map[key]parsed{}, overrides: map[key]map[string]parsed{}, changed: make(chan struct{})})
 	return s
 }
@@ -340,9 +338,6 @@ func (s *Service) Set(ctx context.Context, category, name, value string) (string
 		tx.OnCommit(func() { s.change(func(w *view) { w.values[d.key()] = v }) })
 		return nil
 	})
-	if err == nil {
-		s.publish("GlobalConfig", "updated", uuid, d, value)
-	}
 	return uuid, err
 }
 
@@ -371,10 +366,4 @@ func (s *Service) Reset(ctx context.Context) error {
 		})
 		return nil
 	})
-}
-
-func (s *Service) publish(typ, verb, uuid string, d *Setting, value string) {
-	if s.events != nil {
-		s.events.Publish(event.Event{Type: typ, Verb: verb, UUID: uuid, Name: d.Category + "/" + d.Name, Detail: map[string]string{"value": value}})
-	}
 }

@@ -1,9 +1,11 @@
-// Package event tells who asks what happened to which resource: observers,
-// the task centre, web hooks, the audit log. Publishing never waits for a
-// subscriber: a slow one loses its oldest events and is told how many.
+// Package event tells who asks what happened to which resource: the stream of
+// events, caches, whoever else subscribes. It hears of changes from the
+// transactions that made them (store.Watcher), after their commit, so that there
+// is no event without a change and no change without its event.
 //
-// Events are published after the change they tell of is committed. They live
-// in memory only; what must not be lost belongs in the database.
+// A bus is in memory and bounded: who is too slow is told how many events are
+// gone and reads again what it shows. What must not miss one subscribes durably:
+// its events are written in the transaction itself (Durable).
 //
-// It imports nothing of core.
+// It imports of core only resource and store.
 package event

@@ -73,7 +73,7 @@ func setup(t *testing.T) *fixture {
 
 // restart makes the service anew over the same database.
 func (f *fixture) restart() {
-	f.cfg = config.New(f.st, nil, storetest.Logger(f.t))
+	f.cfg = config.New(f.st, storetest.Logger(f.t))
 	tags := tag.New(f.st, f.st.Registry())
 	f.Service = newService(f.st, f.cfg, tags, storetest.Logger(f.t), f.clock.now)
 	f.r = action.NewRegistry(hclog.NewNullLogger())
@@ -594,7 +594,7 @@ func second(_ any, err error) error { return err }
 
 func BenchmarkAuthenticate(b *testing.B) {
 	st := storetest.Open(b, append(Types(), config.Types()...)...)
-	cfg := config.New(st, nil, nil)
+	cfg := config.New(st, nil)
 	s := New(st, cfg, nil, hclog.NewNullLogger())
 	if err := s.settings(); err != nil {
 		b.Fatal(err)

@@ -127,6 +127,13 @@ func (s *Service) Authenticate(ctx context.Context, c action.Credentials) (actio
 	return x.caller, nil
 }
 
+// Alive reports whether the session of a caller is still good. It does not live
+// longer for being asked about, as it does for a call.
+func (s *Service) Alive(ctx context.Context, c action.Caller) bool {
+	_, err := s.sessions.find(ctx, c.SessionUUID)
+	return err == nil
+}
+
 // Bootstrap makes the admin account with a password, unless it is there. The
 // password is plain text; it is never logged.
 func (s *Service) Bootstrap(ctx context.Context, password string) error {

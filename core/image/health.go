@@ -6,7 +6,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/config"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -135,7 +134,6 @@ func (s *Service) saveCapacity(ctx context.Context, row *BackupStorage, c *plugi
 	row.TotalCapacity, row.AvailableCapacity = total, free
 	if row.Status != Connected {
 		s.Log.Info("backup storage connected", "backupStorage", row.UUID)
-		s.Events.Publish(event.Event{Type: BackupStorageType.Name, Verb: "connected", UUID: row.UUID, Name: row.Name})
 	}
 	row.Status = Connected
 	return nil
@@ -161,5 +159,4 @@ func (s *Service) lost(ctx context.Context, uuid string, cause error) {
 		return
 	}
 	s.Log.Warn("backup storage disconnected", "backupStorage", uuid, "error", cause)
-	s.Events.Publish(event.Event{Type: BackupStorageType.Name, Verb: "disconnected", UUID: uuid, Detail: map[string]string{"cause": cause.Error()}})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,14 +65,36 @@ func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.Ra
 	return inventory, below, err
 }
 
-// Query answers the query of a URL (action.Querier).
+// Query answers the query of a URL (action.Querier), from memory while nothing
+// that it was made of has changed.
 func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+	key := "query\x00" + typeName + "\x00" + c.AccountUUID + "\x00" + strconv.FormatBool(c.Admin) + v.Encode()
+	return store.Remember(ctx, r.store, key, func(db store.Querier) (*action.QueryResult, int, error) {
+		res, err := r.ask(ctx, db, typeName, v, c)
+		if err != nil {
+			return nil, 0, err
+		}
+		size := len(res.Schema) * 64
+		for _, inventory := range res.Inventories {
+			size += len(inventory) + 24
+		}
+		return res, size, nil
+	})
+}
+
+// AskQuery answers the query of a URL as a caller sees it; its errors are those
+// of the API.
+func (k *Kernel) AskQuery(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+	return renderer{k.Query, k.Store}.Query(ctx, typeName, v, c)
+}
+
+func (r renderer) ask(ctx context.Context, db store.Querier, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
 	q, err := query.Parse(v)
 	if err != nil {
 		return nil, action.HTTPErrorf(http.StatusBadRequest, "%s", err.Error())
 	}
 	scope := query.Scope{Admin: c.Admin, AccountUUID: c.AccountUUID}
-	res, err := r.query.Run(ctx, typeName, q, scope)
+	res, err := r.query.RunIn(ctx, db, typeName, q, scope)
 	if errors.Is(err, query.ErrUnknownField) {
 		// The wire's code for this is that of an internal error (catalogue
 		// README, section 8).
@@ -84,7 +107,7 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 	if !q.Names || q.Count {
 		return out, nil
 	}
-	names, err := r.query.Names(ctx, typeName, res.Inventories, scope)
+	names, err := r.query.Names(ctx, db, typeName, res.Inventories, scope)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/audit"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/dispatch"
@@ -25,7 +26,7 @@ import (
 // Types returns the resource types of the kernel's own parts.
 func Types() []*resource.Type {
 	var all []*resource.Type
-	for _, types := range [][]*resource.Type{access.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types()} {
+	for _, types := range [][]*resource.Type{access.Types(), audit.Types(), event.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types()} {
 		all = append(all, types...)
 	}
 	return all
@@ -56,8 +57,10 @@ func New(o Options) *Kernel {
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
 		Events: event.New(), Plugins: o.Plugins}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
+	st.Watch(k.Events)
 	k.Jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
 	k.Jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
+	k.Events.Also(job.RowType(), k.Jobs.Event)
 	k.Flows = flow.NewEngine(st, log.Named("flow"), k.Jobs)
 	k.Cascade = cascade.New(st, types, k.Flows, log.Named("cascade"))
 	k.Tags = tag.New(st, types)
@@ -65,7 +68,8 @@ func New(o Options) *Kernel {
 		return k.Actions.Turn(ctx, stop, key, "cascade", "DeleteWithParent", fn)
 	}
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
-	k.Config = config.New(st, k.Events, log.Named("config"))
+	k.Config = config.New(st, log.Named("config"))
+	k.Audit = audit.New(st, k.Config, log.Named("audit"))
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
 	o.Handler.setting, o.Handler.progress = k.Config.String, k.Flows.Report
@@ -78,7 +82,7 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 	shown := renderer{k.Query, k.Store}
 	k.Actions.Wire(action.Ports{
 		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: shown, Query: shown,
-		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Finish: k.Flows.Finish,
+		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Finish: k.Flows.Finish,
 	})
 }
 
@@ -124,6 +128,9 @@ func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 
 // RegisterParts registers the actions and settings of the kernel's own parts.
 func (k *Kernel) RegisterParts() error {
+	if err := k.Audit.Register(); err != nil {
+		return err
+	}
 	for _, d := range []config.Setting{
 		{Name: "undo.interval", Default: "30", Min: 1, Max: 3600, Doc: "Seconds after which an undo that failed is tried again, at first."},
 		{Name: "trace.good", Default: "10000", Max: 1e6, Doc: "How many traces are kept of flows that went well."},
@@ -173,5 +180,6 @@ func (k *Kernel) Start(ctx context.Context) error {
 	go k.Flows.KeepTraces(ctx, func() flow.TraceBounds {
 		return flow.TraceBounds{Good: k.Config.Int64(ctx, "flow", "trace.good", ""), Failed: k.Config.Int64(ctx, "flow", "trace.failed", "")}
 	})
+	go k.Audit.Start(ctx)
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -173,9 +172,5 @@ func (k *Kernel) Delete(ctx context.Context, c *action.Call, typeName, uuid stri
 	if c.DeleteMode == "Enforcing" {
 		mode = cascade.Enforcing
 	}
-	err := k.Cascade.Delete(ctx, typeName, uuid, mode, flow.Options{Job: c.Job, Key: uuid})
-	if err == nil {
-		k.Events.Publish(event.Event{Type: typeName, Verb: "deleted", UUID: uuid, AccountUUID: c.Caller.AccountUUID})
-	}
-	return err
+	return k.Cascade.Delete(ctx, typeName, uuid, mode, flow.Options{Job: c.Job, Key: uuid})
 }

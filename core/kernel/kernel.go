@@ -7,6 +7,7 @@ import (
 	hclog "github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/audit"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/dispatch"
@@ -34,6 +35,7 @@ type Kernel struct {
 	Tags     *tag.Service
 	Config   *config.Service
 	Events   *event.Bus
+	Audit    *audit.Service
 	Plugins  *plugin.Manager
 	Dispatch *dispatch.Queues
 	Log      hclog.Logger

@@ -52,7 +52,7 @@ func guard(t *testing.T, st *store.Store, n *Node) error {
 
 func TestHeartbeat(t *testing.T) {
 	stores(t, func(t *testing.T, st *store.Store) {
-		cfg := config.New(st, nil, storetest.Logger(t))
+		cfg := config.New(st, storetest.Logger(t))
 		n := join(t, st, identify(t, t.TempDir()), "node-a")
 		s := New(n, cfg, storetest.Logger(t), "1.2.3")
 		if err := s.Register(action.NewRegistry(hclog.NewNullLogger())); err != nil {
@@ -216,7 +216,7 @@ func TestIdentity(t *testing.T) {
 func TestMessages(t *testing.T) {
 	st := storetest.Open(t, config.Types()...)
 	r := action.NewRegistry(hclog.NewNullLogger())
-	s := New(nil, config.New(st, nil, nil), hclog.NewNullLogger(), "1.2.3")
+	s := New(nil, config.New(st, nil), hclog.NewNullLogger(), "1.2.3")
 	if err := s.Register(r); err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,7 @@ type fact struct {
 // facts reads what there is to know of a network on a host, in order.
 func (s *Service) facts(ctx context.Context, hostUUID, l3UUID string) ([]fact, error) {
 	var list []fact
-	err := s.Store.Each(ctx, viewSQL, []any{l3UUID, hostUUID, l3UUID, l3UUID, l3UUID, l3UUID, l3UUID}, func(r *store.Row) error {
+	err := store.Cached(s.Store).Each(ctx, viewSQL, []any{l3UUID, hostUUID, l3UUID, l3UUID, l3UUID, l3UUID, l3UUID}, func(r *store.Row) error {
 		list = append(list, fact{r.Int(0), r.Text(1), r.Text(2), r.Text(3), r.Int(4), r.Int(5)})
 		return nil
 	})
@@ -133,7 +133,7 @@ func (s *Service) serviceIP(ctx context.Context, l3UUID, provider string) (strin
 	if !ok || !d.GetServiceIp() {
 		return "", nil
 	}
-	tags, err := s.Tags.Tokens(ctx, s.Store, l3UUID, d.GetServiceIpTag())
+	tags, err := s.Tags.Tokens(ctx, store.Cached(s.Store), l3UUID, d.GetServiceIpTag())
 	if err != nil || len(tags) == 0 {
 		return "", err
 	}

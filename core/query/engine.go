@@ -46,7 +46,16 @@ func New(s *store.Store, reg *resource.Registry) *Engine { return &Engine{store:
 // when a field or an edge is unknown, hidden or secret.
 //
 // On SQLite all statements see one snapshot, on MySQL each its own (store.Read).
-func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (*Result, error) {
+func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (res *Result, err error) {
+	err = e.store.Read(ctx, func(db store.Querier) error {
+		res, err = e.RunIn(ctx, db, typeName, q, sc)
+		return err
+	})
+	return res, err
+}
+
+// RunIn is Run with what the caller reads by.
+func (e *Engine) RunIn(ctx context.Context, db store.Querier, typeName string, q Query, sc Scope) (*Result, error) {
 	t, ok := e.reg.Get(typeName)
 	if !ok {
 		return nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
@@ -59,12 +68,7 @@ func (e *Engine) Run(ctx context.Context, typeName string, q Query, sc Scope) (*
 	if err != nil {
 		return nil, err
 	}
-	var res *Result
-	err = e.store.Read(ctx, func(db store.Querier) (err error) {
-		res, err = e.run(ctx, db, t, q, st, wanted)
-		return err
-	})
-	return res, err
+	return e.run(ctx, db, t, q, st, wanted)
 }
 
 func (e *Engine) run(ctx context.Context, db store.Querier, t *resource.Type, q Query, st statement, wanted members) (*Result, error) {

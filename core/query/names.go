@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -22,7 +23,7 @@ type Name struct {
 // Names returns the names of all resources that inventories of a type refer to,
 // embedded lists included, by UUID. What the caller may not read has none. It
 // takes one statement for each type that is referred to.
-func (e *Engine) Names(ctx context.Context, typeName string, inventories []json.RawMessage, sc Scope) (map[string]Name, error) {
+func (e *Engine) Names(ctx context.Context, db store.Querier, typeName string, inventories []json.RawMessage, sc Scope) (map[string]Name, error) {
 	t, ok := e.reg.Get(typeName)
 	if !ok {
 		return nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
@@ -39,7 +40,7 @@ func (e *Engine) Names(ctx context.Context, typeName string, inventories []json.
 	}
 	names := map[string]Name{}
 	for _, of := range found.types() {
-		if err := e.nameAll(ctx, of, found.uuids[of.Name], sc, names); err != nil {
+		if err := e.nameAll(ctx, db, of, found.uuids[of.Name], sc, names); err != nil {
 			return nil, err
 		}
 	}
@@ -132,7 +133,7 @@ const maxNested = 4
 
 // nameAll asks for the names of all of one type. What has none, because its
 // type is not for this caller or its rows are not, is left out.
-func (e *Engine) nameAll(ctx context.Context, t *resource.Type, uuids map[string]bool, sc Scope, names map[string]Name) error {
+func (e *Engine) nameAll(ctx context.Context, db store.Querier, t *resource.Type, uuids map[string]bool, sc Scope, names map[string]Name) error {
 	label, context := e.reg.LabelOf(t), e.reg.ContextOf(t)
 	if label == "" {
 		return nil
@@ -149,7 +150,7 @@ func (e *Engine) nameAll(ctx context.Context, t *resource.Type, uuids map[string
 	}
 	slices.Sort(all) // the same page asks the same
 	for part := range slices.Chunk(all, MaxValues) {
-		res, err := e.Run(ctx, t.Name, Query{Conditions: []Condition{{Name: "uuid", Op: In, Value: strings.Join(part, ",")}}, Limit: len(part), Fields: fields}, sc)
+		res, err := e.RunIn(ctx, db, t.Name, Query{Conditions: []Condition{{Name: "uuid", Op: In, Value: strings.Join(part, ",")}}, Limit: len(part), Fields: fields}, sc)
 		if class := errs.ClassOf(err); err != nil && (class == errs.Denied || class == errs.NotFound) {
 			return nil
 		}

@@ -30,7 +30,7 @@ func TestNames(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := e.Names(ctx, typ, res.Inventories, sc)
+		got, err := e.Names(ctx, s, typ, res.Inventories, sc)
 		if err != nil {
 			t.Fatal(err)
 		}

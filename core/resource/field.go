@@ -57,6 +57,9 @@ type Field struct {
 	Index, Unique bool
 	// Immutable: not changed after the row has been made.
 	Immutable bool
+	// Volatile: it changes so often, as free capacity does, that what was read
+	// of the other fields stays valid when it changes.
+	Volatile bool
 	// Values lists the legal values; empty = any.
 	Values []string
 	// Default is what old rows get when the column is added; text of the kind.
@@ -220,6 +223,8 @@ func (f *Field) setFlag(name string) bool {
 		f.Unique = true
 	case "immutable":
 		f.Immutable = true
+	case "volatile":
+		f.Volatile = true
 	case "text":
 		f.Kind = Text
 	default:

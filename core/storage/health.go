@@ -7,7 +7,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/config"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -119,7 +118,6 @@ func (s *Service) checkStorage(ctx context.Context, uuid string) error {
 	})
 	if err == nil {
 		s.Log.Info("primary storage connected", "primaryStorage", uuid)
-		s.Events.Publish(event.Event{Type: PrimaryStorageType.Name, Verb: "connected", UUID: uuid, Name: row.Name})
 	}
 	return err
 }
@@ -157,8 +155,6 @@ func (s *Service) checkLink(ctx context.Context, uuid string) error {
 			return err
 		}
 		s.Log.Info("primary storage is back on host", "primaryStorage", ref.PrimaryStorageUUID, "host", ref.HostUUID)
-		s.Events.Publish(event.Event{Type: PrimaryStorageType.Name, Verb: "connected", UUID: ref.PrimaryStorageUUID,
-			Detail: map[string]string{"host": ref.HostUUID}})
 		return nil
 	})
 }
@@ -197,8 +193,6 @@ func (s *Service) tellLost(l link, cause, err error) {
 		return
 	}
 	s.Log.Warn("primary storage disconnected", "primaryStorage", l.primary, "host", l.host, "error", cause)
-	s.Events.Publish(event.Event{Type: PrimaryStorageType.Name, Verb: "disconnected", UUID: l.primary,
-		Detail: map[string]string{"host": l.host, "cause": cause.Error()}})
 }
 
 // reconnect connects a storage, and attaches it to all connected hosts of its

@@ -33,7 +33,7 @@ type PrimaryStorage struct {
 	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
 	URL               string `db:"url" kumo:"size=2048"`
 	TotalCapacity     int64  `db:"totalCapacity"`
-	AvailableCapacity int64  `db:"availableCapacity"`
+	AvailableCapacity int64  `db:"availableCapacity" kumo:"volatile"`
 	TotalPhysical     int64  `db:"totalPhysicalCapacity"`
 	AvailablePhysical int64  `db:"availablePhysicalCapacity"`
 	SystemUsed        int64  `db:"systemUsedCapacity" kumo:"null" caption:"Used by the system|系统占用容量"`
@@ -58,7 +58,7 @@ type PrimaryStorageHostRef struct {
 	HostUUID           string `db:"hostUuid" kumo:"size=32,index"`
 	Status             string `db:"status" kumo:"size=32"`
 	TotalCapacity      int64  `db:"totalCapacity"`
-	AvailableCapacity  int64  `db:"availableCapacity"`
+	AvailableCapacity  int64  `db:"availableCapacity" kumo:"volatile"`
 	TotalPhysical      int64  `db:"totalPhysicalCapacity"`
 	AvailablePhysical  int64  `db:"availablePhysicalCapacity"`
 }

@@ -125,14 +125,16 @@ func (b *mysqlBackend) once(ctx context.Context, fn func(*Tx) error) (hooks []fu
 		err = b.s.explain(err, "START TRANSACTION")
 		return nil, errs.Retryable(err), err
 	}
-	tx := &Tx{s: b.s, session: l}
-	if err := b.s.call(tx, fn); err != nil {
+	tx := &Tx{s: b.s, session: l, cause: CauseOf(ctx)}
+	if err := b.s.call(ctx, tx, fn); err != nil {
 		again := tx.lost || deadlocked(err)
 		rerr := l.end() // that it failed matters only when fn may run again: the server rolls back by itself
 		return nil, again || lost(rerr), err
 	}
 	if !tx.lost {
+		begins(tx.touched)
 		err = l.tx.Commit()
+		b.s.ended(tx.touched)
 	}
 	l.broken = tx.lost || err != nil && !deadlocked(err)
 	if rerr := l.end(); tx.lost {
@@ -144,6 +146,7 @@ func (b *mysqlBackend) once(ctx context.Context, fn func(*Tx) error) (hooks []fu
 	if err != nil {
 		return nil, false, errs.Wrap(errs.Unavailable, "database "+b.s.name, err, "the connection was lost during the commit, which may have happened")
 	}
+	tx.committed()
 	return tx.hooks, false, nil
 }
 
@@ -172,7 +175,7 @@ func (b *mysqlBackend) change(ctx context.Context, fn func(context.Context, *Tx)
 		return b.s.explain(err, "START TRANSACTION")
 	}
 	l.broken = true // the lock ends with the connection
-	err = b.s.call(&Tx{s: b.s, session: l}, func(tx *Tx) error { return fn(ctx, tx) })
+	err = b.s.call(ctx, &Tx{s: b.s, session: l}, func(tx *Tx) error { return fn(ctx, tx) })
 	if err == nil {
 		err = b.s.explain(l.tx.Commit(), "COMMIT")
 	}

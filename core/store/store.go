@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -22,6 +24,14 @@ type Store struct {
 	dialect schemasql.Dialect
 	pool    *pool // of readers on SQLite, of all connections on MySQL
 	backend backend
+
+	watchers    atomic.Pointer[[]Watcher]
+	tables      sync.Map // name: *tableState
+	commits     atomic.Uint64
+	effects     sync.Map // text: *effect
+	effectCount atomic.Int64
+	readings    sync.Map // text: []*lastChange, nil for one that cannot be told
+	memory      memory
 }
 
 // backend is what differs between the two kinds of database.
@@ -128,10 +138,15 @@ func (s *Store) Update(ctx context.Context, fn func(tx *Tx) error) error {
 // View runs fn with a consistent snapshot of the database, which its first
 // read takes. Writes fail.
 func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) (err error) {
+	return s.view(ctx, false, fn)
+}
+
+func (s *Store) view(ctx context.Context, loose bool, fn func(tx *Tx) error) (err error) {
 	if err := s.pool.enter(ctx); err != nil {
 		return err
 	}
 	defer s.pool.leave()
+	began := s.commits.Load()
 	l, err := s.pool.begin(ctx, s.snapshot())
 	if err != nil {
 		return s.explain(err, "BEGIN")
@@ -141,7 +156,7 @@ func (s *Store) View(ctx context.Context, fn func(tx *Tx) error) (err error) {
 			err = errors.Join(err, s.explain(rerr, "ROLLBACK"))
 		}
 	}()
-	return s.call(&Tx{s: s, session: l, readOnly: true}, fn)
+	return s.call(ctx, &Tx{s: s, session: l, readOnly: true, began: began, loose: loose}, fn)
 }
 
 // Read runs fn with what reads cheapest: on SQLite a View, on MySQL statements
@@ -152,7 +167,7 @@ func (s *Store) Read(ctx context.Context, fn func(q Querier) error) error {
 	if s.dialect == schemasql.MySQL {
 		return fn(s)
 	}
-	return s.View(ctx, func(tx *Tx) error { return fn(tx) })
+	return s.view(ctx, true, func(tx *Tx) error { return fn(tx) })
 }
 
 // snapshot is how a View begins: SQLite's transactions are snapshots, and its
@@ -164,8 +179,9 @@ func (s *Store) snapshot() *sql.TxOptions {
 	return &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}
 }
 
-// call runs fn and turns a panic into an error.
-func (s *Store) call(tx *Tx, fn func(*Tx) error) (err error) {
+// call runs fn, and what belongs to its transaction, and turns a panic into an
+// error.
+func (s *Store) call(ctx context.Context, tx *Tx, fn func(*Tx) error) (err error) {
 	defer func() {
 		tx.ended = true
 		if p := recover(); p != nil {
@@ -173,7 +189,10 @@ func (s *Store) call(tx *Tx, fn func(*Tx) error) (err error) {
 			err = errs.New(errs.Internal, "transaction", "panic: %v", p)
 		}
 	}()
-	return fn(tx)
+	if err := fn(tx); err != nil {
+		return err
+	}
+	return tx.committing(ctx)
 }
 
 // Each implements Querier. Every call sees what is committed when it begins.

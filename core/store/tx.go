@@ -24,6 +24,11 @@ type Tx struct {
 	beforeWrite func() error
 	hooks       []func()
 	written     int64 // rows
+	cause       Cause
+	began       uint64        // the number of the last commit that its reads see at least
+	loose       bool          // of Read: it may be given answers that are newer
+	changes     []Change      // that somebody wants to know of
+	touched     []*lastChange // of the tables that were written
 }
 
 // Dialect tells what SQL the database understands.
@@ -110,12 +115,32 @@ func (tx *Tx) exec(ctx context.Context, query string, args []value) (int64, erro
 	case tx.readOnly:
 		return 0, errs.New(errs.Internal, "transaction", "a View cannot write: %.60q", query)
 	}
+	e, err := tx.s.effectOf(query)
+	if err != nil {
+		return 0, err
+	}
 	if err := tx.write(); err != nil {
 		return 0, tx.note(err, query)
 	}
+	t, note, search := tx.watched(e)
+	var rows []row
+	if note && e.verb != Created {
+		if rows, err = tx.targets(ctx, e, t, args, search); err != nil {
+			return 0, err
+		}
+	}
 	n, err := tx.run(ctx, query, args)
-	tx.written += n
-	return n, tx.note(err, query)
+	if err != nil {
+		return n, tx.note(err, query)
+	}
+	if tx.written += n; n == 0 {
+		return 0, nil
+	}
+	tx.touch(e)
+	if note {
+		tx.noteRows(e, t, rows, args)
+	}
+	return n, nil
 }
 
 // write prepares the transaction for its first write.

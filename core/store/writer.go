@@ -30,7 +30,7 @@ type job struct {
 	fn    func(*Tx) error
 	state atomic.Int32
 	err   error
-	hooks []func()
+	tx    *Tx // of fn, when it has run
 	done  chan struct{}
 }
 
@@ -52,9 +52,10 @@ type writer struct {
 	stopped chan struct{} // closed when it takes no more jobs
 	once    sync.Once
 	batch   []*job
-	dirty   bool  // the open transaction holds writes of an earlier fn
-	commits int   // with writes, since the log was looked at
-	written int64 // rows, since the statistics were
+	dirty   bool          // the open transaction holds writes of an earlier fn
+	touched []*lastChange // of the tables that these wrote
+	commits int           // with writes, since the log was looked at
+	written int64         // rows, since the statistics were
 
 	check    chan struct{} // asks for a checkpoint
 	checked  chan struct{} // closed when no checkpoint runs any more
@@ -98,7 +99,7 @@ func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
 	if j.err != nil {
 		return j.err
 	}
-	for _, f := range j.hooks {
+	for _, f := range j.tx.hooks {
 		f()
 	}
 	return nil
@@ -135,7 +136,7 @@ func (w *writer) loop() {
 
 // run makes one transaction of the first job and all that wait behind it.
 func (w *writer) run(j *job) {
-	w.batch, w.dirty = w.batch[:0], false
+	w.batch, w.dirty, w.touched = w.batch[:0], false, w.touched[:0]
 	if err := w.begin(); err != nil {
 		w.fail(j, err)
 		return
@@ -158,9 +159,17 @@ func (w *writer) run(j *job) {
 		}
 		break
 	}
-	if err := w.tx.Commit(); err != nil {
+	begins(w.touched)
+	err := w.tx.Commit()
+	w.s.ended(w.touched)
+	if err != nil {
 		w.abandon(err)
 		return
+	}
+	for _, j := range w.batch {
+		if j.err == nil {
+			j.tx.committed()
+		}
 	}
 	w.answer()
 	if w.dirty {
@@ -183,7 +192,7 @@ func (w *writer) apply(j *job) error {
 		return nil
 	}
 	wrote, saved := false, false
-	tx := &Tx{s: w.s, session: w.conn, steadfast: true}
+	tx := &Tx{s: w.s, session: w.conn, steadfast: true, cause: CauseOf(j.ctx)}
 	tx.beforeWrite = func() error {
 		if w.dirty {
 			if err := w.exec("SAVEPOINT fn"); err != nil {
@@ -194,9 +203,13 @@ func (w *writer) apply(j *job) error {
 		wrote = true
 		return nil
 	}
-	j.err = w.s.call(tx, j.fn)
-	j.hooks = tx.hooks
+	j.err, j.tx = w.s.call(j.ctx, tx, j.fn), tx
 	w.written += tx.written
+	if j.err == nil {
+		for _, st := range tx.touched {
+			w.touched = appendNew(w.touched, st)
+		}
+	}
 	switch {
 	case !wrote:
 		return nil

@@ -204,7 +204,7 @@ func TestLostConnections(t *testing.T) {
 		}
 		update(t, s, func(tx *store.Tx) error {
 			for _, id := range ids {
-				if _, err := tx.Exec(ctx, "KILL "+id); err != nil && !strings.Contains(err.Error(), "Unknown thread") && !strings.Contains(err.Error(), "interrupted") {
+				if err := tx.Raw(ctx, "KILL "+id); err != nil && !strings.Contains(err.Error(), "Unknown thread") && !strings.Contains(err.Error(), "interrupted") {
 					return err
 				}
 			}

@@ -28,7 +28,7 @@ func cloud(t *testing.T, dsn string) *Service {
 	types := append(Types(), config.Types()...)
 	st := storetest.OpenDSN(t, dsn, types...)
 	events := event.New()
-	s := New(&kernel.Kernel{Store: st, Config: config.New(st, events, storetest.Logger(t)), Events: events, Log: storetest.Logger(t)})
+	s := New(&kernel.Kernel{Store: st, Config: config.New(st, storetest.Logger(t)), Events: events, Log: storetest.Logger(t)})
 	if err := s.registerSettings(); err != nil {
 		t.Fatal(err)
 	}

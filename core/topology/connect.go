@@ -33,9 +33,19 @@ func (s *Service) subtype(hypervisor string) *resource.Type {
 }
 
 // PluginHost returns the host with all that its plugin needs to reach it,
-// secrets included; it must never be logged.
+// secrets included; it must never be logged. It reads no column of capacity, so
+// that the answer can be kept while guests come and go: every start asks for it.
 func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) (*pluginv1.Host, error) {
-	h, err := store.Get(ctx, q, HostType, uuid)
+	q = store.Cached(q)
+	var h *Host
+	err := q.Each(ctx, "SELECT `name`, `managementIp`, `clusterUuid`, `hypervisorType` FROM `Host` WHERE `uuid` = ?", []any{uuid}, func(r *store.Row) error {
+		h = &Host{ManagementIP: r.Text(1), ClusterUUID: r.Text(2), HypervisorType: r.Text(3)}
+		h.UUID, h.Name = uuid, r.Text(0)
+		return nil
+	})
+	if err == nil && h == nil {
+		err = errs.New(errs.NotFound, "Host "+uuid, "it does not exist")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +139,6 @@ func (s *Service) renew(ctx context.Context, uuid string) error {
 	if err := s.setStatus(ctx, uuid, Connected); err != nil {
 		return err
 	}
-	s.publish("connected", uuid, nil)
 	s.startWatch(h)
 	return nil
 }
@@ -234,5 +243,4 @@ func (s *Service) lost(ctx context.Context, uuid string, cause error) {
 	for _, o := range s.observers {
 		o.HostLost(ctx, uuid)
 	}
-	s.publish("disconnected", uuid, map[string]string{"cause": cause.Error()})
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -155,9 +154,4 @@ func (s *Service) registerClusters() error {
 		s.RegisterState(ClusterType.Type, action.Admin, nil),
 		s.RegisterDelete(ClusterType.Type, action.Admin),
 	)
-}
-
-// publish tells what happened to a host.
-func (s *Service) publish(verb, uuid string, detail map[string]string) {
-	s.Events.Publish(event.Event{Type: "Host", Verb: verb, UUID: uuid, Detail: detail})
 }

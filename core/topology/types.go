@@ -45,10 +45,10 @@ type Host struct {
 	State           string `db:"state" kumo:"size=32"`
 	Status          string `db:"status" kumo:"size=32"`
 	TotalCPU        int64  `db:"totalCpuCapacity" caption:"CPU capacity|CPU总量"`
-	AvailableCPU    int64  `db:"availableCpuCapacity" caption:"Free CPU|可用CPU"`
+	AvailableCPU    int64  `db:"availableCpuCapacity" kumo:"volatile" caption:"Free CPU|可用CPU"`
 	CPUSockets      int64  `db:"cpuSockets" caption:"CPU sockets|CPU插槽数"`
 	TotalMemory     int64  `db:"totalMemoryCapacity" caption:"Memory capacity|内存总量"`
-	AvailableMemory int64  `db:"availableMemoryCapacity" caption:"Free memory|可用内存"`
+	AvailableMemory int64  `db:"availableMemoryCapacity" kumo:"volatile" caption:"Free memory|可用内存"`
 	CPUNum          int64  `db:"cpuNum"`
 	Architecture    string `db:"architecture" kumo:"size=32,null"`
 	// Lot is a random number: hosts in the order of their lots are in no order

@@ -27,6 +27,9 @@ import (
 const asServer = "KUMO_TEST_BENCH_SERVER"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == bareServer {
+		os.Exit(runBare(os.Args[2]))
+	}
 	if password := os.Getenv(asServer); password != "" {
 		if err := fakeServer(os.Args[1:], password); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -32,6 +32,9 @@ type config struct {
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == bareServer {
+		os.Exit(runBare(os.Args[2]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -89,8 +89,11 @@ type Server struct {
 	openapi atomic.Pointer[[]byte]
 	schema  documents
 
-	mu   sync.Mutex
-	raws []rawRoute
+	queries atomic.Pointer[map[string]action.Access] // by type
+
+	mu      sync.Mutex
+	raws    []rawRoute
+	streams *streams // of events
 }
 
 // rawRoute is a route that another part of web serves itself.
@@ -148,19 +151,22 @@ func (s *Server) rebuild() {
 	defer s.mu.Unlock()
 	s.table.Store(newTable(s.opt.Actions.All(), s.raws, s.meters.of))
 	s.openapi.Store(nil)
+	s.queries.Store(nil)
 }
 
 // HTTPServer returns a server with time-outs set, ready for Serve. Deadlines of
 // bodies and answers are set for each request, because jobs' polls and streams
 // differ.
 func (s *Server) HTTPServer() *http.Server {
-	return &http.Server{
+	h := &http.Server{
 		Handler:           s.engine,
 		ReadHeaderTimeout: s.opt.HeaderTimeout,
 		IdleTimeout:       s.opt.IdleTimeout,
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          s.log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
+	h.RegisterOnShutdown(s.endStreams)
+	return h
 }
 
 // ServeHTTP implements http.Handler.

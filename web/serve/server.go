@@ -108,6 +108,8 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 			return time.Duration(p.kernel.Config.Int64(ctx, "rest", "poll.hold", "")) * time.Millisecond
 		},
 	}, log.Named("api"))
+	s.api.ServeEvents(api.EventOptions{Bus: p.kernel.Events, Authenticate: p.identity.Authenticate, Alive: p.identity.Alive,
+		Query: p.kernel.AskQuery})
 	return s, nil
 }
 

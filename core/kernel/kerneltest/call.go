@@ -214,14 +214,10 @@ func (c *Cloud) List(typeName string, conditions ...string) []Row {
 // service does in the background and tells the bus of.
 func (c *Cloud) Until(what string, ok func() bool) {
 	c.t.Helper()
-	events, cancel := c.Events.Subscribe(event.Filter{}, 1024)
-	defer cancel()
-	ctx, stop := context.WithTimeout(c.ctx, patience)
-	defer stop()
-	for !ok() {
-		select {
-		case <-events:
-		case <-ctx.Done():
+	events, _ := c.Events.Read("")
+	defer events.Close()
+	for buffer := make([]event.Event, 0, 256); !ok(); {
+		if got, lost := events.Next(c.ctx, buffer, patience); len(got) == 0 && lost == 0 {
 			c.t.Fatalf("not %s, and no event came any more", what)
 		}
 	}

@@ -1,0 +1,9 @@
+package store
+
+import "context"
+
+// Raw runs a statement that writes no rows, such as KILL.
+func (tx *Tx) Raw(ctx context.Context, query string) error {
+	_, err := tx.run(ctx, query, nil)
+	return err
+}

@@ -1,0 +1,25 @@
+CREATE TABLE IF NOT EXISTS `Outbox` (
+  `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
+  `subscriber` {{.String 64}} NOT NULL DEFAULT '',
+  `resourceType` {{.String 100}} NOT NULL DEFAULT '',
+  `resourceUuid` {{.UUID}} NOT NULL DEFAULT '',
+  `verb` {{.String 16}} NOT NULL DEFAULT '',
+  `fields` {{.Text}},
+  `accountUuid` {{.UUID}},
+  `job` {{.String 32}},
+  `createDate` {{.Time}}{{.End "Outbox" "subscriber,uuid"}}
+CREATE TABLE IF NOT EXISTS `Audit` (
+  `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
+  `message` {{.String 255}} NOT NULL DEFAULT '',
+  `accountUuid` {{.UUID}},
+  `userUuid` {{.UUID}},
+  `session` {{.String 16}},
+  `client` {{.String 64}},
+  `resourceType` {{.String 100}},
+  `resourceUuid` {{.UUID}},
+  `success` {{.Bool}} NOT NULL DEFAULT 0,
+  `errorCode` {{.String 32}},
+  `fields` {{.Text}},
+  `jobUuid` {{.UUID}},
+  `duration` {{.Long}} NOT NULL DEFAULT 0,
+  `createDate` {{.Time}}{{.End "Audit" "accountUuid" "resourceUuid" "createDate"}}
