@@ -72,7 +72,7 @@ func (s *Server) Counts(db *sql.DB) map[string]int64 {
 	}
 	counts := map[string]int64{}
 	for _, name := range s.texts(db, query) {
-		if !slices.Contains([]string{"Job", "FlowTrace", "Session", "ManagementNode"}, name) && !strings.HasPrefix(name, "sqlite_") {
+		if !slices.Contains([]string{"Job", "FlowTrace", "Session", "ManagementNode", "Audit"}, name) && !strings.HasPrefix(name, "sqlite_") {
 			counts[name] = s.number(db, "SELECT COUNT(*) FROM `"+name+"`")
 		}
 	}
