@@ -154,6 +154,8 @@ func (s *Server) Swept(db *sql.DB) {
 var leaks = map[string]string{
 	"unfinished flow":                      "SELECT name FROM `Flow`",
 	"unfinished job":                       "SELECT message FROM `Job` WHERE `state` <> 'Done'",
+	"call that ended without a record":     "SELECT message FROM `Job` WHERE `state` = 'Done' AND uuid NOT IN (SELECT `jobUuid` FROM `Audit` WHERE `jobUuid` IS NOT NULL)",
+	"call with several records":            "SELECT `jobUuid` FROM `Audit` WHERE `jobUuid` IS NOT NULL GROUP BY `jobUuid` HAVING COUNT(*) > 1",
 	"NIC without guest":                    "SELECT uuid FROM `VmNic` WHERE `vmInstanceUuid` IS NULL OR `vmInstanceUuid` NOT IN (SELECT uuid FROM `VmInstance`)",
 	"address without NIC":                  "SELECT ip FROM `UsedIp` WHERE `usedFor` IS NULL AND (`vmNicUuid` IS NULL OR `vmNicUuid` NOT IN (SELECT uuid FROM `VmNic`))",
 	"address of a NIC outside of a range":  "SELECT ip FROM `UsedIp` WHERE `ipRangeUuid` NOT IN (SELECT uuid FROM `IpRange`)",
