@@ -45,7 +45,7 @@ type Row struct {
 }
 
 // Type is the type of audit records. An account sees its own.
-var Type = resource.Define[Row](resource.Type{Name: "Audit", Path: "/audits", FQN: "org.zstack.zwatch.api.AuditsInventory", Owned: true, Readable: resource.Owner,
+var Type = resource.Define[Row](resource.Type{Name: "Audit", Path: "/audits", FQN: "org.zstack.zwatch.api.AuditsInventory", Owned: true, Incidental: true,
 	View: resource.View{
 		Caption: resource.Say("Audit record", "审计记录"), Noun: "audit",
 		Group: "operations", Order: 40, Icon: "audit", Label: "message", Context: []string{"resourceType"},

@@ -38,7 +38,7 @@ var (
 		},
 	})
 	ResourceConfigType = resource.Define[ResourceConfig](resource.Type{
-		Name: "ResourceConfig", Follows: "resourceUuid", Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory",
+		Name: "ResourceConfig", Follows: "resourceUuid", Incidental: true, Path: "/resource-configurations", FQN: "org.zstack.resourceconfig.ResourceConfigInventory",
 		View: resource.View{
 			Caption: resource.Say("Setting of this resource", "资源设置"), Plural: resource.Say("Settings of this resource", "资源设置"), Noun: "resource-setting",
 			Group: "administration", Icon: "setting", Part: true, Label: "name", Context: []string{"category"},

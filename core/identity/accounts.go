@@ -208,13 +208,9 @@ func (s *Service) apiDeleteAccount(ctx context.Context, _ *action.Call, p *delet
 	})
 }
 
-// goWithAccount are the owned types whose rows are deleted with their account;
-// tags go with what they are on, jobs by themselves after some time.
-var goWithAccount = map[string]bool{"Account": true, "Job": true, "Session": true, "AccessKey": true, "SystemTag": true, "UserTag": true, "ResourceConfig": true}
-
 func (s *Service) ownsNothing(ctx context.Context, tx *store.Tx, uuid string) error {
 	for _, t := range s.store.Registry().All() {
-		if !t.Owned || t.Parent != "" || t.Internal || goWithAccount[t.Name] {
+		if !t.Owned || t.Parent != "" || t.Internal || t.Incidental {
 			continue
 		}
 		n, err := store.Count(ctx, tx, t, "`accountUuid` = ?", uuid)

@@ -52,7 +52,7 @@ type AccessKey struct {
 // The resource types of this package.
 var (
 	AccountType = resource.Define[Account](resource.Type{
-		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory",
+		Name: "Account", Path: "/accounts", FQN: "org.zstack.header.identity.AccountInventory", Incidental: true,
 		View: resource.View{
 			Caption: resource.Say("Account", "账户"), Noun: "account",
 			Group: "administration", Order: 10, Icon: "account",
@@ -64,7 +64,7 @@ var (
 		Name: "Session", Readable: resource.Admin, Internal: true, FQN: "org.zstack.header.identity.SessionInventory",
 		Edges: []resource.Edge{{To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}}})
 	AccessKeyType = resource.Define[AccessKey](resource.Type{
-		Name: "AccessKey", Path: "/accesskeys", FQN: "org.zstack.accessKey.AccessKeyInventory", Owned: true,
+		Name: "AccessKey", Path: "/accesskeys", FQN: "org.zstack.accessKey.AccessKeyInventory", Owned: true, Incidental: true,
 		Edges: []resource.Edge{{Name: "account", To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}},
 		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
 			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},

@@ -132,7 +132,7 @@ type Row struct {
 }
 
 var rows = resource.Define[Row](resource.Type{
-	Name: "Job", Path: "/jobs", FQN: "cloud.kumo.job.JobInventory", Owned: true,
+	Name: "Job", Path: "/jobs", FQN: "cloud.kumo.job.JobInventory", Owned: true, Incidental: true,
 	Enums: map[string]*resource.Enum{"state": {Name: "JobState", Values: []resource.Value{
 		{Name: Processing, Caption: resource.Say("At work", "执行中"), Tone: resource.Progress, Transient: true},
 		{Name: Done, Caption: resource.Say("Done", "已结束"), Tone: resource.Success},

@@ -164,6 +164,10 @@ type Type struct {
 	Indexes []Index
 	// Owned: rows belong to an account; they have the hidden column accountUuid.
 	Owned bool
+	// Incidental: the rows of an owned type are not what their account possesses,
+	// such as its records. They do not keep it from being deleted, and go with it
+	// or end by themselves.
+	Incidental bool
 	// Readable says who may read the rows; left out, it is Owner for types with
 	// Owned or OwnedBy. A subtype's is that of its root.
 	Readable Readable

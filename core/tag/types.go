@@ -46,7 +46,7 @@ type UserTag struct {
 // The resource types of tags.
 var (
 	SystemTagType = resource.Define[SystemTag](resource.Type{
-		Name: "SystemTag", Follows: "resourceUuid", Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory",
+		Name: "SystemTag", Follows: "resourceUuid", Incidental: true, Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory",
 		View: resource.View{
 			Caption: resource.Say("System tag", "系统标签"), Noun: "tag", Aliases: []string{"system-tag"},
 			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
@@ -56,7 +56,7 @@ var (
 		},
 	})
 	UserTagType = resource.Define[UserTag](resource.Type{
-		Name: "UserTag", Follows: "resourceUuid", Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory",
+		Name: "UserTag", Follows: "resourceUuid", Incidental: true, Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory",
 		View: resource.View{
 			Caption: resource.Say("Tag", "标签"), Noun: "user-tag",
 			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
