@@ -6,14 +6,14 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // newOffering holds the parameters of APICreateInstanceOfferingMsg.
 type newOffering struct {
-	Name      string `api:"name,required,max=255"`
-	Desc      string `api:"description,max=2048"`
+	kernel.Named
 	CPUNum    int    `api:"cpuNum,required,range=1:1024"`
 	Memory    int64  `api:"memorySize,required,range=1:9223372036854775807"`
 	Reserved  int64  `api:"reservedMemorySize,range=0:9223372036854775807"`
@@ -24,8 +24,7 @@ type newOffering struct {
 
 // newDiskOffering holds the parameters of APICreateDiskOfferingMsg.
 type newDiskOffering struct {
-	Name      string `api:"name,required,max=255"`
-	Desc      string `api:"description,max=2048"`
+	kernel.Named
 	DiskSize  int64  `api:"diskSize,required,range=1:9223372036854775807"`
 	SortKey   int    `api:"sortKey"`
 	Allocator string `api:"allocationStrategy"`
@@ -36,43 +35,25 @@ type newDiskOffering struct {
 const mostFree = "DefaultPrimaryStorageAllocationStrategy"
 
 func (s *Service) registerOfferings() error {
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateInstanceOfferingMsg", Method: "POST", Path: "/instance-offerings", Async: true, Create: true,
-		Access: action.Admin, Returns: "InstanceOffering", Doc: "Makes a named size of guests.",
-	}, func(ctx context.Context, c *action.Call, p *newOffering) (action.Ref, error) {
-		ref := action.Ref{Type: "InstanceOffering", UUID: c.ResourceUUID}
-		if p.Type != "" && p.Type != "UserVm" {
-			return ref, errs.New(errs.Invalid, "type", "%q is not made by this call", p.Type).WithAdvice("use UserVm")
-		}
-		if err := cmp.Or(checkReserved(p.Reserved), checkStrategy(p.Allocator)); err != nil {
-			return ref, err
-		}
-		row := &InstanceOffering{CPUNum: int64(p.CPUNum), MemorySize: p.Memory, SortKey: int64(p.SortKey),
-			Type: cmp.Or(p.Type, "UserVm"), AllocatorStrategy: cmp.Or(p.Allocator, contract.PlaceLeastVM), State: "Enabled"}
-		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
-		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := store.Insert(ctx, tx, InstanceOfferingType, row); err != nil {
-				return err
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[InstanceOffering, newOffering]{
+		Type: InstanceOfferingType, Access: action.Admin, Doc: "Makes a named size of guests.",
+		Row: func(_ *action.Call, p *newOffering) (*InstanceOffering, error) {
+			if p.Type != "" && p.Type != "UserVm" {
+				return nil, errs.New(errs.Invalid, "type", "%q is not made by this call", p.Type).WithAdvice("use UserVm")
 			}
-			return s.Tags.CreateFor(ctx, tx, ref.Type, row.UUID, c)
-		})
+			return &InstanceOffering{CPUNum: int64(p.CPUNum), MemorySize: p.Memory, SortKey: int64(p.SortKey), Type: "UserVm",
+				AllocatorStrategy: cmp.Or(p.Allocator, contract.PlaceLeastVM), State: "Enabled"}, cmp.Or(checkReserved(p.Reserved), checkStrategy(p.Allocator))
+		},
 	})
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateDiskOfferingMsg", Method: "POST", Path: "/disk-offerings", Async: true, Create: true,
-		Access: action.Normal, Returns: "DiskOffering", Doc: "Makes a named size of volumes.",
-	}, func(ctx context.Context, c *action.Call, p *newDiskOffering) (action.Ref, error) {
-		if p.Allocator != "" && p.Allocator != mostFree {
-			return action.Ref{}, errs.New(errs.Invalid, "allocationStrategy", "%q is not offered", p.Allocator).WithAdvice("use %s", mostFree)
-		}
-		row := &DiskOffering{DiskSize: p.DiskSize, SortKey: int64(p.SortKey), Type: cmp.Or(p.Type, "zstack"),
-			AllocatorStrategy: mostFree, State: "Enabled"}
-		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Desc
-		return action.Ref{Type: "DiskOffering", UUID: row.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := store.Insert(ctx, tx, DiskOfferingType, row); err != nil {
-				return err
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[DiskOffering, newDiskOffering]{
+		Type: DiskOfferingType, Access: action.Normal, Doc: "Makes a named size of volumes.",
+		Row: func(_ *action.Call, p *newDiskOffering) (*DiskOffering, error) {
+			if p.Allocator != "" && p.Allocator != mostFree {
+				return nil, errs.New(errs.Invalid, "allocationStrategy", "%q is not offered", p.Allocator).WithAdvice("use %s", mostFree)
 			}
-			return s.Tags.CreateFor(ctx, tx, "DiskOffering", row.UUID, c)
-		})
+			return &DiskOffering{DiskSize: p.DiskSize, SortKey: int64(p.SortKey), Type: cmp.Or(p.Type, "zstack"),
+				AllocatorStrategy: mostFree, State: "Enabled"}, nil
+		},
 	})
 	for _, err := range []error{
 		s.RegisterUpdate(InstanceOfferingType.Type, action.Admin, func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {

@@ -132,7 +132,7 @@ var (
 	InstanceOfferingType = resource.Define[InstanceOffering](resource.Type{
 		Name: "InstanceOffering", Readable: resource.Global, Path: "/instance-offerings",
 		FQN:    "org.zstack.header.configuration.InstanceOfferingInventory",
-		States: offeringStates,
+		States: resource.EnableDisable,
 		Edges:  []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "instanceOfferingUuid"}},
 		Enums:  map[string]*resource.Enum{"state": resource.EnabledState},
 		View: resource.View{
@@ -145,7 +145,7 @@ var (
 	DiskOfferingType = resource.Define[DiskOffering](resource.Type{
 		Name: "DiskOffering", Readable: resource.Global, Path: "/disk-offerings",
 		FQN:    "org.zstack.header.configuration.DiskOfferingInventory",
-		States: offeringStates,
+		States: resource.EnableDisable,
 		Edges:  []resource.Edge{{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "diskOfferingUuid"}},
 		Enums:  map[string]*resource.Enum{"state": resource.EnabledState},
 		View: resource.View{
@@ -156,11 +156,6 @@ var (
 		},
 	})
 )
-
-var offeringStates = &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-	"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
-	"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
-}}
 
 // Types returns the resource types of this service.
 func Types() []*resource.Type {

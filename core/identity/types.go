@@ -65,12 +65,9 @@ var (
 		Edges: []resource.Edge{{To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}}})
 	AccessKeyType = resource.Define[AccessKey](resource.Type{
 		Name: "AccessKey", Path: "/accesskeys", FQN: "org.zstack.accessKey.AccessKeyInventory", Owned: true, Incidental: true,
-		Edges: []resource.Edge{{Name: "account", To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}},
-		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
-			"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
-		}},
-		Enums: map[string]*resource.Enum{"state": resource.EnabledState},
+		Edges:  []resource.Edge{{Name: "account", To: "Account", Column: "accountUuid", OnDelete: resource.Cascade}},
+		States: resource.EnableDisable,
+		Enums:  map[string]*resource.Enum{"state": resource.EnabledState},
 		View: resource.View{
 			Caption: resource.Say("Access key", "AccessKey"), Noun: "access-key",
 			Group: "administration", Order: 60, Icon: "key", Label: "AccessKeyID", Context: []string{"description"},

@@ -81,10 +81,7 @@ var (
 		Name: "BackupStorage", Readable: resource.Global, Path: "/backup-storage",
 		FQN:           "org.zstack.header.storage.backup.BackupStorageInventory",
 		Discriminator: "type",
-		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":  {Enabled: Enabled, Disabled: Enabled},
-			"disable": {Enabled: Disabled, Disabled: Disabled},
-		}},
+		States:        resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "zoneRef", To: "BackupStorageZoneRef", Column: "uuid", ToColumn: "backupStorageUuid", Hidden: true},
 			{Name: "imageRef", To: "ImageBackupStorageRef", Column: "uuid", ToColumn: "backupStorageUuid", Hidden: true},
@@ -114,10 +111,7 @@ var (
 	})
 	ImageType = resource.Define[Image](resource.Type{
 		Name: "Image", Path: "/images", FQN: "org.zstack.header.image.ImageInventory", Owned: true,
-		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":  {Enabled: Enabled, Disabled: Enabled},
-			"disable": {Enabled: Disabled, Disabled: Disabled},
-		}},
+		States: resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "backupStorageRef", To: "ImageBackupStorageRef", Column: "uuid", ToColumn: "imageUuid", Hidden: true},
 			{Name: "volume", To: "Volume", Column: "uuid", ToColumn: "rootImageUuid"},

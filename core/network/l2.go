@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -25,8 +26,7 @@ var ifName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
 
 // newL2 holds the parameters of APICreateL2NoVlanNetworkMsg.
 type newL2 struct {
-	Name        string `api:"name,required,max=255"`
-	Description string `api:"description,max=2048"`
+	kernel.Named
 	ZoneUUID    string `api:"zoneUuid,required,resource=Zone"`
 	Interface   string `api:"physicalInterface,required,max=1024"`
 	Type        string `api:"type"`
@@ -52,41 +52,29 @@ type l2Detach struct {
 }
 
 func (s *Service) registerL2() error {
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateL2NoVlanNetworkMsg", Method: "POST", Path: "/l2-networks/no-vlan", Async: true, Create: true,
-		Access: action.Admin, Returns: "L2Network", Doc: "Makes an untagged layer 2 network on a physical interface.",
-	}, func(ctx context.Context, c *action.Call, p *newL2) (action.Ref, error) {
-		ref := action.Ref{Type: "L2Network", UUID: c.ResourceUUID}
-		if !ifName.MatchString(p.Interface) {
-			return ref, errs.New(errs.Invalid, "physicalInterface", "%q is no name of a network device", p.Interface)
-		}
-		if p.VSwitchType != "LinuxBridge" {
-			return ref, errs.New(errs.Invalid, "vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("use LinuxBridge")
-		}
-		switch {
-		case p.Isolated != nil && *p.Isolated:
-			return ref, unsupported("isolated", "no plugin keeps the guests of a network apart")
-		case p.PVLAN != "":
-			return ref, unsupported("pvlan", "no plugin makes private VLANs")
-		}
-		row := &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType}
-		row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
-		row.AccountUUID = c.Caller.AccountUUID
-		return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
-				return err
-			}
-			if err := store.Insert(ctx, tx, L2NetworkType, row); err != nil {
-				return err
-			}
-			return s.Tags.CreateFor(ctx, tx, "L2Network", row.UUID, c)
-		})
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[L2Network, newL2]{
+		Type: L2NetworkType, Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan", Access: action.Admin,
+		Doc: "Makes an untagged layer 2 network on a physical interface.", Row: newL2Network,
 	})
 	s.registerL2Attach()
 	return cmp.Or(
 		s.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
 		s.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
 	)
+}
+
+func newL2Network(_ *action.Call, p *newL2) (*L2Network, error) {
+	switch {
+	case !ifName.MatchString(p.Interface):
+		return nil, invalid("physicalInterface", "%q is no name of a network device", p.Interface)
+	case p.VSwitchType != "LinuxBridge":
+		return nil, invalid("vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("use LinuxBridge")
+	case p.Isolated != nil && *p.Isolated:
+		return nil, unsupported("isolated", "no plugin keeps the guests of a network apart")
+	case p.PVLAN != "":
+		return nil, unsupported("pvlan", "no plugin makes private VLANs")
+	}
+	return &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType}, nil
 }
 
 // l2Unused refuses to delete a network with guests' NICs in its L3 networks.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -22,15 +23,14 @@ var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\
 
 // newL3 holds the parameters of APICreateL3NetworkMsg.
 type newL3 struct {
-	Name        string `api:"name,required,max=255"`
-	Description string `api:"description,max=2048"`
-	Type        string `api:"type,default=L3BasicNetwork"`
-	L2UUID      string `api:"l2NetworkUuid,required,resource=L2Network"`
-	Category    string `api:"category,default=Private,values=Public|Private|System"`
-	IPVersion   *int   `api:"ipVersion,values=4|6"`
-	System      bool   `api:"system,default=false"`
-	DNSDomain   string `api:"dnsDomain"`
-	EnableIPAM  *bool  `api:"enableIPAM,default=true"`
+	kernel.Named
+	Type       string `api:"type,default=L3BasicNetwork"`
+	L2UUID     string `api:"l2NetworkUuid,required,resource=L2Network"`
+	Category   string `api:"category,default=Private,values=Public|Private|System"`
+	IPVersion  *int   `api:"ipVersion,values=4|6"`
+	System     bool   `api:"system,default=false"`
+	DNSDomain  string `api:"dnsDomain"`
+	EnableIPAM *bool  `api:"enableIPAM,default=true"`
 }
 
 // l3DNS names a network and a name server.
@@ -46,10 +46,16 @@ type l3DNSPath struct {
 }
 
 func (s *Service) registerL3() error {
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateL3NetworkMsg", Method: "POST", Path: "/l3-networks", Async: true, Create: true,
-		Access: action.Normal, Returns: "L3Network", Doc: "Makes a layer 3 network on a layer 2 network.",
-	}, s.createL3)
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[L3Network, newL3]{
+		Type: L3NetworkType, Access: action.Normal, Doc: "Makes a layer 3 network on a layer 2 network.", Row: newL3Network,
+		Insert: func(ctx context.Context, tx *store.Tx, row *L3Network) error {
+			l2, err := store.Get(ctx, tx, L2NetworkType, row.L2NetworkUUID)
+			if err == nil {
+				row.ZoneUUID = l2.ZoneUUID
+			}
+			return err
+		},
+	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIAddDnsToL3NetworkMsg", Method: "POST", Path: "/l3-networks/{l3NetworkUuid}/dns", Async: true,
 		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a name server that guests are told.",
@@ -96,42 +102,25 @@ func (s *Service) registerL3() error {
 	)
 }
 
-func (s *Service) createL3(ctx context.Context, c *action.Call, p *newL3) (action.Ref, error) {
-	ref := action.Ref{Type: "L3Network", UUID: c.ResourceUUID}
+func newL3Network(c *action.Call, p *newL3) (*L3Network, error) {
 	switch {
 	case p.Type != basicL3:
-		return ref, invalid("type", "%q is not offered; %s is", p.Type, basicL3)
+		return nil, invalid("type", "%q is not offered; %s is", p.Type, basicL3)
 	case p.System != (p.Category == "System"):
 		// spec: network services, L3 network: the two say the same thing.
-		return ref, invalid("category", "%s does not go with system=%t; a system network has category System", p.Category, p.System)
+		return nil, invalid("category", "%s does not go with system=%t; a system network has category System", p.Category, p.System)
 	case p.IPVersion != nil && *p.IPVersion == 6:
-		return ref, invalid("ipVersion", "IPv6 networks are not offered").WithAdvice("use 4")
+		return nil, invalid("ipVersion", "IPv6 networks are not offered").WithAdvice("use 4")
 	case p.EnableIPAM != nil && !*p.EnableIPAM:
-		return ref, unsupported("enableIPAM", "a network whose addresses others manage is not offered")
+		return nil, unsupported("enableIPAM", "a network whose addresses others manage is not offered")
 	case p.DNSDomain != "" && !dnsName.MatchString(p.DNSDomain):
-		return ref, invalid("dnsDomain", "%q is not a DNS name", p.DNSDomain)
+		return nil, invalid("dnsDomain", "%q is not a DNS name", p.DNSDomain)
 	}
 	if (p.System || p.Category == "Public") && !c.Caller.Admin {
-		return ref, errs.New(errs.Denied, "category "+p.Category, "only the administrator may make such a network")
+		return nil, errs.New(errs.Denied, "category "+p.Category, "only the administrator may make such a network")
 	}
-	row := &L3Network{Type: p.Type, L2NetworkUUID: p.L2UUID, State: "Enabled", DNSDomain: p.DNSDomain, System: p.System,
-		Category: p.Category, IPVersion: 4, EnableIPAM: true}
-	row.UUID, row.Name, row.Description = c.ResourceUUID, p.Name, p.Description
-	row.AccountUUID = c.Caller.AccountUUID
-	return ref, s.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := cascade.Guard(ctx, tx, "L2Network", p.L2UUID); err != nil {
-			return err
-		}
-		l2, err := store.Get(ctx, tx, L2NetworkType, p.L2UUID)
-		if err != nil {
-			return err
-		}
-		row.ZoneUUID = l2.ZoneUUID
-		if err := store.Insert(ctx, tx, L3NetworkType, row); err != nil {
-			return err
-		}
-		return s.Tags.CreateFor(ctx, tx, "L3Network", row.UUID, c)
-	})
+	return &L3Network{Type: p.Type, L2NetworkUUID: p.L2UUID, State: "Enabled", DNSDomain: p.DNSDomain, System: p.System,
+		Category: p.Category, IPVersion: 4, EnableIPAM: true}, nil
 }
 
 // mayBecome checks the new values of a network's fields by the rules of its

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -187,29 +188,8 @@ func address(n int64) netip.Addr {
 func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
 	row.UUID = c.ResourceUUID
 	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.change(ctx, row.L3NetworkUUID, func(tx *store.Tx) error {
-		if err := cascade.Guard(ctx, tx, "L3Network", row.L3NetworkUUID); err != nil {
-			return err
-		}
-		l3, err := store.Get(ctx, tx, L3NetworkType, row.L3NetworkUUID)
+		err := kernel.Add(ctx, tx, s.Kernel, c, IPRangeType, row, func() error { return s.rangeFits(ctx, tx, row) })
 		if err != nil {
-			return err
-		}
-		if row.IPRangeType == "AddressPool" && l3.Category != "Public" {
-			return refused("L3Network "+l3.Name, "is %s; an address pool needs a Public network", l3.Category)
-		}
-		others, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ?", row.L3NetworkUUID)
-		if err != nil {
-			return err
-		}
-		for _, o := range others {
-			if err := fits(row, o); err != nil {
-				return err
-			}
-		}
-		if err := s.routesFit(ctx, tx, row); err != nil {
-			return err
-		}
-		if err := store.Insert(ctx, tx, IPRangeType, row); err != nil {
 			return err
 		}
 		// What guests kept of a range that went is in use in this one.
@@ -218,11 +198,29 @@ func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (a
 		if err != nil {
 			return err
 		}
-		if err := s.Tags.CreateFor(ctx, tx, "IpRange", row.UUID, c); err != nil {
+		return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)
+	})
+}
+
+// rangeFits checks a new range against its network and the others in it.
+func (s *Service) rangeFits(ctx context.Context, tx *store.Tx, row *IPRange) error {
+	l3, err := store.Get(ctx, tx, L3NetworkType, row.L3NetworkUUID)
+	if err != nil {
+		return err
+	}
+	if row.IPRangeType == "AddressPool" && l3.Category != "Public" {
+		return refused("L3Network "+l3.Name, "is %s; an address pool needs a Public network", l3.Category)
+	}
+	others, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ?", row.L3NetworkUUID)
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		if err := fits(row, o); err != nil {
 			return err
 		}
-		return s.ensureServiceIPs(ctx, tx, l3.UUID)
-	})
+	}
+	return s.routesFit(ctx, tx, row)
 }
 
 func fits(n, o *IPRange) error {

@@ -183,10 +183,7 @@ var (
 	})
 	L3NetworkType = resource.Define[L3Network](resource.Type{
 		Name: "L3Network", Path: "/l3-networks", FQN: "org.zstack.header.network.l3.L3NetworkInventory", Owned: true,
-		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
-			"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
-		}},
+		States: resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid"},
 			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid", OnDelete: resource.Cascade},

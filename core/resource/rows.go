@@ -17,6 +17,16 @@ type Base struct {
 	LastOpDate  Time   `db:"lastOpDate"`
 }
 
+// Identified is a row with Base, to whoever makes rows of any type.
+type Identified interface {
+	Identify(uuid, name, description string)
+}
+
+// Identify implements Identified.
+func (b *Base) Identify(uuid, name, description string) {
+	b.UUID, b.Name, b.Description = uuid, name, description
+}
+
 // Ident is embedded by rows that have an identity but no name on the wire,
 // such as a NIC.
 type Ident struct {
@@ -37,6 +47,12 @@ type Ref struct {
 type Owned struct {
 	AccountUUID string `db:"accountUuid" kumo:"size=32,hidden,index"`
 }
+
+// OfAccount is a row with Owned.
+type OfAccount interface{ SetAccount(uuid string) }
+
+// SetAccount implements OfAccount.
+func (o *Owned) SetAccount(uuid string) { o.AccountUUID = uuid }
 
 // Time is an instant in UTC, stored as Unix milliseconds; its zero is NULL.
 type Time struct{ time.Time }

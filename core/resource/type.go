@@ -92,6 +92,13 @@ type StateMachine struct {
 	Moves map[string]map[string]string
 }
 
+// EnableDisable is the state of what an administrator switches on and off. Each
+// event may come again.
+var EnableDisable = &StateMachine{Column: "state", Moves: map[string]map[string]string{
+	"enable":  {"Enabled": "Enabled", "Disabled": "Enabled"},
+	"disable": {"Enabled": "Disabled", "Disabled": "Disabled"},
+}}
+
 // Next returns the state after event in state from. An event that is not
 // legal there gives errs.Internal, as callers ask only for what their own
 // checks allowed; Can asks without an error.

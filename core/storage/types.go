@@ -153,10 +153,7 @@ var (
 	})
 	VolumeType = resource.Define[Volume](resource.Type{
 		Name: "Volume", Follows: "vmInstanceUuid", Path: "/volumes", FQN: "org.zstack.header.volume.VolumeInventory", Owned: true,
-		States: &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-			"enable":  {Enabled: Enabled, Disabled: Enabled},
-			"disable": {Enabled: Disabled, Disabled: Disabled},
-		}},
+		States: resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid"},
 			{Name: "diskOffering", To: "DiskOffering", Column: "diskOfferingUuid", OnDelete: resource.Detach},

@@ -75,27 +75,19 @@ func (s *Service) Register() error {
 
 // newZone holds the parameters of APICreateZoneMsg.
 type newZone struct {
-	Name        string `api:"name,required,max=255"`
-	Description string `api:"description,max=2048"`
-	IsDefault   *bool  `api:"isDefault"`
+	kernel.Named
+	IsDefault *bool `api:"isDefault"`
 }
 
 func (s *Service) registerZones() error {
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateZoneMsg", Method: "POST", Path: "/zones", Key: "params", Async: true, Create: true,
-		Access: action.Admin, Returns: "Zone", Doc: "Makes a zone.",
-	}, func(ctx context.Context, c *action.Call, p *newZone) (action.Ref, error) {
-		z := &Zone{State: Enabled, Type: "zstack", IsDefault: p.IsDefault != nil && *p.IsDefault}
-		z.UUID, z.Name, z.Description = c.ResourceUUID, p.Name, p.Description
-		return action.Ref{Type: "Zone", UUID: z.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := s.oneDefaultZone(ctx, tx, z.UUID, z.IsDefault); err != nil {
-				return err
-			}
-			if err := store.Insert(ctx, tx, ZoneType, z); err != nil {
-				return err
-			}
-			return s.Tags.CreateFor(ctx, tx, "Zone", z.UUID, c)
-		})
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[Zone, newZone]{
+		Type: ZoneType, Key: "params", Access: action.Admin, Doc: "Makes a zone.",
+		Row: func(_ *action.Call, p *newZone) (*Zone, error) {
+			return &Zone{State: Enabled, Type: "zstack", IsDefault: p.IsDefault != nil && *p.IsDefault}, nil
+		},
+		Insert: func(ctx context.Context, tx *store.Tx, z *Zone) error {
+			return s.oneDefaultZone(ctx, tx, z.UUID, z.IsDefault)
+		},
 	})
 	check := func(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
 		isDefault, _ := values["isDefault"].(bool)
@@ -120,34 +112,23 @@ func (s *Service) oneDefaultZone(ctx context.Context, tx *store.Tx, uuid string,
 // newCluster holds the parameters of APICreateClusterMsg. The hypervisor type
 // is checked against what the plugins offer, not against a list.
 type newCluster struct {
+	kernel.Named
 	ZoneUUID       string `api:"zoneUuid,required,resource=Zone"`
-	Name           string `api:"name,required,max=255"`
-	Description    string `api:"description,max=2048"`
 	HypervisorType string `api:"hypervisorType,required"`
 	Type           string `api:"type,values=zstack|baremetal|baremetal2"`
 	Architecture   string `api:"architecture,values=x86_64|aarch64|mips64el|loongarch64"`
 }
 
 func (s *Service) registerClusters() error {
-	action.Register(s.Actions, action.Action{
-		Message: "APICreateClusterMsg", Method: "POST", Path: "/clusters", Key: "params", Async: true, Create: true,
-		Access: action.Admin, Returns: "Cluster", Doc: "Makes a cluster of hosts with one hypervisor type.",
-	}, func(ctx context.Context, c *action.Call, p *newCluster) (action.Ref, error) {
-		if _, err := s.Plugins.Hypervisor(p.HypervisorType); err != nil {
-			return action.Ref{}, errs.Wrap(errs.Invalid, "hypervisorType", err, "no hypervisor %q", p.HypervisorType)
-		}
-		cl := &Cluster{ZoneUUID: p.ZoneUUID, State: Enabled, HypervisorType: p.HypervisorType,
-			Type: cmp.Or(p.Type, "zstack"), Architecture: cmp.Or(p.Architecture, "x86_64")}
-		cl.UUID, cl.Name, cl.Description = c.ResourceUUID, p.Name, p.Description
-		return action.Ref{Type: "Cluster", UUID: cl.UUID}, s.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := cascade.Guard(ctx, tx, "Zone", p.ZoneUUID); err != nil {
-				return err
+	kernel.RegisterCreate(s.Kernel, kernel.Creation[Cluster, newCluster]{
+		Type: ClusterType, Key: "params", Access: action.Admin, Doc: "Makes a cluster of hosts with one hypervisor type.",
+		Row: func(_ *action.Call, p *newCluster) (*Cluster, error) {
+			if _, err := s.Plugins.Hypervisor(p.HypervisorType); err != nil {
+				return nil, errs.Wrap(errs.Invalid, "hypervisorType", err, "no hypervisor %q", p.HypervisorType)
 			}
-			if err := store.Insert(ctx, tx, ClusterType, cl); err != nil {
-				return err
-			}
-			return s.Tags.CreateFor(ctx, tx, "Cluster", cl.UUID, c)
-		})
+			return &Cluster{ZoneUUID: p.ZoneUUID, State: Enabled, HypervisorType: p.HypervisorType,
+				Type: cmp.Or(p.Type, "zstack"), Architecture: cmp.Or(p.Architecture, "x86_64")}, nil
+		},
 	})
 	return cmp.Or(
 		s.RegisterUpdate(ClusterType.Type, action.Admin, nil),

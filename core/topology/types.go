@@ -64,7 +64,7 @@ type Host struct {
 var (
 	ZoneType = resource.Define[Zone](resource.Type{
 		Name: "Zone", Readable: resource.Global, Path: "/zones", FQN: "org.zstack.header.zone.ZoneInventory",
-		States: enableDisable,
+		States: resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "zoneUuid"},
 			{Name: "cluster", To: "Cluster", Column: "uuid", ToColumn: "zoneUuid"},
@@ -85,7 +85,7 @@ var (
 	})
 	ClusterType = resource.Define[Cluster](resource.Type{
 		Name: "Cluster", Readable: resource.Global, Path: "/clusters", FQN: "org.zstack.header.cluster.ClusterInventory",
-		States: enableDisable,
+		States: resource.EnableDisable,
 		Edges: []resource.Edge{
 			{Name: "zone", To: "Zone", Column: "zoneUuid", OnDelete: resource.Cascade},
 			{Name: "host", To: "Host", Column: "uuid", ToColumn: "clusterUuid"},
@@ -134,11 +134,6 @@ var (
 		},
 	})
 )
-
-var enableDisable = &resource.StateMachine{Column: "state", Moves: map[string]map[string]string{
-	"enable":  {Enabled: Enabled, Disabled: Enabled},
-	"disable": {Enabled: Disabled, Disabled: Disabled},
-}}
 
 // Types returns the resource types of this service.
 func Types() []*resource.Type {

@@ -4,14 +4,11 @@
 package sshkey
 
 import (
-	"context"
-
 	"golang.org/x/crypto/ssh"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
-	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -40,28 +37,20 @@ func Types() []*resource.Type { return []*resource.Type{Type.Type} }
 
 // create holds the parameters of APICreateSshKeyPairMsg.
 type create struct {
-	Name        string `api:"name,required,max=255"`
-	Description string `api:"description,max=2048"`
-	PublicKey   string `api:"publicKey,required,max=4096"`
+	kernel.Named
+	PublicKey string `api:"publicKey,required,max=4096"`
 }
 
 // Register registers create, update, delete; the query comes by itself.
 func Register(k *kernel.Kernel) error {
-	action.Register(k.Actions, action.Action{
-		Message: "APICreateSshKeyPairMsg", Method: "POST", Path: "/ssh-key-pair", Async: true, Create: true,
-		Access: action.Normal, Returns: "SshKeyPair", Doc: "Stores a public key for guests to use.",
-	}, func(ctx context.Context, c *action.Call, p *create) (action.Ref, error) {
-		if _, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(p.PublicKey)); err != nil || len(rest) > 0 {
-			return action.Ref{}, errs.New(errs.Invalid, "publicKey", "is not one key in OpenSSH's authorized_keys format")
-		}
-		row := &KeyPair{PublicKey: p.PublicKey}
-		row.UUID, row.Name, row.Description, row.AccountUUID = c.ResourceUUID, p.Name, p.Description, c.Caller.AccountUUID
-		return action.Ref{Type: "SshKeyPair", UUID: row.UUID}, k.Store.Update(ctx, func(tx *store.Tx) error {
-			if err := store.Insert(ctx, tx, Type, row); err != nil {
-				return err
+	kernel.RegisterCreate(k, kernel.Creation[KeyPair, create]{
+		Type: Type, Path: "/ssh-key-pair", Access: action.Normal, Doc: "Stores a public key for guests to use.",
+		Row: func(_ *action.Call, p *create) (*KeyPair, error) {
+			if _, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(p.PublicKey)); err != nil || len(rest) > 0 {
+				return nil, errs.New(errs.Invalid, "publicKey", "is not one key in OpenSSH's authorized_keys format")
 			}
-			return k.Tags.CreateFor(ctx, tx, "SshKeyPair", row.UUID, c)
-		})
+			return &KeyPair{PublicKey: p.PublicKey}, nil
+		},
 	})
 	if err := k.RegisterUpdate(Type.Type, action.Normal, nil); err != nil {
 		return err
