@@ -108,6 +108,9 @@ func TestSession(t *testing.T) {
 	if got := sh.ok("vm ls --where state=Running --where host=h --sort -createDate --columns name,state,host"); got != "NAME   STATE     HOST\nv      Running   h\n" {
 		t.Errorf("list printed %q", got)
 	}
+	if got := sh.ok("l2 ls --columns name,cluster"); got != "NAME   CLUSTER\nl2     c\n" {
+		t.Errorf("L2 networks: %q", got)
+	}
 	// What a plugin's hosts have beside others' is asked for like any field.
 	if got := sh.ok("host ls --where cpuCapacity=8 --columns name,memoryCapacity"); !strings.HasPrefix(got, "NAME   MEMORY") || !strings.HasSuffix(got, "\nh      8G\n") {
 		t.Errorf("hosts: %q", got)

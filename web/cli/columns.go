@@ -78,8 +78,11 @@ func captionOf(t *schema.Type, field string) schema.Caption {
 
 // columnOf makes the column of a field, or of a path such as vmNics.ip.
 func (a *App) columnOf(t *schema.Type, path string, caption schema.Caption) column {
-	c := column{Column: render.Column{Path: path}, field: t.Field(path)}
+	c := column{Column: render.Column{Path: path}, field: a.doc.FieldAt(t, path)}
 	title := caption.In(a.language())
+	if e := t.Embed(path); e != nil {
+		title = cmp.Or(title, e.Caption.In(a.language()))
+	}
 	if c.field != nil {
 		title = cmp.Or(title, c.field.Title(a.language()))
 		c.Write = unitWriter(c.field)

@@ -71,6 +71,8 @@ func (in *input) use() string {
 		return " FILE"
 	case in.objects:
 		return " NAME|UUID..."
+	case in.name != nil && !in.name.Required:
+		return " [" + strings.ToUpper(in.name.Name) + "]"
 	case in.name != nil:
 		return " " + strings.ToUpper(in.name.Name)
 	}
@@ -106,7 +108,7 @@ func (in *input) example() string {
 	switch {
 	case in.verb.Uploads:
 		line += " disk.qcow2"
-	case in.objects || in.name != nil:
+	case in.objects || in.name != nil && in.name.Required:
 		line += " " + in.noun.Noun + "-1"
 	}
 	refs := 0

@@ -125,8 +125,24 @@ func fieldsAsked(t *schema.Type, columns []column) []string {
 	return out
 }
 
-// printOne prints one object that a call made or changed, as its row of the list.
-// It is read again, for the names of what it refers to.
+// toldOnce tells whether an answer has members that reading the resource does not
+// show: a secret that was made up, and that nobody tells again.
+func toldOnce(t *schema.Type, inventory json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(inventory, &members) != nil {
+		return false
+	}
+	for name := range members {
+		if t.Field(name) == nil && t.Embed(name) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// printOne prints one object that a call made or changed, as its row of the list,
+// or all of it when there is no other time to see it. For a row it is read again,
+// for the names of what it refers to.
 func (a *App) printOne(ctx context.Context, c *client.Client, f render.Format, t *schema.Type, inventory json.RawMessage) error {
 	columns, err := a.columnsOf(t, nil, f)
 	if err != nil {
@@ -136,6 +152,11 @@ func (a *App) printOne(ctx context.Context, c *client.Client, f render.Format, t
 		return render.One(a.Out, f, nil, t.Label, inventory)
 	}
 	page := client.Page{Inventories: []json.RawMessage{inventory}}
+	if toldOnce(t, inventory) {
+		lines := a.linesOf(t)
+		a.writers(ctx, c, t, lines, page, true)
+		return render.One(a.Out, f, plain(lines), t.Label, inventory)
+	}
 	if slices.ContainsFunc(columns, func(c column) bool { return c.ref }) {
 		again, err := c.Query(ctx, t.Path, client.Query{Conditions: []string{"uuid=" + client.Text(inventory, "uuid")}, Names: true})
 		// What was done is done: without names the UUIDs have to do.

@@ -27,7 +27,8 @@ func (a *App) loginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "login",
 		Short: "Sign in to an account and keep the session",
-		Long: "Signs in and keeps the session in ~/.config/kumo (or KUMO_CONFIG_DIR), readable by you only.\n" +
+		Long: "Signs in and keeps the session in ~/.config/kumo (or KUMO_CONFIG_DIR), readable by you only,\n" +
+			"and what the server says of itself in ~/.cache/kumo (or KUMO_CACHE_DIR).\n" +
 			"The password is asked for, or read from --password-file (- is stdin) or KUMO_PASSWORD.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -85,7 +85,13 @@ func fieldOf(t *schema.Type, word string) (string, error) {
 		known = append(known, name)
 	}
 	for _, name := range names { // a field that the column's heading names
-		if f := t.Field(name); f != nil && f.Caption["en"] != "" && flat(strings.ReplaceAll(f.Caption["en"], " ", "")) == flat(word) {
+		var title schema.Caption
+		if f := t.Field(name); f != nil {
+			title = f.Caption
+		} else if e := t.Embed(name); e != nil {
+			title = e.Caption
+		}
+		if title["en"] != "" && flat(strings.ReplaceAll(title["en"], " ", "")) == flat(word) {
 			return name, nil
 		}
 	}

@@ -3,6 +3,7 @@ package schema
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -195,6 +196,44 @@ func Parse(text []byte) (*Document, error) {
 	}
 	d.inherit()
 	return d, nil
+}
+
+// FieldAt returns the field at a path through lists within the inventory and
+// relations, such as vmNics.ip; of a list of values it is the field that has them.
+// nil when there is none.
+func (d *Document) FieldAt(t *Type, path string) *Field {
+	name, rest, nested := strings.Cut(path, ".")
+	if f := t.Field(name); f != nil && !nested {
+		return f
+	}
+	to := ""
+	for _, e := range t.Edges {
+		if e.Name == name && nested {
+			to = e.To
+		}
+	}
+	for _, e := range t.Embeds {
+		if e.Name == name && (nested || e.Scalar != "") {
+			to = e.Type
+			if !nested {
+				rest = e.Scalar
+			}
+		}
+	}
+	if next := d.Types[to]; next != nil {
+		return d.FieldAt(next, rest)
+	}
+	return nil
+}
+
+// Embed returns the list of this name within an inventory, or nil.
+func (t *Type) Embed(name string) *Embed {
+	for i := range t.Embeds {
+		if t.Embeds[i].Name == name {
+			return &t.Embeds[i]
+		}
+	}
+	return nil
 }
 
 // inherit gives each type what the document says of the types that it refines, and

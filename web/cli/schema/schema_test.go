@@ -142,6 +142,18 @@ func TestParse(t *testing.T) {
 	if d.Types["KVMHost"].Field("cpuCapacity") != nil {
 		t.Error("a type has the fields of another that refines the same")
 	}
+	vm, l2 := d.Types["VmInstance"], d.Types["L2Network"]
+	for path, want := range map[string]*Field{
+		"hostUuid": vm.Field("hostUuid"), "vmNics.ip": d.Types["VmNic"].Field("ip"), "host.cluster.name": d.Types["Cluster"].Field("name"),
+		"vmNics": nil, "host": nil, "nothing.name": nil, "": nil,
+	} {
+		if got := d.FieldAt(vm, path); got != want {
+			t.Errorf("at %s of a VM is %v, want %v", path, got, want)
+		}
+	}
+	if f := d.FieldAt(l2, "attachedClusterUuids"); f == nil || f.Ref != "Cluster" {
+		t.Errorf("the clusters of an L2 network are %v", f)
+	}
 	if c := (Caption{"en": "a"}); c.In("zh") != "a" || c.In("en") != "a" || Caption(nil).In("zh") != "" {
 		t.Error("captions do not fall back to English")
 	}
