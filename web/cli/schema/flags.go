@@ -33,26 +33,8 @@ type Flag struct {
 // of the parameter's name is one of the type's, it is shown instead of the noun:
 // l3NetworkUuids is --network of a type with that alias.
 func (d *Document) Flags(actions []*Action, tags []Tag, skip ...string) []*Flag {
-	var out []*Flag
-	for _, a := range actions {
-		for _, p := range a.Params {
-			if slices.Contains(skip, p.Name) || slices.ContainsFunc(out, func(f *Flag) bool { return f.Param.Name == p.Name }) {
-				continue
-			}
-			out = append(out, &Flag{Param: p, Ref: d.ItemRef(&p.Field), File: d.inFile(a, p)})
-		}
-	}
-	for i := range tags {
-		// A tag of several parts is given as a tag: --system-tag.
-		if len(tags[i].Params) != 1 {
-			continue
-		}
-		p := tags[i].Params[0]
-		if !slices.ContainsFunc(out, func(f *Flag) bool { return f.Param.Name == p.Name }) {
-			out = append(out, &Flag{Param: p, Tag: &tags[i], Ref: d.ItemRef(&p.Field), File: p.Secret})
-		}
-	}
-	names := map[string]bool{}
+	out := d.parameters(actions, tags, skip)
+	named := map[string]int{}
 	for _, f := range out {
 		f.Name = own(f)
 		if f.Ref != nil && short(f, out) {
@@ -61,15 +43,17 @@ func (d *Document) Flags(actions []*Action, tags []Tag, skip ...string) []*Flag 
 				f.Name = words[len(words)-1]
 			}
 		}
+		named[f.Name]++
 	}
-	for _, f := range out { // two of one name both keep their own
-		if same := func(g *Flag) bool { return g != f && g.Name == f.Name }; slices.ContainsFunc(out, same) {
-			f.Name = Kebab(f.Param.Name)
+	taken := map[string]bool{}
+	for _, f := range out {
+		if named[f.Name] > 1 { // two of one name both keep their own
+			f.Name = file(f, Kebab(f.Param.Name))
 		}
 		if slices.Contains(reserved, f.Name) {
 			f.Name = "param-" + f.Name
 		}
-		names[f.Name] = true
+		taken[f.Name] = true
 	}
 	count := map[string]int{}
 	for _, f := range out {
@@ -79,7 +63,30 @@ func (d *Document) Flags(actions []*Action, tags []Tag, skip ...string) []*Flag 
 		}
 	}
 	for _, f := range out {
-		f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return names[a] || count[a] > 1 || slices.Contains(reserved, a) })
+		f.Aliases = slices.DeleteFunc(f.Aliases, func(a string) bool { return taken[a] || count[a] > 1 || slices.Contains(reserved, a) })
+	}
+	return out
+}
+
+// parameters gathers those of the actions and the tags, each once.
+func (d *Document) parameters(actions []*Action, tags []Tag, skip []string) []*Flag {
+	var out []*Flag
+	known := func(p *Param) bool {
+		return slices.ContainsFunc(out, func(f *Flag) bool { return f.Param.Name == p.Name })
+	}
+	for _, a := range actions {
+		for _, p := range a.Params {
+			if !slices.Contains(skip, p.Name) && !known(p) {
+				out = append(out, &Flag{Param: p, Ref: d.ItemRef(&p.Field), File: d.inFile(a, p)})
+			}
+		}
+	}
+	for i := range tags {
+		// A tag of several parts is given as a tag: --system-tag.
+		if len(tags[i].Params) == 1 && !known(tags[i].Params[0]) {
+			p := tags[i].Params[0]
+			out = append(out, &Flag{Param: p, Tag: &tags[i], Ref: d.ItemRef(&p.Field), File: p.Secret})
+		}
 	}
 	return out
 }
@@ -112,6 +119,11 @@ func own(f *Flag) string {
 	if f.Ref != nil || f.RefBy != "" {
 		name = withoutUUID(name)
 	}
+	return file(f, name)
+}
+
+// file is the name of a flag that names a file, if it does.
+func file(f *Flag, name string) string {
 	if f.File {
 		name += "-file"
 	}

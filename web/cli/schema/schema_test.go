@@ -57,6 +57,19 @@ func TestFlagNames(t *testing.T) {
 	}
 }
 
+// Parameters that would be called the same keep their whole names.
+func TestFlagsOfOneName(t *testing.T) {
+	d := &Document{Types: map[string]*Type{"Host": {Name: "Host", Noun: "host"}}}
+	params := []*Param{{Field: Field{Name: "hostUuid", Ref: "Host"}}, {Field: Field{Name: "hostUuids", Kind: "list", Ref: "Host"}}, {Field: Field{Name: "plan"}}, {Field: Field{Name: "key", Secret: true}}}
+	var got []string
+	for _, f := range d.Flags([]*Action{{Params: params}}, nil) {
+		got = append(got, f.Name)
+	}
+	if want := "host-uuid host-uuids param-plan key-file"; strings.Join(got, " ") != want {
+		t.Errorf("the flags are %v, want %s", got, want)
+	}
+}
+
 func TestVerbs(t *testing.T) {
 	d := read(t)
 	for noun, want := range map[string]string{
