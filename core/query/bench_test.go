@@ -54,6 +54,7 @@ func benchmarkQueries(b *testing.B, s *store.Store, vms int) {
 		{"nested-4-network", "q=vmNics.eip.vmNic.l3Network.name=net-17&limit=20"},
 		{"nested-4-zone", "q=host.cluster.zone.name=zone-1&q=vmNics.l3Network.name=net-17&limit=20"},
 		{"nested-4-wide", "q=vmNics.l3Network.zone.name~=zone%25&limit=100"},
+		{"lists-of-lists", "q=host.cluster.host.cluster.host.managementIp~=%25x%25&limit=20"},
 		{"nested-3-like", "q=host.cluster.zone.name=zone-1&q=name~=vm-99%25&limit=20"},
 	} {
 		v, err := url.ParseQuery(c.q)

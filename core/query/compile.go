@@ -13,6 +13,7 @@ func (c *compiler) condition(s scope, cond Condition) error {
 	if err := checkPath(cond.Name); err != nil {
 		return err
 	}
+	defer c.close()
 	names := strings.Split(cond.Name, ".")
 	last := names[len(names)-1]
 	s, err := c.walk(s, names[:len(names)-1], 0)
@@ -142,12 +143,12 @@ type statement struct {
 	from  string // FROM with joins and WHERE
 	args  []any
 	order string // ORDER BY, or ""
-	sort  string // the sorted column, or ""
-	desc  bool   // the sorted column falls
-	many  bool
 	// walk is FROM with the index of the sorted column, when the order can
 	// come from that and the conditions need no other table.
 	walk string
+	sort string // the sorted column, or ""
+	desc bool   // the sorted column falls
+	many bool   // a row may occur several times
 }
 
 // build compiles the conditions, the caller's rights and the order.
@@ -195,7 +196,7 @@ func (c *compiler) order(root scope, q Query, st *statement) error {
 	if err != nil {
 		return err
 	}
-	if c.many && !many {
+	if len(c.outer) > 0 || c.many && !many {
 		return invalid("a list such as %s cannot be sorted by", clip(q.Sort))
 	}
 	for i := before; i < len(c.joins); i++ {

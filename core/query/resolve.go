@@ -38,13 +38,63 @@ type compiler struct {
 	reg     *resource.Registry
 	dialect schemasql.Dialect
 	caller  Scope
-	joins   []string
 	shared  map[string]scope // joins with one target, by what is joined
-	where   []string
+	tables  int              // that are named so far beside the root's
+	values  int
+	many    bool // a list is joined: a row may occur several times
+	frame
+	// outer are the frames around this one, the root's first.
+	outer []frame
+}
+
+// frame is one SELECT. One list is joined to the root's, so that the database may
+// begin with whichever is smaller. What is asked of further lists, or of lists of
+// lists, stands in frames of their own, each within an IN: that is read once,
+// where joins would multiply one list with the next.
+type frame struct {
+	in    string // how the frame begins, "" for the root's
+	joins []string
+	where []string
 	// joinArgs belong to joins, args to where: that is their order in the text.
 	joinArgs, args []any
-	many           bool // a row may occur several times
-	values         int
+}
+
+// within opens a frame of the rows of a table whose column equals one that is
+// there.
+func (c *compiler) within(table *resource.Type, on, equals string) (scope, error) {
+	alias, err := c.alias()
+	if err != nil {
+		return scope{}, err
+	}
+	c.outer = append(c.outer, c.frame)
+	c.frame = frame{in: fmt.Sprintf("%s IN (SELECT %s.`%s` FROM `%s` %s", equals, alias, on, table.Name, alias)}
+	if where, args := c.visible(table, alias); where != "" {
+		c.where, c.args = append(c.where, where), append(c.args, args...)
+	}
+	return scope{typ: table, table: table, alias: alias}, nil
+}
+
+// close makes conditions of the frames that are open beyond the first.
+func (c *compiler) close() {
+	for len(c.outer) > 0 {
+		f := c.frame
+		c.frame, c.outer = c.outer[len(c.outer)-1], c.outer[:len(c.outer)-1]
+		text := f.in + strings.Join(f.joins, "")
+		if len(f.where) > 0 {
+			text += " WHERE " + strings.Join(f.where, " AND ")
+		}
+		c.where = append(c.where, text+")")
+		c.args = append(append(c.args, f.joinArgs...), f.args...)
+	}
+}
+
+// alias names another table.
+func (c *compiler) alias() (string, error) {
+	if c.tables >= maxJoins {
+		return "", invalid("the conditions touch more than %d tables", maxJoins)
+	}
+	c.tables++
+	return fmt.Sprintf("t%d", c.tables), nil
 }
 
 // visible is the condition for what the caller may see of a table, "" for all.
@@ -70,10 +120,11 @@ func (c *compiler) join(table *resource.Type, on, equals string, one bool) (scop
 	if s, ok := c.shared[key]; ok && one {
 		return s, nil
 	}
-	if len(c.joins) >= maxJoins {
-		return scope{}, invalid("the conditions touch more than %d tables", maxJoins)
+	alias, err := c.alias()
+	if err != nil {
+		return scope{}, err
 	}
-	s := scope{typ: table, table: table, alias: fmt.Sprintf("t%d", len(c.joins)+1)}
+	s := scope{typ: table, table: table, alias: alias}
 	c.joins = append(c.joins, fmt.Sprintf(" JOIN `%s` %s ON %s.`%s` = %s", table.Name, s.alias, s.alias, on, equals))
 	if one {
 		c.shared[key] = s
@@ -83,10 +134,13 @@ func (c *compiler) join(table *resource.Type, on, equals string, one bool) (scop
 	return s, nil
 }
 
-// joinVisible joins rows of other objects: those that the caller may see. The
-// condition stands in the ON clause, so that it is part of the scope itself,
-// whatever is asked of it there.
+// joinVisible adds rows of other objects: those that the caller may see. The
+// condition stands in the ON clause, or in the list's own frame, so that it is
+// part of the scope itself, whatever is asked of it there.
 func (c *compiler) joinVisible(table *resource.Type, on, equals string, one bool) (scope, error) {
+	if !one && (c.many || len(c.outer) > 0) {
+		return c.within(table, on, equals)
+	}
 	before := len(c.joins)
 	s, err := c.join(table, on, equals, one)
 	if err != nil || len(c.joins) == before {
