@@ -48,6 +48,7 @@ func (j jobs) Finish(ctx context.Context, uuid string, o action.Outcome) {
 type renderer struct {
 	query *query.Engine
 	store *store.Store
+	dear  *dear
 }
 
 func (r renderer) Render(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
@@ -68,6 +69,16 @@ func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.Ra
 // Query answers the query of a URL (action.Querier), from memory while nothing
 // that it was made of has changed.
 func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+	limited, end, err := r.dear.begin(ctx, v, c)
+	if err != nil {
+		return nil, r.dear.explain(ctx, typeName, c, err)
+	}
+	defer end()
+	res, err := r.remembered(limited, typeName, v, c)
+	return res, r.dear.explain(ctx, typeName, c, err)
+}
+
+func (r renderer) remembered(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
 	key := "query\x00" + typeName + "\x00" + c.AccountUUID + "\x00" + strconv.FormatBool(c.Admin) + v.Encode()
 	return store.Remember(ctx, r.store, key, func(db store.Querier) (*action.QueryResult, int, error) {
 		res, err := r.ask(ctx, db, typeName, v, c)
@@ -85,7 +96,7 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 // AskQuery answers the query of a URL as a caller sees it; its errors are those
 // of the API.
 func (k *Kernel) AskQuery(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
-	return renderer{k.Query, k.Store}.Query(ctx, typeName, v, c)
+	return k.shown.Query(ctx, typeName, v, c)
 }
 
 func (r renderer) ask(ctx context.Context, db store.Querier, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {

@@ -58,7 +58,8 @@ func New(o Options) *Kernel {
 		Events: event.New(), Plugins: o.Plugins}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	st.Watch(k.Events)
-	k.Jobs = job.New(st, renderer{k.Query, st}, log.Named("job"))
+	k.shown = renderer{k.Query, st, newDear(st)}
+	k.Jobs = job.New(st, k.shown, log.Named("job"))
 	k.Jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
 	k.Events.Also(job.RowType(), k.Jobs.Event)
 	k.Flows = flow.NewEngine(st, log.Named("flow"), k.Jobs)
@@ -79,9 +80,8 @@ func New(o Options) *Kernel {
 // Wire gives the action registry what it needs of the other parts.
 // system is the account of what the platform asks for by itself.
 func (k *Kernel) Wire(auth action.Authenticator, system string) {
-	shown := renderer{k.Query, k.Store}
 	k.Actions.Wire(action.Ports{
-		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: shown, Query: shown,
+		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: k.shown, Query: k.shown,
 		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Finish: k.Flows.Finish,
 	})
 }

@@ -41,4 +41,6 @@ type Kernel struct {
 	Log      hclog.Logger
 	// Node is this management node; loops ask it what they own. nil owns all.
 	Node *mgmt.Node
+
+	shown renderer
 }

@@ -159,6 +159,9 @@ func (s *Store) view(ctx context.Context, loose bool, fn func(tx *Tx) error) (er
 	return s.call(ctx, &Tx{s: s, session: l, readOnly: true, began: began, loose: loose}, fn)
 }
 
+// Readers is how many may read at the same time.
+func (s *Store) Readers() int { return cap(s.pool.places) }
+
 // Read runs fn with what reads cheapest: on SQLite a View, on MySQL statements
 // of their own, each of which sees what is committed when it begins. That saves
 // the three round trips of a transaction. It is for readers that do not need
