@@ -30,6 +30,7 @@ type disk struct {
 func newDisk(t *testing.T, path string, gib int) disk {
 	t.Helper()
 	d := disk{t, path}
+	d.must(os.RemoveAll(path)) // what an earlier test left would be found while the disk is away
 	d.must(os.MkdirAll(path, 0o755))
 	d.must(unix.Mount("tmpfs", path, "tmpfs", 0, size(gib)))
 	t.Cleanup(func() { d.must(unix.Unmount(path, 0)) })
