@@ -60,8 +60,8 @@ func (s *Service) keepRunning(ctx context.Context) {
 // toKeep lists the stopped guests that shall run, of all or only the one of a
 // UUID.
 func (s *Service) toKeep(ctx context.Context, uuid string) ([]*VMInstance, error) {
-	const has = "EXISTS (SELECT 1 FROM `SystemTag` WHERE `SystemTag`.`resourceUuid` = `VmInstance`.`uuid` AND `SystemTag`.`tag` = ?)"
-	where, args := "`state` = ? AND "+has+" AND NOT "+has, []any{Stopped, neverStop, inhibited}
+	const vm = "`VmInstance`.`uuid`"
+	where, args := "`state` = ? AND "+tag.Carries(vm)+" AND NOT "+tag.Carries(vm), []any{Stopped, neverStop, inhibited}
 	if uuid != "" {
 		where, args = where+" AND `uuid` = ?", append(args, uuid)
 	}

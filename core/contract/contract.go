@@ -13,8 +13,13 @@ type HostCandidate struct {
 	CPUMHz                                                    int64
 }
 
-// Hosts is the service of hosts.
+// Cluster is what may be attached to a cluster asks of it.
+type Cluster struct{ UUID, Name, ZoneUUID, HypervisorType string }
+
+// Hosts is the service of hosts and their clusters.
 type Hosts interface {
+	// Cluster returns a cluster. Errors: NotFound.
+	Cluster(ctx context.Context, q store.Querier, uuid string) (*Cluster, error)
 	// Candidates returns a few hosts that can take a guest now, the best first
 	// by the request's strategy. Errors: Exhausted, which says of each host why
 	// it cannot (errs.Considered).
@@ -54,6 +59,9 @@ type Images interface {
 	// Usable returns an image that a guest in the zone can be made from; an
 	// empty zone means any. Errors: NotFound, Refused with the reason.
 	Usable(ctx context.Context, q store.Querier, imageUUID, zoneUUID string) (*Image, error)
+	// Existing returns those of the images that there are, deleted ones that are
+	// not expunged yet among them.
+	Existing(ctx context.Context, q store.Querier, imageUUIDs []string) ([]string, error)
 	// Source gives a host a short-lived source of an image's bytes.
 	Source(ctx context.Context, imageUUID, storeUUID, readerIP string) (*pluginv1.ImageSource, error)
 }

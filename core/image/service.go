@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -250,6 +251,20 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 		return nil, err
 	}
 	return r, nil
+}
+
+// Existing implements contract.Images.
+func (s *Service) Existing(ctx context.Context, q store.Querier, imageUUIDs []string) ([]string, error) {
+	const page = 1000
+	var all []string
+	for some := range slices.Chunk(imageUUIDs, page) {
+		found, err := store.Texts(ctx, q, "SELECT `uuid` FROM `Image` WHERE `uuid` IN (?)", some)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
 }
 
 // Source gives a host a short-lived source of an image's bytes (contract.Images).

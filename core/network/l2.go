@@ -3,7 +3,6 @@ package network
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"regexp"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -156,15 +155,14 @@ func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 	if err != nil {
 		return err
 	}
-	clusterType, _ := s.Types.Get("Cluster")
-	cluster, err := store.GetValues(ctx, s.Store, clusterType, p.ClusterUUID)
+	cluster, err := s.hosts.Cluster(ctx, s.Store, p.ClusterUUID)
 	if err != nil {
 		return err
 	}
-	if cluster["zoneUuid"] != l2.ZoneUUID {
-		return refused("L2Network "+l2.Name, "is in another zone than cluster %v", cluster["name"])
+	if cluster.ZoneUUID != l2.ZoneUUID {
+		return refused("L2Network "+l2.Name, "is in another zone than cluster %s", cluster.Name)
 	}
-	if _, err := s.Plugins.L2Network(l2.Type, fmt.Sprint(cluster["hypervisorType"])); err != nil {
+	if _, err := s.Plugins.L2Network(l2.Type, cluster.HypervisorType); err != nil {
 		return err
 	}
 	others, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?) "+
@@ -174,9 +172,9 @@ func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 		return err
 	}
 	if others[0].UUID == p.L2UUID {
-		return refused("L2Network "+l2.Name, "is attached to cluster %v already", cluster["name"])
+		return refused("L2Network "+l2.Name, "is attached to cluster %s already", cluster.Name)
 	}
-	return refused("L2Network "+l2.Name, "interface %s carries network %s in cluster %v already", l2.PhysicalInterface, others[0].Name, cluster["name"])
+	return refused("L2Network "+l2.Name, "interface %s carries network %s in cluster %s already", l2.PhysicalInterface, others[0].Name, cluster.Name)
 }
 
 func (s *Service) attachFlow() *flow.Def[l2Attach] {

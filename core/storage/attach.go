@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -65,27 +66,25 @@ func (s *Service) checkAttach(ctx context.Context, p *attachParams) error {
 	if ps.State == Maintenance || ps.State == Deleting {
 		return errs.New(errs.Refused, "primary storage "+ps.Name, "is in state %s", ps.State).WithAdvice("enable it first")
 	}
-	cluster, err := store.GetValues(ctx, s.Store, s.typ("Cluster"), p.ClusterUUID)
+	cluster, err := s.hosts.Cluster(ctx, s.Store, p.ClusterUUID)
 	if err != nil {
 		return err
 	}
-	if cluster["zoneUuid"] != ps.ZoneUUID {
-		return errs.New(errs.Refused, "primary storage "+ps.Name, "is in another zone than cluster %v", cluster["name"])
+	if cluster.ZoneUUID != ps.ZoneUUID {
+		return errs.New(errs.Refused, "primary storage "+ps.Name, "is in another zone than cluster %s", cluster.Name)
 	}
 	plug, err := s.Plugins.PrimaryStorage(ps.Type)
 	if err != nil {
 		return err
 	}
-	for _, h := range plug.Decl.GetHypervisorTypes() {
-		if h == cluster["hypervisorType"] {
-			_, found, err := store.First(ctx, s.Store, ClusterRefType, "`clusterUuid` = ? AND `primaryStorageUuid` = ?", p.ClusterUUID, p.PrimaryUUID)
-			if err == nil && found {
-				err = errs.New(errs.Refused, "primary storage "+ps.Name, "is attached to cluster %v already", cluster["name"])
-			}
-			return err
-		}
+	if !slices.Contains(plug.Decl.GetHypervisorTypes(), cluster.HypervisorType) {
+		return errs.New(errs.Refused, "primary storage "+ps.Name, "of type %s cannot be used by hypervisor %s", ps.Type, cluster.HypervisorType)
 	}
-	return errs.New(errs.Refused, "primary storage "+ps.Name, "of type %s cannot be used by hypervisor %v", ps.Type, cluster["hypervisorType"])
+	_, found, err := store.First(ctx, s.Store, ClusterRefType, "`clusterUuid` = ? AND `primaryStorageUuid` = ?", p.ClusterUUID, p.PrimaryUUID)
+	if err == nil && found {
+		err = errs.New(errs.Refused, "primary storage "+ps.Name, "is attached to cluster %s already", cluster.Name)
+	}
+	return err
 }
 
 func (s *Service) attachFlow() *flow.Def[attach] {

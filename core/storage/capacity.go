@@ -10,14 +10,6 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-func (s *Service) typ(name string) *resource.Type {
-	t, ok := s.Types.Get(name)
-	if !ok {
-		panic("resource type " + name + " is not registered")
-	}
-	return t
-}
-
 func pluginStorage(p *PrimaryStorage, fields map[string]string) *pluginv1.Storage {
 	return &pluginv1.Storage{Uuid: p.UUID, Name: p.Name, Type: p.Type, Url: p.URL, Fields: fields}
 }

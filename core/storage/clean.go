@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -43,10 +44,10 @@ func (s *Service) cleanEvery(ctx context.Context) {
 // cleanCaches deletes the cached images among the rows that nothing uses. It
 // goes on after an error, and returns all.
 func (s *Service) cleanCaches(ctx context.Context, where, arg string, force bool) error {
-	if !force {
-		where += " AND (`state` = '" + cacheDeleting + "' OR `imageUuid` NOT IN (SELECT `uuid` FROM `Image`))"
-	}
 	rows, err := store.Find(ctx, s.Store, ImageCacheType, where, arg)
+	if err == nil && !force {
+		rows, err = s.orphans(ctx, rows)
+	}
 	if err != nil {
 		return err
 	}
@@ -57,6 +58,24 @@ func (s *Service) cleanCaches(ctx context.Context, where, arg string, force bool
 		}
 	}
 	return all
+}
+
+// orphans are the cached images that are there no more, or whose deletion from
+// the cache was cut off.
+func (s *Service) orphans(ctx context.Context, rows []*ImageCache) ([]*ImageCache, error) {
+	uuids := make([]string, len(rows))
+	for i, r := range rows {
+		uuids[i] = r.ImageUUID
+	}
+	there, err := s.images.Existing(ctx, s.Store, uuids)
+	if err != nil {
+		return nil, err
+	}
+	kept := make(map[string]bool, len(there))
+	for _, uuid := range there {
+		kept[uuid] = true
+	}
+	return slices.DeleteFunc(rows, func(r *ImageCache) bool { return r.State != cacheDeleting && kept[r.ImageUUID] }), nil
 }
 
 // cleanCached deletes one cached image unless something uses it. A creation that

@@ -200,7 +200,7 @@ func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*contra
 	for i, v := range plans {
 		uuids[i] = v.UUID
 	}
-	onSCSI, err := store.Texts(ctx, q, "SELECT `resourceUuid` FROM `SystemTag` WHERE `resourceUuid` IN (?) AND `tag` = ?", uuids, TagVirtioSCSI)
+	onSCSI, err := s.Tags.Carrying(ctx, q, TagVirtioSCSI, uuids)
 	for _, v := range plans {
 		if slices.Contains(onSCSI, v.UUID) {
 			v.Bus = "scsi"

@@ -310,6 +310,26 @@ func (s *Service) Of(ctx context.Context, q store.Querier, uuid string) ([]strin
 	return store.Texts(ctx, q, "SELECT COALESCE(`sealed`, `tag`) FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", uuid)
 }
 
+// Carrying returns those of the resources that have a system tag.
+func (s *Service) Carrying(ctx context.Context, q store.Querier, tag string, uuids []string) ([]string, error) {
+	const page = 1000
+	var all []string
+	for some := range slices.Chunk(uuids, page) {
+		found, err := store.Texts(ctx, q, "SELECT `resourceUuid` FROM `SystemTag` WHERE `resourceUuid` IN (?) AND `tag` = ?", some, tag)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+// Carries is the SQL condition, with the tag as its argument, that the resource
+// whose UUID is in a column ("`VmInstance`.`uuid`") has a system tag.
+func Carries(column string) string {
+	return "EXISTS (SELECT 1 FROM `SystemTag` WHERE `SystemTag`.`resourceUuid` = " + column + " AND `SystemTag`.`tag` = ?)"
+}
+
 // Tokens returns the tokens of each of a resource's tags that fit a pattern,
 // the oldest first.
 func (s *Service) Tokens(ctx context.Context, q store.Querier, uuid, pattern string) ([]map[string]string, error) {

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -68,6 +69,15 @@ func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pl
 	}
 	p.Fields = kernel.PluginFields(values)
 	return p, nil
+}
+
+// Cluster implements contract.Hosts.
+func (s *Service) Cluster(ctx context.Context, q store.Querier, uuid string) (*contract.Cluster, error) {
+	c, err := store.Get(ctx, q, ClusterType, uuid)
+	if err != nil {
+		return nil, err
+	}
+	return &contract.Cluster{UUID: c.UUID, Name: c.Name, ZoneUUID: c.ZoneUUID, HypervisorType: c.HypervisorType}, nil
 }
 
 // OnConnected calls fn for a host if it is connected (contract.Hosts). It does so in
