@@ -5,3 +5,6 @@ import "context"
 // Round returns the look at stores, without its interval, for tests that say when
 // the time has come.
 func (s *Service) Round() func(context.Context) { return s.watch().Round }
+
+// AddSteps are the steps of adding an image.
+func (s *Service) AddSteps() []string { return s.adding.Steps() }

@@ -93,7 +93,10 @@ func (s *Service) uploadURL(ctx context.Context, storeUUID, imageUUID string) (s
 		return "", errs.Wrap(errs.ClassOf(err), "backup storage "+target.GetName(), err, "takes no uploads")
 	}
 	r, err := up.BeginUpload(ctx, &pluginv1.BeginUploadRequest{Store: target, ImageUuid: imageUUID})
-	return r.GetUrl(), err
+	if err != nil {
+		return "", errs.Wrap(errs.ClassOf(err), "backup storage "+target.GetName(), err, "takes no upload")
+	}
+	return r.GetUrl(), nil
 }
 
 func (s *Service) uploadJobs(ctx context.Context, img *Image) ([]uploadJob, error) {

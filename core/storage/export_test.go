@@ -1,6 +1,10 @@
 package storage
 
-import "context"
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/core/store"
+)
 
 // Rounds returns the looks at storages and at links, without their interval, for
 // tests that say when the time has come.
@@ -19,4 +23,12 @@ func (s *Service) Age() {
 // CleanCaches is one round of the cleaning of image caches.
 func (s *Service) CleanCaches(ctx context.Context) error {
 	return s.cleanCaches(ctx, "`primaryStorageUuid` <> ?", "", false)
+}
+
+// AttachSteps are the steps of attaching a storage to a cluster.
+func (s *Service) AttachSteps() []string { return s.attaching.Steps() }
+
+// Use is use, which counts what is on a storage without asking for room.
+func (s *Service) Use(ctx context.Context, tx *store.Tx, ps, host string, size int64) error {
+	return s.use(ctx, tx, ps, host, size)
 }

@@ -141,9 +141,12 @@ func (w Caller) begin(message string, p P) (job string, body json.RawMessage, er
 		raw, err := json.Marshal(v)
 		w.c.must(err)
 		text, isText := v.(string)
+		list, isList := v.([]string)
 		switch param, _ := a.Param(name); {
 		case param.In == "path":
 			in.Path = append(in.Path, name, text)
+		case in.Query != nil && isList:
+			in.Query[name] = list
 		case in.Query != nil && isText:
 			in.Query.Set(name, text)
 		case in.Query != nil:

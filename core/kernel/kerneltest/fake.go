@@ -29,13 +29,15 @@ type Fake struct {
 	facts map[string]*pluginv1.HostFacts
 	// space of storages by where they are; others have DefaultSpace.
 	space map[place]*pluginv1.Capacity
+	// images has the images by store and image.
+	images map[string]map[string]bool
 }
 
 // NewFake returns an empty world.
 func NewFake() *Fake {
 	return &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
 		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
-		space: map[place]*pluginv1.Capacity{}}
+		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}}
 }
 
 // DefaultFacts are those of a host: 8 processors and 32 GiB of memory.

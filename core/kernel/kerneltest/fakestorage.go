@@ -2,13 +2,18 @@ package kerneltest
 
 import (
 	"context"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// DefaultSpace is what a storage has in all, free: 1 TiB.
-const DefaultSpace = 1 << 40
+// DefaultSpace is what a storage has in all, free but for its images: 1 TiB.
+// ImageBytes is what an image takes in a store or a cache.
+const (
+	DefaultSpace = 1 << 40
+	ImageBytes   = 1 << 20
+)
 
 // place is a storage, or the part of one host.
 type place struct{ storage, host string }
@@ -31,7 +36,7 @@ func (f *Fake) capacity(st *pluginv1.Storage, h *pluginv1.Host) *pluginv1.Capaci
 	if c := f.space[at]; c != nil {
 		return c
 	}
-	return &pluginv1.Capacity{TotalBytes: DefaultSpace, AvailableBytes: DefaultSpace}
+	return &pluginv1.Capacity{TotalBytes: DefaultSpace, AvailableBytes: DefaultSpace - ImageBytes*int64(len(f.images[st.GetUuid()]))}
 }
 
 type primary struct{ *Fake }
@@ -84,11 +89,27 @@ func (b backup) StoreCapacity(_ context.Context, r *pluginv1.StoreCapacityReques
 	return &pluginv1.StoreCapacityResponse{Capacity: b.capacity(r.GetStore(), nil)}, nil
 }
 
-func (backup) AddImage(_ context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
-	return &pluginv1.AddImageResponse{InstallPath: "/images/" + r.GetImageUuid(), SizeBytes: 1 << 30, ActualBytes: 1 << 20, Format: r.GetFormat()}, nil
+// Endless is the path of a source that never ends.
+const Endless = "/endless"
+
+func (b backup) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
+	if strings.HasSuffix(r.GetUrl(), Endless) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.images[r.GetStore().GetUuid()] == nil {
+		b.images[r.GetStore().GetUuid()] = map[string]bool{}
+	}
+	b.images[r.GetStore().GetUuid()][r.GetImageUuid()] = true
+	return &pluginv1.AddImageResponse{InstallPath: "/images/" + r.GetImageUuid(), SizeBytes: 1 << 30, ActualBytes: ImageBytes, Format: r.GetFormat()}, nil
 }
 
-func (backup) DeleteImage(context.Context, *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error) {
+func (b backup) DeleteImage(_ context.Context, r *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.images[r.GetStore().GetUuid()], r.GetImageUuid())
 	return &pluginv1.DeleteImageResponse{}, nil
 }
 

@@ -1,0 +1,77 @@
+package kerneltest
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/flow"
+)
+
+// ErrInjected is what steps fail with in FailEachStep.
+var ErrInjected = errors.New("injected by the test")
+
+// FailEachStep makes a call once for each way in which one of the steps can fail:
+// it refuses, or it works and its answer is lost. The call must fail, and after
+// it the resources of the types must be what they were before.
+func (c *Cloud) FailEachStep(steps []string, types []string, call func() error) {
+	c.t.Helper()
+	defer flow.SetTestHooks(c.Flows, flow.TestHooks{})
+	for _, step := range steps {
+		for _, worked := range []bool{false, true} {
+			before, called := c.Dump(types...), false
+			flow.SetTestHooks(c.Flows, flow.TestHooks{Call: func(at string, undo bool, call func() error) error {
+				if undo || at != step {
+					return call()
+				}
+				called = true
+				if worked {
+					if err := call(); err != nil {
+						return err
+					}
+				}
+				return ErrInjected
+			}})
+			err := call()
+			if !called {
+				c.t.Errorf("step %s was not called: %v", step, err)
+				continue
+			}
+			if err == nil || !strings.Contains(err.Error(), ErrInjected.Error()) {
+				c.t.Errorf("step %s failed, worked %v: the call returned %v", step, worked, err)
+			}
+			if after := c.Dump(types...); after != before {
+				c.t.Errorf("step %s failed, worked %v: before\n%s\nafter\n%s", step, worked, before, after)
+			}
+		}
+	}
+}
+
+// RepeatEachStep makes a call with each step, and each undo, done twice.
+func (c *Cloud) RepeatEachStep(call func() error) error {
+	c.t.Helper()
+	defer flow.SetTestHooks(c.Flows, flow.TestHooks{})
+	flow.SetTestHooks(c.Flows, flow.TestHooks{Call: func(_ string, _ bool, call func() error) error {
+		if err := call(); err != nil {
+			return err
+		}
+		return call()
+	}})
+	return call()
+}
+
+// Dump shows all resources of some types as the administrator sees them, but for
+// when they were changed last: for comparing what is there before and after.
+func (c *Cloud) Dump(types ...string) string {
+	c.t.Helper()
+	var text strings.Builder
+	for _, name := range types {
+		for _, row := range c.List(name) {
+			delete(row, "lastOpDate")
+			line, err := json.Marshal(row)
+			c.must(err)
+			text.WriteString(name + " " + string(line) + "\n")
+		}
+	}
+	return text.String()
+}
