@@ -16,7 +16,7 @@ HOSTD := $(if $(wildcard plugins/kvm/cmd/kumo-hostd/*.go),bin/plugins/kumo-hostd
 SOURCES := $(shell find main.go core plugins pluginsdk web sql -type f ! -name '*_test.go' ! -name '*.md' ! -path '*/node_modules/*' 2>/dev/null)
 BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build test storm lint proto bench run down logs guest-image deps clean
+.PHONY: help build test test-long storm lint proto bench run down logs guest-image deps clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,10 +39,13 @@ bin/plugins/kumo-hostd: .cache/version go.mod go.sum $(SOURCES)
 test: build ## Run every test, with real libvirt, QEMU and MariaDB (as root).
 	@.make/test.sh
 
-# CI runs the one on simulated hosts only, which takes less than a minute.
 STORM ?= ./integration/suite ./integration/guests/crash
 storm: build ## Let clients, faults and kills loose on clouds, in a random order (as root).
 	@.make/test.sh -tags storm -run '^Test(Storm|Churn)$$' $(STORM)
+
+test-long: build ## Run what takes longer than CI may: every crash point, then the storms (as root).
+	@KUMO_TEST_LONG=1 .make/test.sh ./integration/crash
+	@$(MAKE) storm
 
 lint: ## Check format, vet, staticcheck, unused code, the house's rules and the plugin contract.
 	@.make/lint.sh
