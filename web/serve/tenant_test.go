@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -319,8 +320,12 @@ func TestOthersAreNotChanged(t *testing.T) {
 		}
 		for _, p := range w.variants(a) {
 			calls++
-			if _, err := w.serve(w.mallory, a, p, false); err == nil {
+			var malformed *action.HTTPError
+			switch _, err := w.serve(w.mallory, a, p, false); {
+			case err == nil:
 				taken++
+			case errs.ClassOf(err) == errs.Internal && !errors.As(err, &malformed):
+				t.Errorf("%s with %v was not refused, it broke: %v", a.Message, p, err)
 			}
 			if a.Method == http.MethodDelete {
 				_, _ = w.serve(w.mallory, a, p, true) // that it changes nothing is seen below
