@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
-	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
@@ -97,31 +96,27 @@ func (c *compiler) like(col column, op Op, value string) (string, error) {
 	return col.String() + " " + not + "LIKE ?", nil
 }
 
-// tags are the names that stand for an object's tags: the table and its
-// column.
-var tags = map[string][2]string{
-	"__systemTag__": {"SystemTag", "tag"},
-	"__userTag__":   {"UserTag", "tag"},
-	"__tagUuid__":   {"UserTag", "tagPatternUuid"},
+// anywhere finds the type and the column that a name means in queries of every
+// type (resource.Type.Anywhere).
+func (c *compiler) anywhere(name string) (*resource.Type, *resource.Field) {
+	for _, t := range c.reg.All() {
+		if column, ok := t.Anywhere[name]; ok {
+			f, _ := t.Field(column)
+			return t, f
+		}
+	}
+	return nil, nil
 }
 
-// tag compares the tags of s. Negative operators ask that there is no tag for
-// which the positive one holds.
+// tag compares the rows that follow s, such as its tags. Negative operators ask
+// that there is none for which the positive one holds.
 func (c *compiler) tag(s scope, name string, cond Condition) error {
-	where, ok := tags[name]
-	if !ok {
+	table, f := c.anywhere(name)
+	if f == nil {
 		return unknownField(s.typ, name)
 	}
-	table, ok := c.reg.Get(where[0])
-	if !ok {
-		return errs.New(errs.Unsupported, "query", "this server has no tags of the kind %s", name)
-	}
-	f, ok := table.Field(where[1])
-	if !ok {
-		return errs.New(errs.Unsupported, "query", "this server's tags have no %s", where[1])
-	}
 	if !cond.Op.negative() {
-		next, err := c.joinVisible(table, "resourceUuid", s.alias+".`uuid`", false)
+		next, err := c.joinVisible(table, table.Follows, s.alias+".`uuid`", false)
 		if err != nil {
 			return err
 		}
@@ -134,7 +129,7 @@ func (c *compiler) tag(s scope, name string, cond Condition) error {
 		text += " AND " + visible
 		c.args = append(c.args, args...)
 	}
-	c.where = append(c.where, "NOT EXISTS (SELECT 1 FROM `"+table.Name+"` x WHERE x.`resourceUuid` = "+s.alias+".`uuid` AND "+text+")")
+	c.where = append(c.where, "NOT EXISTS (SELECT 1 FROM `"+table.Name+"` x WHERE x.`"+table.Follows+"` = "+s.alias+".`uuid` AND "+text+")")
 	return err
 }
 

@@ -71,8 +71,8 @@ func sample() []*resource.Type {
 			Edges: []resource.Edge{{Name: "vmNic", To: "VmNic", Column: "vmNicUuid", Inverse: "securityGroupRef", Hidden: true},
 				{Name: "securityGroup", To: "SecurityGroup", Column: "securityGroupUuid", Inverse: "vmNicRef", Hidden: true}},
 			Aliases: []resource.Alias{{Name: "securityGroup", Path: "securityGroupRef.securityGroup", On: "VmNic"}}}),
-		must(resource.Type{Name: "SystemTag", Owned: true, Follows: "resourceUuid", Fields: []resource.Field{str("uuid"), ref("resourceUuid"), str("tag", index)}}),
-		must(resource.Type{Name: "UserTag", Owned: true, Follows: "resourceUuid", Fields: []resource.Field{str("uuid"), ref("resourceUuid"), str("tag", index), ref("tagPatternUuid")}}),
+		must(resource.Type{Name: "SystemTag", Anywhere: map[string]string{"__systemTag__": "tag"}, Owned: true, Follows: "resourceUuid", Fields: []resource.Field{str("uuid"), ref("resourceUuid"), str("tag", index)}}),
+		must(resource.Type{Name: "UserTag", Anywhere: map[string]string{"__userTag__": "tag", "__tagUuid__": "tagPatternUuid"}, Owned: true, Follows: "resourceUuid", Fields: []resource.Field{str("uuid"), ref("resourceUuid"), str("tag", index), ref("tagPatternUuid")}}),
 		access.SharedType.Type,
 	}
 }

@@ -186,6 +186,10 @@ type Type struct {
 	// resource to which a row belongs, such as the VM of a NIC: the row is shared
 	// when that is, and changes its owner with it.
 	Follows string
+	// Anywhere names, for queries of every type, columns of this one's rows that
+	// follow the object in question: "__userTag__" for "tag". The names begin
+	// with two underlines, as no field's does.
+	Anywhere map[string]string
 	// Parent names the type that this one refines. The own table holds only
 	// the extra fields and shares the parent's uuid.
 	Parent string
@@ -283,6 +287,11 @@ func (t *Type) checkSelf() error {
 	}
 	if f, ok := t.Field(t.Follows); t.Follows != "" && (!t.Owned || !ok || f.Kind != String) {
 		return fmt.Errorf("resource type %s: it follows %s, so it is owned and has this field", t.Name, t.Follows)
+	}
+	for name, column := range t.Anywhere {
+		if _, ok := t.Field(column); !ok || t.Follows == "" || !strings.HasPrefix(name, "__") {
+			return fmt.Errorf("resource type %s: %s stands for %s in queries of every type, so its rows follow others, have this field, and the name begins with __", t.Name, name, column)
+		}
 	}
 	if t.OwnedBy != "" && t.Owned {
 		return fmt.Errorf("resource type %s: it has an owner of its own, so it is not owned by its %s", t.Name, t.OwnedBy)

@@ -47,6 +47,7 @@ type UserTag struct {
 var (
 	SystemTagType = resource.Define[SystemTag](resource.Type{
 		Name: "SystemTag", Follows: "resourceUuid", Incidental: true, Path: "/system-tags", FQN: "org.zstack.header.tag.SystemTagInventory",
+		Anywhere: map[string]string{"__systemTag__": "tag"},
 		View: resource.View{
 			Caption: resource.Say("System tag", "系统标签"), Noun: "tag", Aliases: []string{"system-tag"},
 			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
@@ -57,6 +58,7 @@ var (
 	})
 	UserTagType = resource.Define[UserTag](resource.Type{
 		Name: "UserTag", Follows: "resourceUuid", Incidental: true, Path: "/user-tags", FQN: "org.zstack.header.tag.UserTagInventory",
+		Anywhere: map[string]string{"__userTag__": "tag"},
 		View: resource.View{
 			Caption: resource.Say("Tag", "标签"), Noun: "user-tag",
 			Group: "administration", Icon: "tag", Part: true, Label: "tag", Context: []string{"resourceType"},
