@@ -180,7 +180,7 @@ func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 func (s *Service) attachFlow() *flow.Def[l2Attach] {
 	return flow.Define("attach-l2-network",
 		flow.Tx("insert", func(ctx context.Context, tx *store.Tx, st *l2Attach) error {
-			if err := cmp.Or(cascade.Guard(ctx, tx, "L2Network", st.L2UUID), cascade.Guard(ctx, tx, "Cluster", st.ClusterUUID)); err != nil {
+			if err := cascade.GuardAll(ctx, tx, cascade.Parent{Type: "L2Network", UUID: st.L2UUID}, cascade.Parent{Type: "Cluster", UUID: st.ClusterUUID}); err != nil {
 				return err
 			}
 			row := &L2NetworkClusterRef{ClusterUUID: st.ClusterUUID, L2NetworkUUID: st.L2UUID, L2ProviderType: st.ProviderType}

@@ -90,10 +90,10 @@ func (s *Service) checkAttach(ctx context.Context, p *attachParams) error {
 func (s *Service) attachFlow() *flow.Def[attach] {
 	return flow.Define("attach-primary-storage",
 		flow.Tx("insert", func(ctx context.Context, tx *store.Tx, st *attach) error {
-			for t, uuid := range map[string]string{"Cluster": st.ClusterUUID, "PrimaryStorage": st.PrimaryUUID} {
-				if err := cascade.Guard(ctx, tx, t, uuid); err != nil {
-					return err
-				}
+			err := cascade.GuardAll(ctx, tx, cascade.Parent{Type: "Cluster", UUID: st.ClusterUUID},
+				cascade.Parent{Type: PrimaryStorageType.Name, UUID: st.PrimaryUUID})
+			if err != nil {
+				return err
 			}
 			row := &PrimaryStorageClusterRef{ClusterUUID: st.ClusterUUID, PrimaryStorageUUID: st.PrimaryUUID}
 			row.UUID = st.RefUUID
