@@ -263,7 +263,7 @@ func (m *template) kill(t *testing.T, f points.Flow, op scenario, at points.Poin
 		t.Error("the job has succeeded though a step was made to fail")
 	}
 	next.Faults("")
-	next.Recover() // the fault may have kept hosts from being connected, too
+	next.Recover(db) // the fault may have kept hosts from being connected, too
 	if err != nil {
 		if !op.half {
 			next.Audit(db)

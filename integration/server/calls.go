@@ -1,6 +1,7 @@
 package server
 
 import (
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -39,9 +40,8 @@ func (s *Server) Ready() {
 	s.t.Errorf("hosts are still Connecting after %s", startTimeout)
 }
 
-// Recover connects the hosts that a fault has cut off, and waits until the states
-// of their guests are known again.
-func (s *Server) Recover() {
+// Recover connects the hosts that a fault has cut off, and waits like Settle.
+func (s *Server) Recover(db *sql.DB) {
 	s.t.Helper()
 	s.Ready()
 	page, err := s.Client.Query(s.t.Context(), wire.Hosts, "status!=Connected")
@@ -55,16 +55,7 @@ func (s *Server) Recover() {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for begin := time.Now(); time.Since(begin) < settled; time.Sleep(10 * time.Millisecond) {
-		n, err := s.Client.Count(s.t.Context(), wire.VMs, "state=Unknown")
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		if n == 0 {
-			return
-		}
-	}
-	s.t.Errorf("states of guests are still unknown after %s", settled)
+	s.Settle(db)
 }
 
 // Begin makes an asynchronous call under a job UUID of the caller's, and
