@@ -18,8 +18,8 @@ func (e *Engine) page(ctx context.Context, db store.Querier, t *resource.Type, s
 		return nil, err
 	}
 	query := "SELECT " + r.sql + st.from + st.order + " LIMIT ? OFFSET ?"
-	if st.many {
-		query = distinctPage(r, root, st)
+	if st.many || st.sort != "" {
+		query = pickedPage(r, root, st)
 	}
 	args := append(append(append(make([]any, 0, len(r.args)+len(st.args)+2), r.args...), st.args...), limit, start)
 	return read(ctx, db, r, query, args)
@@ -35,10 +35,13 @@ func (e *Engine) one(ctx context.Context, db store.Querier, t *resource.Type, uu
 	return read(ctx, db, r, "SELECT "+r.sql+" FROM `"+root.Name+"` t0 WHERE t0.`uuid` = ?", append(r.args[:len(r.args):len(r.args)], uuid))
 }
 
-// distinctPage picks the page's uuids first, so that only these are compared
-// to make rows distinct.
-func distinctPage(r *rendering, root *resource.Type, st statement) string {
-	inner, outer := "SELECT DISTINCT t0.`uuid` AS u", ""
+// pickedPage picks the page's uuids first, so that only these are compared to make
+// rows distinct, and no inventory is made of a row that is only sorted or skipped.
+func pickedPage(r *rendering, root *resource.Type, st statement) string {
+	inner, outer := "SELECT t0.`uuid` AS u", ""
+	if st.many {
+		inner = "SELECT DISTINCT t0.`uuid` AS u"
+	}
 	if st.sort != "" {
 		inner += ", " + st.sort + " AS s"
 		if st.desc {
