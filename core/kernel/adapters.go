@@ -85,7 +85,7 @@ func (r renderer) remembered(ctx context.Context, typeName string, v url.Values,
 		if err != nil {
 			return nil, 0, err
 		}
-		size := len(res.Schema) * 64
+		size := len(res.Schema)*64 + len(res.Names)
 		for _, inventory := range res.Inventories {
 			size += len(inventory) + 24
 		}
