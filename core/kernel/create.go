@@ -39,7 +39,8 @@ type Creation[R, P any] struct {
 
 // RegisterCreate registers a creation. The row is written with the tags of the
 // call, unless a resource on which it depends is gone or is being deleted.
-func RegisterCreate[R, P any](k *Kernel, d Creation[R, P]) {
+func RegisterCreate[R, P any](g Generic, d Creation[R, P]) {
+	k := g.whole()
 	a := action.Action{Message: d.Message, Method: "POST", Path: d.Path, Key: d.Key, Async: true, Create: true, Access: d.Access,
 		Returns: d.Type.Name, Doc: d.Doc}
 	if a.Message == "" {
@@ -56,7 +57,7 @@ func RegisterCreate[R, P any](k *Kernel, d Creation[R, P]) {
 		}
 		identify(row, c, p)
 		return ref, k.Store.Update(ctx, func(tx *store.Tx) error {
-			return Add(ctx, tx, k, c, d.Type, row, func() error {
+			return Add(ctx, tx, g, c, d.Type, row, func() error {
 				if d.Insert == nil {
 					return nil
 				}
@@ -84,7 +85,7 @@ func identify(row any, c *action.Call, params any) {
 // on which the row depends is gone (errs.NotFound) or is being deleted
 // (errs.Refused). check is called when the parents are held and before the row is
 // written.
-func Add[R any](ctx context.Context, tx *store.Tx, k *Kernel, c *action.Call, t *resource.Typed[R], row *R, check func() error) error {
+func Add[R any](ctx context.Context, tx *store.Tx, g Generic, c *action.Call, t *resource.Typed[R], row *R, check func() error) error {
 	uuid, parents := dependsOn(t, row)
 	if err := cascade.GuardAll(ctx, tx, parents...); err != nil {
 		return err
@@ -95,7 +96,7 @@ func Add[R any](ctx context.Context, tx *store.Tx, k *Kernel, c *action.Call, t 
 	if err := store.Insert(ctx, tx, t, row); err != nil {
 		return err
 	}
-	return k.Tags.CreateFor(ctx, tx, t.Name, uuid, c)
+	return g.whole().Tags.CreateFor(ctx, tx, t.Name, uuid, c)
 }
 
 // dependsOn reads a row's uuid, and the resources whose delete its declaration

@@ -11,6 +11,36 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
+// Generic is what services do alike with resources of their types. A service
+// has it among the parts of the kernel that it names as its own; *Kernel is the
+// only implementation.
+type Generic interface {
+	// RegisterUpdate, RegisterUpdateThen and RegisterPluginUpdate register a
+	// type's update messages.
+	RegisterUpdate(t *resource.Type, access action.Access, check ValueCheck, fields ...action.Param) error
+	RegisterUpdateThen(t *resource.Type, access action.Access, check ValueCheck,
+		after func(ctx context.Context, uuid string, values map[string]any) error, fields ...action.Param) error
+	RegisterPluginUpdate(u PluginUpdate) error
+	// RegisterState registers a type's change of state, ChangeState makes one.
+	RegisterState(t *resource.Type, access action.Access, after func(ctx context.Context, uuid, state string) error) error
+	ChangeState(ctx context.Context, t *resource.Type, uuid, ev string) (string, error)
+	// RegisterDelete registers a type's delete, Delete runs its cascade.
+	RegisterDelete(t *resource.Type, access action.Access, before ...func(ctx context.Context, uuid string) error) error
+	Delete(ctx context.Context, c *action.Call, typeName, uuid string) error
+	// EmptyTrash ends deleted rows whose time has come.
+	EmptyTrash(ctx context.Context, t Trash)
+	// Ask has the platform ask for a message about a resource.
+	Ask(ctx context.Context, key, message string, params map[string]any)
+	// SubtypeOf and PluginFieldsOf tell what a plugin adds to a type.
+	SubtypeOf(parent *resource.Type, value string) *resource.Type
+	PluginFieldsOf(ctx context.Context, q store.Querier, parent *resource.Type, value, uuid string) (map[string]string, error)
+
+	// whole is for RegisterCreate and Add: methods have no type parameters.
+	whole() *Kernel
+}
+
+func (k *Kernel) whole() *Kernel { return k }
+
 // uuidParam is the path variable of an action on one resource.
 func uuidParam(t *resource.Type) action.Param {
 	return action.Param{Name: "uuid", Type: "string", In: "path", Required: true, Resource: t.Name}
