@@ -239,6 +239,6 @@ func (s *Service) detachVM(ctx context.Context, uuid, column, _ string, m cascad
 // never stop, until ctx ends.
 func (s *Service) Start(ctx context.Context) {
 	go s.keepRunning(ctx)
-	s.EmptyTrash(ctx, kernel.Trash{Type: VMType.Type, Category: "vm", Deleted: "`state` IN (?)", Args: []any{[]string{Destroyed, Expunging}},
+	s.generic.EmptyTrash(ctx, kernel.Trash{Type: VMType.Type, Category: "vm", Deleted: "`state` IN (?)", Args: []any{[]string{Destroyed, Expunging}},
 		Since: "destroyDate", Expunge: "APIExpungeVmInstanceMsg", Param: "uuid"})
 }

@@ -52,7 +52,7 @@ func (s *Service) keepRunning(ctx context.Context) {
 			continue
 		}
 		for _, vm := range vms {
-			s.Ask(ctx, vm.UUID, keepMessage, map[string]any{"uuid": vm.UUID}) // the next round tries again
+			s.generic.Ask(ctx, vm.UUID, keepMessage, map[string]any{"uuid": vm.UUID}) // the next round tries again
 		}
 	}
 }

@@ -35,7 +35,7 @@ type newDiskOffering struct {
 const mostFree = "DefaultPrimaryStorageAllocationStrategy"
 
 func (s *Service) registerOfferings() error {
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[InstanceOffering, newOffering]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[InstanceOffering, newOffering]{
 		Type: InstanceOfferingType, Access: action.Admin, Doc: "Makes a named size of guests.",
 		Row: func(_ *action.Call, p *newOffering) (*InstanceOffering, error) {
 			if p.Type != "" && p.Type != "UserVm" {
@@ -45,7 +45,7 @@ func (s *Service) registerOfferings() error {
 				AllocatorStrategy: cmp.Or(p.Allocator, contract.PlaceLeastVM), State: "Enabled"}, cmp.Or(checkReserved(p.Reserved), checkStrategy(p.Allocator))
 		},
 	})
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[DiskOffering, newDiskOffering]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[DiskOffering, newDiskOffering]{
 		Type: DiskOfferingType, Access: action.Normal, Doc: "Makes a named size of volumes.",
 		Row: func(_ *action.Call, p *newDiskOffering) (*DiskOffering, error) {
 			if p.Allocator != "" && p.Allocator != mostFree {
@@ -56,15 +56,15 @@ func (s *Service) registerOfferings() error {
 		},
 	})
 	for _, err := range []error{
-		s.RegisterUpdate(InstanceOfferingType.Type, action.Admin, func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {
+		s.generic.RegisterUpdate(InstanceOfferingType.Type, action.Admin, func(_ context.Context, _ *store.Tx, _ string, values map[string]any) error {
 			name, _ := values["allocatorStrategy"].(string)
 			return checkStrategy(name)
 		}, action.Param{Name: "allocatorStrategy", Type: "string"}),
-		s.RegisterState(InstanceOfferingType.Type, action.Admin, nil),
-		s.RegisterDelete(InstanceOfferingType.Type, action.Admin),
-		s.RegisterUpdate(DiskOfferingType.Type, action.Admin, nil),
-		s.RegisterState(DiskOfferingType.Type, action.Admin, nil),
-		s.RegisterDelete(DiskOfferingType.Type, action.Admin),
+		s.generic.RegisterState(InstanceOfferingType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(InstanceOfferingType.Type, action.Admin),
+		s.generic.RegisterUpdate(DiskOfferingType.Type, action.Admin, nil),
+		s.generic.RegisterState(DiskOfferingType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(DiskOfferingType.Type, action.Admin),
 	} {
 		if err != nil {
 			return err

@@ -3,19 +3,24 @@ package compute
 import (
 	"context"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/mgmt"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // Service keeps guests and offerings.
 type Service struct {
-	*kernel.Kernel
+	needs
 	hosts    contract.Hosts
 	storage  contract.Storage
 	images   contract.Images
@@ -30,9 +35,28 @@ type Service struct {
 	expunge  *flow.Def[work]
 }
 
+// needs are the parts of the kernel that this service uses.
+type needs struct {
+	Store   *store.Store
+	Actions *action.Registry
+	Flows   *flow.Engine
+	Cascade *cascade.Engine
+	Tags    *tag.Service
+	Config  *config.Service
+	Plugins *plugin.Manager
+	Node    *mgmt.Node
+	Log     hclog.Logger
+	generic kernel.Generic
+}
+
+func needsOf(k *kernel.Kernel) needs {
+	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
+		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+}
+
 // New makes the service.
 func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, images contract.Images, networks contract.Networks) *Service {
-	s := &Service{Kernel: k, hosts: hosts, storage: storage, images: images, networks: networks}
+	s := &Service{needs: needsOf(k), hosts: hosts, storage: storage, images: images, networks: networks}
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
 	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()
@@ -90,7 +114,7 @@ func (s *Service) registerVMs() error {
 	s.registerLife()
 	s.registerEnd()
 	s.registerInner()
-	return s.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
+	return s.generic.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
 		action.Param{Name: "defaultL3NetworkUuid", Type: "string", Resource: "L3Network"},
 		action.Param{Name: "platform", Type: "string", Values: platforms},
 		action.Param{Name: "cpuNum", Type: "int?", Range: &[2]int64{1, 1024}},

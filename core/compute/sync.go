@@ -114,7 +114,7 @@ func (s *Service) RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID s
 
 // restoreLater asks for the restoring of a guest's network services on the host.
 func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid string, nics []*contract.NICPlan) {
-	s.Ask(ctx, uuid, restoreMessage, map[string]any{"uuid": uuid, "hostUuid": h.GetUuid(), "nics": nics}) // or the next connect of the host does it
+	s.generic.Ask(ctx, uuid, restoreMessage, map[string]any{"uuid": uuid, "hostUuid": h.GetUuid(), "nics": nics}) // or the next connect of the host does it
 }
 
 // restore makes the network services on a host fit a guest, when what ran on
@@ -210,7 +210,7 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.
 
 // settleSoon settles the state of a guest after what runs or waits in its queue.
 func (s *Service) settleSoon(ctx context.Context, hostUUID, uuid string) {
-	s.Ask(ctx, uuid, settleMessage, map[string]any{"uuid": uuid, "hostUuid": hostUUID}) // or the next full list of the host tells it again
+	s.generic.Ask(ctx, uuid, settleMessage, map[string]any{"uuid": uuid, "hostUuid": hostUUID}) // or the next full list of the host tells it again
 }
 
 // compare returns the guests whose reported state is not the one expected. A

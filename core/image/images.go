@@ -50,7 +50,7 @@ func (s *Service) registerImages() error {
 	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Ref, error) {
 		return action.Ref{Type: "Image", UUID: p.UUID}, s.recoverImage(ctx, p)
 	})
-	if err := s.RegisterUpdate(ImageType.Type, action.Normal, checkUpdate,
+	if err := s.generic.RegisterUpdate(ImageType.Type, action.Normal, checkUpdate,
 		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
 		action.Param{Name: "mediaType", Type: "string", MaxLength: 255, Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
 		action.Param{Name: "format", Type: "string", MaxLength: 255, Values: []string{"raw", "qcow2", "iso"}},
@@ -61,7 +61,7 @@ func (s *Service) registerImages() error {
 	); err != nil {
 		return err
 	}
-	if err := s.RegisterState(ImageType.Type, action.Normal, nil); err != nil {
+	if err := s.generic.RegisterState(ImageType.Type, action.Normal, nil); err != nil {
 		return err
 	}
 	for _, d := range []config.Setting{
@@ -263,7 +263,7 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 // Start begins what this service does by itself until ctx ends.
 func (s *Service) Start(ctx context.Context) {
 	s.looking.Go(func() { s.watch().Run(ctx, s.Config.Every(ctx, catStore, "ping.interval")) })
-	go s.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
+	go s.generic.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
 		Since: "lastOpDate", Expunge: "APIExpungeImageMsg", Param: "imageUuid"})
 }
 

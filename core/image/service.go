@@ -5,30 +5,53 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Service keeps backup storages and images.
 type Service struct {
-	*kernel.Kernel
+	needs
 	adding  *flow.Def[addImage]
 	adds    adds
 	looking sync.WaitGroup // for what stores have free
 }
 
+// needs are the parts of the kernel that this service uses.
+type needs struct {
+	Store   *store.Store
+	Actions *action.Registry
+	Flows   *flow.Engine
+	Cascade *cascade.Engine
+	Tags    *tag.Service
+	Config  *config.Service
+	Plugins *plugin.Manager
+	Node    *mgmt.Node
+	Log     hclog.Logger
+	generic kernel.Generic
+}
+
+func needsOf(k *kernel.Kernel) needs {
+	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
+		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+}
+
 // New makes the service.
 func New(k *kernel.Kernel) *Service {
-	s := &Service{Kernel: k}
+	s := &Service{needs: needsOf(k)}
 	s.adding = s.addFlow()
 	return s
 }
@@ -119,7 +142,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 		if err := store.Insert(ctx, tx, BackupStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.SubtypeOf(BackupStorageType.Type, d.GetType()); sub != nil {
+		if sub := s.generic.SubtypeOf(BackupStorageType.Type, d.GetType()); sub != nil {
 			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
 				return err
 			}
@@ -138,7 +161,7 @@ func (s *Service) plugin(ctx context.Context, uuid string) (*pluginv1.Storage, *
 	if err != nil {
 		return nil, nil, err
 	}
-	fields, err := s.PluginFieldsOf(ctx, s.Store, BackupStorageType.Type, row.Type, uuid)
+	fields, err := s.generic.PluginFieldsOf(ctx, s.Store, BackupStorageType.Type, row.Type, uuid)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -157,9 +180,9 @@ func (s *Service) registerStores() error {
 		return types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetBackupStorages)}, nil
 	})
 	for _, err := range []error{
-		s.RegisterUpdate(BackupStorageType.Type, action.Admin, nil),
-		s.RegisterState(BackupStorageType.Type, action.Admin, nil),
-		s.RegisterDelete(BackupStorageType.Type, action.Admin),
+		s.generic.RegisterUpdate(BackupStorageType.Type, action.Admin, nil),
+		s.generic.RegisterState(BackupStorageType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(BackupStorageType.Type, action.Admin),
 	} {
 		if err != nil {
 			return err

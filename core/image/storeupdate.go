@@ -12,7 +12,7 @@ import (
 // The plugin connects the store with what it is to be told from now on, so that
 // it can refuse that, before anything is changed.
 func (s *Service) registerStoreUpdate(d *pluginv1.BackupStorageDecl) error {
-	return s.RegisterPluginUpdate(kernel.PluginUpdate{
+	return s.generic.RegisterPluginUpdate(kernel.PluginUpdate{
 		Base: BackupStorageType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Kind: "storage",
 		Before: func(ctx context.Context, uuid string, own map[string]any) error {
 			st, plug, err := s.plugin(ctx, uuid)

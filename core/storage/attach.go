@@ -51,7 +51,7 @@ func (s *Service) registerAttach() error {
 		if err := s.checkDetach(ctx, s.Store, p.ClusterUUID, p.PrimaryUUID); err != nil {
 			return ref, err
 		}
-		return ref, s.Delete(ctx, c, ClusterRefType.Name, row.UUID)
+		return ref, s.generic.Delete(ctx, c, ClusterRefType.Name, row.UUID)
 	})
 	return nil
 }

@@ -20,7 +20,7 @@ func (s *Service) plugin(ctx context.Context, psUUID string) (*pluginv1.Storage,
 	if err != nil {
 		return nil, nil, err
 	}
-	fields, err := s.PluginFieldsOf(ctx, s.Store, PrimaryStorageType.Type, row.Type, psUUID)
+	fields, err := s.generic.PluginFieldsOf(ctx, s.Store, PrimaryStorageType.Type, row.Type, psUUID)
 	if err != nil {
 		return nil, nil, err
 	}

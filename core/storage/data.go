@@ -69,10 +69,10 @@ func (s *Service) registerVolumes() error {
 			return store.Set(ctx, tx, VolumeType.Type, p.UUID, map[string]any{"status": VolumeReady})
 		})
 	})
-	if err := s.RegisterUpdate(VolumeType.Type, action.Normal, nil); err != nil {
+	if err := s.generic.RegisterUpdate(VolumeType.Type, action.Normal, nil); err != nil {
 		return err
 	}
-	return s.RegisterState(VolumeType.Type, action.Normal, nil)
+	return s.generic.RegisterState(VolumeType.Type, action.Normal, nil)
 }
 
 // dataVolume returns a data volume that no guest has.
@@ -137,6 +137,6 @@ func (s *Service) Stop() { s.looking.Wait() }
 
 // expungeEvery expunges data volumes whose time has come until ctx ends.
 func (s *Service) expungeEvery(ctx context.Context) {
-	s.EmptyTrash(ctx, kernel.Trash{Type: VolumeType.Type, Category: "volume", Deleted: "`type` = ? AND `status` = ? AND `vmInstanceUuid` IS NULL",
+	s.generic.EmptyTrash(ctx, kernel.Trash{Type: VolumeType.Type, Category: "volume", Deleted: "`type` = ? AND `status` = ? AND `vmInstanceUuid` IS NULL",
 		Args: []any{DataVolume, VolumeDeleted}, Since: "lastOpDate", Expunge: "APIExpungeDataVolumeMsg", Param: "uuid"})
 }

@@ -29,7 +29,7 @@ func (s *Service) registerState() {
 		if p.Event == "maintain" {
 			return ref, s.maintain(ctx, p.UUID)
 		}
-		_, err := s.ChangeState(ctx, PrimaryStorageType.Type, p.UUID, p.Event)
+		_, err := s.generic.ChangeState(ctx, PrimaryStorageType.Type, p.UUID, p.Event)
 		return ref, err
 	})
 }
@@ -42,14 +42,14 @@ func (s *Service) maintain(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.ChangeState(ctx, PrimaryStorageType.Type, uuid, "maintain"); err != nil {
+	if _, err := s.generic.ChangeState(ctx, PrimaryStorageType.Type, uuid, "maintain"); err != nil {
 		return err
 	}
 	if err = s.stopGuests(ctx, ps); err == nil {
 		return nil
 	}
 	back := map[string]string{Enabled: "enable", Disabled: "disable", Deleting: "deleting", Maintenance: "maintain"}[ps.State]
-	if _, e := s.ChangeState(context.WithoutCancel(ctx), PrimaryStorageType.Type, uuid, back); e != nil {
+	if _, e := s.generic.ChangeState(context.WithoutCancel(ctx), PrimaryStorageType.Type, uuid, back); e != nil {
 		s.Log.Error("primary storage not returned to its state", "primaryStorage", uuid, "error", e)
 	}
 	return err

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -13,6 +14,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
@@ -22,7 +24,7 @@ import (
 
 // Service keeps primary storages and volumes.
 type Service struct {
-	*kernel.Kernel
+	needs
 	hosts     contract.Hosts
 	images    contract.Images
 	attaching *flow.Def[attach]
@@ -42,10 +44,29 @@ type Service struct {
 	looking sync.WaitGroup
 }
 
+// needs are the parts of the kernel that this service uses.
+type needs struct {
+	Store   *store.Store
+	Actions *action.Registry
+	Flows   *flow.Engine
+	Cascade *cascade.Engine
+	Tags    *tag.Service
+	Config  *config.Service
+	Plugins *plugin.Manager
+	Node    *mgmt.Node
+	Log     hclog.Logger
+	generic kernel.Generic
+}
+
+func needsOf(k *kernel.Kernel) needs {
+	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
+		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+}
+
 // New makes the service. hosts and images are the services it asks for a
 // host's properties and an image's bytes.
 func New(k *kernel.Kernel, hosts contract.Hosts, images contract.Images) *Service {
-	s := &Service{Kernel: k, hosts: hosts, images: images, caching: map[cachePlace]*fetch{}, read: map[link]time.Time{}}
+	s := &Service{needs: needsOf(k), hosts: hosts, images: images, caching: map[cachePlace]*fetch{}, read: map[link]time.Time{}}
 	s.attaching = s.attachFlow()
 	return s
 }
@@ -152,7 +173,7 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 		if err := store.Insert(ctx, tx, PrimaryStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.SubtypeOf(PrimaryStorageType.Type, d.GetType()); sub != nil {
+		if sub := s.generic.SubtypeOf(PrimaryStorageType.Type, d.GetType()); sub != nil {
 			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
 				return err
 			}
@@ -179,8 +200,8 @@ func (s *Service) registerPrimary() error {
 	})
 	s.registerState()
 	for _, err := range []error{
-		s.RegisterUpdate(PrimaryStorageType.Type, action.Admin, nil),
-		s.RegisterDelete(PrimaryStorageType.Type, action.Admin, s.notAttached),
+		s.generic.RegisterUpdate(PrimaryStorageType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(PrimaryStorageType.Type, action.Admin, s.notAttached),
 	} {
 		if err != nil {
 			return err
