@@ -1,4 +1,4 @@
 // Package sql holds the versioned migrations of the core's tables, one text
 // for SQLite and MySQL/MariaDB, and what differs between the two dialects. It
-// must import nothing else of this project.
+// must not import anything of the project.
 package sql

@@ -1,6 +1,7 @@
 // Package assembly puts the business services together over a kernel, for the
 // server and for tests that need them all. Which service is given which other
-// one by contract is said here and nowhere else.
+// one by contract is said here and nowhere else. It must not import web: the
+// services work without a server.
 package assembly
 
 import (

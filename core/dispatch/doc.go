@@ -7,5 +7,5 @@
 // change a resource queues under its key. Work must therefore never wait for
 // work under its own key, and never for work of its own kind.
 //
-// It imports nothing of core.
+// It must not import anything of core.
 package dispatch

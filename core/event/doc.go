@@ -7,5 +7,5 @@
 // gone and reads again what it shows. What must not miss one subscribes durably:
 // its events are written in the transaction itself (Durable).
 //
-// It imports of core only resource and store.
+// It must not import anything of core but resource and store.
 package event

@@ -9,6 +9,6 @@
 // without a flow. What came first stays. Jobs are a resource type: an account
 // lists its own, the administrator all.
 //
-// The package must not import anything of core but resource, store, dispatch
-// and errtext.
+// The package must not import anything of core but resource, store, event,
+// dispatch and errtext.
 package job

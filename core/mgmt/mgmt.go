@@ -1,6 +1,6 @@
 // Package mgmt tells about the management nodes: version, clock, platform and
 // the heartbeat rows by which nodes know each other. It must not import any
-// service, flow or the query engine.
+// service, core/flow or core/query.
 package mgmt
 
 import (

@@ -1,7 +1,7 @@
 // Package query answers queries over the graph: text becomes a typed tree,
 // the tree becomes SQL with bound values, and rows become inventories, all by
-// the types' declarations. It must import nothing of core but resource and
-// store.
+// the types' declarations. It must not import anything of core but
+// resource, store and access.
 //
 // A nested condition is a chain of inner joins, one for each edge, and rows are
 // made distinct when an edge can have several targets: so the database may

@@ -3,5 +3,5 @@
 // It has the messages about them and no state of its own; the lists of flows,
 // garbage and jobs are queries of their types.
 //
-// It must not import any service of the platform.
+// It must not import any service.
 package task

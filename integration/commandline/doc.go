@@ -1,4 +1,4 @@
 // Package commandline runs the real kumo program against a real server, as a
 // person would: its nouns, verbs and flags are those that the server describes.
-// It imports nothing of the project but integration/server.
+// It must not import anything of the project but integration/server.
 package commandline

@@ -1,6 +1,6 @@
 // Package fault injects latency and failures into the simulator's calls, as
 // rules in a small text say. It knows nothing of hosts or storages and must not
-// import core, web or the simulator's other packages.
+// import anything of the project but pluginsdk/errs.
 //
 // One rule is METHOD:ACTION[:OPTION]...; rules are separated by semicolons or
 // line ends, and "#" starts a comment that ends with its line:
