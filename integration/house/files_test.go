@@ -176,31 +176,3 @@ func TestTopLevelIsTheAgreedOne(t *testing.T) {
 		t.Errorf("%s lies at the top level; the house has %s", name, strings.Join(topLevel, ", "))
 	}
 }
-
-// The core names no driver: it would have to change with each new one. The
-// category of a setting may be one's name, as "kvm" of the setting
-// kvm/reservedMemory: that is the wire's, and other drivers obey it as well.
-func TestCoreNamesNoDriver(t *testing.T) {
-	drivers, err := os.ReadDir(filepath.Join(root(t), "plugins"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, d := range drivers {
-		if d.IsDir() {
-			names = append(names, regexp.QuoteMeta(d.Name()))
-		}
-	}
-	quoted := regexp.MustCompile(`"(kumo-plugin-)?(` + strings.Join(names, "|") + `)"`)
-	sources(t, func(path string, content []byte) {
-		if !strings.HasPrefix(path, "core/") || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return
-		}
-		for i, line := range strings.Split(string(content), "\n") {
-			setting := strings.Contains(line, "Config.") || strings.Contains(line, "Category:")
-			if name := quoted.FindString(line); name != "" && !setting {
-				t.Errorf("%s:%d names the plugin %s: the core knows capabilities only", path, i+1, name)
-			}
-		}
-	})
-}
