@@ -171,7 +171,7 @@ func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v 
 			if n := v.byProvider[d.GetType()]; n != nil {
 				_, err = plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: h, Networks: []*pluginv1.L3Network{n}})
 			} else {
-				_, err = plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: v.bridge})
+				_, err = plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: v.device})
 			}
 			if err != nil {
 				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be changed on host %s", h.GetName())

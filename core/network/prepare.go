@@ -1,144 +1,14 @@
 package network
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
-	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
-
-// defaultMTU is what Ethernet carries (IEEE 802.3), used where a network says
-// nothing else.
-const defaultMTU = 1500
-
-// view is one L3 network as its providers see it on a host.
-type view struct {
-	bridge string
-	mtu    int32
-	// byProvider has, for each provider type with services on the network,
-	// the network with just those services.
-	byProvider map[string]*pluginv1.L3Network
-}
-
-// views reads the networks of some NICs; the bridge is that of the host.
-func (s *Service) views(ctx context.Context, hostUUID string, l3UUIDs []string) (map[string]*view, error) {
-	result := map[string]*view{}
-	for _, uuid := range l3UUIDs {
-		if result[uuid] != nil {
-			continue
-		}
-		v, err := s.view(ctx, hostUUID, uuid)
-		if err != nil {
-			return nil, err
-		}
-		result[uuid] = v
-	}
-	return result, nil
-}
-
-// viewSQL reads all that providers are told of a network in one statement,
-// since every start of a guest needs it. The first column says what a row is,
-// three texts and a number are its facts, the last one orders it (fact). MariaDB
-// would make a temporary table to order them.
-const viewSQL = "SELECT 0, l.`name`, COALESCE(l.`dnsDomain`, ''), '', COALESCE(l.`mtu`, 0), 0 FROM `L3Network` l WHERE l.`uuid` = ? " +
-	"UNION ALL SELECT 1, r.`bridge`, '', '', 0, 0 FROM `L2NetworkHostRef` r WHERE r.`hostUuid` = ? AND r.`bridge` <> '' AND r.`l2NetworkUuid` = (SELECT `l2NetworkUuid` FROM `L3Network` WHERE `uuid` = ?) " +
-	"UNION ALL SELECT 2, p.`type`, b.`networkServiceType`, '', 0, 0 FROM `NetworkServiceL3NetworkRef` b JOIN `NetworkServiceProvider` p ON p.`uuid` = b.`networkServiceProviderUuid` WHERE b.`l3NetworkUuid` = ? " +
-	"UNION ALL SELECT 3, `dns`, '', '', 0, `createDate` FROM `L3NetworkDns` WHERE `l3NetworkUuid` = ? " +
-	"UNION ALL SELECT 4, `networkCidr`, `netmask`, COALESCE(`gateway`, ''), 0, `createDate` FROM `IpRange` WHERE `l3NetworkUuid` = ? " +
-	"UNION ALL SELECT 5, `prefix`, `nexthop`, '', 0, `createDate` FROM `L3NetworkHostRoute` WHERE `l3NetworkUuid` = ?"
-
-// fact is a row of viewSQL.
-type fact struct {
-	kind                 int64
-	first, second, third string
-	number, date         int64
-}
-
-// facts reads what there is to know of a network on a host, in order.
-func (s *Service) facts(ctx context.Context, hostUUID, l3UUID string) ([]fact, error) {
-	var list []fact
-	err := store.Cached(s.Store).Each(ctx, viewSQL, []any{l3UUID, hostUUID, l3UUID, l3UUID, l3UUID, l3UUID, l3UUID}, func(r *store.Row) error {
-		list = append(list, fact{r.Int(0), r.Text(1), r.Text(2), r.Text(3), r.Int(4), r.Int(5)})
-		return nil
-	})
-	slices.SortFunc(list, func(a, b fact) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.date, b.date), strings.Compare(a.first, b.first), strings.Compare(a.second, b.second))
-	})
-	return list, err
-}
-
-// view reads one network.
-func (s *Service) view(ctx context.Context, hostUUID, l3UUID string) (*view, error) {
-	v := &view{mtu: defaultMTU, byProvider: map[string]*pluginv1.L3Network{}}
-	base := &pluginv1.L3Network{Uuid: l3UUID}
-	name, found, realized := "", false, false
-	type service struct{ provider, name string }
-	var services []service
-	facts, err := s.facts(ctx, hostUUID, l3UUID)
-	for _, f := range facts {
-		switch f.kind {
-		case 0:
-			found, name, base.DnsDomain = true, f.first, f.second
-			if f.number > 0 {
-				v.mtu = int32(min(f.number, 65535))
-			}
-		case 1:
-			realized, v.bridge = true, f.first
-		case 2:
-			services = append(services, service{f.first, f.second})
-		case 3:
-			base.Dns = append(base.Dns, f.first)
-		case 4:
-			base.Ranges = append(base.Ranges, &pluginv1.IPRange{NetworkCidr: f.first, Netmask: f.second, Gateway: f.third})
-		case 5:
-			base.HostRoutes = append(base.HostRoutes, &pluginv1.HostRoute{Prefix: f.first, NextHop: f.second})
-		}
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case !found:
-		return nil, errs.New(errs.NotFound, "L3Network "+l3UUID, "it does not exist")
-	case !realized:
-		return nil, errs.New(errs.Unavailable, "L3Network "+name, "its L2 network has not been realized on host %s", hostUUID).
-			WithAdvice("reconnect the host")
-	}
-	base.Mtu, base.Bridge = v.mtu, v.bridge
-	for _, b := range services {
-		n := v.byProvider[b.provider]
-		if n == nil {
-			n = &pluginv1.L3Network{Uuid: base.Uuid, DnsDomain: base.DnsDomain, Dns: base.Dns, Mtu: base.Mtu,
-				Ranges: base.Ranges, HostRoutes: base.HostRoutes, Bridge: base.Bridge}
-			if n.ServiceIp, err = s.serviceIP(ctx, l3UUID, b.provider); err != nil {
-				return nil, err
-			}
-			v.byProvider[b.provider] = n
-		}
-		n.Services = append(n.Services, b.name)
-	}
-	return v, nil
-}
-
-// serviceIP returns a provider's own address in a network, "" for providers
-// that need none.
-func (s *Service) serviceIP(ctx context.Context, l3UUID, provider string) (string, error) {
-	d, ok := s.decl(provider)
-	if !ok || !d.GetServiceIp() {
-		return "", nil
-	}
-	tags, err := s.Tags.Tokens(ctx, store.Cached(s.Store), l3UUID, d.GetServiceIpTag())
-	if err != nil || len(tags) == 0 {
-		return "", err
-	}
-	return tags[0]["ip"], nil
-}
 
 // work is what one provider has to do on a host.
 type work struct {
@@ -219,7 +89,7 @@ func (s *Service) prepare(ctx context.Context, host *pluginv1.Host, guests []con
 	}
 	g, nics := guests[0].Guest, guests[0].NICs
 	for _, n := range nics {
-		n.Bridge, n.MTU = views[n.L3UUID].bridge, views[n.L3UUID].mtu
+		n.Bridge, n.MTU = views[n.L3UUID].device, views[n.L3UUID].mtu
 	}
 	for provider, w := range share(views, guests) {
 		plug, err := s.Plugins.NetworkService(provider)

@@ -81,7 +81,7 @@ func TestView(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := views["n1"]
-		if v.bridge != "br1" || v.mtu != 1400 || len(v.byProvider) != 2 {
+		if v.device != "br1" || v.mtu != 1400 || len(v.byProvider) != 2 {
 			t.Errorf("view %+v", v)
 		}
 		one := v.byProvider["One"]
@@ -102,6 +102,79 @@ func TestView(t *testing.T) {
 			if _, err := s.views(ctx, where[0], []string{where[1]}); errs.ClassOf(err) != want {
 				t.Errorf("view of %v: %v; want %s", where, err, want)
 			}
+		}
+	})
+}
+
+// What is told of a network is kept, and is new after each change of what it is
+// made of; what belongs to one host or provider is not kept with it.
+func TestViewFollowsItsRows(t *testing.T) {
+	both(t, func(t *testing.T, s *Service) {
+		exec := func(query string, args ...any) func(tx *store.Tx) error {
+			return func(tx *store.Tx) error { _, err := tx.Exec(ctx, query, args...); return err }
+		}
+		look := func() (*view, *description) {
+			t.Helper()
+			v, err := s.view(ctx, "h", "n1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			d, err := s.describe(ctx, "n1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v, d
+		}
+		_, before := look()
+		if _, again := look(); again != before {
+			t.Error("a description is read again though nothing has changed")
+		}
+		other := &L2NetworkHostRef{L2NetworkUUID: "l1", HostUUID: "other", Bridge: "br9"}
+		other.UUID = "other"
+		own := exec("UPDATE `L2NetworkHostRef` SET `bridge` = 'br2' WHERE `hostUuid` = 'h'")
+		for _, write := range []func(tx *store.Tx) error{own, func(tx *store.Tx) error { return store.Insert(ctx, tx, L2HostRefType, other) }} {
+			if err := s.Store.Update(ctx, write); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v, after := look()
+		if after != before || v.device != "br2" || v.byProvider["One"].GetBridge() != "br2" {
+			t.Errorf("after a host's bridge was renamed: kept %v, bridge %s", after == before, v.device)
+		}
+		for what, change := range map[string]struct {
+			write func(tx *store.Tx) error
+			seen  func(v *view) bool
+		}{
+			"a name server": {exec("UPDATE `L3NetworkDns` SET `dns` = '8.8.8.8' WHERE `dns` = '1.1.1.1'"),
+				func(v *view) bool { return v.byProvider["One"].GetDns()[0] == "8.8.8.8" }},
+			"a range": {exec("DELETE FROM `IpRange` WHERE `uuid` = 'r1'"),
+				func(v *view) bool { return len(v.byProvider["One"].GetRanges()) == 1 }},
+			"a route": {exec("DELETE FROM `L3NetworkHostRoute`"),
+				func(v *view) bool { return len(v.byProvider["One"].GetHostRoutes()) == 0 }},
+			"a service": {exec("DELETE FROM `NetworkServiceL3NetworkRef` WHERE `networkServiceType` = 'SNAT'"),
+				func(v *view) bool { return v.byProvider["Two"] == nil }},
+			"a provider": {exec("UPDATE `NetworkServiceProvider` SET `type` = 'Uno' WHERE `uuid` = 'p1'"),
+				func(v *view) bool { return len(v.byProvider["Uno"].GetServices()) == 2 }},
+			"the MTU": {exec("UPDATE `L3Network` SET `mtu` = 70000 WHERE `uuid` = 'n1'"),
+				func(v *view) bool { return v.mtu == 65535 }},
+		} {
+			if err := s.Store.Update(ctx, change.write); err != nil {
+				t.Fatal(err)
+			}
+			v, _ := look()
+			if v.byProvider["One"] == nil {
+				v.byProvider["One"] = v.byProvider["Uno"]
+			}
+			if !change.seen(v) {
+				t.Errorf("%s was changed, but told is %+v", what, v)
+			}
+		}
+		// A network without an MTU of its own has that of Ethernet.
+		if err := s.Store.Update(ctx, exec("UPDATE `L3Network` SET `mtu` = NULL WHERE `uuid` = 'n1'")); err != nil {
+			t.Fatal(err)
+		}
+		if v, _ := look(); v.mtu != 1500 {
+			t.Errorf("MTU %d", v.mtu)
 		}
 	})
 }
