@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/image"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/network"
+	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/topology"
@@ -58,33 +59,24 @@ func New(k *kernel.Kernel) *Services {
 	return s
 }
 
-// Register registers actions, flows, tags and settings of all services.
-func (s *Services) Register() error {
-	for _, register := range []func() error{s.Topology.Register, s.Storage.Register, s.Image.Register, s.Network.Register,
-		s.Compute.Register, func() error { return sshkey.Register(s.kernel) }} {
-		if err := register(); err != nil {
-			return err
-		}
+// Parts are the services as parts of a server. They need the part "kernel", whose
+// Start takes up what the last process left.
+func (s *Services) Parts() []part.Part {
+	return []part.Part{
+		{Name: "topology", Needs: []string{"kernel"}, Register: s.Topology.Register, Start: s.Topology.Start, Stop: ends(s.Topology.Stop)},
+		{Name: "image", Needs: []string{"kernel"}, Register: s.Image.Register, Start: begins(s.Image.Start), Stop: ends(s.Image.Stop)},
+		{Name: "storage", Needs: []string{"topology", "image"}, Register: s.Storage.Register, Start: begins(s.Storage.Start), Stop: ends(s.Storage.Stop)},
+		{Name: "network", Needs: []string{"topology"}, Register: s.Network.Register, Prepare: s.Network.SaveProviders},
+		{Name: "compute", Needs: []string{"topology", "storage", "image", "network"}, Register: s.Compute.Register,
+			Start: begins(func(ctx context.Context) { go s.Compute.Start(ctx) })},
+		{Name: "ssh-keys", Needs: []string{"kernel"}, Register: func() error { return sshkey.Register(s.kernel) }},
 	}
-	return nil
 }
 
-// Prepare writes what must stand in the database before flows are resumed.
-func (s *Services) Prepare(ctx context.Context) error { return s.Network.SaveProviders(ctx) }
-
-// Start begins the services' background work, which ends with ctx. It comes
-// after the kernel's Start.
-func (s *Services) Start(ctx context.Context) error {
-	s.Image.Start(ctx)
-	s.Storage.Start(ctx)
-	go s.Compute.Start(ctx)
-	return s.Topology.Start(ctx)
+func begins(start func(context.Context)) func(context.Context) error {
+	return func(ctx context.Context) error { start(ctx); return nil }
 }
 
-// Stop waits for the background work that holds on to hosts and storages; the
-// context that Start was given has ended before.
-func (s *Services) Stop() {
-	s.Topology.Stop()
-	s.Storage.Stop()
-	s.Image.Stop()
+func ends(stop func()) func(context.Context) error {
+	return func(context.Context) error { stop(); return nil }
 }

@@ -33,9 +33,8 @@ func Types() []*resource.Type {
 }
 
 // Options are what a kernel is put together from. The server and the tests of
-// services (kerneltest) do it by the same functions, in this order: New,
-// AddPluginTypes, the services, Wire, RegisterParts, the services' Register,
-// RegisterQueries; then Config.Load, and Start.
+// services (kerneltest) do it by the same functions: New, AddPluginTypes, the
+// services, Wire; then the parts come in the order of their needs (core/part).
 type Options struct {
 	// Store is open; Types are the types that it was opened with.
 	Store *store.Store

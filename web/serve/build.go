@@ -8,11 +8,11 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/assembly"
-	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/identity"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
+	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -35,7 +35,10 @@ type parts struct {
 	kernel   *kernel.Kernel
 	identity *identity.Service
 	mgmt     *mgmt.Service
-	services *assembly.Services
+
+	options Options
+	made    []part.Part // so far, in the order in which they were made
+	order   part.Parts  // all, when the server is built
 }
 
 // limits bound how much work of a kind runs at once, so that ten thousand
@@ -63,45 +66,46 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	if err != nil {
 		return nil, err
 	}
+	p := &parts{options: o}
+	defer func() {
+		if err != nil {
+			p.giveUp(ctx)
+		}
+	}()
 	st, err := store.Open(ctx, o.DB, types, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}
-	undo := func() { st.Close() } // the first error is the one to tell
+	p.add(part.Part{Name: "store", Stop: func(context.Context) error { return st.Close() }})
 	node, err := join(ctx, st, o, log)
-	if err == nil {
-		undo = func() { leave(node, log); st.Close() }
-	}
-	defer func() {
-		if err != nil {
-			undo()
-		}
-	}()
 	if err != nil {
 		return nil, err
 	}
+	p.add(p.management(node))
 	k := kernel.New(kernel.Options{Store: st, Types: types, Plugins: plugins, Handler: h, Limits: limits, Log: log})
 	k.Node = node
 	k.Jobs.Owner = store.Owner{UUID: node.UUID, Epoch: node.Epoch, Check: node.Guard, Holds: node.Owns}
 	k.Flows.Owner = k.Jobs.Owner
-	p := &parts{kernel: k}
+	p.kernel = k
 	if err = k.Plugins.Start(ctx); err != nil {
 		return nil, err
 	}
-	undo = func() {
-		k.Plugins.Stop(context.WithoutCancel(ctx))
-		leave(node, log)
-		st.Close()
-	}
+	p.add(part.Part{Name: "plugins", Needs: []string{"management"}, Stop: func(ctx context.Context) error { k.Plugins.Stop(ctx); return nil }})
 	if err = k.AddPluginTypes(ctx, assembly.Bases()); err != nil {
 		return nil, err
 	}
 	p.identity = identity.New(st, k.Config, k.Tags, log.Named("identity"))
 	p.mgmt = mgmt.New(node, k.Config, log.Named("mgmt"), version)
-	p.services = assembly.New(k)
-	h.OnHost = p.services.Topology.HostCall
+	services := assembly.New(k)
+	h.OnHost = services.Topology.HostCall
 	k.Wire(p.identity, identity.AdminUUID)
-	return p, p.register()
+	p.add(p.core(), p.accounts())
+	p.add(services.Parts()...)
+	p.add(p.rest())
+	if p.order, err = part.Order(p.made...); err != nil {
+		return nil, err
+	}
+	return p, p.order.Register()
 }
 
 // join makes this process the one that serves the database.
@@ -111,44 +115,6 @@ func join(ctx context.Context, st *store.Store, o Options, log hclog.Logger) (*m
 		return nil, err
 	}
 	return mgmt.Join(ctx, st, identity, hostname(), log.Named("mgmt"))
-}
-
-// leave ends the stay of a node that served nothing.
-func leave(n *mgmt.Node, log hclog.Logger) {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
-	defer cancel()
-	if err := n.Leave(ctx); err != nil {
-		log.Warn("management node not signed off", "error", err)
-	}
-}
-
-// register lets every part register its actions, flows, tags and settings.
-func (p *parts) register() error {
-	k := p.kernel
-	err := k.Config.Define(config.Setting{Category: "rest", Name: "poll.hold", Type: "int", Default: "1000", Min: 0, Max: 1000,
-		Doc: "Milliseconds that a job poll is held open until the job ends."})
-	if err != nil {
-		return err
-	}
-	if err := k.RegisterParts(); err != nil {
-		return err
-	}
-	for _, f := range []func() error{
-		func() error { return p.mgmt.Register(k.Actions) },
-		func() error { return p.identity.Register(k.Actions) },
-		p.services.Register,
-	} {
-		if err := f(); err != nil {
-			return err
-		}
-	}
-	if err := k.Config.DefineTags(k.Tags); err != nil {
-		return err
-	}
-	if err := p.registerQueries(); err != nil {
-		return err
-	}
-	return k.Actions.CheckTypes(k.Types)
 }
 
 // registerQueries registers the query of every type that has a path; of a

@@ -65,8 +65,7 @@ func whole(t *testing.T) *parts {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		p.kernel.Plugins.Stop(ctx)
-		if err := p.kernel.Store.Close(); err != nil {
+		if err := p.order.Stop(ctx); err != nil {
 			t.Error(err)
 		}
 	})

@@ -71,7 +71,6 @@ func serveProfiles(l net.Listener) {
 
 // server is a running core with its API.
 type server struct {
-	opt     Options
 	version string
 	log     hclog.Logger
 	*parts
@@ -80,7 +79,7 @@ type server struct {
 }
 
 func newServer(ctx context.Context, o Options, version string, log hclog.Logger) (*server, error) {
-	s := &server{opt: o, version: version, log: log}
+	s := &server{version: version, log: log}
 	p, err := build(ctx, o, version, log)
 	if err != nil {
 		return nil, err
@@ -149,27 +148,16 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	if _, err := s.kernel.Flows.FlushTraces(end); err != nil {
 		s.log.Warn("traces of flows not kept", "error", err)
 	}
-	if err := s.identity.Stop(end); err != nil {
-		s.log.Warn("sessions not saved", "error", err)
-	}
-	cancelWork()
-	s.services.Stop()
 	return nil
 }
 
-// close ends plugins and closes the database; after a failed start too.
+// close stops all parts; after a failed start too. The context that start was
+// given has ended before.
 func (s *server) close() {
 	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
-	if err := s.kernel.Jobs.Stop(end); err != nil {
-		s.log.Warn("web hooks did not end in time", "error", err)
-	}
-	s.kernel.Plugins.Stop(end)
-	if err := s.mgmt.Stop(end); err != nil {
-		s.log.Warn("management node not signed off", "error", err)
-	}
-	if err := s.kernel.Store.Close(); err != nil {
-		s.log.Error("database not closed", "error", err)
+	if err := s.order.Stop(end); err != nil {
+		s.log.Error("not all has ended as it should", "error", err)
 	}
 	s.log.Info("stopped")
 }

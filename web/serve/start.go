@@ -14,33 +14,21 @@ import (
 
 // start takes up what the last process left and begins the background work,
 // which ends with ctx.
-func (s *server) start(ctx context.Context) error {
-	k := s.kernel
-	if err := k.Config.Load(ctx); err != nil {
+func (p *parts) start(ctx context.Context) error {
+	if err := p.order.Prepare(ctx); err != nil {
 		return err
 	}
-	if err := s.bootstrap(ctx); err != nil {
-		return err
-	}
-	if err := s.services.Prepare(ctx); err != nil {
-		return err
-	}
-	if err := k.Start(ctx); err != nil {
-		return err
-	}
-	s.mgmt.Start(ctx)
-	s.identity.Start(ctx)
-	return s.services.Start(ctx)
+	return p.order.Start(ctx)
 }
 
 // bootstrap makes the administrator's account at the first start. Its password
 // is the given one; else "password" when only this machine can reach the API,
 // and otherwise a random one that is printed once.
-func (s *server) bootstrap(ctx context.Context) error {
-	password, told := s.opt.AdminPassword, true
+func (p *parts) bootstrap(ctx context.Context) error {
+	password, told := p.options.AdminPassword, true
 	if password == "" {
 		password = "password"
-		if !s.opt.loopbackOnly() {
+		if !p.options.loopbackOnly() {
 			var b [15]byte
 			if _, err := rand.Read(b[:]); err != nil {
 				return fmt.Errorf("make the administrator's password: %w", err)
@@ -48,17 +36,17 @@ func (s *server) bootstrap(ctx context.Context) error {
 			password, told = base64.RawURLEncoding.EncodeToString(b[:]), false
 		}
 	}
-	before, err := store.Count(ctx, s.kernel.Store, identity.AccountType.Type, "")
+	before, err := store.Count(ctx, p.kernel.Store, identity.AccountType.Type, "")
 	if err != nil {
 		return err
 	}
-	if err := unusedFolder(s.opt.DataDir, before == 0); err != nil {
+	if err := unusedFolder(p.options.DataDir, before == 0); err != nil {
 		return err
 	}
-	if err := s.identity.Bootstrap(ctx, password); err != nil {
+	if err := p.identity.Bootstrap(ctx, password); err != nil {
 		return err
 	}
-	if err := markFolder(s.opt.DataDir); err != nil {
+	if err := markFolder(p.options.DataDir); err != nil {
 		return err
 	}
 	if before == 0 && !told {

@@ -49,7 +49,6 @@ func newTenants(t *testing.T) *tenants {
 	}
 	t.Cleanup(func() {
 		cancel()
-		s.services.Stop()
 		s.close()
 	})
 	if err := s.start(ctx); err != nil {

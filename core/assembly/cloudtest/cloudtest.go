@@ -7,11 +7,13 @@
 package cloudtest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/assembly"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 )
 
@@ -35,11 +37,19 @@ func New(t testing.TB) *Cloud {
 	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: []pluginsdk.Plugin{world.Plugin()}})
 	c := &Cloud{Cloud: k, Services: assembly.New(k.Kernel), World: world}
 	k.Handler.OnHost = c.Topology.HostCall
-	k.Register(c.Services.Register, func() error { return c.Prepare(k.Context()) })
-	if err := c.Services.Start(k.Context()); err != nil {
+	parts, err := part.Order(append(c.Parts(), part.Part{Name: "kernel"})...)
+	if err != nil {
 		t.Fatal(err)
 	}
-	k.BeforeEnd(c.Services.Stop)
+	k.Register(parts.Register, func() error { return parts.Prepare(k.Context()) })
+	if err := parts.Start(k.Context()); err != nil {
+		t.Fatal(err)
+	}
+	k.BeforeEnd(func() {
+		if err := parts.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 	return c
 }
 
