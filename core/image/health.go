@@ -56,15 +56,13 @@ type storeUUID struct {
 
 // watch is the look at all stores.
 func (s *Service) watch() *watch.Loop {
-	return &watch.Loop{Parallel: pingParallel, Timeout: pingTimeout,
+	return &watch.Loop{Parallel: pingParallel, Timeout: pingTimeout, Owns: s.Node.Owns,
 		Failures: func() int64 { return s.Config.Int64(context.Background(), catStore, "ping.maxFailure", "") },
 		List: func(ctx context.Context) ([]watch.Target, error) {
 			rows, err := store.Find(ctx, s.Store, BackupStorageType, "")
 			var targets []watch.Target
 			for _, r := range rows {
-				if s.Node.Owns(r.UUID) {
-					targets = append(targets, watch.Target{Key: r.UUID, Connected: r.Status == Connected})
-				}
+				targets = append(targets, watch.Target{Key: r.UUID, Connected: r.Status == Connected})
 			}
 			return targets, err
 		},

@@ -27,29 +27,42 @@ func (s *Service) registerClean() error {
 		Access: action.Admin, Kind: "storage",
 		Doc: "Deletes cached images that nothing uses and that were expunged; with force, also those whose image is still there.",
 	}, func(ctx context.Context, _ *action.Call, p *cleanParams) (action.Empty, error) {
-		return action.Empty{}, s.cleanCaches(ctx, "`primaryStorageUuid` = ?", p.UUID, p.Force)
+		rows, err := store.Find(ctx, s.Store, ImageCacheType, "`primaryStorageUuid` = ?", p.UUID)
+		if err != nil {
+			return action.Empty{}, err
+		}
+		return action.Empty{}, s.cleanCaches(ctx, rows, p.Force)
 	})
 	return nil
 }
 
-// cleanEvery deletes orphans from all caches until ctx ends.
+// cleanEvery deletes orphans from the caches until ctx ends.
 func (s *Service) cleanEvery(ctx context.Context) {
 	for range s.Config.Every(ctx, "primaryStorage", "imageCache.garbageCollector.interval") {
-		if err := s.cleanCaches(ctx, "`primaryStorageUuid` <> ?", "", false); err != nil {
+		if err := s.cleanOwn(ctx); err != nil {
 			s.Log.Warn("image caches not cleaned", "error", err)
 		}
 	}
 }
 
-// cleanCaches deletes the cached images among the rows that nothing uses. It
-// goes on after an error, and returns all.
-func (s *Service) cleanCaches(ctx context.Context, where, arg string, force bool) error {
-	rows, err := store.Find(ctx, s.Store, ImageCacheType, where, arg)
-	if err == nil && !force {
-		rows, err = s.orphans(ctx, rows)
-	}
+// cleanOwn deletes orphans from the caches of the storages that this node looks
+// after.
+func (s *Service) cleanOwn(ctx context.Context) error {
+	rows, err := store.Find(ctx, s.Store, ImageCacheType, "")
 	if err != nil {
 		return err
+	}
+	return s.cleanCaches(ctx, slices.DeleteFunc(rows, func(r *ImageCache) bool { return !s.Node.Owns(r.PrimaryStorageUUID) }), false)
+}
+
+// cleanCaches deletes the cached images among the rows that nothing uses. It
+// goes on after an error, and returns all.
+func (s *Service) cleanCaches(ctx context.Context, rows []*ImageCache, force bool) error {
+	if !force {
+		var err error
+		if rows, err = s.orphans(ctx, rows); err != nil {
+			return err
+		}
 	}
 	var all error
 	for _, row := range rows {

@@ -22,7 +22,7 @@ func (s *Service) Age() {
 
 // CleanCaches is one round of the cleaning of image caches.
 func (s *Service) CleanCaches(ctx context.Context) error {
-	return s.cleanCaches(ctx, "`primaryStorageUuid` <> ?", "", false)
+	return s.cleanOwn(ctx)
 }
 
 // AttachSteps are the steps of attaching a storage to a cluster.

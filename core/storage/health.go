@@ -53,7 +53,7 @@ func (s *Service) registerHealth() error {
 // watches are the looks at storages that hosts share, and at the links of hosts
 // to storages.
 func (s *Service) watches() (storages, links *watch.Loop) {
-	loop := watch.Loop{Parallel: pingParallel, Timeout: pingTimeout, Failures: func() int64 { return maxFailures },
+	loop := watch.Loop{Parallel: pingParallel, Timeout: pingTimeout, Owns: s.Node.Owns, Failures: func() int64 { return maxFailures },
 		Broken: func(err error) { s.Log.Error("primary storages not listed", "error", err) }}
 	storages, links = new(watch.Loop), new(watch.Loop)
 	*storages, *links = loop, loop
@@ -68,7 +68,7 @@ func (s *Service) sharedStorages(ctx context.Context) ([]watch.Target, error) {
 	rows, err := store.Find(ctx, s.Store, PrimaryStorageType, "")
 	var targets []watch.Target
 	for _, r := range rows {
-		if plug, e := s.Plugins.PrimaryStorage(r.Type); s.Node.Owns(r.UUID) && (e != nil || !plug.Decl.GetHostLocal()) {
+		if plug, e := s.Plugins.PrimaryStorage(r.Type); e != nil || !plug.Decl.GetHostLocal() {
 			targets = append(targets, watch.Target{Key: r.UUID, Connected: r.Status == Connected})
 		}
 	}
@@ -91,8 +91,8 @@ func (s *Service) hostLinks(ctx context.Context) ([]watch.Target, error) {
 	refs, err := store.Find(ctx, s.Store, HostRefType, "")
 	var targets []watch.Target
 	for _, r := range refs {
-		if up := r.Status == Connected; s.Node.Owns(r.PrimaryStorageUUID) && (!up || local[r.PrimaryStorageUUID]) {
-			targets = append(targets, watch.Target{Key: r.UUID, Connected: up})
+		if up := r.Status == Connected; !up || local[r.PrimaryStorageUUID] {
+			targets = append(targets, watch.Target{Key: r.UUID, Of: r.PrimaryStorageUUID, Connected: up})
 		}
 	}
 	return targets, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -24,18 +25,10 @@ const (
 // section 1.2).
 var atRest = []string{PreMaintenance, Maintenance}
 
-// Start connects all hosts in the background, and checks and watches them
+// Start connects this node's hosts in the background, and checks and watches them
 // until ctx ends. Stop waits for what it began.
 func (s *Service) Start(ctx context.Context) error {
-	var hosts []*Host
-	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		// What they were when the core ended says nothing of now.
-		_, err := tx.Exec(ctx, "UPDATE `Host` SET `status` = ? WHERE `state` NOT IN (?, ?)", Connecting, PreMaintenance, Maintenance)
-		if err == nil {
-			hosts, err = store.Find(ctx, tx, HostType, "`state` NOT IN (?)", atRest)
-		}
-		return err
-	})
+	hosts, err := s.startConnecting(ctx)
 	if err != nil {
 		return err
 	}
@@ -43,24 +36,40 @@ func (s *Service) Start(ctx context.Context) error {
 	s.root = ctx
 	s.mu.Unlock()
 	slots := make(chan struct{}, connectParallel)
-	for _, h := range hosts {
-		s.watching.Add(1)
-		go func() {
-			defer s.watching.Done()
+	for _, uuid := range hosts {
+		s.watching.Go(func() {
 			select {
 			case slots <- struct{}{}:
 				defer func() { <-slots }()
 			case <-ctx.Done():
 				return
 			}
-			if err := s.reconnect(ctx, h.UUID); err != nil {
-				s.reconnectSoon(ctx, h.UUID)
+			if err := s.reconnect(ctx, uuid); err != nil {
+				s.reconnectSoon(ctx, uuid)
 			}
-		}()
+		})
 	}
-	s.watching.Add(1)
-	go func() { defer s.watching.Done(); s.checkLoop(ctx) }()
+	s.watching.Go(func() { s.pings().Run(ctx, s.Config.Every(ctx, catHost, "ping.interval")) })
 	return nil
+}
+
+// startConnecting marks this node's hosts as Connecting: what they were when the
+// core ended says nothing of now.
+func (s *Service) startConnecting(ctx context.Context) (uuids []string, err error) {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
+		uuids, err = store.Texts(ctx, tx, "SELECT `uuid` FROM `Host` WHERE `state` NOT IN (?)", atRest)
+		if err != nil {
+			return err
+		}
+		uuids = slices.DeleteFunc(uuids, func(uuid string) bool { return !s.Node.Owns(uuid) })
+		for some := range slices.Chunk(uuids, 1000) {
+			if _, err := tx.Exec(ctx, "UPDATE `Host` SET `status` = ? WHERE `uuid` IN (?)", Connecting, some); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return uuids, err
 }
 
 // Stop waits until the work that Start began has ended; cancel its context
@@ -120,52 +129,30 @@ func (s *Service) reconnectNow(ctx context.Context, uuid string) error {
 	return err
 }
 
-// checkLoop pings hosts and brings those that are Disconnected back.
-func (s *Service) checkLoop(ctx context.Context) {
-	failures := map[string]int64{}
-	for range s.Config.Every(ctx, catHost, "ping.interval") {
-		hosts, err := store.Find(ctx, s.Store, HostType, "`state` NOT IN (?) AND `status` <> ?", atRest, Connecting)
-		if err != nil {
-			s.Log.Error("hosts not listed", "error", err)
-			continue
-		}
-		s.checkAll(ctx, hosts, failures)
+// pings are the looks at hosts, which bring those that are Disconnected back.
+func (s *Service) pings() *watch.Loop {
+	return &watch.Loop{Parallel: connectParallel, Timeout: checkTimeout, Owns: s.Node.Owns,
+		Failures: func() int64 { return s.Config.Int64(context.Background(), catHost, "ping.maxFailure", "") },
+		List:     s.pinged, Check: s.check, Lost: s.pingLost,
+		Broken: func(err error) { s.Log.Error("hosts not listed", "error", err) },
 	}
 }
 
-func (s *Service) checkAll(ctx context.Context, hosts []*Host, failures map[string]int64) {
-	type outcome struct {
-		host *Host
-		err  error
-	}
-	results := make(chan outcome)
-	slots := make(chan struct{}, connectParallel)
-	for _, h := range hosts {
-		go func() {
-			slots <- struct{}{}
-			err := s.check(ctx, h)
-			<-slots
-			results <- outcome{h, err}
-		}()
-	}
-	limit := s.Config.Int64(ctx, catHost, "ping.maxFailure", "")
-	for range hosts {
-		r := <-results
-		switch {
-		case r.err == nil && r.host.Status == Connected:
-			delete(failures, r.host.UUID)
-		case r.err == nil:
-			delete(failures, r.host.UUID)
-			s.reconnectSoon(ctx, r.host.UUID)
-		default:
-			failures[r.host.UUID]++
-			if failures[r.host.UUID] >= limit && r.host.Status == Connected {
-				s.stopWatch(r.host.UUID)
-				s.lost(ctx, r.host.UUID, r.err)
-				s.reconnectSoon(ctx, r.host.UUID)
-			}
-		}
-	}
+// pinged are the hosts that pings look at.
+func (s *Service) pinged(ctx context.Context) ([]watch.Target, error) {
+	var targets []watch.Target
+	err := s.Store.Each(ctx, "SELECT `uuid`, `status` FROM `Host` WHERE `state` NOT IN (?) AND `status` <> ?", []any{atRest, Connecting}, func(r *store.Row) error {
+		targets = append(targets, watch.Target{Key: r.Text(0), Connected: r.Text(1) == Connected})
+		return nil
+	})
+	return targets, err
+}
+
+// pingLost gives a host up that does not answer, until it is back.
+func (s *Service) pingLost(ctx context.Context, uuid string, cause error) {
+	s.stopWatch(uuid)
+	s.lost(ctx, uuid, cause)
+	s.reconnectSoon(ctx, uuid)
 }
 
 // reconnectSoon connects a host in the background and keeps trying, with a
@@ -178,9 +165,7 @@ func (s *Service) reconnectSoon(ctx context.Context, uuid string) {
 		return
 	}
 	s.trying[uuid] = true
-	s.watching.Add(1)
-	go func() {
-		defer s.watching.Done()
+	s.watching.Go(func() {
 		defer func() {
 			s.mu.Lock()
 			delete(s.trying, uuid)
@@ -193,16 +178,19 @@ func (s *Service) reconnectSoon(ctx context.Context, uuid string) {
 			case <-time.After(pause):
 			}
 		}
-	}()
+	})
 }
 
 // check pings a host and compares its guests. Their changes are told as they
 // happen; what fell between a listing and the watch after it, or was never
-// told, is found here.
-func (s *Service) check(ctx context.Context, h *Host) error {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	p, err := s.PluginHost(ctx, s.Store, h.UUID)
+// told, is found here. A host that was lost and answers is connected anew. One
+// that is gone is a success.
+func (s *Service) check(ctx context.Context, uuid string) error {
+	h, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ?", uuid)
+	if err != nil || !found {
+		return err
+	}
+	p, err := s.pluginHost(ctx, s.Store, h)
 	if err != nil {
 		return err
 	}
@@ -210,10 +198,16 @@ func (s *Service) check(ctx context.Context, h *Host) error {
 	if err != nil {
 		return err
 	}
-	if _, err = hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p}); err != nil || h.Status != Connected {
+	if _, err := hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p}); err != nil {
 		return err
 	}
-	return s.tellGuests(ctx, hv, p)
+	switch h.Status {
+	case Connected:
+		return s.tellGuests(ctx, hv, p)
+	case Disconnected:
+		s.reconnectSoon(s.root, uuid)
+	}
+	return nil
 }
 
 // startWatch follows the changes of a host's guests until stopWatch. A broken
@@ -230,8 +224,7 @@ func (s *Service) startWatch(h *pluginv1.Host) {
 		old()
 	}
 	s.watches[h.GetUuid()] = cancel
-	s.watching.Add(1)
-	go func() { defer s.watching.Done(); s.watch(ctx, h) }()
+	s.watching.Go(func() { s.watch(ctx, h) })
 }
 
 func (s *Service) stopWatch(uuid string) {
@@ -247,6 +240,9 @@ func (s *Service) watch(ctx context.Context, h *pluginv1.Host) {
 	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
 	if err == nil {
 		err = hv.WatchHost(ctx, &pluginv1.WatchHostRequest{Host: h}, func(vm *pluginv1.VMStatus) error {
+			if !s.Node.Owns(h.GetUuid()) {
+				return errs.New(errs.Refused, "host "+h.GetName(), "another management node looks after it")
+			}
 			for _, o := range s.observers {
 				o.HostVMs(ctx, h.GetUuid(), []*pluginv1.VMStatus{vm}, false)
 			}

@@ -3,6 +3,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"sync"
@@ -15,14 +16,19 @@ import (
 type Target struct {
 	// Key names it.
 	Key string
+	// Of is the resource whose node looks at it; empty when Key is one.
+	Of string
 	// Connected says what is thought of it now.
 	Connected bool
 }
 
 // Loop checks targets. All exported fields must be set.
 type Loop struct {
-	// List tells what there is.
+	// List tells what there is, of all nodes.
 	List func(ctx context.Context) ([]Target, error)
+	// Owns tells whether this node looks after a resource; it is asked before each
+	// check, and before something is called lost.
+	Owns func(uuid string) bool
 	// Check looks at one target, and records what it found; it is cut off after
 	// Timeout.
 	Check func(ctx context.Context, key string) error
@@ -64,10 +70,14 @@ func (l *Loop) Round(ctx context.Context) {
 	g.SetLimit(l.Parallel)
 	for _, t := range targets {
 		g.Go(func() error {
+			of := cmp.Or(t.Of, t.Key)
+			if !l.Owns(of) {
+				return nil
+			}
 			bounded, cancel := context.WithTimeout(ctx, l.Timeout)
 			defer cancel()
 			err := l.Check(bounded, t.Key)
-			if err == nil || ctx.Err() != nil {
+			if err == nil || ctx.Err() != nil || !l.Owns(of) {
 				return nil
 			}
 			mu.Lock()

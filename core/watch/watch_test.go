@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,33 @@ func rounds(n int) func(func(time.Duration) bool) {
 	}
 }
 
+func all(string) bool { return true }
+
+// What another node looks after is neither checked nor lost here, from the moment
+// on at which it is the other node's.
+func TestOwns(t *testing.T) {
+	var asked, checked, lost []string
+	owned := map[string]bool{"mine": true, "store": true, "leaving": true}
+	l := Loop{Parallel: 1, Timeout: time.Minute, Failures: func() int64 { return 1 }, Broken: func(err error) { t.Error(err) },
+		List: func(context.Context) ([]Target, error) {
+			return []Target{{Key: "mine", Connected: true}, {Key: "theirs", Connected: true}, {Key: "link", Of: "store", Connected: true},
+				{Key: "store", Of: "theirs", Connected: true}, {Key: "leaving", Connected: true}}, nil
+		},
+		Owns: func(uuid string) bool { asked = append(asked, uuid); return owned[uuid] },
+		Check: func(_ context.Context, key string) error {
+			checked = append(checked, key)
+			if key == "leaving" {
+				owned[key] = false
+			}
+			return errors.New(key)
+		},
+		Lost: func(_ context.Context, key string, _ error) { lost = append(lost, key) }}
+	l.Round(t.Context())
+	if got := fmt.Sprint(checked, lost); got != "[mine link leaving] [mine link]" {
+		t.Errorf("checked and lost %s, asked of %v", got, asked)
+	}
+}
+
 // A target is lost after so many failures in a row, once, and not while it is
 // thought to be lost already.
 func TestLost(t *testing.T) {
@@ -29,14 +57,14 @@ func TestLost(t *testing.T) {
 	var mu sync.Mutex
 	var lost []string
 	broken := 0
-	l := Loop{Parallel: 2, Timeout: time.Minute, Failures: func() int64 { return 3 },
+	l := Loop{Parallel: 2, Timeout: time.Minute, Failures: func() int64 { return 3 }, Owns: all,
 		Broken: func(error) { broken++ },
 		List: func(context.Context) (list []Target, err error) {
 			if len(checks) > 0 && checks["good"] == 2 && broken == 0 {
 				return nil, errors.New("no database")
 			}
 			for key, c := range connected {
-				list = append(list, Target{key, c})
+				list = append(list, Target{Key: key, Connected: c})
 			}
 			return list, nil
 		},
@@ -68,7 +96,7 @@ func TestLost(t *testing.T) {
 func TestBounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running, most, cut atomic.Int64
-	l := Loop{Parallel: 3, Timeout: 10 * time.Millisecond, Failures: func() int64 { return 1 },
+	l := Loop{Parallel: 3, Timeout: 10 * time.Millisecond, Failures: func() int64 { return 1 }, Owns: all,
 		Broken: func(err error) { t.Error(err) },
 		List: func(context.Context) ([]Target, error) {
 			list := make([]Target, 12)
