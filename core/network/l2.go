@@ -51,14 +51,14 @@ type l2Detach struct {
 }
 
 func (s *Service) registerL2() error {
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[L2Network, newL2]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[L2Network, newL2]{
 		Type: L2NetworkType, Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan", Access: action.Admin,
 		Doc: "Makes an untagged layer 2 network on a physical interface.", Row: newL2Network,
 	})
 	s.registerL2Attach()
 	return cmp.Or(
-		s.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
-		s.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
+		s.generic.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
+		s.generic.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
 	)
 }
 
@@ -111,7 +111,7 @@ func (s *Service) registerL2Attach() {
 		if err := s.unplugged(ctx, p); err != nil {
 			return ref, err
 		}
-		return ref, s.Delete(ctx, c, L2ClusterRefType.Name, row.UUID)
+		return ref, s.generic.Delete(ctx, c, L2ClusterRefType.Name, row.UUID)
 	})
 }
 

@@ -46,7 +46,7 @@ type l3DNSPath struct {
 }
 
 func (s *Service) registerL3() error {
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[L3Network, newL3]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[L3Network, newL3]{
 		Type: L3NetworkType, Access: action.Normal, Doc: "Makes a layer 3 network on a layer 2 network.", Row: newL3Network,
 		Insert: func(ctx context.Context, tx *store.Tx, row *L3Network) error {
 			l2, err := store.Get(ctx, tx, L2NetworkType, row.L2NetworkUUID)
@@ -94,11 +94,11 @@ func (s *Service) registerL3() error {
 	})
 	s.registerRoutes()
 	return cmp.Or(
-		s.RegisterUpdateThen(L3NetworkType.Type, action.Normal, s.mayBecome, s.updated,
+		s.generic.RegisterUpdateThen(L3NetworkType.Type, action.Normal, s.mayBecome, s.updated,
 			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255},
 			action.Param{Name: "category", Type: "string", Values: []string{"Public", "Private", "System"}}),
-		s.RegisterState(L3NetworkType.Type, action.Normal, nil),
-		s.RegisterDelete(L3NetworkType.Type, action.Normal, s.l3Unused),
+		s.generic.RegisterState(L3NetworkType.Type, action.Normal, nil),
+		s.generic.RegisterDelete(L3NetworkType.Type, action.Normal, s.l3Unused),
 	)
 }
 

@@ -184,7 +184,7 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VM
 		_, waits, err = store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID, h.GetClusterUuid())
 	}
 	if err == nil && waits {
-		s.Ask(ctx, hostUUID, catchUpMessage, map[string]any{"hostUuid": hostUUID})
+		s.generic.Ask(ctx, hostUUID, catchUpMessage, map[string]any{"hostUuid": hostUUID})
 	}
 	if err != nil { // the next ping does it
 		s.Log.Warn("networks of host not looked after yet", "host", hostUUID, "error", err)

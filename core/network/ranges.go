@@ -62,7 +62,7 @@ func (s *Service) registerRanges() error {
 		row.Name, row.Description = p.Name, p.Description
 		return s.addRange(ctx, c, row)
 	})
-	return cmp.Or(s.RegisterUpdate(IPRangeType.Type, action.Normal, nil), s.RegisterDelete(IPRangeType.Type, action.Normal, s.rangeUnused))
+	return cmp.Or(s.generic.RegisterUpdate(IPRangeType.Type, action.Normal, nil), s.generic.RegisterDelete(IPRangeType.Type, action.Normal, s.rangeUnused))
 }
 
 func invalid(field, format string, args ...any) *errs.Error {
@@ -188,7 +188,7 @@ func address(n int64) netip.Addr {
 func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
 	row.UUID = c.ResourceUUID
 	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.change(ctx, row.L3NetworkUUID, func(tx *store.Tx) error {
-		err := kernel.Add(ctx, tx, s.Kernel, c, IPRangeType, row, func() error { return s.rangeFits(ctx, tx, row) })
+		err := kernel.Add(ctx, tx, s.generic, c, IPRangeType, row, func() error { return s.rangeFits(ctx, tx, row) })
 		if err != nil {
 			return err
 		}

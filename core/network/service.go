@@ -5,6 +5,8 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -20,16 +22,34 @@ import (
 
 // Service keeps networks, addresses and NICs.
 type Service struct {
-	*kernel.Kernel
+	needs
 	hosts     contract.Hosts
 	guests    contract.Guests
 	changes   changes
 	attaching *flow.Def[l2Attach]
 }
 
+// needs are the parts of the kernel that this service uses.
+type needs struct {
+	Store   *store.Store
+	Types   *resource.Registry
+	Actions *action.Registry
+	Flows   *flow.Engine
+	Cascade *cascade.Engine
+	Tags    *tag.Service
+	Plugins *plugin.Manager
+	Log     hclog.Logger
+	generic kernel.Generic
+}
+
+func needsOf(k *kernel.Kernel) needs {
+	return needs{Store: k.Store, Types: k.Types, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags,
+		Plugins: k.Plugins, Log: k.Log, generic: k}
+}
+
 // New makes the service; hosts tells it how to reach a host.
 func New(k *kernel.Kernel, hosts contract.Hosts) *Service {
-	s := &Service{Kernel: k, hosts: hosts}
+	s := &Service{needs: needsOf(k), hosts: hosts}
 	s.attaching = s.attachFlow()
 	return s
 }

@@ -32,7 +32,7 @@ func nets(t *testing.T, dsn string) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Service{Kernel: &kernel.Kernel{Store: st, Events: event.New(), Plugins: plugins, Log: storetest.Logger(t)}}
+	s := &Service{needs: needsOf(&kernel.Kernel{Store: st, Events: event.New(), Plugins: plugins, Log: storetest.Logger(t)})}
 	n := 0
 	ref := func() resource.Ref {
 		n++

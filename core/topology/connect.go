@@ -9,7 +9,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
-	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -21,17 +20,6 @@ const connectTimeout = 5 * time.Minute
 
 // hostName is a DNS name (RFC 1123, section 2.1).
 var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
-
-// subtype returns the type by which a hypervisor's plugin extends hosts, nil
-// when it adds no fields.
-func (s *Service) subtype(hypervisor string) *resource.Type {
-	for _, t := range s.Types.Subtypes(HostType.Name) {
-		if t.DiscriminatorValue == hypervisor {
-			return t
-		}
-	}
-	return nil
-}
 
 // PluginHost returns the host with all that its plugin needs to reach it,
 // secrets included; it must never be logged. It reads no column of capacity, so
@@ -54,21 +42,12 @@ func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) 
 }
 
 func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pluginv1.Host, error) {
-	p := &pluginv1.Host{Uuid: h.UUID, Name: h.Name, ManagementIp: h.ManagementIP, ClusterUuid: h.ClusterUUID,
-		HypervisorType: h.HypervisorType, Fields: map[string]string{}}
-	sub := s.subtype(h.HypervisorType)
-	if sub == nil {
-		return p, nil
-	}
-	values, err := store.GetValues(ctx, q, sub, h.UUID)
-	if errs.ClassOf(err) == errs.NotFound {
-		return p, nil
-	}
+	fields, err := s.generic.PluginFieldsOf(ctx, q, HostType.Type, h.HypervisorType, h.UUID)
 	if err != nil {
 		return nil, err
 	}
-	p.Fields = kernel.PluginFields(values)
-	return p, nil
+	return &pluginv1.Host{Uuid: h.UUID, Name: h.Name, ManagementIp: h.ManagementIP, ClusterUuid: h.ClusterUUID,
+		HypervisorType: h.HypervisorType, Fields: fields}, nil
 }
 
 // Cluster implements contract.Hosts.
@@ -212,7 +191,7 @@ func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.H
 		if err != nil {
 			return err
 		}
-		if sub := s.subtype(h.GetHypervisorType()); sub != nil && len(facts) > 0 {
+		if sub := s.generic.SubtypeOf(HostType.Type, h.GetHypervisorType()); sub != nil && len(facts) > 0 {
 			return store.Set(ctx, tx, sub, h.GetUuid(), facts)
 		}
 		return nil

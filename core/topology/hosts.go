@@ -62,7 +62,7 @@ func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 	if err != nil {
 		return err
 	}
-	return s.RegisterPluginUpdate(kernel.PluginUpdate{
+	return s.generic.RegisterPluginUpdate(kernel.PluginUpdate{
 		Base: HostType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(),
 		Params: []action.Param{managementIP}, Check: s.checkNewAddress,
 		After: func(ctx context.Context, uuid string, own map[string]any) error {
@@ -153,7 +153,7 @@ func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) err
 	if err := store.Insert(ctx, tx, HostType, h); err != nil {
 		return err
 	}
-	if sub := s.subtype(st.Type); sub != nil {
+	if sub := s.generic.SubtypeOf(HostType.Type, st.Type); sub != nil {
 		if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, st.UUID, st.Fields)); err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) err
 }
 
 func (s *Service) deleteHostRow(ctx context.Context, tx *store.Tx, uuid, hypervisor string) error {
-	if sub := s.subtype(hypervisor); sub != nil {
+	if sub := s.generic.SubtypeOf(HostType.Type, hypervisor); sub != nil {
 		if err := store.Delete(ctx, tx, sub, uuid); err != nil {
 			return err
 		}
@@ -192,9 +192,9 @@ func (s *Service) registerHosts() error {
 		return hypervisorTypes{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetHypervisors)}, nil
 	})
 	return cmp.Or(
-		s.RegisterUpdate(HostType.Type, action.Admin, s.checkNewAddress, managementIP),
+		s.generic.RegisterUpdate(HostType.Type, action.Admin, s.checkNewAddress, managementIP),
 		s.registerHostState(),
-		s.RegisterDelete(HostType.Type, action.Admin),
+		s.generic.RegisterDelete(HostType.Type, action.Admin),
 	)
 }
 

@@ -5,11 +5,17 @@ import (
 	"context"
 	"sync"
 
+	"github.com/hashicorp/go-hclog"
+
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/mgmt"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -33,7 +39,7 @@ type HostObserver interface {
 
 // Service keeps zones, clusters and hosts.
 type Service struct {
-	*kernel.Kernel
+	needs
 	observers []HostObserver
 	adding    *flow.Def[addHost]
 
@@ -44,9 +50,28 @@ type Service struct {
 	watching sync.WaitGroup
 }
 
+// needs are the parts of the kernel that this service uses.
+type needs struct {
+	Store   *store.Store
+	Actions *action.Registry
+	Flows   *flow.Engine
+	Cascade *cascade.Engine
+	Tags    *tag.Service
+	Config  *config.Service
+	Plugins *plugin.Manager
+	Node    *mgmt.Node
+	Log     hclog.Logger
+	generic kernel.Generic
+}
+
+func needsOf(k *kernel.Kernel) needs {
+	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
+		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+}
+
 // New makes the service; Register and Start bring it to life.
 func New(k *kernel.Kernel) *Service {
-	s := &Service{Kernel: k, watches: map[string]context.CancelFunc{}, trying: map[string]bool{}, root: context.Background()}
+	s := &Service{needs: needsOf(k), watches: map[string]context.CancelFunc{}, trying: map[string]bool{}, root: context.Background()}
 	s.adding = s.addHostFlow()
 	return s
 }
@@ -80,7 +105,7 @@ type newZone struct {
 }
 
 func (s *Service) registerZones() error {
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[Zone, newZone]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[Zone, newZone]{
 		Type: ZoneType, Key: "params", Access: action.Admin, Doc: "Makes a zone.",
 		Row: func(_ *action.Call, p *newZone) (*Zone, error) {
 			return &Zone{State: Enabled, Type: "zstack", IsDefault: p.IsDefault != nil && *p.IsDefault}, nil
@@ -94,9 +119,9 @@ func (s *Service) registerZones() error {
 		return s.oneDefaultZone(ctx, tx, uuid, isDefault)
 	}
 	return cmp.Or(
-		s.RegisterUpdate(ZoneType.Type, action.Admin, check, action.Param{Name: "isDefault", Type: "bool?"}),
-		s.RegisterState(ZoneType.Type, action.Admin, nil),
-		s.RegisterDelete(ZoneType.Type, action.Admin),
+		s.generic.RegisterUpdate(ZoneType.Type, action.Admin, check, action.Param{Name: "isDefault", Type: "bool?"}),
+		s.generic.RegisterState(ZoneType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(ZoneType.Type, action.Admin),
 	)
 }
 
@@ -120,7 +145,7 @@ type newCluster struct {
 }
 
 func (s *Service) registerClusters() error {
-	kernel.RegisterCreate(s.Kernel, kernel.Creation[Cluster, newCluster]{
+	kernel.RegisterCreate(s.generic, kernel.Creation[Cluster, newCluster]{
 		Type: ClusterType, Key: "params", Access: action.Admin, Doc: "Makes a cluster of hosts with one hypervisor type.",
 		Row: func(_ *action.Call, p *newCluster) (*Cluster, error) {
 			if _, err := s.Plugins.Hypervisor(p.HypervisorType); err != nil {
@@ -131,8 +156,8 @@ func (s *Service) registerClusters() error {
 		},
 	})
 	return cmp.Or(
-		s.RegisterUpdate(ClusterType.Type, action.Admin, nil),
-		s.RegisterState(ClusterType.Type, action.Admin, nil),
-		s.RegisterDelete(ClusterType.Type, action.Admin),
+		s.generic.RegisterUpdate(ClusterType.Type, action.Admin, nil),
+		s.generic.RegisterState(ClusterType.Type, action.Admin, nil),
+		s.generic.RegisterDelete(ClusterType.Type, action.Admin),
 	)
 }

@@ -279,7 +279,7 @@ func (s *Service) registerHostState() error {
 		if err != nil {
 			return ref, err
 		}
-		_, err = s.ChangeState(ctx, HostType.Type, p.UUID, p.Event)
+		_, err = s.generic.ChangeState(ctx, HostType.Type, p.UUID, p.Event)
 		if err != nil || !slices.Contains(atRest, before.State) {
 			return ref, err
 		}
@@ -300,7 +300,7 @@ func (s *Service) maintain(ctx context.Context, uuid string) error {
 	if h.Status != Connected {
 		return errs.New(errs.Refused, "host "+h.Name, "is %s; only a Connected host can be put in maintenance", h.Status)
 	}
-	if _, err := s.ChangeState(ctx, HostType.Type, uuid, "preMaintain"); err != nil {
+	if _, err := s.generic.ChangeState(ctx, HostType.Type, uuid, "preMaintain"); err != nil {
 		return err
 	}
 	for _, o := range s.observers {
@@ -310,13 +310,13 @@ func (s *Service) maintain(ctx context.Context, uuid string) error {
 		}
 		if err := m.EmptyHost(ctx, uuid); err != nil {
 			back := map[string]string{Enabled: "enable", Disabled: "disable"}[h.State]
-			if _, e := s.ChangeState(context.WithoutCancel(ctx), HostType.Type, uuid, back); e != nil {
+			if _, e := s.generic.ChangeState(context.WithoutCancel(ctx), HostType.Type, uuid, back); e != nil {
 				s.Log.Error("host not returned to its state", "host", uuid, "error", e)
 			}
 			return err
 		}
 	}
-	_, err = s.ChangeState(ctx, HostType.Type, uuid, "maintain")
+	_, err = s.generic.ChangeState(ctx, HostType.Type, uuid, "maintain")
 	return err
 }
 
