@@ -45,7 +45,7 @@ func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
 		// The locks are taken before the marks are read, which then are the latest.
 		return intact(ctx, tx, "(", " LOCK IN SHARE MODE)", parents)
 	}
-	return intact(ctx, tx, "", "", parents)
+	return intact(ctx, store.Cached(tx), "", "", parents)
 }
 
 // Intact is GuardAll without a transaction: it tells whether resources are
@@ -53,7 +53,7 @@ func GuardAll(ctx context.Context, tx *store.Tx, parents ...Parent) error {
 // outside world for a resource asks afterwards: had the deletion begun before
 // the change, which may then have come after the cleaning up, it is told so.
 func Intact(ctx context.Context, q store.Querier, resources ...Parent) error {
-	return intact(ctx, q, "", "", resources)
+	return intact(ctx, store.Cached(q), "", "", resources)
 }
 
 // intact puts begin and end around each SELECT.

@@ -152,7 +152,7 @@ func newMAC() string {
 // address takes the wished or some free address of a network; nil when the
 // network manages no addresses.
 func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish, nicUUID string) (*UsedIP, error) {
-	ranges, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = 4 ORDER BY `createDate`", w.L3UUID)
+	ranges, err := store.Find(ctx, store.Cached(tx), IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = 4 ORDER BY `createDate`", w.L3UUID)
 	if err != nil {
 		return nil, err
 	}

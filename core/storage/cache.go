@@ -47,7 +47,7 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 	}
 	at := cachePlace{st.GetUuid(), hostUUID, v.ImageUUID}
 	for {
-		row, found, err := s.cached(ctx, s.Store, at)
+		row, found, err := s.cached(ctx, store.Cached(s.Store), at)
 		if err != nil || found && row.State == cacheReady {
 			return row, err
 		}

@@ -14,13 +14,23 @@ func pluginStorage(p *PrimaryStorage, fields map[string]string) *pluginv1.Storag
 	return &pluginv1.Storage{Uuid: p.UUID, Name: p.Name, Type: p.Type, Url: p.URL, Fields: fields}
 }
 
-// plugin returns a storage as its plugin sees it, and the plugin.
+// plugin returns a storage as its plugin sees it, and the plugin. Each volume
+// asks for it, so it reads no column of capacity and the answer can be kept.
 func (s *Service) plugin(ctx context.Context, psUUID string) (*pluginv1.Storage, *plugin.PrimaryStorage, error) {
-	row, err := store.Get(ctx, s.Store, PrimaryStorageType, psUUID)
+	q := store.Cached(s.Store)
+	var row *PrimaryStorage
+	err := q.Each(ctx, "SELECT `name`, `type`, `url` FROM `PrimaryStorage` WHERE `uuid` = ?", []any{psUUID}, func(r *store.Row) error {
+		row = &PrimaryStorage{Type: r.Text(1), URL: r.Text(2)}
+		row.UUID, row.Name = psUUID, r.Text(0)
+		return nil
+	})
+	if err == nil && row == nil {
+		err = errs.New(errs.NotFound, "PrimaryStorage "+psUUID, "it does not exist")
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	fields, err := s.generic.PluginFieldsOf(ctx, s.Store, PrimaryStorageType.Type, row.Type, psUUID)
+	fields, err := s.generic.PluginFieldsOf(ctx, q, PrimaryStorageType.Type, row.Type, psUUID)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -89,15 +90,17 @@ func (m *memory) put(key []byte, e *memorised) {
 
 // Cached returns a Querier that keeps answers in memory, for what is read often
 // and rarely changes. Each answer is one that the database gave, or would give
-// now; two need not be of one moment, so that on SQLite a View, whose answers
-// are, and a transaction that writes are returned as they are. Every table of a
-// statement must be in backquotes.
+// now; two need not be of one moment, so that a View, whose answers are, is
+// returned as it is. In a transaction that writes an answer is what its own
+// statement would read there; on MySQL, where others write meanwhile and
+// statements take locks, it is returned as it is. Every table of a statement
+// must be in backquotes.
 func Cached(q Querier) Querier {
 	switch q := q.(type) {
 	case *Store:
 		return &cached{s: q, q: q}
 	case *Tx:
-		if q.loose {
+		if q.loose || q.batch != nil {
 			return &cached{s: q.s, q: q, tx: q}
 		}
 	}
@@ -108,6 +111,20 @@ type cached struct {
 	s  *Store
 	q  Querier
 	tx *Tx // nil outside of one
+}
+
+// unsure tells whether a transaction that writes has changed one of the tables,
+// or those that are committed with it have.
+func (c *cached) unsure(of []*lastChange) bool {
+	if c.tx == nil || c.tx.batch == nil {
+		return false
+	}
+	for _, t := range of {
+		if slices.Contains(c.tx.touched, t) || slices.Contains(*c.tx.batch, t) {
+			return true
+		}
+	}
+	return false
 }
 
 // Dialect implements Querier.
@@ -131,14 +148,14 @@ type answer struct {
 func (c *cached) each(ctx context.Context, brief bool, query string, args []value, fn func(*Row) error) error {
 	of := c.s.reads(query)
 	key, ok := appendKey(make([]byte, 0, 512), query, args)
-	if of == nil || !ok {
+	if of == nil || !ok || c.unsure(of) {
 		return c.q.each(ctx, brief, query, args, fn)
 	}
 	if v, ok := c.s.memory.get(key); ok {
 		return v.(*answer).each(fn)
 	}
 	at := c.s.commits.Load()
-	if c.tx != nil {
+	if c.tx != nil && c.tx.loose {
 		at = c.tx.began
 	}
 	a, size := &answer{}, 0

@@ -123,7 +123,8 @@ func TestCachedInTransaction(t *testing.T) {
 }
 
 // TestCachedNeverStale has writers count rows up, each of which tells the readers
-// what it has committed before they read: no reader may get less.
+// what it has committed before they read: no reader may get less, and a writer
+// gets what its transaction holds, also after one that failed.
 func TestCachedNeverStale(t *testing.T) {
 	for name, dsn := range databases(t) {
 		t.Run(name, func(t *testing.T) {
@@ -144,9 +145,26 @@ func TestCachedNeverStale(t *testing.T) {
 			for i := range uuids {
 				writers.Go(func() {
 					for n := int64(1); n <= rounds; n++ {
+						expect := func(tx *store.Tx, want int64) {
+							r, err := store.Get(ctx, store.Cached(tx), racks, uuids[i])
+							if err != nil || r.Free != want {
+								t.Errorf("row %d: %v, %v in a transaction, want %d", i, r, err, want)
+							}
+						}
+						count := func(tx *store.Tx) error {
+							expect(tx, n-1)
+							err := store.Set(ctx, tx, racks.Type, uuids[i], map[string]any{"free": n})
+							expect(tx, n)
+							return err
+						}
+						undone := errors.New("undone")
 						if err := s.Update(ctx, func(tx *store.Tx) error {
-							return store.Set(ctx, tx, racks.Type, uuids[i], map[string]any{"free": n})
-						}); err != nil {
+							return errors.Join(count(tx), undone)
+						}); !errors.Is(err, undone) {
+							t.Errorf("a function that failed gave %v", err)
+							return
+						}
+						if err := s.Update(ctx, count); err != nil {
 							t.Error(err)
 							return
 						}

@@ -29,6 +29,9 @@ type Tx struct {
 	loose       bool          // of Read: it may be given answers that are newer
 	changes     []Change      // that somebody wants to know of
 	touched     []*lastChange // of the tables that were written
+	// batch is, for SQLite's writer, what was touched by those who commit
+	// together with this transaction; nobody else writes meanwhile.
+	batch *[]*lastChange
 }
 
 // Dialect tells what SQL the database understands.

@@ -192,7 +192,7 @@ func (w *writer) apply(j *job) error {
 		return nil
 	}
 	wrote, saved := false, false
-	tx := &Tx{s: w.s, session: w.conn, steadfast: true, cause: CauseOf(j.ctx)}
+	tx := &Tx{s: w.s, session: w.conn, steadfast: true, cause: CauseOf(j.ctx), batch: &w.touched}
 	tx.beforeWrite = func() error {
 		if w.dirty {
 			if err := w.exec("SAVEPOINT fn"); err != nil {

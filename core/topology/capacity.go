@@ -76,7 +76,10 @@ func (s *Service) Candidates(ctx context.Context, q store.Querier, r contract.Ho
 	if r.Reachable != nil && len(r.Reachable) == 0 {
 		return nil, s.noHost(ctx, q, r)
 	}
-	where, args := s.fit(ctx, r)
+	where, args, err := s.fit(ctx, q, r)
+	if err != nil {
+		return nil, err
+	}
 	hosts, err := s.draw(ctx, q, r, where, args)
 	if err == nil && r.LastHost != "" && r.HostUUID == "" && !slices.ContainsFunc(hosts, func(h candidate) bool { return h.UUID == r.LastHost }) {
 		hosts, err = candidates(ctx, q, hosts, where+" AND `uuid` = ?", append(slices.Clip(args), r.LastHost), maxCandidates+1)
@@ -130,7 +133,7 @@ func candidates(ctx context.Context, q store.Querier, list []candidate, where st
 
 // fit is candidate.outside and candidate.unfit as SQL: the hosts that they have
 // nothing against.
-func (s *Service) fit(ctx context.Context, r contract.HostRequest) (string, []any) {
+func (s *Service) fit(ctx context.Context, q store.Querier, r contract.HostRequest) (string, []any, error) {
 	var conds []string
 	var args []any
 	add := func(c string, a ...any) { conds, args = append(conds, c), append(args, a...) }
@@ -144,11 +147,15 @@ func (s *Service) fit(ctx context.Context, r contract.HostRequest) (string, []an
 		}
 		clusters = []string{r.ClusterUUID}
 	}
-	const enabled = "`clusterUuid` IN (SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
+	const enabled = "SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
 	if clusters != nil { // so that not all clusters of the cloud are listed
-		add("`clusterUuid` IN (?) AND "+enabled+" AND `uuid` IN (?))", clusters, clusters)
+		open, err := store.Texts(ctx, store.Cached(q), enabled+" AND `uuid` IN (?)", clusters)
+		if err != nil {
+			return "", nil, err
+		}
+		add("`clusterUuid` IN (?)", open)
 	} else {
-		add(enabled + ")")
+		add("`clusterUuid` IN (" + enabled + ")")
 	}
 	if r.HostUUID != "" {
 		add("`uuid` = ?", r.HostUUID)
@@ -168,7 +175,7 @@ func (s *Service) fit(ctx context.Context, r contract.HostRequest) (string, []an
 	reserved, reservedArgs := s.reservedMemory(ctx)
 	add("`state` = ? AND `status` = ? AND `availableCpuCapacity` >= ?", Enabled, Connected, r.CPU)
 	add("`availableMemoryCapacity` - "+reserved+" >= ?", append(reservedArgs, r.Memory)...)
-	return strings.Join(conds, " AND "), args
+	return strings.Join(conds, " AND "), args, nil
 }
 
 // Bounds of what an error tells: named in its text, listed beside it, looked at.

@@ -55,7 +55,7 @@ type Host struct {
 	// (UUIDs tell when they were made), so the allocator draws by it.
 	Lot int64 `db:"lot" kumo:"hidden"`
 	// Guests counts the guests that hold room on the host.
-	Guests int64 `db:"guests" kumo:"hidden"`
+	Guests int64 `db:"guests" kumo:"hidden,volatile"`
 	// CPUMHz is the speed of one processor, for the guests' cpuSpeed.
 	CPUMHz int64 `db:"cpuMHz" kumo:"hidden"`
 }
