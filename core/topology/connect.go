@@ -198,25 +198,6 @@ func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.H
 	})
 }
 
-// disconnect undoes connect; a host that is gone or was never connected is a
-// success.
-func (s *Service) disconnect(ctx context.Context, uuid string) error {
-	s.stopWatch(uuid)
-	h, err := s.PluginHost(ctx, s.Store, uuid)
-	if errs.ClassOf(err) == errs.NotFound {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
-	if err != nil {
-		return err
-	}
-	_, err = hv.DisconnectHost(ctx, &pluginv1.DisconnectHostRequest{Host: h})
-	return err
-}
-
 func (s *Service) setStatus(ctx context.Context, uuid, status string) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		return store.Set(ctx, tx, HostType.Type, uuid, map[string]any{"status": status})

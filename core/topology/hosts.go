@@ -135,7 +135,7 @@ func (s *Service) addHostFlow() *flow.Def[addHost] {
 		flow.Do("connect", func(ctx context.Context, st *addHost) error {
 			return s.connect(ctx, st.UUID)
 		}, func(ctx context.Context, st *addHost) error {
-			return s.disconnect(ctx, st.UUID)
+			return s.leave(ctx, st.UUID, cascade.Permissive)
 		}),
 	)
 }
@@ -162,6 +162,11 @@ func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) err
 }
 
 func (s *Service) deleteHostRow(ctx context.Context, tx *store.Tx, uuid, hypervisor string) error {
+	for _, part := range hostParts { // Enforcing may have left some
+		if _, err := tx.Exec(ctx, "DELETE FROM `"+part+"` WHERE `hostUuid` = ?", uuid); err != nil {
+			return err
+		}
+	}
 	if sub := s.generic.SubtypeOf(HostType.Type, hypervisor); sub != nil {
 		if err := store.Delete(ctx, tx, sub, uuid); err != nil {
 			return err
@@ -202,9 +207,22 @@ func (s *Service) registerHosts() error {
 // when they leave it, so they go with the host and not before.
 var hostParts = []string{"PrimaryStorageHostRef", "L2NetworkHostRef"}
 
-// deleteHost lets the other services leave the host, disconnects it and
-// removes the row. With Enforcing, a host that cannot be reached is no obstacle.
+// deleteHost lets go of a host and removes its row.
 func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) error {
+	h, found, err := store.First(ctx, s.Store, HostType, "`uuid` = ?", uuid)
+	if err != nil || !found {
+		return err
+	}
+	if err := s.leave(ctx, uuid, m); err != nil {
+		return err
+	}
+	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.deleteHostRow(ctx, tx, uuid, h.HypervisorType) })
+}
+
+// leave undoes connect: the other services leave the host, and then it is
+// disconnected. With Enforcing, a host that cannot be reached is no obstacle; one
+// that is gone or was never connected is a success.
+func (s *Service) leave(ctx context.Context, uuid string, m cascade.Mode) error {
 	s.stopWatch(uuid)
 	h, err := s.PluginHost(ctx, s.Store, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -218,15 +236,12 @@ func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) e
 			return err
 		}
 	}
-	if err := s.disconnect(ctx, uuid); err != nil && m != cascade.Enforcing {
-		return err
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err == nil {
+		_, err = hv.DisconnectHost(ctx, &pluginv1.DisconnectHostRequest{Host: h})
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, part := range hostParts { // Enforcing may have left some
-			if _, err := tx.Exec(ctx, "DELETE FROM `"+part+"` WHERE `hostUuid` = ?", uuid); err != nil {
-				return err
-			}
-		}
-		return s.deleteHostRow(ctx, tx, uuid, h.GetHypervisorType())
-	})
+	if m == cascade.Enforcing {
+		return nil
+	}
+	return err
 }
