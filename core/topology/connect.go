@@ -1,9 +1,11 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -177,6 +179,10 @@ func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.H
 	if err != nil {
 		return err
 	}
+	architecture, err := s.architecture(ctx, h, f.GetArchitecture())
+	if err != nil {
+		return err
+	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE `Host` SET `availableCpuCapacity` = `availableCpuCapacity` + ? - `totalCpuCapacity`, "+
 			"`availableMemoryCapacity` = `availableMemoryCapacity` + ? - `totalMemoryCapacity` WHERE `uuid` = ?",
@@ -186,7 +192,7 @@ func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.H
 		}
 		err = store.Set(ctx, tx, HostType.Type, h.GetUuid(), map[string]any{
 			"totalCpuCapacity": cpu, "totalMemoryCapacity": f.GetMemoryBytes(), "cpuNum": f.GetCpuNum(),
-			"cpuSockets": f.GetCpuSockets(), "cpuMHz": f.GetCpuMhz(), "architecture": f.GetArchitecture(),
+			"cpuSockets": f.GetCpuSockets(), "cpuMHz": f.GetCpuMhz(), "architecture": architecture,
 		})
 		if err != nil {
 			return err
@@ -196,6 +202,26 @@ func (s *Service) saveFacts(ctx context.Context, h *pluginv1.Host, d *pluginv1.H
 		}
 		return nil
 	})
+}
+
+// architecture returns the architecture of a host from what it reports; what
+// reports none has that of its cluster. Errors: Refused when the cluster has
+// another. A host that was there with it before stays usable: guests are placed
+// by the host's own.
+func (s *Service) architecture(ctx context.Context, h *pluginv1.Host, reported string) (string, error) {
+	cluster, err := store.Get(ctx, s.Store, ClusterType, h.GetClusterUuid())
+	if err != nil {
+		return "", err
+	}
+	if reported == "" || cluster.Architecture == "" || reported == cluster.Architecture {
+		return cmp.Or(reported, cluster.Architecture), nil
+	}
+	before, err := store.Texts(ctx, s.Store, "SELECT `architecture` FROM `Host` WHERE `uuid` = ?", h.GetUuid())
+	if err != nil || slices.Contains(before, reported) {
+		return reported, err
+	}
+	return "", errs.New(errs.Refused, "host "+h.GetName(), "its architecture is %s; cluster %s takes hosts of %s", reported, cluster.Name, cluster.Architecture).
+		WithAdvice("add it to a cluster whose architecture is %s", reported)
 }
 
 func (s *Service) setStatus(ctx context.Context, uuid, status string) error {

@@ -134,8 +134,13 @@ func (s *Service) oneDefaultZone(ctx context.Context, tx *store.Tx, uuid string,
 	return err
 }
 
+// ordinary is the type of clusters whose hosts run guests; machines that are
+// given to people as a whole would be in others.
+const ordinary = "zstack"
+
 // newCluster holds the parameters of APICreateClusterMsg. The hypervisor type
-// is checked against what the plugins offer, not against a list.
+// is checked against what the plugins offer, not against a list. All hosts of
+// the cluster must have the architecture.
 type newCluster struct {
 	kernel.Named
 	ZoneUUID       string `api:"zoneUuid,required,resource=Zone"`
@@ -151,8 +156,12 @@ func (s *Service) registerClusters() error {
 			if _, err := s.Plugins.Hypervisor(p.HypervisorType); err != nil {
 				return nil, errs.Wrap(errs.Invalid, "hypervisorType", err, "no hypervisor %q", p.HypervisorType)
 			}
+			kind := cmp.Or(p.Type, ordinary)
+			if kind != ordinary {
+				return nil, errs.New(errs.Unsupported, "type", "clusters of type %s are not offered", kind).WithAdvice("use %s, or leave it out", ordinary)
+			}
 			return &Cluster{ZoneUUID: p.ZoneUUID, State: Enabled, HypervisorType: p.HypervisorType,
-				Type: cmp.Or(p.Type, "zstack"), Architecture: cmp.Or(p.Architecture, "x86_64")}, nil
+				Type: kind, Architecture: cmp.Or(p.Architecture, "x86_64")}, nil
 		},
 	})
 	return cmp.Or(

@@ -27,6 +27,9 @@ func TestZonesAndClusters(t *testing.T) {
 		c := l.create(wire.Clusters, wire.Params{"name": "c", "zoneUuid": z.text("uuid"), "hypervisorType": "Simulator"})
 		l.want("zone", c.text("zoneUuid"), z.text("uuid"))
 		l.want("type", c.text("type"), "zstack")
+		l.want("architecture", c.text("architecture"), "x86_64")
+		l.refused("SYS.1013", http.MethodPost, wire.Clusters, map[string]any{"params": wire.Params{"name": "c", "zoneUuid": z.text("uuid"),
+			"hypervisorType": "Simulator", "type": "baremetal"}})
 		cluster := wire.Clusters + "/" + c.text("uuid")
 		l.want("new name", l.act(cluster, "updateCluster", wire.Params{"name": "d"}).text("name"), "d")
 		l.want("state", l.act(cluster, "changeClusterState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
@@ -60,6 +63,19 @@ func TestHosts(t *testing.T) {
 		if _, there := w.Hosts[uuid]; there || len(w.Bridges) != hosts || len(w.Links) != hosts {
 			l.Errorf("the simulated world has the host: %t; %d bridges and %d links to storages, want %d of each", there, len(w.Bridges), len(w.Links), hosts)
 		}
+	})
+}
+
+// A host is no part of a cluster of another architecture, and nothing is left of
+// the try.
+func TestHostOfAnotherArchitecture(t *testing.T) {
+	each(t, false, func(l *lab) {
+		c := l.create(wire.Clusters, wire.Params{"name": "arm", "zoneUuid": l.cloud.Zone, "hypervisorType": "Simulator", "architecture": "aarch64"})
+		l.want("architecture", c.text("architecture"), "aarch64")
+		l.refused("SYS.1006", http.MethodPost, "/hosts/simulators", map[string]any{"params": wire.Params{"name": "h", "managementIp": "198.18.5.6",
+			"clusterUuid": c.text("uuid"), "cpuCapacity": 3, "memoryCapacity": 1 << 30}})
+		l.want("hosts in the cluster", len(l.query(wire.Hosts, "clusterUuid="+c.text("uuid"))), 0)
+		l.remove(wire.Clusters + "/" + c.text("uuid"))
 	})
 }
 
