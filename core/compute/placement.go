@@ -33,44 +33,43 @@ func checkReserved(bytes int64) error {
 }
 
 func (s *Service) registerPlacement() error {
-	check := func(t map[string]string) error {
-		if n, err := strconv.ParseInt(t["maxInstancePerHost"], 10, 64); err != nil || n < 1 {
-			return errs.New(errs.Invalid, "system tag maxInstancePerHost", "%q is not a number of at least 1", t["maxInstancePerHost"])
-		}
-		return nil
-	}
+	check := func(t map[string]string) error { _, err := guestLimit(t); return err }
 	return errors.Join(
 		s.Tags.Define(tag.Pattern{Resource: VMType.Name, Pattern: contract.TagMaxInstance, Validate: check, Single: true}),
 		s.Tags.Define(tag.Pattern{Resource: InstanceOfferingType.Name, Pattern: contract.TagMaxInstance, Validate: check, Single: true}),
 	)
 }
 
+// guestLimit reads the limit of a tag contract.TagMaxInstance. Errors: Invalid,
+// which a tag that was stored cannot have.
+func guestLimit(tokens map[string]string) (int64, error) {
+	n, err := strconv.ParseInt(tokens["maxInstancePerHost"], 10, 64)
+	if err != nil || n < 1 {
+		return 0, errs.New(errs.Invalid, "system tag maxInstancePerHost", "%q is not a number of at least 1", tokens["maxInstancePerHost"])
+	}
+	return n, nil
+}
+
 // maxGuests is the limit of guests on the guest's host, 0 without one: that of
 // its own tags, else that of its offering.
 func (s *Service) maxGuests(ctx context.Context, q store.Querier, vm *VMInstance, tags []string) (int64, error) {
-	limit := int64(0)
 	for _, t := range tags {
 		if m, ok := tag.Match(contract.TagMaxInstance, t); ok {
-			limit, _ = strconv.ParseInt(m["maxInstancePerHost"], 10, 64) // it was checked when the tag was made
+			return guestLimit(m)
 		}
 	}
-	if limit > 0 || vm.AllocatorStrategy != contract.PlaceMaxInstance {
-		return limit, nil
+	if vm.AllocatorStrategy != contract.PlaceMaxInstance {
+		return 0, nil
 	}
-	if vm.InstanceOfferingUUID != "" {
-		of, err := s.Tags.Tokens(ctx, q, vm.InstanceOfferingUUID, contract.TagMaxInstance)
-		if err != nil {
-			return 0, err
-		}
-		for _, m := range of {
-			limit, _ = strconv.ParseInt(m["maxInstancePerHost"], 10, 64)
-		}
+	of, err := s.Tags.Tokens(ctx, q, vm.InstanceOfferingUUID, contract.TagMaxInstance)
+	if err != nil {
+		return 0, err
 	}
-	if limit == 0 {
+	if len(of) == 0 {
 		return 0, errs.New(errs.Invalid, "allocatorStrategy "+vm.AllocatorStrategy, "there is no limit of guests on a host").
 			WithAdvice("give the instance offering, or the guest, a system tag maxInstancePerHost::N")
 	}
-	return limit, nil
+	return guestLimit(of[0])
 }
 
 // reachable gives the clusters that have all networks, for contract.HostRequest:
