@@ -394,8 +394,8 @@ func (s *Service) DeleteRow(ctx context.Context, tx *store.Tx, t *resource.Type,
 // row: who gives it a tag meanwhile holds the row (store.Hold), so that here the
 // tag is seen.
 func (s *Service) DeleteFor(ctx context.Context, tx *store.Tx, uuid string) error {
-	for _, table := range []string{"SystemTag", "UserTag"} {
-		if _, err := tx.Exec(ctx, "DELETE FROM `"+table+"` WHERE `resourceUuid` = ?", uuid); err != nil {
+	for _, t := range Types() {
+		if _, err := tx.Exec(ctx, "DELETE FROM `"+t.Name+"` WHERE `"+t.Follows+"` = ?", uuid); err != nil {
 			return err
 		}
 	}
