@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/batch"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/job"
@@ -49,6 +50,8 @@ type renderer struct {
 	query *query.Engine
 	store *store.Store
 	dear  *dear
+	// shown reads what those ask for whose work the same commit has ended.
+	shown *batch.Groups[map[string]query.Shown]
 }
 
 func (r renderer) Render(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
@@ -58,12 +61,21 @@ func (r renderer) Render(ctx context.Context, typeName, uuid string) (json.RawMe
 // Inventory gives the schema's paths below the inventory, as jobs and actions
 // put them under a key of theirs; the engine's begin with "inventory".
 func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.RawMessage, map[string]string, error) {
-	inventory, schema, err := r.query.Inventory(ctx, r.store, typeName, uuid)
-	below := make(map[string]string, len(schema))
-	for path, class := range schema {
+	all, err := r.shown.Do(ctx, typeName, uuid, func(uuids []string) (map[string]query.Shown, error) {
+		return r.query.Inventories(ctx, r.store, typeName, uuids)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	one, ok := all[uuid]
+	if !ok {
+		return nil, nil, errs.New(errs.NotFound, typeName+" "+uuid, "there is no such row")
+	}
+	below := make(map[string]string, len(one.Schema))
+	for path, class := range one.Schema {
 		below[strings.TrimPrefix(strings.TrimPrefix(path, "inventory"), ".")] = class
 	}
-	return inventory, below, err
+	return one.Inventory, below, nil
 }
 
 // Query answers the query of a URL (action.Querier), from memory while nothing

@@ -8,6 +8,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/audit"
+	"github.com/kumo-cloud/kumo/core/batch"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/dispatch"
@@ -57,7 +58,7 @@ func New(o Options) *Kernel {
 		Events: event.New(), Plugins: o.Plugins}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	st.Watch(k.Events)
-	k.shown = renderer{k.Query, st, newDear(st)}
+	k.shown = renderer{k.Query, st, newDear(st), &batch.Groups[map[string]query.Shown]{}}
 	k.Jobs = job.New(st, k.shown, log.Named("job"))
 	k.Jobs.Configure(job.Settings{ErrorBody: action.ErrorBody, EncodeError: action.EncodeError, DecodeError: action.DecodeError})
 	k.Events.Also(job.RowType(), k.Jobs.Event)

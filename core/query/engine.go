@@ -130,21 +130,29 @@ func count(ctx context.Context, db store.Querier, st statement) (n int64, err er
 	return n, err
 }
 
-// Inventory renders one row, as an action's answer has it, and the schema with
-// paths that begin with "inventory". A missing row gives errs.NotFound.
-func (e *Engine) Inventory(ctx context.Context, q store.Querier, typeName, uuid string) (json.RawMessage, map[string]string, error) {
+// Shown is a resource as an action's answer has it, and the schema with paths
+// that begin with "inventory".
+type Shown struct {
+	Inventory json.RawMessage
+	Schema    map[string]string
+}
+
+// Inventories renders the rows of a type with these uuids, by uuid; those that
+// are missing are not in the answer.
+func (e *Engine) Inventories(ctx context.Context, q store.Querier, typeName string, uuids []string) (map[string]Shown, error) {
 	t, ok := e.reg.Get(typeName)
 	if !ok {
-		return nil, nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
+		return nil, errs.New(errs.NotFound, "resource type "+typeName, "it is not declared")
 	}
-	found, err := e.one(ctx, q, t, uuid)
+	found, err := e.some(ctx, q, t, uuids)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if len(found.objects) == 0 {
-		return nil, nil, errs.New(errs.NotFound, typeName+" "+uuid, "there is no such row")
+	shown := make(map[string]Shown, len(found.uuids))
+	for i, uuid := range found.uuids {
+		s := Shown{found.inventories[i], map[string]string{}}
+		found.objects[i].describe(s.Schema, []byte("inventory"))
+		shown[uuid] = s
 	}
-	schema := map[string]string{}
-	found.objects[0].describe(schema, []byte("inventory"))
-	return found.inventories[0], schema, nil
+	return shown, nil
 }

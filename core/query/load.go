@@ -25,14 +25,18 @@ func (e *Engine) page(ctx context.Context, db store.Querier, t *resource.Type, s
 	return read(ctx, db, r, query, args)
 }
 
-// one reads the row of a uuid, if there is one.
-func (e *Engine) one(ctx context.Context, db store.Querier, t *resource.Type, uuid string) (*answer, error) {
+// some reads the rows of uuids, as far as there are any, in no order.
+func (e *Engine) some(ctx context.Context, db store.Querier, t *resource.Type, uuids []string) (*answer, error) {
 	root := e.reg.Root(t)
 	r, err := e.renderingOf(root, nil)
 	if err != nil {
 		return nil, err
 	}
-	return read(ctx, db, r, "SELECT "+r.sql+" FROM `"+root.Name+"` t0 WHERE t0.`uuid` = ?", append(r.args[:len(r.args):len(r.args)], uuid))
+	where, args := "IN (?)", append(r.args[:len(r.args):len(r.args)], any(uuids))
+	if len(uuids) == 1 {
+		where, args[len(r.args)] = "= ?", uuids[0]
+	}
+	return read(ctx, db, r, "SELECT "+r.sql+" FROM `"+root.Name+"` t0 WHERE t0.`uuid` "+where, args)
 }
 
 // pickedPage picks the page's uuids first, so that only these are compared to make
@@ -57,7 +61,8 @@ func pickedPage(r *rendering, root *resource.Type, st statement) string {
 type answer struct {
 	inventories []json.RawMessage
 	objects     []*object
-	size        int // of a text
+	uuids       []string // of the rows
+	size        int      // of a text
 }
 
 // read runs a query with the columns of a rendering.
@@ -68,8 +73,8 @@ func read(ctx context.Context, db store.Querier, r *rendering, query string, arg
 	}
 	var texts columns
 	err := db.Each(ctx, query, args, func(row *store.Row) error {
-		texts = textsOf(row, 0, texts[:0])
-		return found.add(r.shape, "", texts, nil)
+		texts = textsOf(row, 1, texts[:0])
+		return found.add(r.shape, row.Text(0), texts, nil)
 	})
 	return found, err
 }
@@ -93,7 +98,7 @@ func (a *answer) add(s *shape, uuid string, texts columns, c children) error {
 		return err
 	}
 	a.size = len(text) + len(text)/8 // the next one is much like it
-	a.objects, a.inventories = append(a.objects, o), append(a.inventories, text)
+	a.objects, a.inventories, a.uuids = append(a.objects, o), append(a.inventories, text), append(a.uuids, uuid)
 	return nil
 }
 

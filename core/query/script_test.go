@@ -147,11 +147,19 @@ func valueOf(f *resource.Field, text string) any {
 func answer(s *store.Store, e *query.Engine, verb, rest string) string {
 	typ, params, _ := strings.Cut(rest, " ")
 	if verb == "inventory" {
-		raw, schema, err := e.Inventory(ctx, s, typ, params)
+		all, err := e.Inventories(ctx, s, typ, strings.Split(params, ","))
 		if err != nil {
 			return "error: " + err.Error()
 		}
-		return rendered(raw, schema)
+		var texts []string
+		for _, uuid := range strings.Split(params, ",") {
+			if one, ok := all[uuid]; ok {
+				texts = append(texts, rendered(one.Inventory, one.Schema))
+			} else {
+				texts = append(texts, "there is no "+uuid)
+			}
+		}
+		return strings.Join(texts, "\n")
 	}
 	sc := query.Scope{Admin: true}
 	if as, ok := strings.CutPrefix(params, "as "); ok {
@@ -241,10 +249,11 @@ func TestLongList(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw, _, err := query.New(s, s.Registry()).Inventory(ctx, s, "L3Network", "l1")
+			all, err := query.New(s, s.Registry()).Inventories(ctx, s, "L3Network", []string{"l1"})
 			if err != nil {
 				t.Fatal(err)
 			}
+			raw := all["l1"].Inventory
 			var got struct{ DNS []string }
 			if err := json.Unmarshal(raw, &got); err != nil {
 				t.Fatal(err)

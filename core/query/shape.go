@@ -105,10 +105,7 @@ func (e *Engine) makeRendering(t *resource.Type, wanted members) (*rendering, er
 		return nil, err
 	}
 	own := len(s.cells)
-	columns := append([]string{jsonArray(elements[:own])}, elements[own:]...)
-	if len(b.branches) > 0 {
-		columns = append([]string{"t0.`uuid`"}, columns...)
-	}
+	columns := append([]string{"t0.`uuid`", jsonArray(elements[:own])}, elements[own:]...)
 	return &rendering{shape: s, sql: strings.Join(columns, ", "), args: b.args, branches: b.branches}, nil
 }
 

@@ -82,6 +82,7 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 			hosts = append(hosts, h.UUID)
 		}
 	}
+	slices.Sort(hosts) // so that those who ask at the same moment share the answer
 	query := "SELECT p.`uuid`, p.`name`, p.`type`, p.`state`, p.`status`, p.`availableCapacity`, p.`availablePhysicalCapacity`, " +
 		"h.`hostUuid`, h.`availableCapacity`, h.`availablePhysicalCapacity` " +
 		"FROM `PrimaryStorageClusterRef` c JOIN `PrimaryStorage` p ON p.`uuid` = c.`primaryStorageUuid` " +
@@ -93,7 +94,7 @@ func (s *Service) attached(ctx context.Context, q store.Querier, clusterUUID str
 	}
 	var list []*attached
 	byUUID := map[string]*attached{}
-	err := q.Each(ctx, query, args, func(r *store.Row) error {
+	err := store.Cached(q).Each(ctx, query, args, func(r *store.Row) error {
 		a := byUUID[r.Text(0)]
 		if a == nil {
 			a = &attached{uuid: r.Text(0), name: r.Text(1), typ: r.Text(2), state: r.Text(3), status: r.Text(4),

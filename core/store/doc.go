@@ -1,6 +1,7 @@
 // Package store keeps the graph's rows in SQLite or MySQL/MariaDB: typed rows
 // by declaration, transactions, group commit, migrations. The database is the
-// truth; nothing is cached here. It must not import anything of core but resource.
+// truth: what is kept in memory (Cached) is what it would answer. It must not
+// import anything of core but resource and batch.
 //
 // sqlx does the work. It opens and pools the connections of both databases
 // (*sqlx.DB), begins and ends the transactions that write (*sqlx.Tx), expands

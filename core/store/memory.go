@@ -89,7 +89,7 @@ func (m *memory) put(key []byte, e *memorised) {
 }
 
 // Cached returns a Querier that keeps answers in memory, for what is read often
-// and rarely changes. Each answer is one that the database gave, or would give
+// and rarely changes, or by many at the same moment, who then share one reading. Each answer is one that the database gave, or would give
 // now; two need not be of one moment, so that a View, whose answers are, is
 // returned as it is. In a transaction that writes an answer is what its own
 // statement would read there; on MySQL, where others write meanwhile and
@@ -154,6 +154,22 @@ func (c *cached) each(ctx context.Context, brief bool, query string, args []valu
 	if v, ok := c.s.memory.get(key); ok {
 		return v.(*answer).each(fn)
 	}
+	read := func() (*answer, error) { return c.read(ctx, brief, query, args, key, of) }
+	var a *answer
+	var err error
+	if c.tx == nil {
+		a, err = c.s.shared.Do(ctx, string(key), "", func([]string) (*answer, error) { return read() })
+	} else { // what it sees is its own
+		a, err = read()
+	}
+	if err != nil {
+		return err
+	}
+	return a.each(fn)
+}
+
+// read asks the database and keeps the answer.
+func (c *cached) read(ctx context.Context, brief bool, query string, args []value, key []byte, of []*lastChange) (*answer, error) {
 	at := c.s.commits.Load()
 	if c.tx != nil && c.tx.loose {
 		at = c.tx.began
@@ -175,10 +191,10 @@ func (c *cached) each(ctx context.Context, brief bool, query string, args []valu
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.s.memory.put(key, &memorised{value: a, size: size, at: at, of: of})
-	return a.each(fn)
+	return a, nil
 }
 
 func (a *answer) each(fn func(*Row) error) error {

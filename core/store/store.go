@@ -11,6 +11,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/kumo-cloud/kumo/core/batch"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	schemasql "github.com/kumo-cloud/kumo/sql"
@@ -32,6 +33,7 @@ type Store struct {
 	effectCount atomic.Int64
 	readings    sync.Map // text: []*lastChange, nil for one that cannot be told
 	memory      memory
+	shared      batch.Groups[*answer]
 }
 
 // backend is what differs between the two kinds of database.

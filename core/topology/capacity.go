@@ -76,6 +76,7 @@ func (s *Service) Candidates(ctx context.Context, q store.Querier, r contract.Ho
 	if r.Reachable != nil && len(r.Reachable) == 0 {
 		return nil, s.noHost(ctx, q, r)
 	}
+	q = store.Cached(q) // many ask at the same moment
 	where, args, err := s.fit(ctx, q, r)
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (s *Service) fit(ctx context.Context, q store.Querier, r contract.HostReque
 	}
 	const enabled = "SELECT `uuid` FROM `Cluster` WHERE `state` = 'Enabled' AND `zoneUuid` IN (SELECT `uuid` FROM `Zone` WHERE `state` = 'Enabled')"
 	if clusters != nil { // so that not all clusters of the cloud are listed
-		open, err := store.Texts(ctx, store.Cached(q), enabled+" AND `uuid` IN (?)", clusters)
+		open, err := store.Texts(ctx, q, enabled+" AND `uuid` IN (?)", clusters)
 		if err != nil {
 			return "", nil, err
 		}

@@ -188,13 +188,14 @@ func inventory(body json.RawMessage) Row {
 // is gone.
 func (c *Cloud) Get(typeName, uuid string) Row {
 	c.t.Helper()
-	body, _, err := c.Query.Inventory(c.ctx, c.Store, typeName, uuid)
-	if errs.ClassOf(err) == errs.NotFound {
+	all, err := c.Query.Inventories(c.ctx, c.Store, typeName, []string{uuid})
+	c.must(err)
+	one, ok := all[uuid]
+	if !ok {
 		return nil
 	}
-	c.must(err)
 	var row Row
-	c.must(json.Unmarshal(body, &row))
+	c.must(json.Unmarshal(one.Inventory, &row))
 	return row
 }
 
