@@ -142,11 +142,16 @@ func (w Caller) begin(message string, p P) (job string, body json.RawMessage, er
 		w.c.must(err)
 		text, isText := v.(string)
 		list, isList := v.([]string)
+		lists, isMap := v.(map[string][]string)
 		switch param, _ := a.Param(name); {
 		case param.In == "path":
 			in.Path = append(in.Path, name, text)
 		case in.Query != nil && isList:
 			in.Query[name] = list
+		case in.Query != nil && isMap: // name.key=value
+			for key, values := range lists {
+				in.Query[name+"."+key] = values
+			}
 		case in.Query != nil && isText:
 			in.Query.Set(name, text)
 		case in.Query != nil:

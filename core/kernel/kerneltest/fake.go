@@ -11,10 +11,12 @@ import (
 
 // The types of everything that Fake's plugin has: a hypervisor, a storage in
 // which all hosts share, one in which none does, a store of images, a network
-// and its services.
+// and its services. A second provider of services has an address of its own in
+// each network that it serves.
 const (
-	FakeType      = "Fake"
-	FakeLocalType = "FakeLocal"
+	FakeType          = "Fake"
+	FakeLocalType     = "FakeLocal"
+	FakeAddressedType = "FakeAddressed"
 )
 
 // Fake is a small world behind a plugin of every strategy. It keeps what it is
@@ -108,8 +110,11 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 			},
 			BackupStorages: []*pluginv1.BackupStorageDecl{{Type: FakeType, Add: &pluginv1.AddMessage{Message: "APIAddFakeBackupStorageMsg", Path: "/backup-storage/fake"}}},
 			L2Networks:     []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork"}},
-			NetworkServices: []*pluginv1.NetworkServiceDecl{{Type: FakeType, Name: "fake network services",
-				Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}}},
+			NetworkServices: []*pluginv1.NetworkServiceDecl{
+				{Type: FakeType, Name: "fake network services", Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}, HypervisorTypes: []string{FakeType}},
+				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT"}, HypervisorTypes: []string{FakeType},
+					ServiceIp: true, ServiceIpTag: "fakeAddress::{ip}::{uuid}"},
+			},
 		},
 		Hypervisor: hypervisor{f}, PrimaryStorage: primary{f}, BackupStorage: backup{f}, L2Network: l2{}, NetworkService: services{},
 	}
