@@ -71,3 +71,7 @@ func WithOperationID(ctx context.Context, id string) context.Context {
 }
 
 type operationKey struct{}
+
+// Say makes a caption of a manifest: what people call something, in English and
+// in Chinese.
+func Say(en, zh string) *pluginv1.Caption { return &pluginv1.Caption{En: en, Zh: zh} }

@@ -23,32 +23,32 @@ const maxDataDisks = 24
 type newVM struct {
 	Name               string              `api:"name,required,max=255"`
 	Description        string              `api:"description,max=2048"`
-	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering"`
+	InstanceOffering   string              `api:"instanceOfferingUuid,resource=InstanceOffering" where:"state=Enabled"`
 	CPUNum             *int                `api:"cpuNum"`
 	MemorySize         *int64              `api:"memorySize"`
 	ReservedMemorySize *int64              `api:"reservedMemorySize,range=0:9223372036854775807,advanced"`
-	Image              string              `api:"imageUuid,resource=Image,noempty"`
-	L3s                []string            `api:"l3NetworkUuids,resource=L3Network"`
-	NICParams          string              `api:"vmNicParams,advanced"`
+	Image              string              `api:"imageUuid,resource=Image,noempty" where:"state=Enabled status=Ready"`
+	L3s                []string            `api:"l3NetworkUuids,resource=L3Network,section=network" where:"state=Enabled"`
+	NICParams          string              `api:"vmNicParams,advanced,section=network"`
 	Type               string              `api:"type,values=UserVm|ApplianceVm,advanced"`
-	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering,advanced"`
-	RootSize           *int64              `api:"rootDiskSize,advanced"`
-	DataSizes          []int64             `api:"dataDiskSizes,advanced"`
-	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering"`
-	Zone               string              `api:"zoneUuid,resource=Zone,advanced"`
-	Cluster            string              `api:"clusterUuid,resource=Cluster,advanced"`
-	Host               string              `api:"hostUuid,resource=Host,advanced"`
-	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage,advanced"`
-	DefaultL3          string              `api:"defaultL3NetworkUuid,resource=L3Network,advanced"`
+	RootOffering       string              `api:"rootDiskOfferingUuid,resource=DiskOffering,advanced,section=disks" where:"state=Enabled"`
+	RootSize           *int64              `api:"rootDiskSize,advanced,section=disks"`
+	DataSizes          []int64             `api:"dataDiskSizes,advanced,section=disks"`
+	DataOfferings      []string            `api:"dataDiskOfferingUuids,resource=DiskOffering,section=disks" where:"state=Enabled"`
+	Zone               string              `api:"zoneUuid,resource=Zone,advanced,section=placement" where:"state=Enabled"`
+	Cluster            string              `api:"clusterUuid,resource=Cluster,advanced,section=placement" where:"state=Enabled zoneUuid=$zoneUuid"`
+	Host               string              `api:"hostUuid,resource=Host,advanced,section=placement" where:"state=Enabled status=Connected clusterUuid=$clusterUuid"`
+	RootPrimary        string              `api:"primaryStorageUuidForRootVolume,resource=PrimaryStorage,advanced,section=placement" where:"state=Enabled status=Connected"`
+	DefaultL3          string              `api:"defaultL3NetworkUuid,resource=L3Network,advanced,section=network" where:"uuid?=$l3NetworkUuids"`
 	Strategy           string              `api:"strategy,default=InstantStart,values=InstantStart|JustCreate|CreateStopped,advanced"`
-	RootTags           []string            `api:"rootVolumeSystemTags,advanced"`
-	DataTags           []string            `api:"dataVolumeSystemTags,advanced"`
-	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex,advanced"`
-	SSHKeyPairs        []string            `api:"sshKeyPairUuids,resource=SshKeyPair"`
-	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,advanced"`
-	GuestOSType        string              `api:"guestOsType,max=255,advanced"`
-	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,advanced"`
-	Virtio             *bool               `api:"virtio,advanced"`
+	RootTags           []string            `api:"rootVolumeSystemTags,advanced,section=disks"`
+	DataTags           []string            `api:"dataVolumeSystemTags,advanced,section=disks"`
+	DataTagsOnIndex    map[string][]string `api:"dataVolumeSystemTagsOnIndex,advanced,section=disks"`
+	SSHKeyPairs        []string            `api:"sshKeyPairUuids,resource=SshKeyPair,section=access"`
+	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,advanced,section=system"`
+	GuestOSType        string              `api:"guestOsType,max=255,advanced,section=system"`
+	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,advanced,section=system"`
+	Virtio             *bool               `api:"virtio,advanced,section=system"`
 }
 
 func (s *Service) registerCreate() {

@@ -23,7 +23,7 @@ type destroyParams struct {
 func (s *Service) registerEnd() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIDestroyVmInstanceMsg", Method: "DELETE", Path: "/vm-instances/{uuid}", Async: true, Access: action.Normal,
-		Queue: "uuid", SuccessIfMissing: true, Kind: "vm",
+		Queue: "uuid", SuccessIfMissing: true, Kind: "vm", View: inStates("destroy"),
 		Doc: "Destroys a guest; by the deletion policy it can be recovered until it is expunged.",
 	}, func(ctx context.Context, c *action.Call, p *destroyParams) (action.Empty, error) {
 		return action.Empty{}, s.destroyVM(ctx, c, p.UUID)

@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -29,7 +30,12 @@ type stopParams struct {
 
 func vmAction(verb, doc string) action.Action {
 	return action.Action{Message: "API" + verb + "VmInstanceMsg", Method: "PUT", Path: "/vm-instances/{uuid}/actions",
-		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", Doc: doc}
+		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", Doc: doc, View: inStates(strings.ToLower(verb))}
+}
+
+// inStates shows an operation of guests in the states in which it is allowed.
+func inStates(operation string) action.View {
+	return action.View{When: []action.When{{Field: "state", In: allowed[operation]}}}
 }
 
 func (s *Service) registerLife() {

@@ -25,14 +25,14 @@ type addParams struct {
 	Description  string   `api:"description,max=2048"`
 	URL          string   `api:"url,required,max=1024,secret,widget=upload"`
 	MediaType    string   `api:"mediaType,values=RootVolumeTemplate|ISO|DataVolumeTemplate"`
-	GuestOSType  string   `api:"guestOsType,max=255"`
-	Architecture string   `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64"`
+	GuestOSType  string   `api:"guestOsType,max=255,section=system"`
+	Architecture string   `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,section=system"`
 	System       bool     `api:"system,default=false"`
 	Format       string   `api:"format"`
-	Platform     string   `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio"`
-	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage"`
+	Platform     string   `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,section=system"`
+	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage" where:"state=Enabled status=Connected"`
 	Type         string   `api:"type"`
-	Virtio       bool     `api:"virtio,default=true"`
+	Virtio       bool     `api:"virtio,default=true,section=system"`
 }
 
 // addTimeout bounds the adding of an image, as upstream does; a source that

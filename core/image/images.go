@@ -25,6 +25,9 @@ type imageParams struct {
 	Stores []string `api:"backupStorageUuids,resource=BackupStorage"`
 }
 
+// deleted shows what can be done with an image that waits for its end.
+var deleted = []action.When{{Field: "status", In: []string{Deleted}}}
+
 func (s *Service) registerImages() error {
 	s.registerAdd()
 	s.registerUpload()
@@ -40,13 +43,13 @@ func (s *Service) registerImages() error {
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIExpungeImageMsg", Method: "PUT", Path: "/images/{imageUuid}/actions", Key: "expungeImage", Async: true,
-		Access: action.Normal, Queue: "imageUuid", Kind: "image", Doc: "Removes the bits of deleted copies of an image.",
+		Access: action.Normal, Queue: "imageUuid", Kind: "image", View: action.View{When: deleted}, Doc: "Removes the bits of deleted copies of an image.",
 	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Empty, error) {
 		return action.Empty{}, s.expunge(ctx, p.UUID, p.Stores)
 	})
 	action.Register(s.Actions, action.Action{
 		Message: "APIRecoverImageMsg", Method: "PUT", Path: "/images/{imageUuid}/actions", Key: "recoverImage", Async: true,
-		Access: action.Normal, Queue: "imageUuid", Returns: "Image", Doc: "Makes deleted copies of an image usable again.",
+		Access: action.Normal, Queue: "imageUuid", Returns: "Image", View: action.View{When: deleted}, Doc: "Makes deleted copies of an image usable again.",
 	}, func(ctx context.Context, _ *action.Call, p *imageParams) (action.Ref, error) {
 		return action.Ref{Type: "Image", UUID: p.UUID}, s.recoverImage(ctx, p)
 	})

@@ -51,8 +51,9 @@ func (b *builder) action(a *action.Action) *Action {
 		out.Doc = optCaption(resource.Say(a.Doc, ""))
 	}
 	for _, w := range v.When {
-		out.When = append(out.When, When{Field: w.Field, Is: w.Is, In: w.In, Why: b.caption(a.Message+" why", w.Field, w.Why)})
+		out.When = append(out.When, b.when(a, typeName, w))
 	}
+	b.menu(out)
 	needs := false
 	for _, p := range a.Params {
 		out.Params = append(out.Params, b.param(a, typeName, out, p))
@@ -60,6 +61,45 @@ func (b *builder) action(a *action.Action) *Action {
 	}
 	out.Bulk = out.Scope == "one" && !needs && slices.Contains([]string{"power", "state", "delete", "attach", "detach"}, out.Effect)
 	return out
+}
+
+// when is a condition. Of values its reason may be left out: it is that the field
+// has another one.
+func (b *builder) when(a *action.Action, typeName string, w action.When) When {
+	out := When{Field: w.Field, Is: w.Is, In: w.In}
+	why := w.Why
+	if f := b.like(typeName, w.Field); why.IsZero() && f != nil && f.Enum != nil && f.Caption != nil {
+		var en, zh []string
+		for _, v := range b.doc.Enums[*f.Enum] {
+			if slices.Contains(w.In, v.Value) {
+				en, zh = append(en, v.Caption.En), append(zh, v.Caption.Zh)
+			}
+		}
+		why = resource.Say("Only while the "+strings.ToLower(f.Caption.En)+" is "+strings.Join(en, ", "), "仅当"+f.Caption.Zh+"为"+strings.Join(zh, "、")+"时可用")
+	}
+	out.Why = b.caption(a.Message+" why "+w.Field, w.Field, why)
+	return out
+}
+
+// menu places an action where its declaration does not: among those of its effect,
+// with the icon of its verb.
+func (b *builder) menu(out *Action) {
+	if out.Order == 0 {
+		out.Order = effectOrder[out.Effect]
+	}
+	if out.Scope == "type" && out.Effect != "create" || out.Effect == "read" {
+		return
+	}
+	if out.Group == nil {
+		out.Group = opt(out.Effect)
+	}
+	if out.Icon == nil {
+		out.Icon = opt(verbIcons[out.Verb])
+		if out.Icon == nil {
+			first, _, _ := strings.Cut(out.Verb, "-")
+			out.Icon = opt(verbIcons[first])
+		}
+	}
 }
 
 // place finds the type that an action belongs to, and what it acts on: of the
@@ -145,7 +185,7 @@ func (b *builder) typeOfPath(a *action.Action) string {
 }
 
 func (b *builder) param(a *action.Action, typeName string, act *Action, p action.Param) Param {
-	out := Param{Shape: b.shape(p.Name, p.Type, p.ParamType(), 0), In: "body", Section: opt(p.View.Section), Advanced: p.View.Advanced,
+	out := Param{Shape: b.shape(p.Name, p.Type, p.ParamType(), 0), In: "body", Advanced: p.View.Advanced,
 		From: opt(p.View.From), RefWhere: list(p.View.Where), Widget: opt(p.View.Widget)}
 	switch {
 	case p.In == "path":
@@ -190,6 +230,10 @@ func (b *builder) param(a *action.Action, typeName string, act *Action, p action
 		if s.Format == nil {
 			s.Format = own.Format
 		}
+	}
+	if p.View.Section != "" {
+		section := b.caption(a.Message+" section "+p.View.Section, p.View.Section, sectionWords[p.View.Section])
+		out.Section = &section
 	}
 	s.derive()
 	isSubject := act.Subject != nil && *act.Subject == p.Name

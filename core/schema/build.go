@@ -42,7 +42,7 @@ func Build(in Input) (doc *Document, fell []string) {
 	}
 	b.link()
 	for _, s := range in.Settings {
-		s.Caption = b.caption("setting "+s.Category+"/"+s.Name, s.Name, s.Caption)
+		s.Caption = b.caption("setting "+s.Category+"/"+s.Name, s.Name, s.Caption, settingWords[s.Name])
 		if len(s.Values) > 0 {
 			name := s.Category + "." + s.Name
 			b.enum(&resource.Enum{Name: name, Values: values(s.Values)})

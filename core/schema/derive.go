@@ -125,7 +125,19 @@ func dangerOf(a *action.Action, effect string, plan bool) string {
 }
 
 // opposites are the first words of messages that take each other back.
-var opposites = map[string]string{"Attach": "Detach", "Detach": "Attach", "Destroy": "Recover", "Pause": "Resume", "Resume": "Pause"}
+var opposites = map[string]string{"Attach": "Detach", "Detach": "Attach", "Destroy": "Recover", "Pause": "Resume", "Resume": "Pause",
+	"Delete": "Recover", "Stop": "Start", "Share": "Revoke", "Add": "Remove"}
+
+// effectOrder is the place of an action in its menu; effects that a menu has
+// apart come with a number of their own.
+var effectOrder = map[string]int{"create": 10, "power": 20, "state": 30, "update": 40, "attach": 50, "detach": 60, "other": 70, "delete": 90, "read": 100}
+
+// verbIcons are the icons of actions by their verb or its first word.
+var verbIcons = map[string]string{
+	"create": "add", "add": "add", "update": "edit", "change": "edit", "delete": "remove", "destroy": "remove", "remove": "remove", "expunge": "remove",
+	"start": "play", "stop": "stop", "reboot": "refresh", "pause": "pause", "resume": "play", "attach": "link", "detach": "unlink",
+	"recover": "undo", "reconnect": "refresh", "retry": "refresh", "share": "share", "revoke": "lock", "reset": "undo", "run": "play", "sync": "refresh", "clean": "remove",
+}
 
 // undoOf finds the message that takes a back: APIDetachXFromY for APIAttachXToY.
 func undoOf(a *action.Action, known func(string) bool) *string {

@@ -221,14 +221,15 @@ type When struct {
 // Param is a parameter of an action.
 type Param struct {
 	Shape
-	In         string      `json:"in"`
-	Section    *string     `json:"section"`
-	Advanced   bool        `json:"advanced"`
-	ShowIf     *ShowIf     `json:"showIf"`
-	From       *string     `json:"from"`
-	Candidates *Candidates `json:"candidates,omitempty"`
-	RefWhere   []string    `json:"refWhere"`
-	Widget     *string     `json:"widget,omitempty"`
+	In string `json:"in"`
+	// Section is the part of the form.
+	Section    *resource.Caption `json:"section"`
+	Advanced   bool              `json:"advanced"`
+	ShowIf     *ShowIf           `json:"showIf"`
+	From       *string           `json:"from"`
+	Candidates *Candidates       `json:"candidates,omitempty"`
+	RefWhere   []string          `json:"refWhere"`
+	Widget     *string           `json:"widget,omitempty"`
 }
 
 // ShowIf makes a parameter depend on another's value.

@@ -31,6 +31,9 @@ var tagWords = map[string]resource.Caption{
 	"marketplace":     resource.Say("Came from a marketplace", "来自镜像市场"),
 	"capability":      resource.Say("Capability", "能力"),
 	"resourceConfig":  resource.Say("Setting", "设置"),
+	"qemuga":          resource.Say("It has a guest agent", "已安装云主机代理"),
+
+	"maxInstancePerHost": resource.Say("Most VMs of the offering on a host", "每台物理机最多云主机数"),
 }
 
 // tags describes the system tags of a type as parameters, one for each token.

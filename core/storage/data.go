@@ -7,6 +7,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -43,11 +44,13 @@ func (s *Service) registerVolumes() error {
 	}
 	action.Register(s.Actions, action.Action{
 		Message: "APIDeleteDataVolumeMsg", Method: "DELETE", Path: "/volumes/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
-		SuccessIfMissing: true, Kind: "storage", Doc: "Deletes a data volume; by the deletion policy it can be recovered until it is expunged.",
+		SuccessIfMissing: true, Kind: "storage", View: action.View{When: []action.When{{Field: "type", In: []string{DataVolume},
+			Why: resource.Say("A root volume goes with its VM", "系统盘随云主机删除")}}}, Doc: "Deletes a data volume; by the deletion policy it can be recovered until it is expunged.",
 	}, func(ctx context.Context, _ *action.Call, p *deleteVolumeParams) (action.Empty, error) {
 		return action.Empty{}, s.deleteData(ctx, p.UUID)
 	})
-	a := action.Action{Method: "PUT", Path: "/volumes/{uuid}/actions", Async: true, Access: action.Normal, Queue: "uuid", Kind: "storage"}
+	a := action.Action{Method: "PUT", Path: "/volumes/{uuid}/actions", Async: true, Access: action.Normal, Queue: "uuid", Kind: "storage",
+		View: action.View{When: []action.When{{Field: "status", In: []string{VolumeDeleted}}}}}
 	a.Message, a.SuccessIfMissing, a.Doc = "APIExpungeDataVolumeMsg", true, "Removes a deleted data volume for good."
 	action.Register(s.Actions, a, func(ctx context.Context, _ *action.Call, p *goneVolume) (action.Empty, error) {
 		return action.Empty{}, s.expungeData(ctx, p.UUID)

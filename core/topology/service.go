@@ -144,7 +144,7 @@ const ordinary = "zstack"
 type newCluster struct {
 	kernel.Named
 	ZoneUUID       string `api:"zoneUuid,required,resource=Zone"`
-	HypervisorType string `api:"hypervisorType,required"`
+	HypervisorType string `api:"hypervisorType,required" candidates:"APIGetHypervisorTypesMsg"`
 	Type           string `api:"type,values=zstack|baremetal|baremetal2"`
 	Architecture   string `api:"architecture,values=x86_64|aarch64|mips64el|loongarch64"`
 }

@@ -27,6 +27,7 @@ func newPlugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "flat", Version: version,
+			Caption:     pluginsdk.Say("Flat network", "扁平网络"),
 			Description: "Bridges physical networks and serves DHCP, DNS and user data on each host.",
 			L2Networks: []*pluginv1.L2NetworkDecl{{
 				Type: "L2NoVlanNetwork", HypervisorTypes: []string{"KVM"},

@@ -27,6 +27,7 @@ func pluginOf(s *store) pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "imagestore", Version: version,
+			Caption:     pluginsdk.Say("Image store", "镜像仓库"),
 			Description: "Keeps images in a folder of the management node and serves them to hosts.",
 			BackupStorages: []*pluginv1.BackupStorageDecl{{
 				Type: "ImageStoreBackupStorage",
@@ -37,6 +38,8 @@ func pluginOf(s *store) pluginsdk.Plugin {
 					Subtype:        "ImageStoreBackupStorage",
 					Query:          true,
 					UpdateMessage:  "APIUpdateImageStoreBackupStorageMsg",
+					Caption:        pluginsdk.Say("Image store", "镜像仓库"),
+					Doc:            pluginsdk.Say("A folder of the management node that keeps images and serves them to hosts.", "管理节点上保存镜像并向物理机提供镜像的目录。"),
 				},
 				Fields: fields(),
 			}},

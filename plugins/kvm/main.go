@@ -28,6 +28,7 @@ func newPlugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "kvm", Version: version,
+			Caption:     pluginsdk.Say("KVM", "KVM"),
 			Description: "Runs guests under KVM by libvirt.",
 			Hypervisors: []*pluginv1.HypervisorDecl{{
 				Type: "KVM",
@@ -35,6 +36,8 @@ func newPlugin() pluginsdk.Plugin {
 					Message: "APIAddKVMHostMsg", Path: "/hosts/kvm",
 					InventoryClass: "org.zstack.kvm.KVMHostInventory", Subtype: "KVMHost",
 					UpdateMessage: "APIUpdateKVMHostMsg",
+					Caption:       pluginsdk.Say("KVM host", "KVM物理机"),
+					Doc:           pluginsdk.Say("A Linux machine that runs guests under KVM.", "以 KVM 运行云主机的 Linux 物理机。"),
 				},
 				Fields: fields(), VolumeFormat: "qcow2",
 				Optional: []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
@@ -52,9 +55,9 @@ func fields() []*pluginv1.Field {
 		{Name: "username", Kind: "string", Required: true, MaxLength: 255, Doc: "The SSH user; root, or one who may use sudo without a password."},
 		{Name: "password", Kind: "string", Required: true, Secret: true, MaxLength: 255, Doc: "The SSH user's password."},
 		{Name: "sshPort", Kind: "int", Default: "22", Min: 1, Max: 65535, Doc: "The port of the host's SSH server."},
-		{Name: "osDistribution", Kind: "string", Fact: true, MaxLength: 64, Doc: "The distribution's ID, such as debian."},
-		{Name: "osRelease", Kind: "string", Fact: true, MaxLength: 64, Doc: "The distribution's code name."},
-		{Name: "osVersion", Kind: "string", Fact: true, MaxLength: 64, Doc: "The distribution's version."},
+		{Name: "osDistribution", Kind: "string", Fact: true, MaxLength: 64, Caption: pluginsdk.Say("Distribution", "发行版"), Doc: "The distribution's ID, such as debian."},
+		{Name: "osRelease", Kind: "string", Fact: true, MaxLength: 64, Caption: pluginsdk.Say("Release", "发行代号"), Doc: "The distribution's code name."},
+		{Name: "osVersion", Kind: "string", Fact: true, MaxLength: 64, Caption: pluginsdk.Say("OS version", "系统版本"), Doc: "The distribution's version."},
 	}
 }
 

@@ -19,6 +19,7 @@ func newPlugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "localstorage", Version: version,
+			Caption:     pluginsdk.Say("Local storage", "本地存储"),
 			Description: "Keeps volumes as qcow2 files in a folder of each host.",
 			PrimaryStorages: []*pluginv1.PrimaryStorageDecl{{
 				Type: "LocalStorage",
@@ -27,6 +28,8 @@ func newPlugin() pluginsdk.Plugin {
 					Path:           "/primary-storage/local-storage",
 					InventoryClass: "org.zstack.header.storage.primary.PrimaryStorageInventory",
 					Subtype:        "LocalStoragePrimaryStorage",
+					Caption:        pluginsdk.Say("Local storage", "本地存储"),
+					Doc:            pluginsdk.Say("A folder of each host that keeps the volumes of its guests.", "各物理机上保存本机云主机云盘的目录。"),
 				},
 				HostLocal:       true,
 				HypervisorTypes: []string{"KVM"},

@@ -45,7 +45,10 @@ func (d *describer) input() schema.Input {
 	in := schema.Input{Server: schema.Server{Name: "Kumo", Version: d.version}, Types: d.kernel.Types, Actions: d.kernel.Actions,
 		Plugins: map[string]schema.Plugin{}, Brings: map[string]string{}}
 	for _, m := range d.kernel.Plugins.Manifests() {
-		name := resource.Say(m.GetName(), m.GetName())
+		name := resource.Say(m.GetCaption().GetEn(), m.GetCaption().GetZh())
+		if name.IsZero() {
+			name = resource.Say(m.GetName(), m.GetName())
+		}
 		in.Plugins[m.GetName()] = schema.Plugin{Version: m.GetVersion(), Caption: name, State: "enabled"}
 		for _, add := range kernel.Adds(m) {
 			for _, brought := range []string{add.GetSubtype(), add.GetMessage(), add.GetUpdateMessage()} {

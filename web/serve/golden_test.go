@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,16 +79,58 @@ func testOpenAPI(t *testing.T, p *parts) {
 func testSchema(t *testing.T, p *parts) {
 	doc, fell := schema.Build(newDescriber(p.kernel, "test").input())
 	for _, f := range fell {
-		of, _, _ := strings.Cut(strings.Fields(f)[0], ".")
-		if shown := doc.Types[of]; shown != nil && shown.Plugin == nil {
-			t.Errorf("%s has no caption of its own in both languages: give it one where it is declared (caption:\"English|Chinese\", resource.View)", f)
-		}
+		t.Errorf("%s has no caption of its own in both languages: give it one where it is declared (caption:\"English|Chinese\", resource.View, action.View, the plugin's manifest), or in the vocabulary of core/schema", f)
 	}
+	checkReferences(t, doc)
 	if _, _, err := doc.Encode(); err != nil {
 		t.Fatal(err)
 	}
 	doc.Revision = "" // changes with every line below
 	golden(t, "schema.golden.json", pretty(t, doc))
+}
+
+// checkReferences looks for what conditions, candidates and undos name.
+func checkReferences(t *testing.T, doc *schema.Document) {
+	has := func(name, field string) bool {
+		for of := doc.Types[name]; of != nil; {
+			if slices.ContainsFunc(of.Fields, func(f schema.Field) bool { return f.Name == field }) {
+				return true
+			}
+			if of.Parent == nil {
+				break
+			}
+			of = doc.Types[*of.Parent]
+		}
+		return false
+	}
+	condition := regexp.MustCompile(`^(\w+)(\?=|!=|=)(\$?)([\w.]+)$`)
+	for message, a := range doc.Actions {
+		for _, w := range a.When {
+			if a.Type == nil || !has(*a.Type, w.Field) || len(w.In) == 0 && w.Is == "" {
+				t.Errorf("%s: its condition on %s asks for nothing that its type has", message, w.Field)
+			}
+		}
+		if a.Undo != nil && doc.Actions[*a.Undo] == nil {
+			t.Errorf("%s: its undo %s is not there", message, *a.Undo)
+		}
+		param := func(name string) bool {
+			return name == "subject" || slices.ContainsFunc(a.Params, func(p schema.Param) bool { return p.Name == name })
+		}
+		for _, p := range a.Params {
+			if p.Candidates != nil && doc.Actions[p.Candidates.Message] == nil {
+				t.Errorf("%s.%s: its candidates' message %s is not there", message, p.Name, p.Candidates.Message)
+			}
+			if p.ShowIf != nil && !param(p.ShowIf.Param) {
+				t.Errorf("%s.%s: it is shown if %s, which is no parameter", message, p.Name, p.ShowIf.Param)
+			}
+			for _, where := range p.RefWhere {
+				m := condition.FindStringSubmatch(where)
+				if m == nil || p.Ref == nil || !has(*p.Ref, m[1]) || m[3] == "$" && !param(m[4]) {
+					t.Errorf("%s.%s: the condition %q is none on what it refers to", message, p.Name, where)
+				}
+			}
+		}
+	}
 }
 
 // testOpenEndpoints keeps the list of what needs no login.

@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -40,16 +41,18 @@ func manifest(version string) *pluginv1.Manifest {
 	return &pluginv1.Manifest{
 		Name:        "simulator",
 		Version:     version,
+		Caption:     pluginsdk.Say("Simulator", "模拟器"),
 		Description: "Simulated hosts, storages and networks, with faults on request",
 		Hypervisors: []*pluginv1.HypervisorDecl{{
 			Type: hypervisorType,
 			Add: &pluginv1.AddMessage{
 				Message: "APIAddSimulatorHostMsg", Path: "/hosts/simulators", Subtype: "SimulatorHost",
 				InventoryClass: "org.zstack.header.simulator.SimulatorHostInventory",
+				Caption:        pluginsdk.Say("Simulated host", "模拟物理机"), Doc: pluginsdk.Say("A host that is not there, for tests.", "用于测试的虚构物理机。"),
 			},
 			Fields: []*pluginv1.Field{
-				size("memoryCapacity", true, "1000000000", "Memory of the host in bytes"),
-				size("cpuCapacity", true, "1000000000", "CPUs of the host"),
+				called(size("memoryCapacity", true, "1000000000", "Memory of the host in bytes"), "Memory", "内存容量"),
+				called(size("cpuCapacity", true, "1000000000", "CPUs of the host"), "CPUs", "CPU数量"),
 			},
 			VolumeFormat: "qcow2",
 			Optional:     []string{"pause"},
@@ -59,6 +62,7 @@ func manifest(version string) *pluginv1.Manifest {
 			Add: &pluginv1.AddMessage{
 				Message: "APIAddSimulatorPrimaryStorageMsg", Path: "/primary-storage/simulators", Subtype: "SimulatorPrimaryStorage",
 				InventoryClass: "org.zstack.header.storage.primary.PrimaryStorageInventory",
+				Caption:        pluginsdk.Say("Simulated primary storage", "模拟主存储"), Doc: pluginsdk.Say("A primary storage that keeps nothing, for tests.", "用于测试、不保存数据的主存储。"),
 			},
 			Fields: []*pluginv1.Field{
 				size("totalCapacity", false, "100000000", "Size in bytes that upstream's accounting begins with"),
@@ -74,6 +78,7 @@ func manifest(version string) *pluginv1.Manifest {
 			Add: &pluginv1.AddMessage{
 				Message: "APIAddSimulatorBackupStorageMsg", Path: "/backup-storage/simulators", Subtype: "SimulatorBackupStorage",
 				InventoryClass: "org.zstack.header.storage.backup.BackupStorageInventory",
+				Caption:        pluginsdk.Say("Simulated backup storage", "模拟镜像服务器"), Doc: pluginsdk.Say("A backup storage that keeps nothing, for tests.", "用于测试、不保存数据的镜像服务器。"),
 			},
 			Fields: []*pluginv1.Field{
 				size("totalCapacity", false, "0", "Size of the storage in bytes"),
@@ -99,4 +104,9 @@ func manifest(version string) *pluginv1.Manifest {
 
 func size(name string, required bool, fallback, doc string) *pluginv1.Field {
 	return &pluginv1.Field{Name: name, Kind: "long", Required: required, Default: fallback, Doc: doc, Max: 1<<63 - 1}
+}
+
+func called(f *pluginv1.Field, en, zh string) *pluginv1.Field {
+	f.Caption = pluginsdk.Say(en, zh)
+	return f
 }

@@ -35,8 +35,10 @@ type Manifest struct {
 	NetworkServices []*NetworkServiceDecl  `protobuf:"bytes,8,rep,name=network_services,json=networkServices,proto3" json:"network_services,omitempty"`
 	// permissions lists what the plugin asks of CoreService: "host-call",
 	// "setting".
-	Permissions   []string       `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
-	Settings      []*SettingDecl `protobuf:"bytes,10,rep,name=settings,proto3" json:"settings,omitempty"`
+	Permissions []string       `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
+	Settings    []*SettingDecl `protobuf:"bytes,10,rep,name=settings,proto3" json:"settings,omitempty"`
+	// caption is what people call the plugin.
+	Caption       *Caption `protobuf:"bytes,11,opt,name=caption,proto3" json:"caption,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -141,6 +143,67 @@ func (x *Manifest) GetSettings() []*SettingDecl {
 	return nil
 }
 
+func (x *Manifest) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+// Caption is what people call something, in English and in Chinese. What has
+// none is shown by its name.
+type Caption struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	En            string                 `protobuf:"bytes,1,opt,name=en,proto3" json:"en,omitempty"`
+	Zh            string                 `protobuf:"bytes,2,opt,name=zh,proto3" json:"zh,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Caption) Reset() {
+	*x = Caption{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Caption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Caption) ProtoMessage() {}
+
+func (x *Caption) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Caption.ProtoReflect.Descriptor instead.
+func (*Caption) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Caption) GetEn() string {
+	if x != nil {
+		return x.En
+	}
+	return ""
+}
+
+func (x *Caption) GetZh() string {
+	if x != nil {
+		return x.Zh
+	}
+	return ""
+}
+
 // Field declares one property that a strategy's resource has beyond the fields
 // of its base type: a KVM host's sshPort. It becomes a column, a query field,
 // an inventory member and a parameter of the add message.
@@ -159,15 +222,18 @@ type Field struct {
 	Max       int64    `protobuf:"varint,9,opt,name=max,proto3" json:"max,omitempty"`
 	// fact fields are filled from what the plugin reports (Facts.fields), and
 	// are no parameter of the add message.
-	Fact          bool   `protobuf:"varint,10,opt,name=fact,proto3" json:"fact,omitempty"`
-	Doc           string `protobuf:"bytes,11,opt,name=doc,proto3" json:"doc,omitempty"`
+	Fact    bool     `protobuf:"varint,10,opt,name=fact,proto3" json:"fact,omitempty"`
+	Doc     string   `protobuf:"bytes,11,opt,name=doc,proto3" json:"doc,omitempty"`
+	Caption *Caption `protobuf:"bytes,12,opt,name=caption,proto3" json:"caption,omitempty"`
+	// unit of a number: "bytes", "seconds", "count", "percent", "megahertz".
+	Unit          string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -179,7 +245,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -192,7 +258,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Field) GetName() string {
@@ -272,6 +338,20 @@ func (x *Field) GetDoc() string {
 	return ""
 }
 
+func (x *Field) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *Field) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
 // AddMessage declares the REST message that adds a resource of this type.
 type AddMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -288,14 +368,18 @@ type AddMessage struct {
 	UpdateMessage string `protobuf:"bytes,5,opt,name=update_message,json=updateMessage,proto3" json:"update_message,omitempty"`
 	// query says that the type has a query of its own, under path, beside that of
 	// the base type: APIQuery<subtype>Msg.
-	Query         bool `protobuf:"varint,6,opt,name=query,proto3" json:"query,omitempty"`
+	Query bool `protobuf:"varint,6,opt,name=query,proto3" json:"query,omitempty"`
+	// caption is what one of subtype is called.
+	Caption *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
+	// doc says in a sentence what it is.
+	Doc           *Caption `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AddMessage) Reset() {
 	*x = AddMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +391,7 @@ func (x *AddMessage) String() string {
 func (*AddMessage) ProtoMessage() {}
 
 func (x *AddMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +404,7 @@ func (x *AddMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMessage.ProtoReflect.Descriptor instead.
 func (*AddMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AddMessage) GetMessage() string {
@@ -365,6 +449,20 @@ func (x *AddMessage) GetQuery() bool {
 	return false
 }
 
+func (x *AddMessage) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *AddMessage) GetDoc() *Caption {
+	if x != nil {
+		return x.Doc
+	}
+	return nil
+}
+
 type HypervisorDecl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// type is the wire's hypervisorType, such as "KVM".
@@ -382,7 +480,7 @@ type HypervisorDecl struct {
 
 func (x *HypervisorDecl) Reset() {
 	*x = HypervisorDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +492,7 @@ func (x *HypervisorDecl) String() string {
 func (*HypervisorDecl) ProtoMessage() {}
 
 func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +505,7 @@ func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HypervisorDecl.ProtoReflect.Descriptor instead.
 func (*HypervisorDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *HypervisorDecl) GetType() string {
@@ -465,7 +563,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +575,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +588,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -555,7 +653,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +665,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +678,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -622,7 +720,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +732,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +745,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -686,7 +784,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -698,7 +796,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -711,7 +809,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -782,7 +880,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -794,7 +892,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -807,7 +905,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -842,7 +940,7 @@ var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xa1\x04\n" +
+	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xd4\x04\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -855,7 +953,11 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x10network_services\x18\b \x03(\v2\".kumo.plugin.v1.NetworkServiceDeclR\x0fnetworkServices\x12 \n" +
 	"\vpermissions\x18\t \x03(\tR\vpermissions\x127\n" +
 	"\bsettings\x18\n" +
-	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\"\xfe\x01\n" +
+	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\x121\n" +
+	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\")\n" +
+	"\aCaption\x12\x0e\n" +
+	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
+	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xc5\x02\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -869,7 +971,9 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x12\n" +
 	"\x04fact\x18\n" +
 	" \x01(\bR\x04fact\x12\x10\n" +
-	"\x03doc\x18\v \x01(\tR\x03doc\"\xba\x01\n" +
+	"\x03doc\x18\v \x01(\tR\x03doc\x121\n" +
+	"\acaption\x18\f \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
+	"\x04unit\x18\r \x01(\tR\x04unit\"\x98\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -877,7 +981,9 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0finventory_class\x18\x03 \x01(\tR\x0einventoryClass\x12\x18\n" +
 	"\asubtype\x18\x04 \x01(\tR\asubtype\x12%\n" +
 	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
-	"\x05query\x18\x06 \x01(\bR\x05query\"\xc2\x01\n" +
+	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
+	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
+	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\xc2\x01\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -929,36 +1035,41 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
-	(*Field)(nil),              // 1: kumo.plugin.v1.Field
-	(*AddMessage)(nil),         // 2: kumo.plugin.v1.AddMessage
-	(*HypervisorDecl)(nil),     // 3: kumo.plugin.v1.HypervisorDecl
-	(*PrimaryStorageDecl)(nil), // 4: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 5: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 6: kumo.plugin.v1.L2NetworkDecl
-	(*NetworkServiceDecl)(nil), // 7: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 8: kumo.plugin.v1.SettingDecl
+	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
+	(*Field)(nil),              // 2: kumo.plugin.v1.Field
+	(*AddMessage)(nil),         // 3: kumo.plugin.v1.AddMessage
+	(*HypervisorDecl)(nil),     // 4: kumo.plugin.v1.HypervisorDecl
+	(*PrimaryStorageDecl)(nil), // 5: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 6: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 7: kumo.plugin.v1.L2NetworkDecl
+	(*NetworkServiceDecl)(nil), // 8: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 9: kumo.plugin.v1.SettingDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
-	3,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	4,  // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	5,  // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	6,  // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	7,  // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	8,  // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
-	2,  // 6: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	1,  // 7: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	2,  // 8: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	1,  // 9: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	2,  // 10: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	1,  // 11: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
+	5,  // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	6,  // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	7,  // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	8,  // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	9,  // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 7: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 8: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 9: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	3,  // 10: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 11: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 12: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 13: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 14: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 15: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -972,7 +1083,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
