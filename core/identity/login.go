@@ -108,12 +108,12 @@ func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) 
 			return sessionReply{}, wrongPassword(p.AccountName)
 		}
 	}
-	return s.open(ctx, account.UUID, account.Password)
+	return s.open(ctx, c, account.UUID, account.Password)
 }
 
 // open makes a session for an account whose password has not changed since it
-// was checked.
-func (s *Service) open(ctx context.Context, accountUUID, checked string) (sessionReply, error) {
+// was checked. From then on the call is that account's, for the audit.
+func (s *Service) open(ctx context.Context, c *action.Call, accountUUID, checked string) (sessionReply, error) {
 	var row *Session
 	var account *Account
 	before := s.sessions.generation()
@@ -132,6 +132,7 @@ func (s *Service) open(ctx context.Context, accountUUID, checked string) (sessio
 	}
 	x := newSession(row, account)
 	s.sessions.add(x, before)
+	c.Caller = x.caller
 	return viewOf(x.uuid, x.caller, row.ExpiredDate.Time, x.created), nil
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -29,8 +30,9 @@ type Change struct {
 	// Fields are the columns that updates wrote, sorted; what they hold now
 	// may be what they held before. They may be hidden or secret.
 	Fields []string
-	// Account is the owner's account of a row that is created or deleted, and
-	// which had it in a column of its own.
+	// Account is the owner's account of a row that is created with it in a column
+	// of its own, or of one that is deleted, that of what it was a part of
+	// included, unless that was deleted before.
 	Account string
 	// Cause is what WithCause put into the context of Update; may be nil.
 	Cause Cause
@@ -136,7 +138,11 @@ func (tx *Tx) watched(e *effect) (t *resource.Type, note, rows bool) {
 
 // targets returns the rows that a statement is about to change.
 func (tx *Tx) targets(ctx context.Context, e *effect, t *resource.Type, args []value, search bool) ([]row, error) {
-	if e.byUUID && !(search && e.verb == Deleted && t.Owned) {
+	owner := ""
+	if search && e.verb == Deleted {
+		owner = tx.s.ownerOf(t, "`"+t.Name+"`", 0)
+	}
+	if e.byUUID && owner == "" {
 		uuid, _ := args[e.before].(string)
 		return []row{{uuid: uuid, args: args}}, nil
 	}
@@ -144,8 +150,8 @@ func (tx *Tx) targets(ctx context.Context, e *effect, t *resource.Type, args []v
 		return nil, nil
 	}
 	columns := "`uuid`"
-	if e.verb == Deleted && t.Owned {
-		columns += ", `accountUuid`"
+	if owner != "" {
+		columns += ", " + owner
 	}
 	query := "SELECT " + columns + " FROM `" + t.Name + "`" + e.where
 	if tx.Dialect() == schemasql.MySQL {
@@ -161,6 +167,25 @@ func (tx *Tx) targets(ctx context.Context, e *effect, t *resource.Type, args []v
 		return nil
 	})
 	return rows, err
+}
+
+// ownerOf is the account of a type's row under an alias as SQL, that of what it
+// is a part of included; "" when it has none.
+func (s *Store) ownerOf(t *resource.Type, alias string, depth int) string {
+	if t.Owned {
+		return alias + ".`accountUuid`"
+	}
+	e, ok := t.Edge(t.OwnedBy)
+	of, known := s.reg.Get(e.To)
+	if !ok || !known || t.Parent != "" {
+		return ""
+	}
+	outer := "o" + strconv.Itoa(depth)
+	owner := s.ownerOf(of, outer, depth+1)
+	if owner == "" {
+		return ""
+	}
+	return "(SELECT " + owner + " FROM `" + of.Name + "` " + outer + " WHERE " + outer + ".`" + e.ToColumn + "` = " + alias + ".`" + e.Column + "`)"
 }
 
 // noteRows keeps what a statement changed.

@@ -57,6 +57,25 @@ func (l *listener) take() []string {
 	return told
 }
 
+// A drawer is a part of a rack, and a tray of a drawer.
+type (
+	drawer struct {
+		resource.Base
+		RackUUID string `db:"rackUuid" kumo:"size=32,index"`
+	}
+	tray struct {
+		resource.Base
+		DrawerUUID string `db:"drawerUuid" kumo:"size=32,index"`
+	}
+)
+
+var (
+	drawers = resource.Define[drawer](resource.Type{Name: "Drawer", OwnedBy: "rack",
+		Edges: []resource.Edge{{Name: "rack", To: "Rack", Column: "rackUuid"}}})
+	trays = resource.Define[tray](resource.Type{Name: "Tray", OwnedBy: "drawer",
+		Edges: []resource.Edge{{Name: "drawer", To: "Drawer", Column: "drawerUuid"}}})
+)
+
 func databases(t *testing.T) map[string]string {
 	return map[string]string{"sqlite": "sqlite:" + filepath.Join(t.TempDir(), "k.db"), "mysql": mariadb.Start(t)}
 }
@@ -65,9 +84,12 @@ func databases(t *testing.T) map[string]string {
 func TestChanges(t *testing.T) {
 	for name, dsn := range databases(t) {
 		t.Run(name, func(t *testing.T) {
-			s := storetest.OpenDSN(t, dsn, racks.Type)
+			s := storetest.OpenDSN(t, dsn, racks.Type, drawers.Type, trays.Type)
 			one, two := newRack("one"), newRack("two")
 			one.AccountUUID, two.AccountUUID = "acc1", "acc2"
+			part, inner := &drawer{RackUUID: one.UUID}, &tray{}
+			part.UUID, inner.UUID = resource.NewUUID(), resource.NewUUID()
+			inner.DrawerUUID = part.UUID
 			l, cause := &listener{}, &listener{}
 			under := store.WithCause(ctx, cause)
 			update(t, s, func(tx *store.Tx) error { return store.Insert(ctx, tx, racks, newRack("unheard")) })
@@ -105,6 +127,15 @@ func TestChanges(t *testing.T) {
 					_, err := tx.Exec(ctx, "UPDATE `Rack` SET `free` = ? WHERE `uuid` = ? AND `free` < ?", 1, one.UUID, 1000)
 					return err
 				}, []string{"updated Rack " + one.UUID + " free"}},
+				{"insert parts", func(tx *store.Tx) error {
+					return errors.Join(store.Insert(ctx, tx, drawers, part), store.Insert(ctx, tx, trays, inner))
+				}, []string{"created Drawer " + part.UUID, "created Tray " + inner.UUID}},
+				{"delete a part of a part", func(tx *store.Tx) error { return store.Delete(ctx, tx, trays.Type, inner.UUID) },
+					[]string{"deleted Tray " + inner.UUID + " of acc1"}},
+				{"bulk delete of parts", func(tx *store.Tx) error {
+					_, err := tx.Exec(ctx, "DELETE FROM `Drawer` WHERE `rackUuid` = ?", one.UUID)
+					return err
+				}, []string{"deleted Drawer " + part.UUID + " of acc1"}},
 				{"delete", func(tx *store.Tx) error { return store.Delete(ctx, tx, racks.Type, one.UUID) },
 					[]string{"deleted Rack " + one.UUID + " of acc1"}},
 				{"delete again", func(tx *store.Tx) error { return store.Delete(ctx, tx, racks.Type, one.UUID) }, nil},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/audit"
 	"github.com/kumo-cloud/kumo/core/identity"
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -240,6 +241,12 @@ func TestNothingOfOthers(t *testing.T) {
 		t.Errorf("only %d paths were followed", paths)
 	}
 	t.Logf("%d paths", paths)
+	if n := w.total(audit.Type.Type, w.malloryUUID, "message=APILogInByAccountMsg", "success=true"); n != 1 {
+		t.Errorf("mallory sees %d records of her one login", n)
+	}
+	if n := len(w.samples()); n < 10 {
+		t.Errorf("%d measured values", n)
+	}
 }
 
 // firstField is a field that can be asked for and that every row has.
@@ -260,6 +267,8 @@ func (w *tenants) wantTotal(t *resource.Type, all bool, condition string) {
 		want = w.total(t, "", condition)
 	} else if t == identity.AccountType.Type {
 		want = w.total(t, "", condition, "uuid="+w.malloryUUID)
+	} else if f, ok := t.Field("accountUuid"); ok && f.Visible() && t.Incidental { // records of what she did herself
+		want = w.total(t, "", condition, "accountUuid="+w.malloryUUID)
 	}
 	if got := w.total(t, w.malloryUUID, condition); got != want {
 		w.Errorf("%s q=%s: mallory counts %d, want %d", t.Name, condition, got, want)
