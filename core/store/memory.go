@@ -20,7 +20,7 @@ import (
 
 // Bounds of what is kept, in bytes.
 const (
-	maxMemory   = 32 << 20
+	maxMemory   = 64 << 20  // ten thousand guests as clients read them, and what creations need
 	maxMemorise = 256 << 10 // one answer
 )
 
