@@ -116,12 +116,13 @@ func (s *Service) Register(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APIGetGlobalConfigOptionsMsg", Method: "GET", Path: "/global-configurations/{category}/{name}",
 		Access: action.Normal, Doc: "Tells which values a setting may have."}, s.apiOptions)
 	action.Register(r, action.Action{Message: "APIUpdateResourceConfigMsg", Method: "PUT", Path: perResource + "/actions",
-		Async: true, Access: action.Normal, Queue: "resourceUuid", Returns: "ResourceConfig", Doc: "Gives a resource its own value of a setting."}, s.apiUpdateFor)
+		Async: true, Access: action.Normal, Queue: "resourceUuid", Returns: "ResourceConfig", View: action.View{Verb: "set"},
+		Doc: "Gives a resource its own value of a setting."}, s.apiUpdateFor)
 	action.Register(r, action.Action{Message: "APIUpdateResourceConfigsMsg", Method: "POST", Path: "/resource-configurations/{resourceUuid}/resource-configs/actions",
 		Async: true, Access: action.Normal, Queue: "resourceUuid", Doc: "Gives a resource its own values of several settings."}, s.apiUpdateMany)
 	action.Register(r, action.Action{Message: "APIDeleteResourceConfigMsg", Method: "DELETE", Path: perResource,
 		Async: true, Access: action.Normal, Queue: "resourceUuid", Removes: action.Removes(s.goneOverride),
-		Doc: "Takes a resource's own value of a setting away."}, s.apiDelete)
+		View: action.View{Verb: "reset"}, Doc: "Takes a resource's own value of a setting away."}, s.apiDelete)
 	action.Register(r, action.Action{Message: "APIGetResourceConfigMsg", Method: "GET", Path: "/resource-configurations/{resourceUuid}/{category}/{name}",
 		Access: action.Normal, Doc: "Tells the value of a setting for a resource."}, s.apiGet)
 	action.Register(r, action.Action{Message: "APIGetResourceConfigsMsg", Method: "GET", Path: "/resource-configurations/{resourceUuid}/{category}",

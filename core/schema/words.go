@@ -231,6 +231,7 @@ var verbWords = map[string]resource.Caption{
 	"retry":        resource.Say("Try again", "重试"),
 	"forget":       resource.Say("Forget", "忽略"),
 	"reset":        resource.Say("Reset", "重置"),
+	"set":          resource.Say("Set", "设置"),
 	"renew":        resource.Say("Renew", "续期"),
 	"log-in":       resource.Say("Log in", "登录"),
 	"log-out":      resource.Say("Log out", "退出登录"),

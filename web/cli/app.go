@@ -104,6 +104,9 @@ func (a *App) execute(ctx context.Context, root *cobra.Command, line commandLine
 			return a.noSuchNoun(root, line.words)
 		}
 	}
+	if a.language() == "zh" {
+		translate(root)
+	}
 	root.SetArgs(args)
 	return root.ExecuteContext(ctx)
 }
@@ -127,7 +130,7 @@ func (a *App) root(serve *cobra.Command) *cobra.Command {
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
-	root.SetFlagErrorFunc(unknownFlag)
+	root.SetFlagErrorFunc(a.unknownFlag)
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.server, "server", a.defaultServer(), "address of the API (KUMO_SERVER)")
 	flags.StringVarP(&a.output, "output", "o", string(render.Table), "how results are written: "+strings.Join(render.Formats, ", "))

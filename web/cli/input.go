@@ -84,11 +84,11 @@ func (in *input) args(cmd *cobra.Command, args []string) error {
 	most := 0
 	switch {
 	case in.objects && len(args) == 0:
-		return errs.New(errs.Invalid, cmd.CommandPath(), "name or UUID of the %s is missing", in.noun.Noun).WithAdvice("for example: %s", in.example())
+		return errs.New(errs.Invalid, cmd.CommandPath(), in.app.words("name or UUID of the %s is missing", "缺少 %s 的名称或 UUID"), in.noun.Noun).WithAdvice(in.app.words("for example: %s", "例如：%s"), in.example())
 	case in.objects:
 		return nil
 	case in.verb.Uploads && len(args) == 0:
-		return errs.New(errs.Invalid, cmd.CommandPath(), "file is missing").WithAdvice("for example: %s", in.example())
+		return errs.New(errs.Invalid, cmd.CommandPath(), "%s", in.app.words("file is missing", "缺少文件")).WithAdvice(in.app.words("for example: %s", "例如：%s"), in.example())
 	case in.name != nil || in.verb.Uploads:
 		most = 1
 	}
@@ -136,7 +136,7 @@ func (in *input) flags(c *cobra.Command) func(args []string) (*schema.Action, pa
 	f.SortFlags = false
 	kind := ""
 	if kinds := in.verb.Kinds(); kinds != nil {
-		f.StringVar(&kind, "kind", "", "one of "+strings.Join(kinds, ", ")+"; without it the one that has the parameters given")
+		f.StringVar(&kind, "kind", "", in.app.words("one of ", "以下之一：")+strings.Join(kinds, ", ")+in.app.words("; without it the one that has the parameters given", "；不给时按参数判断"))
 		must(c.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp)))
 	}
 	other := map[string]string{}

@@ -33,7 +33,7 @@ func (a *App) listFlags(c *cobra.Command, t func() *schema.Type, o *listing) {
 	f.StringArrayVar(&o.where, "where", nil, "only those of which FIELD=VALUE holds; may be repeated. Operators: = != > >= < <= ?= (in) ~= (like, with %)")
 	f.StringVar(&o.sort, "sort", "", "field to sort by, -FIELD for descending")
 	f.StringSliceVar(&o.columns, "columns", nil, "only these columns")
-	f.IntVar(&o.limit, "limit", 0, fmt.Sprintf("at most so many (default %d)", serverLimit))
+	f.IntVar(&o.limit, "limit", 0, fmt.Sprintf(a.words("at most so many (default %d)", "最多若干个（默认 %d）"), serverLimit))
 	f.IntVar(&o.start, "start", 0, "leave out so many first")
 	f.BoolVar(&o.count, "count", false, "print the number only")
 	aliasFlags(f, map[string]string{"fields": "columns", "order": "sort"})
@@ -181,7 +181,7 @@ func (a *App) queryCommand() *cobra.Command {
 			"  kumo query VmInstance state=Running 'host.managementIp~=10.%' --columns name,uuid --sort -createDate --limit 20\n" +
 			"  kumo query Image --count",
 		Args: func(cmd *cobra.Command, args []string) error {
-			return exactly("type", 1)(cmd, args[:min(len(args), 1)])
+			return a.exactly(a.words("type", "类型"), 1)(cmd, args[:min(len(args), 1)])
 		},
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			if a.doc == nil || len(args) > 0 {
@@ -194,7 +194,7 @@ func (a *App) queryCommand() *cobra.Command {
 				return a.docErr
 			}
 			if t = a.doc.ByNoun(args[0]); t == nil || t.Path == "" {
-				return unknown("type", args[0], a.queried(), cmd.CommandPath())
+				return a.unknown("type", args[0], a.queried(), cmd.CommandPath())
 			}
 			o.where = append(o.where, args[1:]...)
 			return a.list(cmd, t, o)

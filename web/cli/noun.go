@@ -35,7 +35,7 @@ func (a *App) addNouns(root *cobra.Command, line commandLine) {
 		c := &cobra.Command{
 			Use: t.Noun, Aliases: t.Words(), GroupID: a.group(root, t), Hidden: t.Part,
 			Short: render.Safe(t.Plural(lang)),
-			Args:  noSuchVerb,
+			Args:  a.noSuchVerb,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		}
 		root.AddCommand(c)
@@ -48,7 +48,7 @@ func (a *App) addNouns(root *cobra.Command, line commandLine) {
 
 // group is the heading of a type's noun; it is added with its first noun.
 func (a *App) group(root *cobra.Command, t *schema.Type) string {
-	heading := "Other"
+	heading := a.words("Other", "其他")
 	for _, g := range a.doc.Groups {
 		if g.Name == t.Group {
 			heading = cmp.Or(g.Caption.In(a.language()), schema.Spaced(g.Name))
@@ -56,7 +56,7 @@ func (a *App) group(root *cobra.Command, t *schema.Type) string {
 	}
 	id := "of the cloud: " + heading
 	if !t.Part && !root.ContainsGroup(id) {
-		root.AddGroup(&cobra.Group{ID: id, Title: render.Safe(heading) + ":"})
+		root.AddGroup(&cobra.Group{ID: id, Title: render.Safe(heading) + a.words(":", "：")})
 	}
 	if t.Part {
 		return ""
@@ -134,7 +134,7 @@ func (a *App) showCommand(t *schema.Type) *cobra.Command {
 		Use: "show NAME|UUID", Aliases: []string{"get"},
 		Short:             render.Safe(a.words("Show one of the "+t.Plural("en"), "查看一个"+t.Title("zh"))),
 		Example:           "  kumo " + t.Noun + " show " + t.Noun + "-1 -o yaml",
-		Args:              exactly("name or UUID of the "+t.Noun, 1),
+		Args:              a.exactly(a.words("name or UUID of the "+t.Noun, t.Noun+" 的名称或 UUID"), 1),
 		ValidArgsFunction: a.completeNames(t),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			f, err := a.format()
@@ -164,13 +164,13 @@ func (a *App) showCommand(t *schema.Type) *cobra.Command {
 }
 
 // exactly wants so many arguments, and says which when there are others.
-func exactly(what string, count int) cobra.PositionalArgs {
+func (a *App) exactly(what string, count int) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch {
 		case len(args) < count:
-			return errs.New(errs.Invalid, cmd.CommandPath(), "%s is missing", what).WithAdvice("see %s --help", cmd.CommandPath())
+			return a.seeHelp(errs.New(errs.Invalid, cmd.CommandPath(), a.words("%s is missing", "缺少 %s"), what), cmd.CommandPath())
 		case len(args) > count:
-			return errs.New(errs.Invalid, cmd.CommandPath(), "%q is one argument too many", args[count]).WithAdvice("see %s --help", cmd.CommandPath())
+			return a.seeHelp(errs.New(errs.Invalid, cmd.CommandPath(), a.words("%q is one argument too many", "多了参数 %q"), args[count]), cmd.CommandPath())
 		}
 		return nil
 	}

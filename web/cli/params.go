@@ -93,7 +93,7 @@ func isFile(flag *schema.Flag) bool { return flag.File || flag.Format == "userDa
 // flagDoc says what a flag is for, in a line.
 func (a *App) flagDoc(flag *schema.Flag) string {
 	lang := a.language()
-	doc := cmp.Or(flag.Doc.In(lang), flag.Title(lang))
+	doc := cmp.Or(a.said(flag.Doc), flag.Title(lang))
 	if flag.Format == "sha512" { // of that the person is spared
 		doc = flag.Title(lang)
 	}
@@ -104,22 +104,22 @@ func (a *App) flagDoc(flag *schema.Flag) string {
 	}
 	switch values := a.doc.Values(&flag.Field); {
 	case isFile(flag):
-		doc += ": a file with it, or - for stdin"
+		doc += a.words(": a file with it, or - for stdin", "：内容所在的文件，- 表示标准输入")
 	case flag.Ref != nil && flag.Ref.Noun != "":
-		doc += ": name or UUID, see kumo " + flag.Ref.Noun + " ls"
+		doc += a.words(": name or UUID, see kumo ", "：名称或 UUID，见 kumo ") + flag.Ref.Noun + " ls"
 	case len(values) > 0:
 		doc += ": " + strings.Join(values, ", ")
 	case hint != "":
-		doc += ", such as " + hint
+		doc += a.words(", such as ", "，如 ") + hint
 	case flag.Kind == "map":
-		doc += ", as key=value; may be repeated"
+		doc += a.words(", as key=value; may be repeated", "，写作 键=值；可重复")
 	case flag.Kind == "list" && !listOfTexts(flag):
-		doc += ", as JSON; may be repeated"
+		doc += a.words(", as JSON; may be repeated", "，写作 JSON；可重复")
 	}
 	if text := flag.DefaultText(); text != "" {
-		doc += " (default " + text + ")"
+		doc += " (" + a.words("default ", "默认 ") + text + ")"
 	} else if flag.Required && flag.Tag == nil {
-		doc += " (required)"
+		doc += a.words(" (required)", "（必填）")
 	}
 	// pflag takes a word in back quotes for the name of the value.
 	return strings.ReplaceAll(render.Safe(doc), "`", "'")

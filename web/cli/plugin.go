@@ -12,7 +12,7 @@ import (
 func (a *App) pluginCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "plugin", Short: "Write plugins",
-		Args: noSuchVerb,
+		Args: a.noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	var dir string
@@ -22,7 +22,7 @@ func (a *App) pluginCommand() *cobra.Command {
 		Long: "Writes a primary storage that keeps volumes in a folder of each host, and its conformance test,\n" +
 			"for you to change. Inside Kumo's own tree, write it to plugins/NAME: make build finds it there.",
 		Example: "  kumo plugin new mystorage --dir plugins/mystorage",
-		Args:    exactly("the plugin's name", 1),
+		Args:    a.exactly(a.words("the plugin's name", "插件名"), 1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			into := cmp.Or(dir, args[0])
 			if err := template.New(into, args[0]); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,17 +19,25 @@ type unknownWord struct{ error }
 // Unwrap gives the error itself.
 func (u unknownWord) Unwrap() error { return u.error }
 
+// kinds are the words for what may be unknown.
+var kinds = map[string]string{"noun": "资源", "verb": "操作", "flag": "选项", "type": "类型"}
+
 // unknown refuses a word and names the one that was probably meant, else says
 // where all are.
-func unknown(what, word string, known []string, help string) error {
-	err := errs.New(errs.Invalid, help, "unknown %s %s", what, word)
+func (a *App) unknown(what, word string, known []string, help string) error {
+	err := errs.New(errs.Invalid, help, a.words("unknown "+what+" %s", "未知的"+kinds[what]+" %s"), word)
 	if near := schema.Nearest(strings.TrimLeft(word, "-"), known); near != "" {
 		if what == "flag" {
 			near = "--" + near
 		}
-		return unknownWord{err.WithAdvice("did you mean %s?", near)}
+		return unknownWord{err.WithAdvice(a.words("did you mean %s?", "是否要输入 %s？"), near)}
 	}
-	return unknownWord{err.WithAdvice("see %s --help", help)}
+	return unknownWord{a.seeHelp(err, help)}
+}
+
+// seeHelp says where all is told about a command.
+func (a *App) seeHelp(err *errs.Error, command string) error {
+	return err.WithAdvice(a.words("see %s --help", "见 %s --help"), command)
 }
 
 // noSuchNoun refuses a word after kumo that is no command.
@@ -48,12 +57,12 @@ func (a *App) noSuchNoun(cmd *cobra.Command, args []string) error {
 			known = append(known, t.Words()...)
 		}
 	}
-	return unknown("noun", args[0], known, cmd.CommandPath())
+	return a.unknown("noun", args[0], known, cmd.CommandPath())
 }
 
 // noSuchVerb refuses a word that is no verb of the noun; cobra itself would
 // print help and succeed.
-func noSuchVerb(cmd *cobra.Command, args []string) error {
+func (a *App) noSuchVerb(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -63,14 +72,14 @@ func noSuchVerb(cmd *cobra.Command, args []string) error {
 			known = append(append(known, c.Name()), c.Aliases...)
 		}
 	}
-	return unknown("verb", args[0], known, cmd.CommandPath())
+	return a.unknown("verb", args[0], known, cmd.CommandPath())
 }
 
 // unknownFlag turns cobra's errors about flags into ours.
-func unknownFlag(cmd *cobra.Command, err error) error {
+func (a *App) unknownFlag(cmd *cobra.Command, err error) error {
 	var missing *pflag.NotExistError
 	if !errors.As(err, &missing) {
-		return errs.New(errs.Invalid, cmd.CommandPath(), "%s", err.Error()).WithAdvice("see %s --help", cmd.CommandPath())
+		return a.seeHelp(errs.New(errs.Invalid, cmd.CommandPath(), "%s", a.flagError(err)), cmd.CommandPath())
 	}
 	name := missing.GetSpecifiedName()
 	if len(name) == 1 {
@@ -81,5 +90,19 @@ func unknownFlag(cmd *cobra.Command, err error) error {
 	var known []string
 	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 	cmd.InheritedFlags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	return unknown("flag", name, known, cmd.CommandPath())
+	return a.unknown("flag", name, known, cmd.CommandPath())
+}
+
+// flagError is what is wrong with a flag that is known.
+func (a *App) flagError(err error) string {
+	var without *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case a.language() != "zh":
+	case errors.As(err, &without):
+		return "选项 --" + without.GetFlag().Name + " 缺少值"
+	case errors.As(err, &invalid):
+		return "选项 --" + invalid.GetFlag().Name + " 的值 " + strconv.Quote(invalid.GetValue()) + " 无效"
+	}
+	return err.Error()
 }

@@ -46,7 +46,7 @@ func (a *App) verbCommand(t *schema.Type, v *schema.Verb, run func(context.Conte
 	r := verbRun{noun: t, verb: v}
 	in := a.input(t, v)
 	c := &cobra.Command{Use: v.Name + in.use(), Short: a.short(t, v), Args: in.args, Example: "  " + in.example()}
-	if long := v.First().Doc.In(a.language()); long != "" && v.Fixed == nil {
+	if long := a.said(v.First().Doc); long != "" && v.Fixed == nil {
 		c.Long = render.Safe(long)
 	}
 	if in.objects {
@@ -87,7 +87,13 @@ func (a *App) short(t *schema.Type, v *schema.Verb) string {
 	case v.Uploads:
 		return a.words("Create one from a file of this machine", "用本机的文件创建")
 	}
-	doc := first.Doc.In(lang)
+	doc := a.said(first.Doc)
+	if doc == "" && lang == "zh" && first.Caption.In(lang) != "" {
+		if first.Effect == "read" {
+			return render.Safe(first.Caption.In(lang))
+		}
+		return render.Safe(first.Caption.In(lang) + t.Title(lang))
+	}
 	if before, _, ok := strings.Cut(doc, ". "); ok {
 		doc = before
 	}

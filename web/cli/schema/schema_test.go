@@ -83,7 +83,7 @@ func TestVerbs(t *testing.T) {
 		"job":              "trace",
 		"flow":             "retry forget",
 		"gc":               "run delete",
-		"resource-setting": "update get-resource-config", // "get" alone is show
+		"resource-setting": "set reset get-resource-config", // "get" alone is show
 	} {
 		var got []string
 		for _, v := range d.Verbs(d.ByNoun(noun)) {
