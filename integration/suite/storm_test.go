@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	stormTime    = 15 * time.Second
+	stormTime    = 15 * time.Second // usually
 	stormWorkers = 8
 	// stormGuests is about how many guests there are at a time.
 	stormGuests = 24
@@ -51,16 +51,17 @@ func TestStorm(t *testing.T) {
 			"DestroyVM:fail=internal:rate=0.2:seed=4", "ReleaseNICs:fail=internal:rate=0.1:seed=5:after", "DeleteVolume:fail=internal:rate=0.1:seed=6",
 		}, ";"))
 		st.server.Store(l.s)
-		st.end = time.Now().Add(stormTime)
+		length, seed := server.Storm(l, stormTime)
+		st.end = time.Now().Add(length)
 		var wg sync.WaitGroup
 		for i := range stormWorkers {
-			wg.Go(func() { st.client(rand.New(rand.NewPCG(1, uint64(i)))) })
+			wg.Go(func() { st.client(rand.New(rand.NewPCG(seed, uint64(i)))) })
 		}
 		st.kill()
 		wg.Wait()
 		l.Logf("calls: %v", st.calls)
 		l.Logf("of these failed: %v", st.failed)
-		if len(st.calls) < 12 || st.calls["create"] < 20 || st.failed["create"] == st.calls["create"] {
+		if len(st.calls) < 12 || st.calls["create"] < int(length.Seconds()) || st.failed["create"] == st.calls["create"] {
 			l.Error("this was no storm")
 		}
 		l.s = st.server.Load()

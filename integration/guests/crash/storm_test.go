@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	stormTime    = 30 * time.Second
+	stormTime    = 30 * time.Second // usually
 	stormWorkers = 4
 	// stormGuests is about how many guests there are at a time.
 	stormGuests = 6
@@ -34,13 +34,14 @@ func TestStorm(t *testing.T) {
 	l := newLab(t)
 	var current atomic.Pointer[server.Server]
 	current.Store(l.Server)
-	end := time.Now().Add(stormTime)
+	length, seed := server.Storm(t, stormTime)
+	end := time.Now().Add(length)
 	var mu sync.Mutex
 	calls := map[string]int{}
 	var wg sync.WaitGroup
 	for i := range stormWorkers {
 		wg.Go(func() {
-			dice := rand.New(rand.NewPCG(1, uint64(i)))
+			dice := rand.New(rand.NewPCG(seed, uint64(i)))
 			for time.Now().Before(end) {
 				what, err := l.anything(current.Load().Client, dice)
 				mu.Lock()
