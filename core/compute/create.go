@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -57,55 +58,54 @@ func (s *Service) registerCreate() {
 		Returns: "VmInstance", Kind: "vm", Timeout: 12 * hour, Doc: "Makes a guest from an image and, by default, starts it.",
 	}, func(ctx context.Context, c *action.Call, p *newVM) (action.Ref, error) {
 		ref := action.Ref{Type: "VmInstance", UUID: c.ResourceUUID}
-		w, err := s.plan(ctx, c, p)
+		st, err := s.plan(ctx, c, p)
 		if err != nil {
 			return ref, err
 		}
-		return ref, flow.Run(ctx, s.Flows, s.create, w,
-			flow.Options{Job: c.Job, Key: w.UUID, ResourceType: ref.Type, ResourceUUID: w.UUID})
+		return ref, flow.Run(ctx, s.Flows, s.create, st, flowOf(c, st.UUID))
 	})
 }
 
 // plan checks the request and decides all that can be decided by reading; the
 // flow then only has to take what was chosen, and finds out when that has
 // changed. Nothing is changed.
-func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*work, error) {
-	w := &work{UUID: c.ResourceUUID, Name: p.Name, AccountUUID: c.Caller.AccountUUID, Before: Created,
-		Keep: p.Strategy == "CreateStopped", Tags: c.SystemTags, UserTags: c.UserTags}
-	w.Row = &VMInstance{Type: cmp.Or(p.Type, "UserVm"), State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}
-	w.Row.UUID, w.Row.Name, w.Row.Description, w.Row.AccountUUID = w.UUID, p.Name, p.Description, w.AccountUUID
-	if w.Row.Type != "UserVm" {
-		return nil, errs.New(errs.Invalid, "type", "%s is not for this call: appliances are made by the services that need them", w.Row.Type).
+func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*creation, error) {
+	if p.Type != "" && p.Type != "UserVm" {
+		return nil, errs.New(errs.Invalid, "type", "%s is not for this call: appliances are made by the services that need them", p.Type).
 			WithAdvice("use UserVm")
 	}
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
 	}
+	st := &creation{guest: guest{UUID: c.ResourceUUID, Name: p.Name, State: Created}, StayStopped: p.Strategy == "CreateStopped",
+		Row: &VMInstance{Type: "UserVm", State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}, Tags: c.SystemTags, UserTags: c.UserTags}
+	st.Row.UUID, st.Row.Name, st.Row.Description, st.Row.AccountUUID = st.UUID, p.Name, p.Description, c.Caller.AccountUUID
 	err := s.Store.Read(ctx, func(now store.Querier) error {
 		q := store.Cached(now) // what guests are made from rarely changes
-		if err := s.planSize(ctx, q, p, w); err != nil {
+		if err := s.planSize(ctx, q, p, st); err != nil {
 			return err
 		}
-		zone, err := s.planNetworks(ctx, q, p, w)
+		zone, err := s.planNetworks(ctx, q, p, st)
 		if err != nil {
 			return err
 		}
-		img, err := s.planImage(ctx, q, p, w, zone)
+		img, err := s.planImage(ctx, q, p, st, zone)
 		if err != nil {
 			return err
 		}
-		if err := s.planVolumes(ctx, q, p, w, img); err != nil {
+		if err := s.planVolumes(ctx, q, p, st, img); err != nil {
 			return err
 		}
-		if err := s.planTags(ctx, q, c, p, w, img); err != nil {
+		if err := s.planTags(ctx, q, p, st, img); err != nil {
 			return err
 		}
-		return s.planPlaces(ctx, now, p, w, img, zone)
+		return s.planPlaces(ctx, now, p, st, img, zone)
 	})
-	return w, err
+	return st, err
 }
 
-func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, w *work) error {
+func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, st *creation) error {
+	var cpu, memory int64
 	switch {
 	case p.InstanceOffering != "":
 		o, err := store.Get(ctx, q, InstanceOfferingType, p.InstanceOffering)
@@ -118,44 +118,45 @@ func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, w *wo
 		if o.Type != "UserVm" {
 			return errs.New(errs.Invalid, "instanceOfferingUuid", "offering %s is of type %s, not UserVm", o.Name, o.Type)
 		}
-		w.CPU, w.Memory = o.CPUNum, o.MemorySize
-		w.Row.AllocatorStrategy = o.AllocatorStrategy
+		cpu, memory = o.CPUNum, o.MemorySize
+		st.Row.AllocatorStrategy = o.AllocatorStrategy
 	case p.CPUNum == nil || p.MemorySize == nil:
 		return errs.New(errs.Invalid, "instanceOfferingUuid", "give an instance offering, or both cpuNum and memorySize")
 	}
 	// ZStack's Go client sends 0 for both when it names an offering.
 	if p.CPUNum != nil && *p.CPUNum != 0 {
-		w.CPU = int64(*p.CPUNum)
+		cpu = int64(*p.CPUNum)
 	}
 	if p.MemorySize != nil && *p.MemorySize != 0 {
-		w.Memory = *p.MemorySize
+		memory = *p.MemorySize
 	}
 	switch {
-	case w.CPU < 1 || w.CPU > 1024:
-		return errs.New(errs.Invalid, "cpuNum", "%d is not between 1 and 1024", w.CPU)
-	case w.Memory < 1<<20:
-		return errs.New(errs.Invalid, "memorySize", "%d bytes are less than a MiB", w.Memory)
+	case cpu < 1 || cpu > 1024:
+		return errs.New(errs.Invalid, "cpuNum", "%d is not between 1 and 1024", cpu)
+	case memory < 1<<20:
+		return errs.New(errs.Invalid, "memorySize", "%d bytes are less than a MiB", memory)
 	case p.ReservedMemorySize != nil && *p.ReservedMemorySize > 0:
 		return checkReserved(*p.ReservedMemorySize)
 	}
-	w.Row.CPUNum, w.Row.MemorySize = w.CPU, w.Memory
+	st.CPU, st.Memory = cpu, memory
+	st.Row.CPUNum, st.Row.MemorySize = cpu, memory
 	return nil
 }
 
 // planNetworks checks the networks, and the addresses and MACs wished for by
 // system tags; it returns the networks' zone.
-func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w *work) (string, error) {
+func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, st *creation) (string, error) {
 	if len(p.L3s) == 0 && p.Zone == "" && p.Cluster == "" && p.Host == "" {
 		return "", errs.New(errs.Invalid, "l3NetworkUuids", "give at least one L3 network, or a zone, cluster or host")
 	}
 	if p.NICParams != "" {
 		return "", errs.New(errs.Invalid, "vmNicParams", "is not offered").WithAdvice("use the system tags staticIp:: and customMac::")
 	}
-	w.Row.DefaultL3NetworkUUID = p.DefaultL3
+	defaultL3 := p.DefaultL3
 	switch {
-	case len(p.L3s) == 1 && p.DefaultL3 == "":
-		w.Row.DefaultL3NetworkUUID = p.L3s[0]
-	case len(p.L3s) > 1 && p.DefaultL3 == "":
+	case len(p.L3s) == 1 && defaultL3 == "":
+		defaultL3 = p.L3s[0]
+	case len(p.L3s) > 1 && defaultL3 == "":
 		return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "must be given with several L3 networks")
 	}
 	zone, err := s.networks.Check(ctx, q, p.L3s)
@@ -165,14 +166,13 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w
 	index := map[string]int{}
 	for i, uuid := range p.L3s {
 		index[uuid] = i
-		w.NICWishes = append(w.NICWishes, contract.NICWish{L3UUID: uuid})
+		st.NICWishes = append(st.NICWishes, contract.NICWish{L3UUID: uuid})
 	}
-	if d := w.Row.DefaultL3NetworkUUID; d != "" {
-		if _, ok := index[d]; !ok {
-			return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "%s is not among l3NetworkUuids", d)
-		}
+	if _, ok := index[defaultL3]; !ok && defaultL3 != "" {
+		return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "%s is not among l3NetworkUuids", defaultL3)
 	}
-	for _, t := range w.Tags {
+	st.Row.DefaultL3NetworkUUID = defaultL3
+	for _, t := range st.Tags {
 		for _, pattern := range []string{tagStaticIP, tagCustomMAC} {
 			m, ok := tag.Match(pattern, t)
 			if !ok {
@@ -183,16 +183,16 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, w
 				return "", errs.New(errs.Invalid, "system tag "+t, "L3 network %s is not among l3NetworkUuids", m["l3NetworkUuid"])
 			}
 			if pattern == tagStaticIP {
-				w.NICWishes[i].IP = m["staticIp"]
+				st.NICWishes[i].IP = m["staticIp"]
 			} else {
-				w.NICWishes[i].MAC = m["mac"]
+				st.NICWishes[i].MAC = m["mac"]
 			}
 		}
 	}
 	return cmp.Or(zone, p.Zone), nil
 }
 
-func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *work, zone string) (*contract.Image, error) {
+func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, st *creation, zone string) (*contract.Image, error) {
 	if p.Image == "" {
 		return nil, errs.New(errs.Invalid, "imageUuid", "is missing: a guest is made from an image")
 	}
@@ -203,33 +203,30 @@ func (s *Service) planImage(ctx context.Context, q store.Querier, p *newVM, w *w
 	if img.MediaType == "DataVolumeTemplate" {
 		return nil, errs.New(errs.Invalid, "imageUuid", "image %s is a %s; use a RootVolumeTemplate or an ISO", img.Name, img.MediaType)
 	}
-	w.Platform, w.Architecture = cmp.Or(p.Platform, img.Platform), cmp.Or(p.Architecture, img.Architecture)
-	w.Row.Platform, w.Row.Architecture, w.Row.GuestOSType = w.Platform, w.Architecture, cmp.Or(p.GuestOSType, img.GuestOSType)
+	st.Platform, st.Architecture = cmp.Or(p.Platform, img.Platform), cmp.Or(p.Architecture, img.Architecture)
+	st.Row.Platform, st.Row.Architecture, st.Row.GuestOSType = st.Platform, st.Architecture, cmp.Or(p.GuestOSType, img.GuestOSType)
 	return img, nil
 }
 
-// planVolumes lists the volumes to make: root, data, and for an ISO its place
-// in the storage's cache.
-func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w *work, img *contract.Image) error {
-	root := &contract.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: w.AccountUUID, VMUUID: w.UUID, Size: img.Size}
-	wished, err := s.rootSize(ctx, q, p, root)
+// planVolumes lists the volumes to make, and the drive of a guest that is made
+// from an ISO.
+func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, st *creation, img *contract.Image) error {
+	offering, wished, err := s.rootSize(ctx, q, p)
 	if err != nil {
 		return err
 	}
+	root := &contract.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: st.Row.AccountUUID, VMUUID: st.UUID,
+		DiskOfferingUUID: offering}
 	if img.MediaType == "ISO" {
 		if wished == 0 {
 			return errs.New(errs.Invalid, "rootDiskOfferingUuid", "a guest that boots ISO %s needs a root disk offering or rootDiskSize", img.Name)
 		}
-		w.CdRom = &VMCdRom{VMInstanceUUID: w.UUID, ISOUUID: img.UUID}
-		w.CdRom.UUID, w.CdRom.Name = resource.NewUUID(), "vm-"+w.UUID+"-cdRom"
 		root.Size = wished
-		w.Volumes = []*contract.VolumePlan{root, {UUID: w.CdRom.UUID, Name: img.Name, ISO: true, ImageUUID: img.UUID}}
+		st.planDrive(img)
 	} else {
-		root.ImageUUID = img.UUID
-		root.Size = max(img.Size, wished)
-		w.Volumes = []*contract.VolumePlan{root}
+		root.ImageUUID, root.Size = img.UUID, max(img.Size, wished)
 	}
-	w.Row.RootVolumeUUID = root.UUID
+	st.Row.RootVolumeUUID, st.Volumes = root.UUID, []*contract.VolumePlan{root}
 	sizes := append([]int64(nil), p.DataSizes...)
 	offerings := make([]string, len(sizes))
 	for _, uuid := range p.DataOfferings {
@@ -246,25 +243,33 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, w 
 		if err := checkSize("dataDiskSizes", size); err != nil {
 			return err
 		}
-		w.Volumes = append(w.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
-			AccountUUID: w.AccountUUID, VMUUID: w.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
+		st.Volumes = append(st.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
+			AccountUUID: st.Row.AccountUUID, VMUUID: st.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
 	}
 	return nil
 }
 
-func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM, root *contract.VolumePlan) (int64, error) {
-	if p.RootOffering != "" {
+// planDrive gives the guest a CD-ROM drive with an ISO in it.
+func (st *creation) planDrive(iso *contract.Image) {
+	st.CdRom = &VMCdRom{VMInstanceUUID: st.UUID, ISOUUID: iso.UUID}
+	st.CdRom.UUID, st.CdRom.Name = resource.NewUUID(), "vm-"+st.UUID+"-cdRom"
+	st.Drives = []drive{{UUID: st.CdRom.UUID, DeviceID: st.CdRom.DeviceID}}
+}
+
+// rootSize is what is wished for as the root volume, 0 for nothing, and the
+// offering that says so.
+func (s *Service) rootSize(ctx context.Context, q store.Querier, p *newVM) (offering string, size int64, err error) {
+	switch {
+	case p.RootOffering != "":
 		o, err := s.diskOffering(ctx, q, p.RootOffering)
 		if err != nil {
-			return 0, err
+			return "", 0, err
 		}
-		root.DiskOfferingUUID = o.UUID
-		return o.DiskSize, checkSize("rootDiskOfferingUuid", o.DiskSize)
+		return o.UUID, o.DiskSize, checkSize("rootDiskOfferingUuid", o.DiskSize)
+	case p.RootSize != nil:
+		return "", *p.RootSize, checkSize("rootDiskSize", *p.RootSize)
 	}
-	if p.RootSize == nil {
-		return 0, nil
-	}
-	return *p.RootSize, checkSize("rootDiskSize", *p.RootSize)
+	return "", 0, nil
 }
 
 // checkSize refuses what is no size of a volume.
@@ -284,21 +289,22 @@ func (s *Service) diskOffering(ctx context.Context, q store.Querier, uuid string
 }
 
 // planPlaces finds hosts, and for each the storage; the flow takes the first
-// that still has room.
-func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *work, img *contract.Image, zone string) error {
+// that still has room. All are of the best one's hypervisor, for which the NICs
+// are made.
+func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st *creation, img *contract.Image, zone string) error {
 	if p.Zone != "" && zone != "" && p.Zone != zone {
 		return errs.New(errs.Invalid, "zoneUuid", "the L3 networks are in zone %s, not in %s", zone, p.Zone)
 	}
-	if w.Row.AllocatorStrategy == contract.PlaceDesignated && p.Zone == "" && p.Cluster == "" && p.Host == "" {
+	if st.Row.AllocatorStrategy == contract.PlaceDesignated && p.Zone == "" && p.Cluster == "" && p.Host == "" {
 		return errs.New(errs.Invalid, "allocatorStrategy "+contract.PlaceDesignated, "the place is to be named, but is not").
 			WithAdvice("give a hostUuid, clusterUuid or zoneUuid, or use another offering")
 	}
 	var err error
-	if w.MaxGuests, err = s.maxGuests(ctx, q, w.Row, w.Tags); err != nil {
+	if st.MaxGuests, err = s.maxGuests(ctx, q, st.Row, st.Tags); err != nil {
 		return err
 	}
-	r := contract.HostRequest{Room: w.room(), ZoneUUID: cmp.Or(p.Zone, zone), ClusterUUID: p.Cluster, HostUUID: p.Host,
-		Architecture: w.Architecture, Strategy: w.Row.AllocatorStrategy}
+	r := contract.HostRequest{Room: st.room(st.MaxGuests), ZoneUUID: cmp.Or(p.Zone, zone), ClusterUUID: p.Cluster, HostUUID: p.Host,
+		Architecture: st.Architecture, Strategy: st.Row.AllocatorStrategy}
 	if r.Reachable, err = s.reachable(ctx, store.Cached(q), p.L3s); err != nil {
 		return err
 	}
@@ -307,9 +313,14 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, w *
 		return err
 	}
 	var size int64
-	for _, v := range w.Volumes {
+	for _, v := range st.Volumes {
 		size += v.Size
 	}
-	w.Places, err = s.storage.Places(ctx, q, contract.PlaceRequest{Hosts: hosts, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
-	return err
+	places, err := s.storage.Places(ctx, q, contract.PlaceRequest{Hosts: hosts, Size: size, Image: img, PrimaryUUID: p.RootPrimary})
+	if err != nil {
+		return err
+	}
+	st.HypervisorType = places[0].Host.HypervisorType
+	st.Places = slices.DeleteFunc(places, func(pl contract.Place) bool { return pl.Host.HypervisorType != st.HypervisorType })
+	return nil
 }

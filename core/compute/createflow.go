@@ -3,7 +3,6 @@ package compute
 import (
 	"cmp"
 	"context"
-	"time"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -13,162 +12,159 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-const hour = time.Hour
+// creation is the state of the flow that makes a guest. The plan, which only
+// read, has filled it in but for the place, the NICs, and what is made there.
+type creation struct {
+	guest
+	seat
+	Row            *VMInstance // but for its place
+	CdRom          *VMCdRom    // with the ISO that it is made from, if it is
+	Tags, UserTags []string
+	NICWishes      []contract.NICWish
+	NICDriver      string
+	HypervisorType string // of all Places
+	// Places are those that had room, the best first, until one of them is taken
+	// and is the Place.
+	Places      []contract.Place
+	Place       contract.Place
+	StayStopped bool // leave it Stopped
+}
 
 // createFlow makes a guest (spec section 2.2). Everything in the database is
 // taken in one transaction before the world is touched, and a failure takes
-// all of it back: there is no half-made guest. Capacity is taken last: its
-// rows are shared by all guests of a host or storage, and on MySQL they stay
-// locked until the transaction ends.
-func (s *Service) createFlow() *flow.Def[work] {
-	starts := func(w *work) bool { return !w.Keep }
+// all of it back: there is no half-made guest. Where the guest is, is written
+// when it has its place there. Capacity is taken late: its rows are shared by all
+// guests of a host or storage, and on MySQL they stay locked until the
+// transaction ends.
+func (s *Service) createFlow() *flow.Def[creation] {
+	starts := func(st *creation) bool { return !st.StayStopped }
 	return flow.Define("create-vm",
-		flow.Tx("insert", s.insert, s.remove),
-		flow.Tx("allocate-nics", s.allocateNICs, func(ctx context.Context, tx *store.Tx, w *work) error {
-			return s.networks.Free(ctx, tx, w.UUID)
+		flow.Tx("allocate-nics", s.allocateNICs, func(ctx context.Context, tx *store.Tx, st *creation) error {
+			return s.networks.Free(ctx, tx, st.UUID)
 		}),
-		flow.Tx("place", s.place, func(ctx context.Context, tx *store.Tx, w *work) error {
-			if err := s.storage.Unplan(ctx, tx, w.Volumes); err != nil {
-				return err
-			}
-			return s.unreserve(ctx, tx, w)
+		flow.Tx("place", s.place, s.unplace),
+		flow.Tx("insert", s.insert, func(ctx context.Context, tx *store.Tx, st *creation) error {
+			return s.remove(ctx, tx, st.UUID)
 		}),
 		flow.Do("make-volumes", s.makeVolumes, s.unmakeVolumes).Timeout(12*hour),
-		flow.Do("prepare-network", s.prepareNetwork, s.releaseNetwork).When(starts),
-		flow.Do("start-on-host", s.startOnHost, s.destroyOnHost).When(starts),
+		flow.Do("prepare-network", do[creation](s.prepareNetwork), do[creation](s.releaseNetwork)).When(starts),
+		flow.Do("start-on-host", do[creation](s.startOnHost), do[creation](s.destroyOnHost)).When(starts),
 		flow.Tx("finish", s.finishCreate, nil),
 	)
 }
 
-// place takes the first of the planned places that still has room. The guest's
-// rows say the first one; its NICs are of that one's hypervisor type, so that
-// places of other types are left out.
-func (s *Service) place(ctx context.Context, tx *store.Tx, w *work) error {
-	planned := w.Host
-	var last error
-	for _, pl := range w.Places {
-		if pl.Host.HypervisorType != planned.HypervisorType {
-			continue
-		}
-		w.Host = pl.Host
-		if last = s.takePlace(ctx, tx, w, pl); last == nil {
-			w.Places = nil // decided: the journal need not carry the rest
-			if w.Host != planned {
-				last = s.rehome(ctx, tx, w)
-			}
-			if last == nil {
-				last = guardParents(ctx, tx, w)
-			}
-			return last
-		}
-		if errs.ClassOf(last) != errs.Exhausted {
-			return last
-		}
-	}
-	return last
-}
-
-// takePlace takes a host's and its storage's capacity, or nothing.
-func (s *Service) takePlace(ctx context.Context, tx *store.Tx, w *work, pl contract.Place) error {
-	if err := s.reserve(ctx, tx, w); err != nil {
+func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, st *creation) error {
+	nics, err := s.networks.Allocate(ctx, tx, contract.NICRequest{VMUUID: st.UUID, AccountUUID: st.Row.AccountUUID,
+		HypervisorType: st.HypervisorType, Driver: st.NICDriver, NICs: st.NICWishes})
+	if err != nil {
 		return err
 	}
-	for _, v := range w.Volumes {
-		v.PrimaryUUID, v.HostUUID, v.HostLocal = pl.PrimaryUUID, pl.Host.UUID, pl.HostLocal
-		v.ImageStoreUUID = pl.ImageStoreUUID
-	}
-	err := s.storage.Plan(ctx, tx, w.Volumes)
-	if errs.ClassOf(err) != errs.Exhausted {
-		return err
-	}
-	return cmp.Or(s.storage.Unplan(ctx, tx, w.Volumes), s.unreserve(ctx, tx, w), err)
+	st.NICs = nics
+	st.describe(st.Tags, st.Row.DefaultL3NetworkUUID)
+	return nil
 }
 
-// rehome corrects where the guest's row says it is.
-func (s *Service) rehome(ctx context.Context, tx *store.Tx, w *work) error {
-	return store.Set(ctx, tx, VMType.Type, w.UUID, map[string]any{"hostUuid": w.Host.UUID, "clusterUuid": w.Host.ClusterUUID,
-		"zoneUuid": w.Host.ZoneUUID, "cpuSpeed": w.Host.CPUMHz})
+// place takes the first of the planned places that still has room.
+func (s *Service) place(ctx context.Context, tx *store.Tx, st *creation) error {
+	var err error
+	for _, pl := range st.Places {
+		if err = s.takePlace(ctx, tx, st, pl); errs.ClassOf(err) != errs.Exhausted {
+			break
+		}
+	}
+	return err
+}
+
+// takePlace takes a host's and its storage's capacity. When there is too little,
+// it has taken nothing.
+func (s *Service) takePlace(ctx context.Context, tx *store.Tx, st *creation, pl contract.Place) error {
+	room := st.room(st.MaxGuests)
+	if err := s.hosts.Reserve(ctx, tx, pl.Host.UUID, room); err != nil {
+		return err
+	}
+	err := s.storage.Plan(ctx, tx, pl, st.Volumes)
+	if errs.ClassOf(err) == errs.Exhausted {
+		return cmp.Or(s.hosts.Return(ctx, tx, pl.Host.UUID, room), err)
+	}
+	if err != nil {
+		return err
+	}
+	st.Taken, st.Host, st.Place, st.Places = true, pl.Host.UUID, pl, nil
+	return nil
+}
+
+// unplace gives the place back.
+func (s *Service) unplace(ctx context.Context, tx *store.Tx, st *creation) error {
+	if err := s.storage.Unplan(ctx, tx, st.Volumes); err != nil {
+		return err
+	}
+	return s.unreserve(ctx, tx, &st.guest, &st.seat)
+}
+
+// insert writes the guest's own rows.
+func (s *Service) insert(ctx context.Context, tx *store.Tx, st *creation) error {
+	host, row := st.Place.Host, *st.Row
+	row.ZoneUUID, row.ClusterUUID, row.HostUUID = host.ZoneUUID, host.ClusterUUID, host.UUID
+	row.HypervisorType, row.CPUSpeed = host.HypervisorType, host.CPUMHz
+	if err := store.Insert(ctx, tx, VMType, &row); err != nil {
+		return err
+	}
+	if st.CdRom != nil {
+		cd := *st.CdRom
+		if err := store.Insert(ctx, tx, CdRomType, &cd); err != nil {
+			return err
+		}
+	}
+	if err := s.Tags.CreateAll(ctx, tx, "VmInstance", st.UUID, st.Tags, st.UserTags); err != nil {
+		return err
+	}
+	return guardParents(ctx, tx, st)
 }
 
 // guardParents makes sure that nothing the guest depends on is being deleted.
 // It comes after what changes these rows: on MySQL it takes shared locks, and
 // two transactions that both hold one and both want to change the row are a
 // deadlock.
-func guardParents(ctx context.Context, tx *store.Tx, w *work) error {
-	parents := append(make([]cascade.Parent, 0, 8), cascade.Parent{Type: "Zone", UUID: w.Host.ZoneUUID},
-		cascade.Parent{Type: "Cluster", UUID: w.Host.ClusterUUID}, cascade.Parent{Type: "Host", UUID: w.Host.UUID})
-	for i, v := range w.Volumes {
-		if i == 0 || v.PrimaryUUID != w.Volumes[i-1].PrimaryUUID {
-			parents = append(parents, cascade.Parent{Type: "PrimaryStorage", UUID: v.PrimaryUUID})
-		}
-	}
-	for _, n := range w.NICs {
+func guardParents(ctx context.Context, tx *store.Tx, st *creation) error {
+	host := st.Place.Host
+	parents := append(make([]cascade.Parent, 0, 8), cascade.Parent{Type: "Zone", UUID: host.ZoneUUID},
+		cascade.Parent{Type: "Cluster", UUID: host.ClusterUUID}, cascade.Parent{Type: "Host", UUID: host.UUID},
+		cascade.Parent{Type: "PrimaryStorage", UUID: st.Place.PrimaryUUID})
+	for _, n := range st.NICs {
 		parents = append(parents, cascade.Parent{Type: "L3Network", UUID: n.L3UUID})
 	}
 	return cascade.GuardAll(ctx, tx, parents...)
 }
 
-func (s *Service) insert(ctx context.Context, tx *store.Tx, w *work) error {
-	w.Host = w.Places[0].Host
-	row := *w.Row
-	row.ZoneUUID, row.ClusterUUID, row.HostUUID = w.Host.ZoneUUID, w.Host.ClusterUUID, w.Host.UUID
-	row.HypervisorType, row.CPUSpeed = w.Host.HypervisorType, w.Host.CPUMHz
-	if err := store.Insert(ctx, tx, VMType, &row); err != nil {
-		return err
-	}
-	if w.CdRom != nil {
-		cd := *w.CdRom
-		if err := store.Insert(ctx, tx, CdRomType, &cd); err != nil {
-			return err
-		}
-	}
-	return s.Tags.CreateAll(ctx, tx, "VmInstance", w.UUID, w.Tags, w.UserTags)
-}
-
-// remove takes the guest's own rows away; what is gone is a success.
-func (s *Service) remove(ctx context.Context, tx *store.Tx, w *work) error {
-	if _, err := tx.Exec(ctx, "DELETE FROM `VmCdRom` WHERE `vmInstanceUuid` = ?", w.UUID); err != nil {
-		return err
-	}
-	return s.Tags.DeleteRow(ctx, tx, VMType.Type, w.UUID)
-}
-
-func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, w *work) error {
-	nics, err := s.networks.Allocate(ctx, tx, contract.NICRequest{VMUUID: w.UUID, AccountUUID: w.AccountUUID,
-		HypervisorType: w.Host.HypervisorType, Driver: w.NICDriver, NICs: w.NICWishes})
+func (s *Service) makeVolumes(ctx context.Context, st *creation) error {
+	h, err := s.host(ctx, &st.guest)
 	if err != nil {
 		return err
 	}
-	w.NICs = nics
-	s.readTags(w, w.Tags, w.Row.DefaultL3NetworkUUID)
-	return nil
-}
-
-func (s *Service) makeVolumes(ctx context.Context, w *work) error {
-	h, err := s.host(ctx, w)
-	if err != nil {
-		return err
-	}
-	for _, v := range w.Volumes {
+	for _, v := range st.Volumes {
 		if err := s.storage.Make(ctx, h, v); err != nil {
 			return err
 		}
 	}
-	if w.CdRom != nil {
-		w.CdRom.ISOInstallPath = w.Volumes[1].InstallPath
+	if st.CdRom == nil {
+		return nil
 	}
-	return nil
+	path, err := s.storage.Medium(ctx, h, st.Place, st.CdRom.ISOUUID)
+	st.Drives[0].Path = path
+	return err
 }
 
-func (s *Service) unmakeVolumes(ctx context.Context, w *work) error {
-	h, err := s.host(ctx, w)
+// unmakeVolumes deletes what was made of the volumes. An image that came to a
+// cache stays there for the next guest.
+func (s *Service) unmakeVolumes(ctx context.Context, st *creation) error {
+	h, err := s.host(ctx, &st.guest)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	for _, v := range w.Volumes {
+	for _, v := range st.Volumes {
 		if err := s.storage.Unmake(ctx, h, v); err != nil {
 			return err
 		}
@@ -176,28 +172,28 @@ func (s *Service) unmakeVolumes(ctx context.Context, w *work) error {
 	return nil
 }
 
-// finishCreate marks what was made as usable. A guest that is kept Stopped
-// holds no CPU and memory (spec section 1.5).
-func (s *Service) finishCreate(ctx context.Context, tx *store.Tx, w *work) error {
-	if err := s.storage.Ready(ctx, tx, w.Volumes); err != nil {
+// finishCreate marks what was made as usable. A guest that stays Stopped holds no
+// CPU and memory (spec section 1.5).
+func (s *Service) finishCreate(ctx context.Context, tx *store.Tx, st *creation) error {
+	if err := s.storage.Ready(ctx, tx, st.Volumes); err != nil {
 		return err
 	}
-	if w.CdRom != nil {
-		if err := store.Set(ctx, tx, CdRomType.Type, w.CdRom.UUID, map[string]any{"isoInstallPath": w.CdRom.ISOInstallPath}); err != nil {
+	for _, d := range st.Drives {
+		if err := store.Set(ctx, tx, CdRomType.Type, d.UUID, map[string]any{"isoInstallPath": d.Path}); err != nil {
 			return err
 		}
 	}
-	if w.Keep {
-		return s.left(ctx, tx, w, "stopped", nil)
+	if st.StayStopped {
+		return s.left(ctx, tx, st.UUID, "stopped", nil)
 	}
 	// Nobody else moves a guest that is made, so this needs no look before.
 	n, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ?, `lastOpDate` = ? WHERE `uuid` = ? AND `state` = ?",
-		Running, resource.Now(), w.UUID, Starting)
+		Running, resource.Now(), st.UUID, Starting)
 	if err != nil {
 		return err
 	}
 	if n == 0 {
-		return s.move(ctx, tx, w.UUID, "running", nil) // which tells what is wrong
+		return s.move(ctx, tx, st.UUID, "running", nil) // which tells what is wrong
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/compute/sshkey"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -15,44 +14,44 @@ import (
 
 // planTags turns the parameters that a guest keeps as system tags into these,
 // adds those of its image, and checks those of its volumes.
-func (s *Service) planTags(ctx context.Context, q store.Querier, c *action.Call, p *newVM, w *work, img *contract.Image) error {
+func (s *Service) planTags(ctx context.Context, q store.Querier, p *newVM, st *creation, img *contract.Image) error {
 	virtio := img.Virtio
 	if p.Virtio != nil {
 		virtio = *p.Virtio
 	}
 	// Linux and the platforms that say so bring virtio drivers in any case.
-	if !virtio && (w.Platform == "Windows" || w.Platform == "Other") && !slices.Contains(w.Tags, "driver::virtio") {
-		w.Tags = append(slices.Clip(w.Tags), "driver::"+emulated)
+	if !virtio && (st.Platform == "Windows" || st.Platform == "Other") && !slices.Contains(st.Tags, "driver::virtio") {
+		st.Tags = append(slices.Clip(st.Tags), "driver::"+emulated)
 	}
-	if slices.Contains(w.Tags, "driver::"+emulated) {
-		w.NICDriver = "e1000"
+	if slices.Contains(st.Tags, "driver::"+emulated) {
+		st.NICDriver = "e1000"
 	}
 	for _, uuid := range p.SSHKeyPairs {
 		key, err := store.Get(ctx, q, sshkey.Type, uuid)
 		if err != nil {
 			return errs.Wrap(errs.Invalid, "sshKeyPairUuids", err, "")
 		}
-		w.Tags = append(slices.Clip(w.Tags), "sshkey::"+key.PublicKey)
+		st.Tags = append(slices.Clip(st.Tags), "sshkey::"+key.PublicKey)
 	}
-	if err := s.planImageTags(ctx, q, w, img); err != nil {
+	if err := s.planImageTags(ctx, q, st, img); err != nil {
 		return err
 	}
-	return s.planVolumeTags(ctx, p, w)
+	return s.planVolumeTags(ctx, p, st)
 }
 
 // planImageTags gives the guest the tags of its image that it has not itself.
-func (s *Service) planImageTags(ctx context.Context, q store.Querier, w *work, img *contract.Image) error {
+func (s *Service) planImageTags(ctx context.Context, q store.Querier, st *creation, img *contract.Image) error {
 	ofImage, err := s.Tags.Of(ctx, q, img.UUID)
 	if err != nil {
 		return err
 	}
 	for _, t := range contract.ImageTags {
-		own := fitting(w.Tags, t.Pattern)
+		own := fitting(st.Tags, t.Pattern)
 		if len(own) > 1 {
 			return errs.New(errs.Invalid, "system tags "+own[0]+" and "+own[1], "they contradict each other").WithAdvice("give one of them")
 		}
 		if tags := fitting(ofImage, t.Pattern); len(own) == 0 && len(tags) > 0 {
-			w.Tags = append(slices.Clip(w.Tags), tags[len(tags)-1]) // the newest
+			st.Tags = append(slices.Clip(st.Tags), tags[len(tags)-1]) // the newest
 		}
 	}
 	return nil
@@ -71,9 +70,9 @@ func fitting(tags []string, pattern string) []string {
 
 // planVolumeTags gives each volume its tags. Those by index count the data
 // volumes from 0.
-func (s *Service) planVolumeTags(ctx context.Context, p *newVM, w *work) error {
+func (s *Service) planVolumeTags(ctx context.Context, p *newVM, st *creation) error {
 	data := 0
-	for _, v := range w.Volumes {
+	for _, v := range st.Volumes {
 		switch v.Type {
 		case "Root":
 			v.Tags = p.RootTags

@@ -60,8 +60,7 @@ func (s *Service) registerInner() {
 		if err != nil || placed == 0 {
 			return none, err
 		}
-		_, err = s.run(ctx, nil, p.UUID, "stop", s.stop, nil)
-		return none, err
+		return none, s.stopVM(ctx, nil, p.UUID, false)
 	})
 	settle := inner(settleMessage, "Asks a host for the state of a guest and makes the database agree.")
 	settle.TakesUp = true

@@ -76,10 +76,7 @@ func (s *Service) keep(ctx context.Context, uuid string) error {
 		return err
 	}
 	s.Log.Info("guest that shall never stop is started", "vm", uuid)
-	_, err = s.run(ctx, nil, uuid, "start", s.start, func(vm *VMInstance, w *work) error {
-		return s.chooseHost(ctx, vm, w, &startParams{UUID: uuid})
-	})
-	return err
+	return s.startVM(ctx, nil, &startParams{UUID: uuid})
 }
 
 // inhibit lets a guest that shall never stop be stopped for good.

@@ -28,8 +28,8 @@ type remains struct {
 }
 
 // sweep removes what its last host has of a guest that is being expunged.
-func (s *Service) sweep(ctx context.Context, w *work) error {
-	r := remains{Guest: w.UUID, Name: w.Name, Host: w.LastHost, Gone: true}
+func (s *Service) sweep(ctx context.Context, g *guest) error {
+	r := remains{Guest: g.UUID, Name: g.Name, Host: g.LastHost, Gone: true}
 	if err := s.removeNow(ctx, r); err != nil {
 		return s.leave(ctx, r, err)
 	}
@@ -38,9 +38,9 @@ func (s *Service) sweep(ctx context.Context, w *work) error {
 
 // letGoOfNetwork is releaseNetwork for guests that stop: an error is no reason
 // to keep the guest (spec: network services).
-func (s *Service) letGoOfNetwork(ctx context.Context, w *work) error {
-	if err := s.releaseNetwork(ctx, w); err != nil {
-		return s.leave(ctx, remains{Guest: w.UUID, Name: w.Name, Host: w.Host.UUID, NICs: w.NICs}, err)
+func (s *Service) letGoOfNetwork(ctx context.Context, g *guest) error {
+	if err := s.releaseNetwork(ctx, g); err != nil {
+		return s.leave(ctx, remains{Guest: g.UUID, Name: g.Name, Host: g.Host, NICs: g.NICs}, err)
 	}
 	return nil
 }
@@ -96,14 +96,14 @@ func (s *Service) sweepLater(ctx context.Context, r remains) error {
 
 // removeNow removes it now. What is gone with its host or storage is a success.
 func (s *Service) removeNow(ctx context.Context, r remains) error {
-	w := &work{UUID: r.Guest, Name: r.Name, Host: contract.HostCandidate{UUID: r.Host}, NICs: r.NICs}
+	g := &guest{UUID: r.Guest, Name: r.Name, Host: r.Host, NICs: r.NICs}
 	if r.Gone {
-		if err := s.destroyOnHost(ctx, w); err != nil {
+		if err := s.destroyOnHost(ctx, g); err != nil {
 			return err
 		}
 	}
 	if len(r.NICs) > 0 {
-		if err := s.releaseNetwork(ctx, w); err != nil {
+		if err := s.releaseNetwork(ctx, g); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"strings"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -25,14 +26,14 @@ type Service struct {
 	storage  contract.Storage
 	images   contract.Images
 	networks contract.Networks
-	create   *flow.Def[work]
-	start    *flow.Def[work]
-	stop     *flow.Def[work]
-	reboot   *flow.Def[work]
-	pause    *flow.Def[work]
-	resume   *flow.Def[work]
-	destroy  *flow.Def[work]
-	expunge  *flow.Def[work]
+	create   *flow.Def[creation]
+	start    *flow.Def[starting]
+	stop     *flow.Def[stopping]
+	reboot   *flow.Def[rebooting]
+	pause    *flow.Def[guest]
+	resume   *flow.Def[guest]
+	destroy  *flow.Def[guest]
+	expunge  *flow.Def[guest]
 }
 
 // needs are the parts of the kernel that this service uses.
@@ -72,7 +73,11 @@ func (s *Service) UsesImage(ctx context.Context, q store.Querier, imageUUID stri
 
 // Register registers actions, flows, tags, settings and delete rules.
 func (s *Service) Register() error {
-	for _, d := range []*flow.Def[work]{s.create, s.start, s.stop, s.reboot, s.pause, s.resume, s.destroy, s.expunge} {
+	flow.Register(s.Flows, s.create)
+	flow.Register(s.Flows, s.start)
+	flow.Register(s.Flows, s.stop)
+	flow.Register(s.Flows, s.reboot)
+	for _, d := range []*flow.Def[guest]{s.pause, s.resume, s.destroy, s.expunge} {
 		flow.Register(s.Flows, d)
 	}
 	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Collect: s.collect,
@@ -109,11 +114,24 @@ type vmUUID struct {
 	UUID string `api:"uuid,required,path,resource=VmInstance"`
 }
 
+func refOf(vmUUID string) action.Ref { return action.Ref{Type: VMType.Name, UUID: vmUUID} }
+
+// vmAction is an action on one guest.
+func vmAction(verb, doc string) action.Action {
+	return action.Action{Message: "API" + verb + "VmInstanceMsg", Method: "PUT", Path: "/vm-instances/{uuid}/actions",
+		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", Doc: doc, View: inStates(strings.ToLower(verb))}
+}
+
+// inStates shows an operation of guests in the states in which it is allowed.
+func inStates(operation string) action.View {
+	return action.View{When: []action.When{{Field: "state", In: allowed[operation]}}}
+}
+
 func (s *Service) registerVMs() error {
-	s.registerCreate()
-	s.registerLife()
-	s.registerEnd()
-	s.registerInner()
+	for _, f := range []func(){s.registerCreate, s.registerStart, s.registerStop, s.registerReboot, s.registerPause, s.registerDestroy,
+		s.registerExpunge, s.registerInner} {
+		f()
+	}
 	return s.generic.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
 		action.Param{Name: "defaultL3NetworkUuid", Type: "string", Resource: "L3Network"},
 		action.Param{Name: "platform", Type: "string", Values: platforms},

@@ -44,15 +44,15 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 		if s.Flows.Undoing(vm.UUID) {
 			continue // it gets nothing back that may have been taken from it already
 		}
-		_, w, err := s.load(ctx, s.Store, vm.UUID)
+		_, g, err := s.load(ctx, s.Store, vm.UUID)
 		if errs.ClassOf(err) == errs.NotFound {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		states[vm.UUID], restored[vm.UUID] = vm.State, w.NICs
-		guests = append(guests, contract.GuestNICs{Guest: w.Guest, NICs: w.NICs})
+		states[vm.UUID], restored[vm.UUID] = vm.State, g.NICs
+		guests = append(guests, contract.GuestNICs{Guest: g.Told, NICs: g.NICs})
 	}
 	if err := s.networks.Sync(ctx, h, guests); err != nil {
 		return err
@@ -125,16 +125,16 @@ func (s *Service) restore(ctx context.Context, p *restoreParams) error {
 		return err
 	}
 	undone := s.Flows.Finish(ctx, p.UUID, false)
-	vm, w, err := s.load(ctx, s.Store, p.UUID)
+	vm, g, err := s.load(ctx, s.Store, p.UUID)
 	switch {
 	case errs.ClassOf(err) == errs.NotFound, undone != nil && s.Flows.Undoing(p.UUID):
 		return s.letGo(ctx, h, p.UUID, p.NICs)
 	case err != nil:
 		return err
 	case vm.HostUUID == p.Host:
-		return s.networks.Prepare(ctx, h, w.Guest, w.NICs)
+		return s.networks.Prepare(ctx, h, g.Told, g.NICs)
 	}
-	return s.letGo(ctx, h, p.UUID, w.NICs)
+	return s.letGo(ctx, h, p.UUID, g.NICs)
 }
 
 // HostLost makes the state of a lost host's guests Unknown
@@ -158,8 +158,8 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 		return err
 	}
 	for _, uuid := range uuids {
-		w := &work{UUID: uuid, Name: uuid, Host: contract.HostCandidate{UUID: h.GetUuid()}, pluginHost: h}
-		if err := s.destroyOnHost(ctx, w); err != nil {
+		g := &guest{UUID: uuid, Name: uuid, Host: h.GetUuid(), pluginHost: h}
+		if err := s.destroyOnHost(ctx, g); err != nil {
 			return err
 		}
 	}
@@ -273,7 +273,7 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 	if err := s.Flows.Finish(ctx, uuid, false); err != nil {
 		return err
 	}
-	vm, w, err := s.load(ctx, s.Store, uuid)
+	vm, g, err := s.load(ctx, s.Store, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil
 	}
@@ -286,14 +286,13 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 	}
 	switch {
 	case (vm.State == Destroyed || vm.State == Expunging) && now != Stopped:
-		w.Host.UUID = hostUUID
-		return s.cutPower(ctx, w)
+		return s.cutPower(ctx, &guest{UUID: uuid, Name: vm.Name, Host: hostUUID})
 	case vm.HostUUID == hostUUID && now == Stopped:
-		return s.disappeared(ctx, vm, w)
+		return s.disappeared(ctx, g)
 	case vm.HostUUID == hostUUID && now != vm.State:
 		return s.follow(ctx, vm, now)
 	case vm.HostUUID == "" && now == Running && vm.State == Stopped:
-		return s.appeared(ctx, vm, w, hostUUID)
+		return s.appeared(ctx, g, hostUUID)
 	case vm.HostUUID != "" && vm.HostUUID != hostUUID && now == Running:
 		s.Log.Error("guest runs on two hosts or on the wrong one", "vm", uuid, "host", hostUUID, "expected", vm.HostUUID)
 	}
@@ -325,15 +324,14 @@ func (s *Service) actual(ctx context.Context, hostUUID, uuid string) (string, er
 // disappeared stops a guest that is no longer on its host: power-off from
 // inside, a crash of the emulator, a reboot of the host. The stop flow returns
 // what the guest held.
-func (s *Service) disappeared(ctx context.Context, vm *VMInstance, w *work) error {
-	switch vm.State {
+func (s *Service) disappeared(ctx context.Context, g *guest) error {
+	switch g.State {
 	case Running, Paused, Unknown, Crashed, NoState:
 	default:
 		return nil
 	}
-	s.Log.Info("guest stopped by itself", "vm", vm.UUID, "host", vm.HostUUID)
-	w.Cold = true
-	return flow.Run(ctx, s.Flows, s.stop, w, flow.Options{Key: vm.UUID, ResourceType: "VmInstance", ResourceUUID: vm.UUID})
+	s.Log.Info("guest stopped by itself", "vm", g.UUID, "host", g.Host)
+	return flow.Run(ctx, s.Flows, s.stop, &stopping{guest: *g, Cold: true}, flowOf(nil, g.UUID))
 }
 
 // follow sets the state that the host reports.
@@ -346,12 +344,11 @@ func (s *Service) follow(ctx context.Context, vm *VMInstance, now string) error 
 }
 
 // appeared adopts a stopped guest that was started behind our back.
-func (s *Service) appeared(ctx context.Context, vm *VMInstance, w *work, hostUUID string) error {
+func (s *Service) appeared(ctx context.Context, g *guest, hostUUID string) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		w.Host.UUID = hostUUID
-		if err := s.reserve(ctx, tx, w); err != nil {
+		if err := s.hosts.Reserve(ctx, tx, hostUUID, g.room(0)); err != nil {
 			return err
 		}
-		return s.move(ctx, tx, vm.UUID, "running", map[string]any{"hostUuid": hostUUID})
+		return s.move(ctx, tx, g.UUID, "running", map[string]any{"hostUuid": hostUUID})
 	})
 }

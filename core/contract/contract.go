@@ -68,10 +68,13 @@ type Images interface {
 
 // Place is where a guest's volumes can be: one storage for one host.
 type Place struct {
-	Host           HostCandidate
-	PrimaryUUID    string
-	HostLocal      bool
-	PrimaryType    string
+	Host        HostCandidate
+	PrimaryUUID string
+	// HostLocal says that the storage keeps what it has on the host.
+	HostLocal   bool
+	PrimaryType string
+	// ImageStoreUUID is the backup storage from which the request's image comes
+	// there.
 	ImageStoreUUID string
 }
 
@@ -85,14 +88,16 @@ type PlaceRequest struct {
 
 // VolumePlan is a volume that a flow makes; it is kept in the journal.
 type VolumePlan struct {
-	UUID, Name, Type, AccountUUID, VMUUID, PrimaryUUID, HostUUID, HostIP string
-	DiskOfferingUUID, ImageUUID, ImageStoreUUID, Format                  string
-	HostLocal                                                            bool
-	Size                                                                 int64
-	DeviceID                                                             int64
-	Bus                                                                  string   // virtio (also when empty), scsi, sata
-	Tags                                                                 []string // system tags for its row
-	ISO                                                                  bool     // no volume: only the image's cache, for a CD-ROM
+	UUID, Name, Type, AccountUUID, VMUUID string
+	DiskOfferingUUID, ImageUUID, Format   string
+	Size                                  int64
+	DeviceID                              int64
+	Tags                                  []string // system tags for its row
+
+	// Filled when its place is taken (Storage.Plan). HostUUID is "" on a storage
+	// that does not keep its volumes on hosts.
+	PrimaryUUID, HostUUID, ImageStoreUUID string
+	Bus                                   string // virtio (also when empty), scsi, sata
 
 	// Filled when the volume has been made.
 	InstallPath string
@@ -111,13 +116,18 @@ type Storage interface {
 	// Places returns where the volumes can be, best first. Errors: Exhausted
 	// with the reason for each storage.
 	Places(ctx context.Context, q store.Querier, r PlaceRequest) ([]Place, error)
-	// Plan inserts the volumes' rows (Creating) and reserves their sizes; the
-	// caller guards the storage, afterwards. Errors: Exhausted.
-	Plan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Plan inserts the volumes' rows (Creating) at a place, which their plans name
+	// from then on, and reserves their sizes there; the caller guards the
+	// storage, afterwards. Errors: Exhausted, which has changed nothing.
+	Plan(ctx context.Context, tx *store.Tx, at Place, volumes []*VolumePlan) error
 	// Unplan removes rows and reservations; what is gone is a success.
 	Unplan(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
 	// Make puts the image in the cache and makes the volume; repeatable.
 	Make(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
+	// Medium puts an image in the cache of a place, for a CD-ROM drive of a guest
+	// there to read, and returns its path; repeatable. It stays while a drive has
+	// it (ImageUser).
+	Medium(ctx context.Context, host *pluginv1.Host, at Place, imageUUID string) (path string, err error)
 	// Unmake deletes the volume's bits; what never was is a success.
 	Unmake(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
 	// Ready marks made volumes as usable.

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
-	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -25,6 +24,9 @@ const (
 // cachePlace is where an image is cached: on a host for host-local storage.
 type cachePlace struct{ primary, host, image string }
 
+// source is an image and the backup storage from which it comes.
+type source struct{ image, store string }
+
 // fetch is one running fill, or emptying, of a cache; done is closed when it
 // has ended.
 type fetch struct {
@@ -40,12 +42,12 @@ const cacheTimeout = 12 * time.Hour
 // ensureImage returns the image's place in the storage's cache, filling it
 // first when needed. Callers that ask for the same image meanwhile wait for
 // the one that fetches it; when that one is cancelled, the next takes over.
-func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, v *contract.VolumePlan) (*ImageCache, error) {
+func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, from source) (*ImageCache, error) {
 	hostUUID := ""
 	if plug.Decl.GetHostLocal() {
 		hostUUID = host.GetUuid()
 	}
-	at := cachePlace{st.GetUuid(), hostUUID, v.ImageUUID}
+	at := cachePlace{st.GetUuid(), hostUUID, from.image}
 	for {
 		row, found, err := s.cached(ctx, store.Cached(s.Store), at)
 		if err != nil || found && row.State == cacheReady {
@@ -53,7 +55,7 @@ func (s *Service) ensureImage(ctx context.Context, st *pluginv1.Storage, plug *p
 		}
 		f, mine := s.claim(at)
 		if mine {
-			f.row, f.err = s.fill(ctx, st, plug, host, at, v)
+			f.row, f.err = s.fill(ctx, st, plug, host, at, from.store)
 			s.release(at, f)
 			return f.row, f.err
 		}
@@ -102,21 +104,21 @@ func (s *Service) deleteCachedBits(ctx context.Context, row *ImageCache) error {
 
 // fill puts the image in the cache. What it takes there is no longer for
 // volumes (spec section 7).
-func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, v *contract.VolumePlan) (*ImageCache, error) {
+func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.PrimaryStorage, host *pluginv1.Host, at cachePlace, storeUUID string) (*ImageCache, error) {
 	ctx, cancel := context.WithTimeout(ctx, cacheTimeout)
 	defer cancel()
 	bytes, stop := flow.UntilStop(ctx)
 	defer stop()
-	src, err := s.images.Source(ctx, v.ImageUUID, v.ImageStoreUUID, host.GetManagementIp())
+	src, err := s.images.Source(ctx, at.image, storeUUID, host.GetManagementIp())
 	if err != nil {
 		return nil, err
 	}
-	r, err := plug.EnsureImage(bytes, &pluginv1.EnsureImageRequest{Storage: st, Host: host, ImageUuid: v.ImageUUID, Source: src})
+	r, err := plug.EnsureImage(bytes, &pluginv1.EnsureImageRequest{Storage: st, Host: host, ImageUuid: at.image, Source: src})
 	if stopped := flow.Stopped(ctx); err != nil && stopped != nil {
 		return nil, stopped // the next server goes on
 	}
 	if err != nil {
-		return nil, errs.Wrap(errs.ClassOf(err), "image "+v.ImageUUID, err, "cannot be cached on primary storage %s", st.GetName())
+		return nil, errs.Wrap(errs.ClassOf(err), "image "+at.image, err, "cannot be cached on primary storage %s", st.GetName())
 	}
 	row := &ImageCache{PrimaryStorageUUID: at.primary, HostUUID: at.host, ImageUUID: at.image,
 		InstallURL: r.GetInstallPath(), Size: r.GetActualBytes(), State: cacheReady}
@@ -125,7 +127,7 @@ func (s *Service) fill(ctx context.Context, st *pluginv1.Storage, plug *plugin.P
 		if err := s.dropCached(ctx, tx, at); err != nil { // one whose deletion was cut off
 			return err
 		}
-		if err := s.use(ctx, tx, at.primary, at.host, row.Size); err != nil {
+		if err := s.use(ctx, tx, link{at.primary, at.host}, row.Size); err != nil {
 			return err
 		}
 		return store.Insert(ctx, tx, ImageCacheType, row)
@@ -145,7 +147,7 @@ func (s *Service) dropCached(ctx context.Context, tx *store.Tx, at cachePlace) e
 	if err != nil || !found {
 		return err
 	}
-	if err := s.use(ctx, tx, at.primary, at.host, -row.Size); err != nil {
+	if err := s.use(ctx, tx, link{at.primary, at.host}, -row.Size); err != nil {
 		return err
 	}
 	_, err = tx.Exec(ctx, "DELETE FROM `ImageCache` WHERE `uuid` = ?", row.UUID)

@@ -17,8 +17,8 @@ const cachedBytes = 1 << 20 // what the fake says of every image
 
 // basedOn is a plan of a root volume on the site's image.
 func basedOn(c *cloud) *contract.VolumePlan {
-	v := plan(c, 1, giB)[0]
-	v.ImageUUID, v.ImageStoreUUID = c.s.Image, c.s.Backup
+	v := plan(1, giB)[0]
+	v.ImageUUID, v.ImageStoreUUID, v.PrimaryUUID, v.HostUUID = c.s.Image, c.s.Backup, c.s.Primary, c.s.Host
 	return v
 }
 
@@ -193,4 +193,36 @@ func TestCachedISOIsUsed(t *testing.T) {
 	c.Do("APIExpungeVmInstanceMsg", P{"uuid": vm})
 	c.Do("APICleanUpImageCacheOnPrimaryStorageMsg", p)
 	c.want("cached", len(c.caches()), 0)
+}
+
+// An image for a drive is put in the cache of the guest's place, once, and no
+// volume is made of it.
+func TestMedium(t *testing.T) {
+	for name, local := range map[string]bool{"shared": false, "local": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			if local {
+				c, _ = localSite(t)
+			}
+			host := &pluginv1.Host{Uuid: c.s.Host, ManagementIp: "10.255.0.1"}
+			for range 2 {
+				path, err := c.Storage.Medium(t.Context(), host, c.at(c.s.Host), c.s.Image)
+				c.ok(err)
+				c.want("path", path, "/cache/"+c.s.Image)
+			}
+			c.want("fetches", len(c.Calls.Of("EnsureImage")), 1)
+			c.want("cached", len(c.caches()), 1)
+			c.want("volumes", len(c.Calls.Of("CreateVolume")), 0)
+			elsewhere := c.at(c.s.Host)
+			elsewhere.PrimaryUUID = "gone"
+			if _, err := c.Storage.Medium(t.Context(), host, elsewhere, c.s.Image); errs.ClassOf(err) != errs.NotFound {
+				t.Errorf("on a storage that is gone: %v", err)
+			}
+			c.Calls.Fail("EnsureImage", gone("it"))
+			other := c.Create("APIAddImageMsg", P{"name": "iso", "url": "http://127.0.0.1/iso", "format": "iso", "backupStorageUuids": []string{c.s.Backup}})
+			if path, err := c.Storage.Medium(t.Context(), host, c.at(c.s.Host), other); errs.ClassOf(err) != errs.Unavailable || path != "" {
+				t.Errorf("an image that cannot be read: %q %v", path, err)
+			}
+		})
+	}
 }

@@ -133,35 +133,38 @@ func (s *Service) sumHosts(ctx context.Context, tx *store.Tx, psUUID string) err
 	return err
 }
 
-// take reserves bytes of a storage for a volume that is to be made. Errors:
-// Exhausted.
-func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, hostLocal bool, size int64) error {
+// take reserves bytes of a storage for volumes that are to be made. Errors:
+// Exhausted, which has changed nothing.
+func (s *Service) take(ctx context.Context, tx *store.Tx, at link, size int64) error {
 	if size == 0 {
 		return nil
 	}
 	if size < 0 {
-		return errs.New(errs.Invalid, "primary storage "+psUUID, "%d bytes cannot be reserved", size)
+		return errs.New(errs.Invalid, "primary storage "+at.primary, "%d bytes cannot be reserved", size)
 	}
-	reserved := s.Config.Int64(ctx, catPrimary, "reservedCapacity", psUUID)
-	if hostLocal {
+	reserved := s.Config.Int64(ctx, catPrimary, "reservedCapacity", at.primary)
+	if at.host != "" {
 		n, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? "+
-			"WHERE `primaryStorageUuid` = ? AND `hostUuid` = ? AND `availableCapacity` - ? >= ?", size, psUUID, hostUUID, reserved, size)
+			"WHERE `primaryStorageUuid` = ? AND `hostUuid` = ? AND `availableCapacity` - ? >= ?", size, at.primary, at.host, reserved, size)
 		if err != nil {
 			return err
 		}
 		if n == 0 {
-			return errs.New(errs.Exhausted, "primary storage "+psUUID, "has no room for %d bytes on host %s", size, hostUUID)
+			return errs.New(errs.Exhausted, "primary storage "+at.primary, "has no room for %d bytes on host %s", size, at.host)
 		}
 	}
-	enough, args := "", []any{size, psUUID, Enabled}
-	if !hostLocal { // else the host's part has decided
+	enough, args := "", []any{size, at.primary, Enabled}
+	if at.host == "" { // else the host's part has decided
 		enough, args = " AND `availableCapacity` - ? >= ?", append(args, reserved, size)
 	}
 	n, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ? AND `state` = ?"+enough, args...)
 	if err != nil || n > 0 {
 		return err
 	}
-	row, err := store.Get(ctx, tx, PrimaryStorageType, psUUID)
+	if err := useOfHost(ctx, tx, at, -size); err != nil {
+		return err
+	}
+	row, err := store.Get(ctx, tx, PrimaryStorageType, at.primary)
 	switch {
 	case err != nil:
 		return err
@@ -174,15 +177,21 @@ func (s *Service) take(ctx context.Context, tx *store.Tx, psUUID, hostUUID strin
 // use takes bytes that are there already, such as an image's in a cache: it does
 // not ask whether there is room. A negative size gives bytes back. An empty host
 // counts on the storage alone.
-func (s *Service) use(ctx context.Context, tx *store.Tx, psUUID, hostUUID string, size int64) error {
-	if hostUUID != "" {
-		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?",
-			size, psUUID, hostUUID)
-		if err != nil {
-			return err
-		}
+func (s *Service) use(ctx context.Context, tx *store.Tx, at link, size int64) error {
+	if err := useOfHost(ctx, tx, at, size); err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ?", size, psUUID)
+	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorage` SET `availableCapacity` = `availableCapacity` - ? WHERE `uuid` = ?", size, at.primary)
+	return err
+}
+
+// useOfHost counts bytes on what a host has of a storage, if that is a place.
+func useOfHost(ctx context.Context, tx *store.Tx, at link, size int64) error {
+	if at.host == "" {
+		return nil
+	}
+	_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `availableCapacity` = `availableCapacity` - ? WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?",
+		size, at.primary, at.host)
 	return err
 }
 

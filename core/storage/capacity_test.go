@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -52,8 +53,8 @@ func TestCapacityIsWhatIsNotPromised(t *testing.T) {
 				h := hosts[r.IntN(len(hosts))]
 				switch n := r.IntN(10); {
 				case n < 5:
-					v := random(c, r, h, local)
-					if c.planned(m, v, h, r.IntN(4) == 0) {
+					v := plan(1+r.IntN(3), r.Int64N(1<<17), r.Int64N(1<<17), 0)
+					if c.planned(m, v, h, r.IntN(4)) {
 						there = append(there, v)
 					}
 				case n < 8 && len(there) > 0:
@@ -83,33 +84,34 @@ func (c *cloud) ok(err error) {
 	}
 }
 
-// random is a plan of one to three volumes on a host.
-func random(c *cloud, r *rand.Rand, host string, local bool) []*contract.VolumePlan {
-	v := plan(c, 1+r.IntN(3), r.Int64N(1<<17), r.Int64N(1<<17), 0)
-	for _, p := range v {
-		if p.HostUUID = host; !local {
-			p.HostUUID = c.s.Host // where the guest is to run; the volume is not bound to it
-		}
-	}
-	return v
-}
-
 var errGivenUp = errors.New("given up")
 
-// planned plans volumes, and gives up the transaction if asked to; it tells
-// whether they are there.
-func (c *cloud) planned(m *model, v []*contract.VolumePlan, host string, giveUp bool) bool {
+// planned plans volumes, and tells whether they are there. One time in four it
+// gives up the transaction, and what does not fit must leave one that goes on as
+// it was.
+func (c *cloud) planned(m *model, v []*contract.VolumePlan, host string, dice int) bool {
 	c.t.Helper()
 	var size int64
 	for _, p := range v {
 		size += p.Size
 	}
+	at := c.at(cmp.Or(host, c.s.Host)) // a shared one is not bound to the host
+	giveUp, full := dice == 0, error(nil)
 	err := c.tx(func(tx *store.Tx) error {
-		if err := c.Storage.Plan(c.t.Context(), tx, v); err != nil || !giveUp {
-			return err
+		full = c.Storage.Plan(c.t.Context(), tx, at, v)
+		switch {
+		case errs.ClassOf(full) == errs.Exhausted:
+			return nil
+		case full != nil:
+			return full
+		case giveUp:
+			return errGivenUp
 		}
-		return errGivenUp
+		return nil
 	})
+	if err == nil {
+		err = full
+	}
 	fits := size == 0 || m.left(host)-m.reserved >= size
 	switch {
 	case errs.ClassOf(err) == errs.Exhausted:

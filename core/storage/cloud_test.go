@@ -70,16 +70,28 @@ func (c *cloud) vm(more P) P {
 
 func (c *cloud) tx(f func(*store.Tx) error) error { return c.Store.Update(c.t.Context(), f) }
 
-// plan is n data volumes on the site's storage; when there are fewer sizes than
-// volumes, the last is that of all the others.
-func plan(c *cloud, n int, sizes ...int64) (list []*contract.VolumePlan) {
+// at is the place of a host on the site's storage.
+func (c *cloud) at(host string) contract.Place {
+	c.t.Helper()
 	plug, err := c.Plugins.PrimaryStorage(c.primary().Text("type"))
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	return contract.Place{Host: contract.HostCandidate{UUID: host}, PrimaryUUID: c.s.Primary, HostLocal: plug.Decl.GetHostLocal(), ImageStoreUUID: c.s.Backup}
+}
+
+// planAt plans volumes at the place of a host.
+func (c *cloud) planAt(host string, v []*contract.VolumePlan) error {
+	at := c.at(host)
+	return c.tx(func(tx *store.Tx) error { return c.Storage.Plan(c.t.Context(), tx, at, v) })
+}
+
+// plan is n data volumes; when there are fewer sizes than volumes, the last is
+// that of all the others.
+func plan(n int, sizes ...int64) (list []*contract.VolumePlan) {
 	for i := range n {
 		list = append(list, &contract.VolumePlan{UUID: resource.NewUUID(), Name: "data", Type: storage.DataVolume, AccountUUID: kerneltest.Admin,
-			PrimaryUUID: c.s.Primary, HostUUID: c.s.Host, HostLocal: plug.Decl.GetHostLocal(), Size: sizes[min(i, len(sizes)-1)]})
+			Size: sizes[min(i, len(sizes)-1)]})
 	}
 	return list
 }

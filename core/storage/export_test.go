@@ -30,5 +30,5 @@ func (s *Service) AttachSteps() []string { return s.attaching.Steps() }
 
 // Use is use, which counts what is on a storage without asking for room.
 func (s *Service) Use(ctx context.Context, tx *store.Tx, ps, host string, size int64) error {
-	return s.use(ctx, tx, ps, host, size)
+	return s.use(ctx, tx, link{ps, host}, size)
 }

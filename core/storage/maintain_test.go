@@ -104,16 +104,16 @@ func TestMaintenanceMeetsACreation(t *testing.T) {
 			if local {
 				c, _ = localSite(t)
 			}
-			v := plan(c, 1, giB)
+			v := plan(1, giB)
 			c.state("maintain")
 			free := c.primary().Int("availableCapacity")
-			err := c.tx(func(tx *store.Tx) error { return c.Storage.Plan(t.Context(), tx, v) })
+			err := c.planAt(c.s.Host, v)
 			if errs.ClassOf(err) != errs.Exhausted {
 				t.Errorf("it was planned: %v", err)
 			}
 			c.want("left", c.primary().Int("availableCapacity"), free)
 			c.state("enable")
-			if err := c.tx(func(tx *store.Tx) error { return c.Storage.Plan(t.Context(), tx, v) }); err != nil {
+			if err := c.planAt(c.s.Host, v); err != nil {
 				t.Error(err)
 			}
 		})
@@ -146,4 +146,21 @@ func TestFullStorageStartsGuests(t *testing.T) {
 	c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
 	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "bytes available, of which 1073741824 are reserved")
 	c.Do("APIStartVmInstanceMsg", P{"uuid": vm})
+}
+
+// What a storage refuses in its state changes nothing, also when the transaction
+// that asked goes on with another place.
+func TestRefusedPlaceIsNotTaken(t *testing.T) {
+	c, _ := localSite(t)
+	c.state("disable")
+	free := c.link(c.s.Host).AvailableCapacity
+	at := c.at(c.s.Host)
+	c.ok(c.tx(func(tx *store.Tx) error {
+		if err := c.Storage.Plan(t.Context(), tx, at, plan(2, giB)); errs.ClassOf(err) != errs.Exhausted {
+			t.Errorf("it was planned: %v", err)
+		}
+		return nil
+	}))
+	c.want("left on the host", c.link(c.s.Host).AvailableCapacity, free)
+	c.want("volumes", len(c.List("Volume")), 0)
 }

@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/contract"
-	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -27,12 +26,12 @@ func TestSizesDoNotOverflow(t *testing.T) {
 	}
 	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"dataDiskSizes": many}), "bytes available")
 	for _, sizes := range [][]int64{{math.MaxInt64, math.MaxInt64, 2}, {-1}, {math.MinInt64}, {contract.MaxVolumeSize + 1}} {
-		err := c.tx(func(tx *store.Tx) error { return c.Storage.Plan(t.Context(), tx, plan(c, len(sizes), sizes...)) })
+		err := c.planAt(c.s.Host, plan(len(sizes), sizes...))
 		if errs.ClassOf(err) != errs.Invalid {
 			t.Errorf("%v: %v", sizes, err)
 		}
 	}
-	err := c.tx(func(tx *store.Tx) error { return c.Storage.Plan(t.Context(), tx, plan(c, contract.MaxVolumes+1, 1)) })
+	err := c.planAt(c.s.Host, plan(contract.MaxVolumes+1, 1))
 	if errs.ClassOf(err) != errs.Invalid {
 		t.Errorf("too many volumes: %v", err)
 	}

@@ -24,40 +24,33 @@ func checkSizes(volumes []*contract.VolumePlan) error {
 	return nil
 }
 
-// Plan inserts the volumes' rows (Creating) and reserves their sizes in the
-// caller's transaction. The caller guards the storage, afterwards. Errors:
-// Exhausted, Invalid for a size that no volume has.
-func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
-	if err := checkSizes(volumes); err != nil {
+// Plan inserts the volumes' rows (Creating) at a place and reserves their sizes
+// in the caller's transaction. The caller guards the storage, afterwards. Errors:
+// Exhausted, which has changed nothing; Invalid for a size that no volume has.
+func (s *Service) Plan(ctx context.Context, tx *store.Tx, at contract.Place, volumes []*contract.VolumePlan) error {
+	if err := checkSizes(volumes); err != nil || len(volumes) == 0 {
 		return err
 	}
-	var rows []*Volume
+	where := linkOf(at.PrimaryUUID, at.Host.UUID, at.HostLocal)
+	var size int64
 	for _, v := range volumes {
-		if v.ISO {
-			continue
-		}
-		row := &Volume{PrimaryStorageUUID: v.PrimaryUUID, VMInstanceUUID: v.VMUUID, DiskOfferingUUID: v.DiskOfferingUUID,
-			RootImageUUID: v.ImageUUID, Type: v.Type, Format: v.Format, Size: v.Size, DeviceID: v.DeviceID,
-			State: Enabled, Status: VolumeCreating}
-		row.UUID, row.Name, row.AccountUUID = v.UUID, v.Name, v.AccountUUID
-		if v.HostLocal {
-			row.HostUUID = v.HostUUID
-		}
-		rows = append(rows, row)
+		size += v.Size
 	}
-	if len(rows) == 0 {
-		return nil
-	}
-	if err := s.takeAll(ctx, tx, volumes); err != nil {
+	if err := s.take(ctx, tx, where, size); err != nil {
 		return err
+	}
+	rows := make([]*Volume, len(volumes))
+	for i, v := range volumes {
+		v.PrimaryUUID, v.HostUUID, v.ImageStoreUUID = where.primary, where.host, at.ImageStoreUUID
+		if slices.Contains(v.Tags, TagVirtioSCSI) {
+			v.Bus = "scsi"
+		}
+		rows[i] = rowOf(v)
 	}
 	if err := store.Insert(ctx, tx, VolumeType, rows...); err != nil {
 		return err
 	}
 	for _, v := range volumes {
-		if slices.Contains(v.Tags, TagVirtioSCSI) {
-			v.Bus = "scsi"
-		}
 		if err := s.Tags.CreateAll(ctx, tx, "Volume", v.UUID, v.Tags, nil); err != nil {
 			return err
 		}
@@ -65,39 +58,19 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, volumes []*contract.Vo
 	return nil
 }
 
-// takeAll reserves the sizes of volumes, together for those in one place.
-func (s *Service) takeAll(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
-	type place struct {
-		primary, host string
-		local         bool
-	}
-	sizes := map[place]int64{}
-	var order []place
-	for _, v := range volumes {
-		if v.ISO {
-			continue
-		}
-		p := place{v.PrimaryUUID, v.HostUUID, v.HostLocal}
-		if _, known := sizes[p]; !known {
-			order = append(order, p)
-		}
-		sizes[p] += v.Size
-	}
-	for _, p := range order {
-		if err := s.take(ctx, tx, p.primary, p.host, p.local, sizes[p]); err != nil {
-			return err
-		}
-	}
-	return nil
+// rowOf is the row of a volume that is to be made.
+func rowOf(v *contract.VolumePlan) *Volume {
+	row := &Volume{PrimaryStorageUUID: v.PrimaryUUID, HostUUID: v.HostUUID, VMInstanceUUID: v.VMUUID, DiskOfferingUUID: v.DiskOfferingUUID,
+		RootImageUUID: v.ImageUUID, Type: v.Type, Format: v.Format, Size: v.Size, DeviceID: v.DeviceID,
+		State: Enabled, Status: VolumeCreating}
+	row.UUID, row.Name, row.AccountUUID = v.UUID, v.Name, v.AccountUUID
+	return row
 }
 
 // Unplan removes rows and gives sizes back. What is gone already is a success
 // and gives nothing back.
 func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	for _, v := range volumes {
-		if v.ISO {
-			continue
-		}
 		row, found, err := store.First(ctx, tx, VolumeType, "`uuid` = ?", v.UUID)
 		if err != nil {
 			return err
@@ -105,7 +78,7 @@ func (s *Service) Unplan(ctx context.Context, tx *store.Tx, volumes []*contract.
 		if !found {
 			continue
 		}
-		if err := s.use(ctx, tx, row.PrimaryStorageUUID, row.HostUUID, -row.Size); err != nil {
+		if err := s.use(ctx, tx, link{row.PrimaryStorageUUID, row.HostUUID}, -row.Size); err != nil {
 			return err
 		}
 		if err := s.Tags.DeleteRow(ctx, tx, VolumeType.Type, v.UUID); err != nil {
@@ -124,13 +97,9 @@ func (s *Service) Make(ctx context.Context, host *pluginv1.Host, v *contract.Vol
 	}
 	req := &pluginv1.CreateVolumeRequest{Storage: st, Host: host, VolumeUuid: v.UUID, SizeBytes: v.Size, Format: v.Format}
 	if v.ImageUUID != "" {
-		cached, err := s.ensureImage(ctx, st, plug, host, v)
+		cached, err := s.ensureImage(ctx, st, plug, host, source{v.ImageUUID, v.ImageStoreUUID})
 		if err != nil {
 			return err
-		}
-		if v.ISO {
-			v.InstallPath = cached.InstallURL
-			return nil
 		}
 		req.BackingPath = cached.InstallURL
 	}
@@ -142,12 +111,23 @@ func (s *Service) Make(ctx context.Context, host *pluginv1.Host, v *contract.Vol
 	return nil
 }
 
+// Medium puts an image in the cache of a place for a CD-ROM drive to read, and
+// returns its path; it can be repeated.
+func (s *Service) Medium(ctx context.Context, host *pluginv1.Host, at contract.Place, imageUUID string) (path string, err error) {
+	st, plug, err := s.plugin(ctx, at.PrimaryUUID)
+	if err != nil {
+		return "", err
+	}
+	cached, err := s.ensureImage(ctx, st, plug, host, source{imageUUID, at.ImageStoreUUID})
+	if err != nil {
+		return "", err
+	}
+	return cached.InstallURL, nil
+}
+
 // Unmake deletes a volume's bits; what never was is a success, and so is a
 // storage that is gone.
 func (s *Service) Unmake(ctx context.Context, host *pluginv1.Host, v *contract.VolumePlan) error {
-	if v.ISO {
-		return nil
-	}
 	st, plug, err := s.plugin(ctx, v.PrimaryUUID)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil
@@ -162,9 +142,6 @@ func (s *Service) Unmake(ctx context.Context, host *pluginv1.Host, v *contract.V
 // Ready marks made volumes as usable.
 func (s *Service) Ready(ctx context.Context, tx *store.Tx, volumes []*contract.VolumePlan) error {
 	for _, v := range volumes {
-		if v.ISO {
-			continue
-		}
 		values := map[string]any{"status": VolumeReady, "installPath": v.InstallPath, "actualSize": v.ActualSize,
 			"format": v.Format, "lastAttachDate": resource.Now()}
 		if err := store.Set(ctx, tx, VolumeType.Type, v.UUID, values); err != nil {
@@ -183,7 +160,7 @@ func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*
 	plans := make([]*contract.VolumePlan, 0, len(rows))
 	for _, r := range rows {
 		plans = append(plans, &contract.VolumePlan{UUID: r.UUID, Name: r.Name, Type: r.Type, AccountUUID: r.AccountUUID, VMUUID: vmUUID,
-			PrimaryUUID: r.PrimaryStorageUUID, HostUUID: r.HostUUID, HostLocal: r.HostUUID != "", ImageUUID: r.RootImageUUID,
+			PrimaryUUID: r.PrimaryStorageUUID, HostUUID: r.HostUUID, ImageUUID: r.RootImageUUID,
 			DiskOfferingUUID: r.DiskOfferingUUID, Format: r.Format, Size: r.Size, DeviceID: r.DeviceID,
 			InstallPath: r.InstallPath, ActualSize: r.ActualSize})
 	}

@@ -116,26 +116,24 @@ func TestVolumeGoesWithItsStorage(t *testing.T) {
 func TestVolumesOfAGuest(t *testing.T) {
 	c := newCloud(t)
 	host := &pluginv1.Host{Uuid: c.s.Host}
-	v := plan(c, 2, giB, 2*giB)
+	v := plan(2, giB, 2*giB)
 	const vm = "00000000000000000000000000000001"
 	for i := range v {
 		v[i].VMUUID, v[i].DeviceID = vm, int64(1-i)
 	}
 	v[0].Tags = []string{storage.TagVirtioSCSI}
-	iso := &contract.VolumePlan{UUID: "iso", ISO: true, ImageUUID: c.s.Image, ImageStoreUUID: c.s.Backup, PrimaryUUID: c.s.Primary}
-	all := append(v, iso)
 	ctx := t.Context()
-	c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Plan(ctx, tx, all) }))
+	c.ok(c.planAt(c.s.Host, v))
+	c.want("place", v[0].PrimaryUUID+v[0].HostUUID, c.s.Primary)
 	c.want("bus", v[0].Bus, "scsi")
 	c.want("status", c.volume(v[0].UUID).Text("status"), "Creating")
 	for range 2 {
-		for _, one := range all {
+		for _, one := range v {
 			c.ok(c.Storage.Make(ctx, host, one))
 		}
 	}
 	c.want("in the world", c.World.Volumes(), 2)
-	c.want("path of the ISO", iso.InstallPath, "/cache/"+c.s.Image)
-	c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Ready(ctx, tx, all) }))
+	c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Ready(ctx, tx, v) }))
 	c.want("status", c.volume(v[0].UUID).Text("status"), "Ready")
 	c.want("path", c.volume(v[0].UUID).Text("installPath"), "/volumes/"+v[0].UUID)
 	found, err := c.Storage.OfVM(ctx, c.Store, vm)
@@ -156,10 +154,10 @@ func TestVolumesOfAGuest(t *testing.T) {
 		t.Errorf("made without its disk: %v", err)
 	}
 	for range 2 {
-		for _, one := range all {
+		for _, one := range v {
 			c.ok(c.Storage.Unmake(ctx, host, one))
 		}
-		c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Unplan(ctx, tx, all) }))
+		c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Unplan(ctx, tx, v) }))
 	}
 	c.want("in the world", c.World.Volumes(), 0)
 	c.want("rows", len(c.List("Volume")), 0)

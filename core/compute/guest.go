@@ -1,0 +1,202 @@
+package compute
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// guest is a guest as the database has it: what the flows on one have in common.
+// The state of each flow is this, or embeds it and adds what that flow alone
+// needs. It is all that a resumed flow knows, and is kept in the journal as JSON.
+type guest struct {
+	UUID, Name             string
+	State                  string // when the flow began
+	Host                   string // where it is, or is to be; "" when nowhere
+	LastHost               string // where it ran last
+	CPU, Memory            int64
+	Platform, Architecture string
+	Volumes                []*contract.VolumePlan
+	NICs                   []*contract.NICPlan
+	Drives                 []drive
+	Told                   contract.Guest // by network services
+	options
+
+	pluginHost *pluginv1.Host // Host, when it has been read
+}
+
+// drive is a CD-ROM drive with an image in it.
+type drive struct {
+	UUID     string
+	DeviceID int64
+	Path     string // of the image; "" until that is there
+}
+
+// options are what a guest's system tags tell its hypervisor.
+type options struct {
+	Driver, Firmware, ConsolePassword string
+	BootOrder                         []string
+}
+
+// seat is what a flow takes of a guest's host.
+type seat struct {
+	MaxGuests int64 `json:",omitempty"` // on the host, when limited
+	Taken     bool  // the flow holds CPU and memory of the host
+}
+
+// load returns what the database has of a guest.
+func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMInstance, *guest, error) {
+	vm, err := store.Get(ctx, q, VMType, uuid)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := &guest{UUID: uuid, Name: vm.Name, State: vm.State, Host: vm.HostUUID, LastHost: vm.LastHostUUID, CPU: vm.CPUNum, Memory: vm.MemorySize,
+		Platform: vm.Platform, Architecture: vm.Architecture}
+	if g.Volumes, err = s.storage.OfVM(ctx, q, uuid); err != nil {
+		return nil, nil, err
+	}
+	if g.NICs, err = s.networks.OfVM(ctx, q, uuid); err != nil {
+		return nil, nil, err
+	}
+	cds, err := store.Find(ctx, q, CdRomType, "`vmInstanceUuid` = ? AND `isoUuid` IS NOT NULL ORDER BY `deviceId`", uuid)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, cd := range cds {
+		g.Drives = append(g.Drives, drive{cd.UUID, cd.DeviceID, cd.ISOInstallPath})
+	}
+	tags, err := s.Tags.Of(ctx, q, uuid)
+	if err != nil {
+		return nil, nil, err
+	}
+	g.describe(tags, vm.DefaultL3NetworkUUID)
+	return vm, g, nil
+}
+
+// ready is load of a guest whose state allows an operation.
+func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *guest, error) {
+	vm, g, err := s.load(ctx, s.Store, uuid)
+	if err != nil {
+		return nil, nil, err
+	}
+	return vm, g, checkState(vm, op)
+}
+
+// describe takes from a guest's system tags what its hypervisor and network
+// services need to know. The NICs and drives are there.
+func (g *guest) describe(tags []string, defaultL3 string) {
+	g.Told = contract.Guest{VMUUID: g.UUID, Name: g.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
+	g.options = options{BootOrder: []string{"hd"}}
+	if len(g.Drives) > 0 {
+		g.BootOrder = []string{"cdrom", "hd"}
+	}
+	hostname := ""
+	for _, t := range tags {
+		if m, ok := tag.Match(tagUserData, t); ok {
+			data, err := base64.StdEncoding.DecodeString(m["userdata"])
+			if err == nil { // it was checked when the tag was made
+				g.Told.UserData = data
+			}
+		}
+		if m, ok := tag.Match(tagSSHKey, t); ok {
+			g.Told.SSHKeys = append(g.Told.SSHKeys, m["sshkey"])
+		}
+		if m, ok := tag.Match(tagHostname, t); ok {
+			hostname = m["hostname"]
+		}
+		if m, ok := tag.Match(tagDriver, t); ok {
+			g.Driver = m["driver"]
+		}
+		if m, ok := tag.Match(contract.TagBootMode, t); ok {
+			g.Firmware = firmwares[m["bootMode"]]
+		}
+		if m, ok := tag.Match(tagConsolePass, t); ok {
+			g.ConsolePassword = m["consolePassword"]
+		}
+		if m, ok := tag.Match(tagBootOrder, t); ok {
+			g.BootOrder = nil
+			for _, d := range strings.Split(m["bootOrder"], ",") {
+				g.BootOrder = append(g.BootOrder, bootDevices[d])
+			}
+		}
+	}
+	g.nameNICs(hostname)
+}
+
+// nameNICs gives each address a host name: on the default network the wished
+// one or the guest's name when it is one, elsewhere one made of the address.
+func (g *guest) nameNICs(hostname string) {
+	if hostname == "" && label.MatchString(g.Name) {
+		hostname = g.Name
+	}
+	for _, n := range g.NICs {
+		if n.L3UUID == g.Told.DefaultL3UUID && hostname != "" {
+			g.Told.Hostnames[n.L3UUID] = hostname
+		} else if n.IP != "" {
+			g.Told.Hostnames[n.L3UUID] = strings.ReplaceAll(n.IP, ".", "-")
+		}
+	}
+}
+
+// room is what the guest takes of its host.
+func (g *guest) room(maxGuests int64) contract.Room {
+	return contract.Room{CPU: g.CPU, Memory: g.Memory, MaxGuests: maxGuests}
+}
+
+// host returns the guest's host as its plugin sees it, read once per run.
+func (s *Service) host(ctx context.Context, g *guest) (*pluginv1.Host, error) {
+	if g.pluginHost != nil && g.pluginHost.GetUuid() == g.Host {
+		return g.pluginHost, nil
+	}
+	h, err := s.hosts.PluginHost(ctx, s.Store, g.Host)
+	g.pluginHost = h
+	return h, err
+}
+
+// bus is how the guest sees a volume.
+func (g *guest) bus(v *contract.VolumePlan) string {
+	if g.Driver == emulated {
+		return "sata"
+	}
+	return v.Bus
+}
+
+// spec describes the guest to its hypervisor.
+func (g *guest) spec() *pluginv1.VM {
+	vm := &pluginv1.VM{Uuid: g.UUID, Name: g.Name, CpuNum: int32(g.CPU), MemoryBytes: g.Memory, Architecture: g.Architecture,
+		Platform: g.Platform, BootOrder: g.BootOrder, ConsolePassword: g.ConsolePassword, Firmware: g.Firmware}
+	for _, v := range g.Volumes {
+		vm.Disks = append(vm.Disks, &pluginv1.Disk{Uuid: v.UUID, Source: v.InstallPath, Format: v.Format, DeviceId: int32(v.DeviceID),
+			SizeBytes: v.Size, Bus: g.bus(v)})
+	}
+	for _, d := range g.Drives {
+		if d.Path != "" {
+			vm.Disks = append(vm.Disks, &pluginv1.Disk{Uuid: d.UUID, Source: d.Path, Format: "raw", DeviceId: int32(d.DeviceID), Cdrom: true})
+		}
+	}
+	for _, n := range g.NICs {
+		vm.Nics = append(vm.Nics, &pluginv1.NIC{Uuid: n.UUID, Mac: n.MAC, DeviceId: int32(n.DeviceID), Bridge: n.Bridge,
+			InternalName: n.InternalName, Mtu: n.MTU, Driver: n.Driver})
+	}
+	return vm
+}
+
+// deleteBits deletes a volume by its own host or, if it is on no particular one,
+// by another that has its storage.
+func (s *Service) deleteBits(ctx context.Context, v *contract.VolumePlan, otherHost string) error {
+	h, err := s.hosts.PluginHost(ctx, s.Store, cmp.Or(v.HostUUID, otherHost))
+	if v.HostUUID != "" && errs.ClassOf(err) == errs.NotFound {
+		return nil // the bits went with their host
+	}
+	if err != nil && errs.ClassOf(err) != errs.NotFound {
+		return err
+	}
+	return s.storage.Unmake(ctx, h, v)
+}
