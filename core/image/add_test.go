@@ -12,13 +12,6 @@ import (
 
 var allTypes = []string{"Image", "ImageBackupStorageRef", "BackupStorage", "SystemTag", "UserTag"}
 
-func (c *cloud) ok(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
-	}
-}
-
 // in fails the plugin's calls that name one of the stores.
 func in(stores ...string) func(any) error {
 	return func(r any) error {
@@ -45,27 +38,27 @@ func TestAdd(t *testing.T) {
 	p["url"], p["userTags"] = "http://127.0.0.1/image#sha256:abcd", []string{"mine"}
 	row := c.Do("APIAddImageMsg", p)
 	r, _ := kerneltest.Last[*pluginv1.AddImageRequest](c.Calls, "AddImage")
-	c.want("url", r.GetUrl(), "http://127.0.0.1/image")
-	c.want("checksum", r.GetChecksum(), "sha256:abcd")
-	c.want("url that is shown", row.Text("url"), "http://127.0.0.1/image")
+	c.Want("url", r.GetUrl(), "http://127.0.0.1/image")
+	c.Want("checksum", r.GetChecksum(), "sha256:abcd")
+	c.Want("url that is shown", row.Text("url"), "http://127.0.0.1/image")
 	for field, want := range map[string]string{"status": "Ready", "state": "Enabled", "mediaType": "RootVolumeTemplate", "format": "raw",
 		"platform": "Linux", "architecture": "x86_64", "type": "zstack"} {
-		c.want(field, row.Text(field), want)
+		c.Want(field, row.Text(field), want)
 	}
-	c.want("size", row.Int("size"), int64(giB))
-	c.want("size in the store", row.Int("actualSize"), int64(1<<20))
-	c.want("copy", copies(row)[c.store], "Ready")
-	c.want("left", c.row().Int("availableCapacity"), int64(kerneltest.DefaultSpace-1<<20))
-	c.want("tags", len(c.List("UserTag", "resourceUuid="+row.Text("uuid"))), 1)
+	c.Want("size", row.Int("size"), int64(giB))
+	c.Want("size in the store", row.Int("actualSize"), int64(1<<20))
+	c.Want("copy", copies(row)[c.store], "Ready")
+	c.Want("left", c.row().Int("availableCapacity"), int64(kerneltest.DefaultSpace-1<<20))
+	c.Want("tags", len(c.List("UserTag", "resourceUuid="+row.Text("uuid"))), 1)
 	p = c.image()
 	p["format"] = "iso"
-	c.want("media type of an ISO", c.Do("APIAddImageMsg", p).Text("mediaType"), "ISO")
+	c.Want("media type of an ISO", c.Do("APIAddImageMsg", p).Text("mediaType"), "ISO")
 	p = c.image()
 	p["mediaType"], p["format"] = "ISO", "raw"
-	c.want("format of an ISO", c.Do("APIAddImageMsg", p).Text("format"), "iso")
+	c.Want("format of an ISO", c.Do("APIAddImageMsg", p).Text("format"), "iso")
 	p = c.image()
 	delete(p, "format")
-	c.want("format", c.Do("APIAddImageMsg", p).Text("format"), "qcow2")
+	c.Want("format", c.Do("APIAddImageMsg", p).Text("format"), "qcow2")
 }
 
 // When the only copy fails, at any step, nothing is left.
@@ -73,7 +66,7 @@ func TestAddFails(t *testing.T) {
 	c := newCloud(t)
 	call := func() error { _, err := c.Call("APIAddImageMsg", c.image()); return err }
 	c.FailEachStep([]string{"insert", "download", "finish"}, allTypes, call)
-	c.want("copies that were taken back", len(c.Calls.Of("DeleteImage")) > 0, true)
+	c.Want("copies that were taken back", len(c.Calls.Of("DeleteImage")) > 0, true)
 	before := c.Dump(allTypes...)
 	c.Calls.Fail("AddImage", gone())
 	c.Refused(errs.Unavailable, "APIAddImageMsg", c.image(), "image image", "cannot be added to backup storage store", "not mounted")
@@ -82,7 +75,7 @@ func TestAddFails(t *testing.T) {
 	c.Calls.Forget()
 	c.Refused(errs.Timeout, "APIAddImageMsg", c.image(), "no answer")
 	c.Calls.After("AddImage", nil)
-	c.want("copies that were taken back", len(c.Calls.Of("DeleteImage")), 1)
+	c.Want("copies that were taken back", len(c.Calls.Of("DeleteImage")), 1)
 	// What others have taken meanwhile is not there to be counted.
 	c.Calls.After("AddImage", func(any) error {
 		c.World.Space(c.store, "", kerneltest.DefaultSpace, giB)
@@ -93,7 +86,7 @@ func TestAddFails(t *testing.T) {
 	c.Calls.After("AddImage", nil)
 	c.World.Space(c.store, "", kerneltest.DefaultSpace, kerneltest.DefaultSpace)
 	c.Image.Round()(t.Context())
-	c.want("what is there", c.Dump(allTypes...), before)
+	c.Want("what is there", c.Dump(allTypes...), before)
 }
 
 // The copies that worked are kept; when none did, nothing is.
@@ -105,11 +98,11 @@ func TestAddToSeveralStores(t *testing.T) {
 	if got := copies(row); len(got) != 2 || got[c.store] != "Ready" || got[third] != "Ready" {
 		t.Errorf("copies %v", got)
 	}
-	c.want("left in the second", c.Get("BackupStorage", second).Int("availableCapacity"), int64(kerneltest.DefaultSpace))
+	c.Want("left in the second", c.Get("BackupStorage", second).Int("availableCapacity"), int64(kerneltest.DefaultSpace))
 	c.Calls.On("AddImage", in(c.store, second, third))
 	before := c.Dump(allTypes...)
 	c.Refused(errs.Unavailable, "APIAddImageMsg", c.image(c.store, second, third), "not mounted")
-	c.want("what is there", c.Dump(allTypes...), before)
+	c.Want("what is there", c.Dump(allTypes...), before)
 }
 
 func TestAddIsRefused(t *testing.T) {
@@ -126,11 +119,11 @@ func TestAddIsRefused(t *testing.T) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
-	c.want("calls", len(c.Calls.Of("AddImage")), 0)
+	c.Want("calls", len(c.Calls.Of("AddImage")), 0)
 	c.Do("APIChangeBackupStorageStateMsg", P{"uuid": c.store, "stateEvent": "disable"})
 	c.Refused(errs.Refused, "APIAddImageMsg", c.image(), "backup storage store", "is Disabled and Connected", "enable")
 	c.Do("APIChangeBackupStorageStateMsg", P{"uuid": c.store, "stateEvent": "enable"})
-	c.want("what is there", c.Dump(allTypes...), before)
+	c.Want("what is there", c.Dump(allTypes...), before)
 	p := c.image()
 	p["url"] = "file:///srv/image"
 	c.Do("APIAddImageMsg", p) // the administrator may, and the store's plugin decides
@@ -150,7 +143,7 @@ func TestDeletedWhileItIsAdded(t *testing.T) {
 	if _, err := c.Wait(job); errs.ClassOf(err) != errs.Cancelled || !strings.Contains(err.Error(), "was deleted while it was being added") {
 		t.Errorf("it ended with %v", err)
 	}
-	c.want("images", len(c.List("Image")), 0)
-	c.want("copies", len(c.List("ImageBackupStorageRef")), 0)
-	c.want("bits taken back", len(c.Calls.Of("DeleteImage")), 1)
+	c.Want("images", len(c.List("Image")), 0)
+	c.Want("copies", len(c.List("ImageBackupStorageRef")), 0)
+	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 1)
 }

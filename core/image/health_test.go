@@ -33,13 +33,6 @@ func (c *cloud) addStore(name string) string {
 
 func (c *cloud) row() kerneltest.Row { return c.Get("BackupStorage", c.store) }
 
-func (c *cloud) want(what string, got, want any) {
-	c.t.Helper()
-	if got != want {
-		c.t.Errorf("%s is %v, want %v", what, got, want)
-	}
-}
-
 // image are the parameters of an image in stores, or in the cloud's.
 func (c *cloud) image(stores ...string) P {
 	if len(stores) == 0 {
@@ -63,17 +56,17 @@ func TestStoreIsLostAndFound(t *testing.T) {
 		for range failures - 1 {
 			look(t.Context())
 		}
-		c.want("status", c.row().Text("status"), "Connected")
+		c.Want("status", c.row().Text("status"), "Connected")
 		look(t.Context())
-		c.want("status", c.row().Text("status"), "Disconnected")
+		c.Want("status", c.row().Text("status"), "Disconnected")
 		c.Refused(errs.Refused, "APIAddImageMsg", c.image(), "backup storage store", "Enabled and Disconnected", "reconnect it")
 		c.Calls.Fail("ConnectStore", gone())
 		look(t.Context())
 		c.Refused(errs.Unavailable, "APIReconnectBackupStorageMsg", P{"uuid": c.store}, "backup storage store", "cannot be connected", "not mounted")
-		c.want("status", c.row().Text("status"), "Disconnected")
+		c.Want("status", c.row().Text("status"), "Disconnected")
 		c.Calls.Fail("ConnectStore", nil)
 		look(t.Context()) // its connect tells what it has
-		c.want("status", c.row().Text("status"), "Connected")
+		c.Want("status", c.row().Text("status"), "Connected")
 		if r, _ := kerneltest.Last[*pluginv1.ConnectStoreRequest](c.Calls, "ConnectStore"); !r.GetKnown() {
 			t.Error("it was connected as a new one, which would make it anew in an empty folder")
 		}
@@ -84,11 +77,11 @@ func TestReconnect(t *testing.T) {
 	c := newCloud(t)
 	c.Calls.Fail("ConnectStore", gone())
 	c.Refused(errs.Unavailable, "APIReconnectBackupStorageMsg", P{"uuid": c.store}, "not mounted")
-	c.want("status", c.row().Text("status"), "Disconnected")
+	c.Want("status", c.row().Text("status"), "Disconnected")
 	c.Calls.Fail("ConnectStore", nil)
 	c.World.Space(c.store, "", 9*giB, 8*giB)
-	c.want("status", c.Do("APIReconnectBackupStorageMsg", P{"uuid": c.store}).Text("status"), "Connected")
-	c.want("free", c.row().Int("availableCapacity"), int64(8*giB))
+	c.Want("status", c.Do("APIReconnectBackupStorageMsg", P{"uuid": c.store}).Text("status"), "Connected")
+	c.Want("free", c.row().Int("availableCapacity"), int64(8*giB))
 	c.As(c.Account()).Refused(errs.Denied, "APIReconnectBackupStorageMsg", P{"uuid": c.store})
 }
 
@@ -104,8 +97,8 @@ func TestCapacityFollows(t *testing.T) {
 	} {
 		c.World.Space(c.store, "", s.total, s.free)
 		look(t.Context())
-		c.want("total", c.row().Int("totalCapacity"), s.wantTotal)
-		c.want("free", c.row().Int("availableCapacity"), s.wantFree)
+		c.Want("total", c.row().Int("totalCapacity"), s.wantTotal)
+		c.Want("free", c.row().Int("availableCapacity"), s.wantFree)
 	}
 }
 
@@ -114,14 +107,14 @@ func TestCapacityIsReadAtUse(t *testing.T) {
 	c := newCloud(t)
 	c.World.Space(c.store, "", 20*giB, 1*giB) // all of it is reserved
 	c.Refused(errs.Exhausted, "APIAddImageMsg", c.image(), "backup storage store", "1073741824 bytes available, of which 1073741824 are reserved", "reservedCapacity")
-	c.want("images", len(c.List("Image")), 0)
-	c.want("free", c.row().Int("availableCapacity"), int64(giB))
+	c.Want("images", len(c.List("Image")), 0)
+	c.Want("free", c.row().Int("availableCapacity"), int64(giB))
 	c.World.Space(c.store, "", 20*giB, 3*giB)
 	c.Image.Round()(t.Context())
 	c.Do("APIAddImageMsg", c.image())
 	r, _ := kerneltest.Last[*pluginv1.AddImageRequest](c.Calls, "AddImage")
-	c.want("room", r.GetMaxBytes(), int64(2*giB))
+	c.Want("room", r.GetMaxBytes(), int64(2*giB))
 	c.Calls.Fail("StoreCapacity", gone())
 	c.Refused(errs.Unavailable, "APIAddImageMsg", c.image(), "not mounted", "free space cannot be read")
-	c.want("images", len(c.List("Image")), 1)
+	c.Want("images", len(c.List("Image")), 1)
 }

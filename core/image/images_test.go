@@ -30,27 +30,27 @@ func TestImageEnds(t *testing.T) {
 	for message, p := range map[string]P{"APIDeleteImageMsg": {"uuid": uuid}, "APIExpungeImageMsg": p, "APIRecoverImageMsg": p,
 		"APIUpdateImageMsg": {"uuid": uuid, "name": "stolen"}, "APIChangeImageStateMsg": {"uuid": uuid, "stateEvent": "disable"}} {
 		_, _ = c.As(other).Call(message, p)
-		c.want("what is there after "+message+" of another account", c.Dump(allTypes...), before)
+		c.Want("what is there after "+message+" of another account", c.Dump(allTypes...), before)
 	}
 	me.Refused(errs.Refused, "APIExpungeImageMsg", p, "image image", "is not deleted; its status is Ready", "delete it first")
 	me.Refused(errs.Refused, "APIRecoverImageMsg", p, "has no deleted copy to recover")
 	me.Do("APIDeleteImageMsg", P{"uuid": uuid})
-	c.want("status", c.Get("Image", uuid).Text("status"), "Deleted")
-	c.want("left", c.free(c.store), int64(taken))
-	c.want("status", me.Do("APIRecoverImageMsg", p).Text("status"), "Ready")
-	c.want("what is there", c.Dump(allTypes...), before)
+	c.Want("status", c.Get("Image", uuid).Text("status"), "Deleted")
+	c.Want("left", c.free(c.store), int64(taken))
+	c.Want("status", me.Do("APIRecoverImageMsg", p).Text("status"), "Ready")
+	c.Want("what is there", c.Dump(allTypes...), before)
 	me.Do("APIDeleteImageMsg", P{"uuid": uuid})
 
 	c.Calls.Fail("DeleteImage", gone())
 	me.Refused(errs.Unavailable, "APIExpungeImageMsg", p, "not mounted")
 	me.Refused(errs.Refused, "APIRecoverImageMsg", p, "it is being expunged")
-	c.want("left", c.free(c.store), int64(taken))
+	c.Want("left", c.free(c.store), int64(taken))
 	c.Calls.Fail("DeleteImage", nil)
 	me.Do("APIExpungeImageMsg", p)
-	c.want("images and copies", len(c.List("Image"))+len(c.List("ImageBackupStorageRef")), 0)
-	c.want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
+	c.Want("images and copies", len(c.List("Image"))+len(c.List("ImageBackupStorageRef")), 0)
+	c.Want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
 	me.Do("APIDeleteImageMsg", P{"uuid": uuid}) // gone is deleted
-	c.want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
+	c.Want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
 }
 
 // Copies go one by one, and the image with its last.
@@ -61,32 +61,32 @@ func TestCopiesEndOneByOne(t *testing.T) {
 	one, two := []string{c.store}, []string{second}
 	c.Do("APIDeleteImageMsg", P{"uuid": uuid, "backupStorageUuids": one})
 	row := c.Get("Image", uuid)
-	c.want("status", row.Text("status"), "Ready")
-	c.want("copy", copies(row)[c.store], "Deleted")
-	c.want("other copy", copies(row)[second], "Ready")
+	c.Want("status", row.Text("status"), "Ready")
+	c.Want("copy", copies(row)[c.store], "Deleted")
+	c.Want("other copy", copies(row)[second], "Ready")
 	c.Refused(errs.Refused, "APIExpungeImageMsg", P{"imageUuid": uuid, "backupStorageUuids": two}, "is not deleted")
 	c.Do("APIExpungeImageMsg", P{"imageUuid": uuid, "backupStorageUuids": one})
-	c.want("copies", len(copies(c.Get("Image", uuid))), 1)
-	c.want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
-	c.want("left in the other", c.free(second), int64(kerneltest.DefaultSpace-1<<20))
+	c.Want("copies", len(copies(c.Get("Image", uuid))), 1)
+	c.Want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
+	c.Want("left in the other", c.free(second), int64(kerneltest.DefaultSpace-1<<20))
 	c.Do("APIDeleteImageMsg", P{"uuid": uuid})
-	c.want("status", c.Get("Image", uuid).Text("status"), "Deleted")
+	c.Want("status", c.Get("Image", uuid).Text("status"), "Deleted")
 	c.Refused(errs.Refused, "APIRecoverImageMsg", P{"imageUuid": uuid, "backupStorageUuids": one}, "no deleted copy")
 	c.Do("APIRecoverImageMsg", P{"imageUuid": uuid, "backupStorageUuids": two})
-	c.want("status", c.Get("Image", uuid).Text("status"), "Ready")
+	c.Want("status", c.Get("Image", uuid).Text("status"), "Ready")
 }
 
 func TestImagePolicies(t *testing.T) {
 	c := newCloud(t)
 	c.policy("Direct")
 	c.Do("APIDeleteImageMsg", P{"uuid": c.Create("APIAddImageMsg", c.image())})
-	c.want("images", len(c.List("Image")), 0)
-	c.want("bits taken back", len(c.Calls.Of("DeleteImage")), 1)
-	c.want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
+	c.Want("images", len(c.List("Image")), 0)
+	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 1)
+	c.Want("left", c.free(c.store), int64(kerneltest.DefaultSpace))
 	c.policy("Never")
 	c.Do("APIDeleteImageMsg", P{"uuid": c.Create("APIAddImageMsg", c.image())})
-	c.want("images and copies", len(c.List("Image"))+len(c.List("ImageBackupStorageRef")), 0)
-	c.want("bits taken back", len(c.Calls.Of("DeleteImage")), 1) // they are kept
+	c.Want("images and copies", len(c.List("Image"))+len(c.List("ImageBackupStorageRef")), 0)
+	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 1) // they are kept
 }
 
 // An update changes what people say of an image, not what its bytes are.
@@ -96,10 +96,10 @@ func TestUpdateImage(t *testing.T) {
 	c.Refused(errs.Invalid, "APIUpdateImageMsg", P{"uuid": uuid, "name": "no", "format": "qcow2"}, "format", "the bytes of image image are raw", "add the image again in format qcow2")
 	c.Refused(errs.Invalid, "APIUpdateImageMsg", P{"uuid": uuid, "platform": "Plan9"}, "platform")
 	row := c.Do("APIUpdateImageMsg", P{"uuid": uuid, "name": "yes", "format": "raw", "platform": "Windows", "guestOsType": "w", "virtio": false})
-	c.want("name", row.Text("name"), "yes")
-	c.want("platform", row.Text("platform"), "Windows")
-	c.want("virtio", row["virtio"], false)
-	c.want("format", c.Do("APIUpdateImageMsg", P{"uuid": uuid, "format": ""}).Text("format"), "raw")
+	c.Want("name", row.Text("name"), "yes")
+	c.Want("platform", row.Text("platform"), "Windows")
+	c.Want("virtio", row["virtio"], false)
+	c.Want("format", c.Do("APIUpdateImageMsg", P{"uuid": uuid, "format": ""}).Text("format"), "raw")
 }
 
 // A store is added when its plugin takes it, and nothing is left when not.
@@ -114,11 +114,11 @@ func TestAddStore(t *testing.T) {
 	c.Refused(errs.Invalid, message, P{"name": "new", "url": "/new", "type": "Other"}, "type", "is Other, and this message adds a Fake")
 	c.Refused(errs.Invalid, message, P{"name": "new", "url": "/new", "importImages": true}, "importImages", "add the images one by one")
 	c.As(c.Account()).Refused(errs.Denied, message, P{"name": "new", "url": "/new"})
-	c.want("what is there", c.Dump("BackupStorage"), before)
+	c.Want("what is there", c.Dump("BackupStorage"), before)
 	row := c.Do(message, P{"name": "new", "url": "/new"})
-	c.want("status", row.Text("status"), "Connected")
-	c.want("state", row.Text("state"), "Enabled")
-	c.want("capacity", row.Int("totalCapacity"), int64(kerneltest.DefaultSpace))
+	c.Want("status", row.Text("status"), "Connected")
+	c.Want("state", row.Text("state"), "Enabled")
+	c.Want("capacity", row.Int("totalCapacity"), int64(kerneltest.DefaultSpace))
 	if r, _ := kerneltest.Last[*pluginv1.ConnectStoreRequest](c.Calls, "ConnectStore"); r.GetKnown() {
 		t.Error("a new store was connected as one that was there before")
 	}
@@ -144,21 +144,21 @@ func TestZonesOfAStore(t *testing.T) {
 		}
 		return len(i.Stores)
 	}
-	c.want("before it is attached", usable(zone), 0)
-	c.want("in any zone", usable(""), 1)
+	c.Want("before it is attached", usable(zone), 0)
+	c.Want("in any zone", usable(""), 1)
 	p := P{"zoneUuid": zone, "backupStorageUuid": c.store}
 	c.Do("APIAttachBackupStorageToZoneMsg", p)
 	c.Refused(errs.Refused, "APIAttachBackupStorageToZoneMsg", p, "is attached to zone "+zone+" already")
-	c.want("in its zone", usable(zone), 1)
-	c.want("in another zone", usable(far), 0)
+	c.Want("in its zone", usable(zone), 1)
+	c.Want("in another zone", usable(far), 0)
 	for range 2 {
 		c.Do("APIDetachBackupStorageFromZoneMsg", p)
-		c.want("attachments", len(c.List("BackupStorageZoneRef")), 0)
+		c.Want("attachments", len(c.List("BackupStorageZoneRef")), 0)
 	}
-	c.want("after it was detached", usable(zone), 0)
+	c.Want("after it was detached", usable(zone), 0)
 	c.Do("APIAttachBackupStorageToZoneMsg", p)
 	c.Do("APIDeleteZoneMsg", P{"uuid": zone})
-	c.want("attachments to a zone that is gone", len(c.List("BackupStorageZoneRef")), 0)
+	c.Want("attachments to a zone that is gone", len(c.List("BackupStorageZoneRef")), 0)
 }
 
 // What cannot be used now is refused with the reason.
@@ -200,11 +200,11 @@ func TestSource(t *testing.T) {
 	second := c.addStore("second")
 	uuid := c.Create("APIAddImageMsg", c.image())
 	src, err := c.Image.Source(t.Context(), uuid, c.store, "10.0.0.1")
-	c.ok(err)
-	c.want("url", src.GetUrl(), "http://127.0.0.1/"+uuid)
+	c.Ok(err)
+	c.Want("url", src.GetUrl(), "http://127.0.0.1/"+uuid)
 	r, _ := kerneltest.Last[*pluginv1.ExportImageRequest](c.Calls, "ExportImage")
-	c.want("path", r.GetInstallPath(), "/images/"+uuid)
-	c.want("reader", r.GetReaderIp(), "10.0.0.1")
+	c.Want("path", r.GetInstallPath(), "/images/"+uuid)
+	c.Want("reader", r.GetReaderIp(), "10.0.0.1")
 	if _, err := c.Image.Source(t.Context(), uuid, second, ""); errs.ClassOf(err) != errs.NotFound {
 		t.Errorf("from a store without it: %v", err)
 	}
@@ -239,7 +239,7 @@ func TestDeleteStore(t *testing.T) {
 	}
 	c.Do("APIDeleteImageMsg", P{"uuid": both})
 	c.Do("APIExpungeImageMsg", P{"imageUuid": both})
-	c.want("images", len(c.List("Image")), 0)
+	c.Want("images", len(c.List("Image")), 0)
 }
 
 func TestUploadNeedsAStoreThatTakesThem(t *testing.T) {
@@ -248,7 +248,7 @@ func TestUploadNeedsAStoreThatTakesThem(t *testing.T) {
 	p["url"] = "upload://mine"
 	before := c.Dump(allTypes...)
 	c.Refused(errs.Unsupported, "APIAddImageMsg", p, "backup storage store", "takes no upload")
-	c.want("what is there", c.Dump(allTypes...), before)
+	c.Want("what is there", c.Dump(allTypes...), before)
 	list, _ := c.Do("APIGetUploadImageJobDetailsMsg", P{"imageId": "mine"})["existingJobDetails"].([]any)
-	c.want("uploads", len(list), 0)
+	c.Want("uploads", len(list), 0)
 }

@@ -23,7 +23,7 @@ func TestAttachIsRefused(t *testing.T) {
 	c.Refused(errs.Refused, attachMsg, c.to(), "primary storage primary", "is attached to cluster cluster already")
 	far := c.Create("APICreateZoneMsg", P{"name": "far"})
 	c.Refused(errs.Refused, attachMsg, P{"clusterUuid": c.Cluster(far), "primaryStorageUuid": c.s.Primary}, "is in another zone than cluster cluster")
-	if err := c.tx(func(tx *store.Tx) error {
+	if err := c.Tx(func(tx *store.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE `Cluster` SET `hypervisorType` = 'Other' WHERE `uuid` = ?", c.s.Cluster)
 		return err
 	}); err != nil {
@@ -49,19 +49,19 @@ func TestAttachFails(t *testing.T) {
 			before := c.Dump(types...)
 			c.Calls.Fail("AttachHost", gone("it"))
 			c.Refused(errs.Unavailable, attachMsg, c.to(), "attach primary storage", "to host host-0", "not mounted")
-			c.want("what is there", c.Dump(types...), before)
+			c.Want("what is there", c.Dump(types...), before)
 			c.Calls.Fail("AttachHost", nil)
 			c.Calls.After("AttachHost", func(any) error { return errs.New(errs.Timeout, "host", "no answer") })
 			c.Refused(errs.Timeout, attachMsg, c.to())
-			c.want("what is there", c.Dump(types...), before)
+			c.Want("what is there", c.Dump(types...), before)
 			c.Calls.After("AttachHost", nil)
 
 			if err := c.RepeatEachStep(call); err == nil {
 				c.Do(detachMsg, c.to()) // the row cannot be inserted twice
 			}
-			c.want("what is there", c.Dump(types...), before)
+			c.Want("what is there", c.Dump(types...), before)
 			c.Do(attachMsg, c.to())
-			c.want("link", c.link(c.s.Host).Status, "Connected")
+			c.Want("link", c.link(c.s.Host).Status, "Connected")
 			c.VM(c.s, nil)
 		})
 	}
@@ -81,12 +81,12 @@ func TestDetach(t *testing.T) {
 	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
 	c.Calls.Fail("DetachHost", gone("it"))
 	c.Refused(errs.Unavailable, detachMsg, c.to(), "detach primary storage primary from host host-01", "not mounted")
-	c.want("link", c.link(c.s.Host).Status, "Connected")
+	c.Want("link", c.link(c.s.Host).Status, "Connected")
 	c.Calls.Fail("DetachHost", nil)
 	for range 2 {
 		c.Do(detachMsg, c.to())
-		c.want("links", len(c.List("PrimaryStorageHostRef")), 0)
-		c.want("attachments", len(c.List("PrimaryStorageClusterRef")), 0)
+		c.Want("links", len(c.List("PrimaryStorageHostRef")), 0)
+		c.Want("attachments", len(c.List("PrimaryStorageClusterRef")), 0)
 	}
 	c.Do("APIDeletePrimaryStorageMsg", P{"uuid": c.s.Primary})
 	if c.primary() != nil || c.Get("VmInstance", vm) != nil && len(c.List("Volume")) > 0 {
@@ -100,20 +100,20 @@ func TestHostThatWasAway(t *testing.T) {
 	away(c)
 	c.Calls.Forget()
 	c.Do(detachMsg, c.to())
-	c.want("asked while it was away", len(c.Calls.Of("DetachHost")), 0)
-	c.want("link that is to be taken", c.link(c.s.Host).Status, "Disconnected")
+	c.Want("asked while it was away", len(c.Calls.Of("DetachHost")), 0)
+	c.Want("link that is to be taken", c.link(c.s.Host).Status, "Disconnected")
 	c.Calls.Fail("DetachHost", gone("it"))
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host}) // no reason to keep it out
-	c.want("link that is to be taken", c.link(c.s.Host).PrimaryStorageUUID, c.s.Primary)
+	c.Want("link that is to be taken", c.link(c.s.Host).PrimaryStorageUUID, c.s.Primary)
 	c.Calls.Fail("DetachHost", nil)
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
-	c.want("links", len(c.List("PrimaryStorageHostRef")), 0)
+	c.Want("links", len(c.List("PrimaryStorageHostRef")), 0)
 }
 
 // away makes the site's host one that cannot be reached.
 func away(c *cloud) {
 	c.t.Helper()
-	if err := c.tx(func(tx *store.Tx) error {
+	if err := c.Tx(func(tx *store.Tx) error {
 		_, err := tx.Exec(c.t.Context(), "UPDATE `Host` SET `status` = 'Disconnected' WHERE `uuid` = ?", c.s.Host)
 		return err
 	}); err != nil {
@@ -132,14 +132,14 @@ func TestDeletedWhileAHostIsAway(t *testing.T) {
 		t.Fatal("the storage is left")
 	}
 	jobs := c.List("GCJob")
-	c.want("notes", len(jobs), 1)
+	c.Want("notes", len(jobs), 1)
 	c.Calls.Forget()
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 	trigger := func() { _, _ = c.Call("APITriggerGCJobMsg", P{"uuid": jobs[0].Text("uuid")}) }
 	trigger()
 	r, _ := kerneltest.Last[*pluginv1.DetachHostRequest](c.Calls, "DetachHost")
-	c.want("host that gives it back", r.GetHost().GetUuid(), c.s.Host)
-	c.want("storage that it gives back", r.GetStorage().GetUuid(), c.s.Primary)
+	c.Want("host that gives it back", r.GetHost().GetUuid(), c.s.Host)
+	c.Want("storage that it gives back", r.GetStorage().GetUuid(), c.s.Primary)
 }
 
 // A host that leaves gives its storages back, and takes with it what was there.
@@ -152,7 +152,7 @@ func TestHostLeaves(t *testing.T) {
 	if r, ok := kerneltest.Last[*pluginv1.DetachHostRequest](c.Calls, "DetachHost"); !ok || r.GetHost().GetUuid() != c.s.Host {
 		t.Errorf("taken from %v", r)
 	}
-	c.want("capacity", c.primary().Int("totalCapacity"), int64(kerneltest.DefaultSpace))
+	c.Want("capacity", c.primary().Int("totalCapacity"), int64(kerneltest.DefaultSpace))
 	refs, err := store.Find(c.Context(), c.Store, storage.HostRefType, "`primaryStorageUuid` = ?", c.s.Primary)
 	if err != nil || len(refs) != 1 || refs[0].HostUUID != second {
 		t.Errorf("links %v %v", refs, err)

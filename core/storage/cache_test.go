@@ -51,12 +51,12 @@ func TestImageIsFetchedOnce(t *testing.T) {
 	<-began
 	close(goOn)
 	wg.Wait()
-	c.want("fetches", len(c.Calls.Of("EnsureImage")), 2)
-	c.want("cached", len(c.caches()), 2)
-	c.want("left", c.primary().Int("availableCapacity"), free-2*cachedBytes)
-	c.want("volumes", c.World.Volumes(), 20)
+	c.Want("fetches", len(c.Calls.Of("EnsureImage")), 2)
+	c.Want("cached", len(c.caches()), 2)
+	c.Want("left", c.primary().Int("availableCapacity"), free-2*cachedBytes)
+	c.Want("volumes", c.World.Volumes(), 20)
 	for _, r := range c.Calls.Of("CreateVolume") {
-		c.want("base", r.(*pluginv1.CreateVolumeRequest).GetBackingPath(), "/cache/"+c.s.Image)
+		c.Want("base", r.(*pluginv1.CreateVolumeRequest).GetBackingPath(), "/cache/"+c.s.Image)
 	}
 }
 
@@ -92,8 +92,8 @@ func TestFetchThatEnds(t *testing.T) {
 					t.Errorf("the first ended with %v", err)
 				}
 				c.Calls.On("EnsureImage", nil)
-				c.ok(<-results)
-				c.want("cached", len(c.caches()), 1)
+				c.Ok(<-results)
+				c.Want("cached", len(c.caches()), 1)
 				return
 			}
 			close(goOn)
@@ -102,9 +102,9 @@ func TestFetchThatEnds(t *testing.T) {
 					t.Errorf("it ended with %v", err)
 				}
 			}
-			c.want("cached", len(c.caches()), 0)
+			c.Want("cached", len(c.caches()), 0)
 			c.Calls.On("EnsureImage", nil)
-			c.ok(c.make(t.Context(), basedOn(c)))
+			c.Ok(c.make(t.Context(), basedOn(c)))
 		})
 	}
 }
@@ -120,8 +120,8 @@ func TestCacheIsCleaned(t *testing.T) {
 			}
 			free := c.primary().Int("availableCapacity")
 			vm := c.VM(c.s, P{"hostUuid": c.s.Host}).Text("uuid")
-			clean := func() { c.t.Helper(); c.ok(c.Storage.CleanCaches(t.Context())) }
-			want := func(when string, n int) { c.t.Helper(); c.want("cached "+when, len(c.caches()), n) }
+			clean := func() { c.t.Helper(); c.Ok(c.Storage.CleanCaches(t.Context())) }
+			want := func(when string, n int) { c.t.Helper(); c.Want("cached "+when, len(c.caches()), n) }
 			clean()
 			want("while its image is there", 1)
 			c.Do("APIDeleteImageMsg", P{"uuid": c.s.Image})
@@ -137,16 +137,16 @@ func TestCacheIsCleaned(t *testing.T) {
 				t.Errorf("it was cleaned: %v", err)
 			}
 			want("whose bits cannot be deleted", 1)
-			c.want("state", c.caches()[0].Text("state"), "deleting")
-			c.want("left", c.primary().Int("availableCapacity"), free-cachedBytes)
+			c.Want("state", c.caches()[0].Text("state"), "deleting")
+			c.Want("left", c.primary().Int("availableCapacity"), free-cachedBytes)
 			c.Calls.Fail("DeleteCachedImage", nil)
 			for range 2 {
 				clean()
 				want("when nothing uses it", 0)
-				c.want("left", c.primary().Int("availableCapacity"), free)
+				c.Want("left", c.primary().Int("availableCapacity"), free)
 			}
 			if local {
-				c.want("left on the host", c.link(c.s.Host).AvailableCapacity, int64(kerneltest.DefaultSpace))
+				c.Want("left on the host", c.link(c.s.Host).AvailableCapacity, int64(kerneltest.DefaultSpace))
 			}
 		})
 	}
@@ -158,41 +158,41 @@ func TestCacheIsCleanedByForce(t *testing.T) {
 	c := newCloud(t)
 	other := c.Site()
 	c.VM(other, nil)
-	c.ok(c.make(t.Context(), basedOn(c)))
+	c.Ok(c.make(t.Context(), basedOn(c)))
 	p := P{"uuid": c.s.Primary}
 	const message = "APICleanUpImageCacheOnPrimaryStorageMsg"
 	c.Do(message, p)
-	c.want("cached", len(c.caches()), 2)
+	c.Want("cached", len(c.caches()), 2)
 	p["force"] = true
 	c.As(c.Account()).Refused(errs.Denied, message, p)
 	c.Do(message, p)
-	c.want("cached", len(c.caches()), 1)
-	c.want("storage that has it", c.caches()[0].Text("primaryStorageUuid"), other.Primary)
-	c.ok(c.make(t.Context(), basedOn(c)))
-	c.want("fetches", len(c.Calls.Of("EnsureImage")), 3)
+	c.Want("cached", len(c.caches()), 1)
+	c.Want("storage that has it", c.caches()[0].Text("primaryStorageUuid"), other.Primary)
+	c.Ok(c.make(t.Context(), basedOn(c)))
+	c.Want("fetches", len(c.Calls.Of("EnsureImage")), 3)
 	// A marked one, whose deletion was cut off, is filled again and counted once.
-	c.ok(c.tx(func(tx *store.Tx) error {
+	c.Ok(c.Tx(func(tx *store.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE `ImageCache` SET `state` = 'deleting' WHERE `primaryStorageUuid` = ?", c.s.Primary)
 		return err
 	}))
 	free := c.primary().Int("availableCapacity")
-	c.ok(c.make(t.Context(), basedOn(c)))
-	c.want("left", c.primary().Int("availableCapacity"), free)
-	c.want("cached", len(c.caches()), 2)
+	c.Ok(c.make(t.Context(), basedOn(c)))
+	c.Want("left", c.primary().Int("availableCapacity"), free)
+	c.Want("cached", len(c.caches()), 2)
 }
 
 // What a guest has in its drive is used, although no volume is based on it.
 func TestCachedISOIsUsed(t *testing.T) {
 	c := newCloud(t)
 	iso := c.Create("APIAddImageMsg", P{"name": "iso", "url": "http://127.0.0.1/iso", "format": "iso", "backupStorageUuids": []string{c.s.Backup}})
-	vm := c.Do("APICreateVmInstanceMsg", c.vm(P{"imageUuid": iso, "rootDiskSize": giB})).Text("uuid")
+	vm := c.Do("APICreateVmInstanceMsg", c.s.Guest(P{"imageUuid": iso, "rootDiskSize": giB})).Text("uuid")
 	p := P{"uuid": c.s.Primary, "force": true}
 	c.Do("APICleanUpImageCacheOnPrimaryStorageMsg", p)
-	c.want("cached while it is in a drive", len(c.caches()), 1)
+	c.Want("cached while it is in a drive", len(c.caches()), 1)
 	c.Do("APIDestroyVmInstanceMsg", P{"uuid": vm})
 	c.Do("APIExpungeVmInstanceMsg", P{"uuid": vm})
 	c.Do("APICleanUpImageCacheOnPrimaryStorageMsg", p)
-	c.want("cached", len(c.caches()), 0)
+	c.Want("cached", len(c.caches()), 0)
 }
 
 // An image for a drive is put in the cache of the guest's place, once, and no
@@ -207,12 +207,12 @@ func TestMedium(t *testing.T) {
 			host := &pluginv1.Host{Uuid: c.s.Host, ManagementIp: "10.255.0.1"}
 			for range 2 {
 				path, err := c.Storage.Medium(t.Context(), host, c.at(c.s.Host), c.s.Image)
-				c.ok(err)
-				c.want("path", path, "/cache/"+c.s.Image)
+				c.Ok(err)
+				c.Want("path", path, "/cache/"+c.s.Image)
 			}
-			c.want("fetches", len(c.Calls.Of("EnsureImage")), 1)
-			c.want("cached", len(c.caches()), 1)
-			c.want("volumes", len(c.Calls.Of("CreateVolume")), 0)
+			c.Want("fetches", len(c.Calls.Of("EnsureImage")), 1)
+			c.Want("cached", len(c.caches()), 1)
+			c.Want("volumes", len(c.Calls.Of("CreateVolume")), 0)
 			elsewhere := c.at(c.s.Host)
 			elsewhere.PrimaryUUID = "gone"
 			if _, err := c.Storage.Medium(t.Context(), host, elsewhere, c.s.Image); errs.ClassOf(err) != errs.NotFound {

@@ -64,7 +64,7 @@ func TestCapacityIsWhatIsNotPromised(t *testing.T) {
 				case n < 9:
 					size := r.Int64N(1<<12) - 1<<10
 					m.promised[h] += size
-					c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Use(t.Context(), tx, c.s.Primary, h, size) }))
+					c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Use(t.Context(), tx, c.s.Primary, h, size) }))
 				default:
 					resize(h)
 				}
@@ -74,13 +74,6 @@ func TestCapacityIsWhatIsNotPromised(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func (c *cloud) ok(err error) {
-	c.t.Helper()
-	if err != nil {
-		c.t.Fatal(err)
 	}
 }
 
@@ -97,7 +90,7 @@ func (c *cloud) planned(m *model, v []*contract.VolumePlan, host string, dice in
 	}
 	at := c.at(cmp.Or(host, c.s.Host)) // a shared one is not bound to the host
 	giveUp, full := dice == 0, error(nil)
-	err := c.tx(func(tx *store.Tx) error {
+	err := c.Tx(func(tx *store.Tx) error {
 		full = c.Storage.Plan(c.t.Context(), tx, at, v)
 		switch {
 		case errs.ClassOf(full) == errs.Exhausted:
@@ -123,7 +116,7 @@ func (c *cloud) planned(m *model, v []*contract.VolumePlan, host string, dice in
 			c.t.Errorf("%d bytes were taken, %d are left", size, m.left(host))
 		}
 	default:
-		c.ok(err)
+		c.Ok(err)
 		if !fits {
 			c.t.Errorf("%d bytes were taken, %d are left", size, m.left(host))
 		}
@@ -143,7 +136,7 @@ func (c *cloud) unplanned(m *model, v []*contract.VolumePlan, host string, local
 		m.promised[host] -= p.Size
 	}
 	for range 2 {
-		c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Unplan(c.t.Context(), tx, v) }))
+		c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Unplan(c.t.Context(), tx, v) }))
 	}
 }
 
@@ -175,7 +168,7 @@ func TestReconnectKeepsPromises(t *testing.T) {
 			before := c.Dump("PrimaryStorage", "PrimaryStorageHostRef")
 			c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 			c.Do("APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary})
-			c.want("what is there", c.Dump("PrimaryStorage", "PrimaryStorageHostRef"), before)
+			c.Want("what is there", c.Dump("PrimaryStorage", "PrimaryStorageHostRef"), before)
 		})
 	}
 }

@@ -52,24 +52,6 @@ func (c *cloud) link(host string) *storage.PrimaryStorageHostRef {
 	return ref
 }
 
-func (c *cloud) want(what string, got, want any) {
-	c.t.Helper()
-	if got != want {
-		c.t.Errorf("%s is %v, want %v", what, got, want)
-	}
-}
-
-// vm are the parameters of a guest.
-func (c *cloud) vm(more P) P {
-	p := P{"name": "vm", "instanceOfferingUuid": c.s.Offering, "imageUuid": c.s.Image, "l3NetworkUuids": []string{c.s.L3}}
-	for k, v := range more {
-		p[k] = v
-	}
-	return p
-}
-
-func (c *cloud) tx(f func(*store.Tx) error) error { return c.Store.Update(c.t.Context(), f) }
-
 // at is the place of a host on the site's storage.
 func (c *cloud) at(host string) contract.Place {
 	c.t.Helper()
@@ -83,7 +65,7 @@ func (c *cloud) at(host string) contract.Place {
 // planAt plans volumes at the place of a host.
 func (c *cloud) planAt(host string, v []*contract.VolumePlan) error {
 	at := c.at(host)
-	return c.tx(func(tx *store.Tx) error { return c.Storage.Plan(c.t.Context(), tx, at, v) })
+	return c.Tx(func(tx *store.Tx) error { return c.Storage.Plan(c.t.Context(), tx, at, v) })
 }
 
 // plan is n data volumes; when there are fewer sizes than volumes, the last is

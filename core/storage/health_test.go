@@ -33,22 +33,22 @@ func TestSharedStorageIsLostAndFound(t *testing.T) {
 	c.Calls.Fail("StorageCapacity", gone("primary"))
 	for range 2 {
 		look(t.Context())
-		c.want("status", c.primary().Text("status"), "Connected")
+		c.Want("status", c.primary().Text("status"), "Connected")
 	}
 	look(t.Context())
-	c.want("status", c.primary().Text("status"), "Disconnected")
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "primary: status is Disconnected")
+	c.Want("status", c.primary().Text("status"), "Disconnected")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(nil), "primary: status is Disconnected")
 	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "not mounted")
 
 	// It answers, but cannot be connected: that is not enough.
 	c.Calls.Fail("StorageCapacity", nil)
 	c.Calls.Fail("ConnectStorage", gone("primary"))
 	look(t.Context())
-	c.want("status", c.primary().Text("status"), "Disconnected")
+	c.Want("status", c.primary().Text("status"), "Disconnected")
 	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "primary storage primary", "cannot be connected", "not mounted")
 	c.Calls.Fail("ConnectStorage", nil)
 	look(t.Context())
-	c.want("status", c.primary().Text("status"), "Connected")
+	c.Want("status", c.primary().Text("status"), "Connected")
 	c.VM(c.s, nil)
 }
 
@@ -74,10 +74,10 @@ func TestCapacityFollows(t *testing.T) {
 			c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
 		}
 		row := c.primary()
-		c.want("total", row.Int("totalCapacity"), s.wantTotal)
-		c.want("total of the medium", row.Int("totalPhysicalCapacity"), s.wantTotal)
-		c.want("free on the medium", row.Int("availablePhysicalCapacity"), s.wantFree)
-		c.want("left to promise", row.Int("availableCapacity"), free+s.wantTotal-100*giB)
+		c.Want("total", row.Int("totalCapacity"), s.wantTotal)
+		c.Want("total of the medium", row.Int("totalPhysicalCapacity"), s.wantTotal)
+		c.Want("free on the medium", row.Int("availablePhysicalCapacity"), s.wantFree)
+		c.Want("left to promise", row.Int("availableCapacity"), free+s.wantTotal-100*giB)
 	}
 }
 
@@ -102,22 +102,22 @@ func TestLinksOfLocalStorage(t *testing.T) {
 		}
 	}
 	lose(c.s.Host)
-	c.want("link of the first", c.link(c.s.Host).Status, "Disconnected")
-	c.want("link of the second", c.link(second).Status, "Connected")
-	c.want("status", c.primary().Text("status"), "Connected")
-	c.want("place", c.VM(c.s, nil).Text("hostUuid"), second)
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "local: is not connected to host "+c.s.Host)
+	c.Want("link of the first", c.link(c.s.Host).Status, "Disconnected")
+	c.Want("link of the second", c.link(second).Status, "Connected")
+	c.Want("status", c.primary().Text("status"), "Connected")
+	c.Want("place", c.VM(c.s, nil).Text("hostUuid"), second)
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"hostUuid": c.s.Host}), "local: is not connected to host "+c.s.Host)
 	lose(c.s.Host, second)
-	c.want("status without any host", c.primary().Text("status"), "Disconnected")
+	c.Want("status without any host", c.primary().Text("status"), "Disconnected")
 	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "disk of "+c.s.Host, "disk of "+second)
-	c.want("status", c.primary().Text("status"), "Disconnected")
+	c.Want("status", c.primary().Text("status"), "Disconnected")
 	lose(second)
-	c.want("status with one host", c.primary().Text("status"), "Connected")
+	c.Want("status with one host", c.primary().Text("status"), "Connected")
 	r, _ := kerneltest.Last[*pluginv1.AttachHostRequest](c.Calls, "AttachHost")
-	c.want("known", r.GetKnown(), true)
+	c.Want("known", r.GetKnown(), true)
 	c.Refused(errs.Unavailable, "APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary}, "disk of "+second)
 	lose()
-	c.want("link of the second", c.link(second).Status, "Connected")
+	c.Want("link of the second", c.link(second).Status, "Connected")
 }
 
 // A host's part of a storage grows and shrinks, and the storage is the sum.
@@ -128,19 +128,19 @@ func TestCapacityOfLinksFollows(t *testing.T) {
 	c.World.Space(c.s.Primary, c.s.Host, 10*giB, 8*giB)
 	c.World.Space(c.s.Primary, second, 30*giB, 30*giB)
 	look(t.Context())
-	c.want("total", c.primary().Int("totalCapacity"), int64(40*giB))
-	c.want("free on the media", c.primary().Int("availablePhysicalCapacity"), int64(38*giB))
+	c.Want("total", c.primary().Int("totalCapacity"), int64(40*giB))
+	c.Want("free on the media", c.primary().Int("availablePhysicalCapacity"), int64(38*giB))
 	used := int64(0)
 	for _, h := range []string{c.s.Host, second} {
 		l := c.link(h)
 		used += l.TotalCapacity - l.AvailableCapacity
 	}
 	const cached = 1 << 20 // what the fake says of every image
-	c.want("promised", used, int64(root+cached))
-	c.want("left to promise", c.primary().Int("availableCapacity"), 40*giB-used)
+	c.Want("promised", used, int64(root+cached))
+	c.Want("left to promise", c.primary().Int("availableCapacity"), 40*giB-used)
 	c.World.Space(c.s.Primary, vm.Text("hostUuid"), 5*giB, giB)
 	c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
-	c.want("left on the guest's host", c.link(vm.Text("hostUuid")).AvailableCapacity, int64(5*giB-root-cached))
+	c.Want("left on the guest's host", c.link(vm.Text("hostUuid")).AvailableCapacity, int64(5*giB-root-cached))
 	c.Calls.Fail("StorageCapacity", gone("both"))
 	c.Refused(errs.Unavailable, "APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary}, "not mounted")
 }
@@ -156,14 +156,14 @@ func TestHostConnectsWithoutALostStorage(t *testing.T) {
 		return gone("this one")
 	})
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
-	c.want("host", c.Get("Host", c.s.Host).Text("status"), "Connected")
-	c.want("its link", c.link(c.s.Host).Status, "Disconnected")
-	c.want("the other link", c.link(second).Status, "Connected")
+	c.Want("host", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	c.Want("its link", c.link(c.s.Host).Status, "Disconnected")
+	c.Want("the other link", c.link(second).Status, "Connected")
 	c.Refused(errs.Unavailable, "APIAddFakeHostMsg", P{"name": "new", "clusterUuid": c.s.Cluster, "managementIp": "10.255.1.1"}, "not mounted")
-	c.want("hosts", len(c.List("Host")), 2)
+	c.Want("hosts", len(c.List("Host")), 2)
 	c.Calls.Fail("AttachHost", nil)
 	c.Do("APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary})
-	c.want("its link", c.link(c.s.Host).Status, "Connected")
+	c.Want("its link", c.link(c.s.Host).Status, "Connected")
 }
 
 // A storage without hosts is there; with hosts that are all away it is not, and
@@ -172,14 +172,14 @@ func TestLocalStorageIsWhereItsHostsAre(t *testing.T) {
 	c, second := localSite(t)
 	_, look := c.Storage.Rounds()
 	c.Storage.HostLost(t.Context(), c.s.Host)
-	c.want("status with one host", c.primary().Text("status"), "Connected")
+	c.Want("status with one host", c.primary().Text("status"), "Connected")
 	c.Storage.HostLost(t.Context(), second)
-	c.want("status", c.primary().Text("status"), "Disconnected")
+	c.Want("status", c.primary().Text("status"), "Disconnected")
 	look(t.Context()) // the hosts are connected, as topology has it
-	c.want("status", c.primary().Text("status"), "Connected")
+	c.Want("status", c.primary().Text("status"), "Connected")
 	c.Do("APIDetachPrimaryStorageFromClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": c.s.Primary})
-	c.want("status without hosts", c.primary().Text("status"), "Connected")
-	c.want("capacity without hosts", c.primary().Int("totalCapacity"), int64(0))
+	c.Want("status without hosts", c.primary().Text("status"), "Connected")
+	c.Want("capacity without hosts", c.primary().Int("totalCapacity"), int64(0))
 }
 
 // A look that is late does not bring back what a cluster has given up.
@@ -195,8 +195,8 @@ func TestLinkOfADetachedStorageStaysAway(t *testing.T) {
 	}
 	c.Calls.Forget()
 	look(t.Context())
-	c.want("calls to attach", len(c.Calls.Of("AttachHost")), 0)
-	c.want("link", c.link(c.s.Host).Status, "Disconnected")
+	c.Want("calls to attach", len(c.Calls.Of("AttachHost")), 0)
+	c.Want("link", c.link(c.s.Host).Status, "Disconnected")
 }
 
 // A placement trusts a young reading, and looks anew when it is old; thin volumes
@@ -212,13 +212,13 @@ func TestCapacityIsReadAtUse(t *testing.T) {
 			c.VM(c.s, P{"hostUuid": c.s.Host})
 			c.Calls.Forget()
 			c.VM(c.s, P{"hostUuid": c.s.Host})
-			c.want("looks while it is known", len(c.Calls.Of("StorageCapacity")), 0)
+			c.Want("looks while it is known", len(c.Calls.Of("StorageCapacity")), 0)
 			c.World.Space(c.s.Primary, host, kerneltest.DefaultSpace, giB-1)
 			c.Storage.Age()
-			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "its medium has 1073741823 bytes free, and 1073741824 are reserved")
-			c.want("looks when it was old", len(c.Calls.Of("StorageCapacity")), 1)
-			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"hostUuid": c.s.Host}), "its medium")
-			c.want("looks when it was known again", len(c.Calls.Of("StorageCapacity")), 1)
+			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"hostUuid": c.s.Host}), "its medium has 1073741823 bytes free, and 1073741824 are reserved")
+			c.Want("looks when it was old", len(c.Calls.Of("StorageCapacity")), 1)
+			c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"hostUuid": c.s.Host}), "its medium")
+			c.Want("looks when it was known again", len(c.Calls.Of("StorageCapacity")), 1)
 			c.World.Space(c.s.Primary, host, kerneltest.DefaultSpace, giB)
 			c.Storage.Age()
 			c.VM(c.s, P{"hostUuid": c.s.Host})

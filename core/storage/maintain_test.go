@@ -26,15 +26,15 @@ func TestMaintenance(t *testing.T) {
 	c.Do("APIStopVmInstanceMsg", P{"uuid": stopped})
 	c.Calls.Forget()
 	c.state("maintain")
-	c.want("state", c.primary().Text("state"), "Maintenance")
-	c.want("guest", c.vmState(runs), "Stopped")
-	c.want("guest elsewhere", c.vmState(elsewhere), "Running")
-	c.want("stops", len(c.Calls.Of("StopVM")), 1)
-	c.want("on the host", len(c.World.Guests(c.s.Host)), 0)
+	c.Want("state", c.primary().Text("state"), "Maintenance")
+	c.Want("guest", c.vmState(runs), "Stopped")
+	c.Want("guest elsewhere", c.vmState(elsewhere), "Running")
+	c.Want("stops", len(c.Calls.Of("StopVM")), 1)
+	c.Want("on the host", len(c.World.Guests(c.s.Host)), 0)
 	for _, uuid := range []string{runs, stopped} {
 		c.Refused(errs.Exhausted, "APIStartVmInstanceMsg", P{"uuid": uuid}, "primary: state is Maintenance")
 	}
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "primary: state is Maintenance")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(nil), "primary: state is Maintenance")
 	second := c.Cluster(c.s.Zone)
 	c.Refused(errs.Refused, "APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": second, "primaryStorageUuid": c.s.Primary}, "Maintenance", "enable it first")
 	c.state("maintain")
@@ -53,12 +53,12 @@ func TestMaintenanceFails(t *testing.T) {
 		was := c.primary().Text("state")
 		c.Calls.Fail("StopVM", errs.New(errs.Unavailable, "host", "does not answer"))
 		c.Refused(errs.Unavailable, "APIChangePrimaryStorageStateMsg", P{"uuid": c.s.Primary, "stateEvent": "maintain"}, "primary storage primary", "does not answer")
-		c.want("state", c.primary().Text("state"), was)
-		c.want("guest", c.vmState(vm), "Running")
+		c.Want("state", c.primary().Text("state"), was)
+		c.Want("guest", c.vmState(vm), "Running")
 	}
 	c.Calls.Fail("StopVM", nil)
 	c.state("maintain")
-	c.want("guest", c.vmState(vm), "Stopped")
+	c.Want("guest", c.vmState(vm), "Stopped")
 	// What is in maintenance stays there when a repeat fails.
 	if err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
 		_, err := tx.Exec(t.Context(), "UPDATE `VmInstance` SET `state` = 'Destroyed', `hostUuid` = ? WHERE `uuid` = ?", c.s.Host, vm)
@@ -67,7 +67,7 @@ func TestMaintenanceFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Refused(errs.Refused, "APIChangePrimaryStorageStateMsg", P{"uuid": c.s.Primary, "stateEvent": "maintain"}, "guest vm on it cannot be stopped now")
-	c.want("state", c.primary().Text("state"), "Maintenance")
+	c.Want("state", c.primary().Text("state"), "Maintenance")
 }
 
 // A guest whose start had begun is stopped when it has started.
@@ -92,8 +92,8 @@ func TestMaintenanceMeetsAStart(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.want("guest", c.vmState(vm), "Stopped")
-	c.want("on the host", len(c.World.Guests(c.s.Host)), 0)
+	c.Want("guest", c.vmState(vm), "Stopped")
+	c.Want("on the host", len(c.World.Guests(c.s.Host)), 0)
 }
 
 // A place that was free when it was chosen is asked again when it is taken.
@@ -111,7 +111,7 @@ func TestMaintenanceMeetsACreation(t *testing.T) {
 			if errs.ClassOf(err) != errs.Exhausted {
 				t.Errorf("it was planned: %v", err)
 			}
-			c.want("left", c.primary().Int("availableCapacity"), free)
+			c.Want("left", c.primary().Int("availableCapacity"), free)
 			c.state("enable")
 			if err := c.planAt(c.s.Host, v); err != nil {
 				t.Error(err)
@@ -127,7 +127,7 @@ func TestDisabledStorage(t *testing.T) {
 	vm := c.VM(c.s, nil).Text("uuid")
 	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
 	c.state("disable")
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "primary: state is Disabled")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(nil), "primary: state is Disabled")
 	c.Do("APIStartVmInstanceMsg", P{"uuid": vm})
 	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
 	c.state("deleting")
@@ -144,7 +144,7 @@ func TestFullStorageStartsGuests(t *testing.T) {
 	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
 	c.World.Space(c.s.Primary, "", giB, 0)
 	c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(nil), "bytes available, of which 1073741824 are reserved")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(nil), "bytes available, of which 1073741824 are reserved")
 	c.Do("APIStartVmInstanceMsg", P{"uuid": vm})
 }
 
@@ -155,12 +155,12 @@ func TestRefusedPlaceIsNotTaken(t *testing.T) {
 	c.state("disable")
 	free := c.link(c.s.Host).AvailableCapacity
 	at := c.at(c.s.Host)
-	c.ok(c.tx(func(tx *store.Tx) error {
+	c.Ok(c.Tx(func(tx *store.Tx) error {
 		if err := c.Storage.Plan(t.Context(), tx, at, plan(2, giB)); errs.ClassOf(err) != errs.Exhausted {
 			t.Errorf("it was planned: %v", err)
 		}
 		return nil
 	}))
-	c.want("left on the host", c.link(c.s.Host).AvailableCapacity, free)
-	c.want("volumes", len(c.List("Volume")), 0)
+	c.Want("left on the host", c.link(c.s.Host).AvailableCapacity, free)
+	c.Want("volumes", len(c.List("Volume")), 0)
 }

@@ -44,7 +44,7 @@ func TestPlacesInOrder(t *testing.T) {
 		small: {Size: giB, PrimaryUUID: small},
 	} {
 		got, err := c.places(r)
-		c.ok(err)
+		c.Ok(err)
 		if len(got) != 1 || got[0].PrimaryUUID != want || got[0].Host.UUID != c.s.Host || got[0].HostLocal != (want == large) {
 			t.Errorf("%+v: %+v", r, got)
 		}
@@ -56,7 +56,7 @@ func TestPlacesInOrder(t *testing.T) {
 		hosts = append(hosts, h)
 	}
 	got, err := c.places(contract.PlaceRequest{Hosts: hosts, Size: giB, PrimaryUUID: c.s.Primary})
-	c.ok(err)
+	c.Ok(err)
 	if len(got) != 3 || got[0].Host.UUID != hosts[0].UUID || got[2].Host.UUID != hosts[2].UUID {
 		t.Errorf("got %+v", got)
 	}
@@ -98,8 +98,8 @@ func TestPlacesSayWhyNot(t *testing.T) {
 		}
 	}
 	got, err := c.places(contract.PlaceRequest{Size: 1, Image: image("Other", kerneltest.FakeType)})
-	c.ok(err)
-	c.want("store to read from", got[0].ImageStoreUUID, "store of "+kerneltest.FakeType)
+	c.Ok(err)
+	c.Want("store to read from", got[0].ImageStoreUUID, "store of "+kerneltest.FakeType)
 }
 
 func image(types ...string) *contract.Image {
@@ -124,11 +124,11 @@ func TestAddPrimaryStorage(t *testing.T) {
 	c.Refused(errs.Exists, message, P{"name": "new", "zoneUuid": c.s.Zone, "url": "/primary"}, "there is one of type Fake with this url in the zone already")
 	c.Refused(errs.Invalid, message, P{"name": "new", "zoneUuid": c.s.Zone}, "url")
 	c.As(c.Account()).Refused(errs.Denied, message, p)
-	c.want("what is there", c.Dump("PrimaryStorage"), before)
+	c.Want("what is there", c.Dump("PrimaryStorage"), before)
 	row := c.Do(message, p)
-	c.want("state", row.Text("state"), "Enabled")
-	c.want("status", row.Text("status"), "Connected")
-	c.want("capacity", row.Int("availableCapacity"), int64(kerneltest.DefaultSpace))
+	c.Want("state", row.Text("state"), "Enabled")
+	c.Want("status", row.Text("status"), "Connected")
+	c.Want("capacity", row.Int("availableCapacity"), int64(kerneltest.DefaultSpace))
 	c.Create(message, P{"name": "new", "zoneUuid": c.Create("APICreateZoneMsg", P{"name": "far"}), "url": "/primary"})
 	types := c.Do("APIGetPrimaryStorageTypesMsg", nil)["primaryStorageTypes"]
 	if list, _ := types.([]any); len(list) != 2 {

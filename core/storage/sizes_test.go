@@ -14,17 +14,17 @@ func TestSizesDoNotOverflow(t *testing.T) {
 	c := newCloud(t)
 	free := c.primary().Int("availableCapacity")
 	huge := []int64{math.MaxInt64, math.MaxInt64}
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.vm(P{"dataDiskSizes": huge}), "dataDiskSizes", "9223372036854775807 bytes is no size")
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.vm(P{"rootDiskSize": contract.MaxVolumeSize + 1}), "rootDiskSize")
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.vm(P{"rootDiskSize": 0}), "rootDiskSize")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": huge}), "dataDiskSizes", "9223372036854775807 bytes is no size")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"rootDiskSize": contract.MaxVolumeSize + 1}), "rootDiskSize")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"rootDiskSize": 0}), "rootDiskSize")
 	offering := c.Create("APICreateDiskOfferingMsg", P{"name": "huge", "diskSize": math.MaxInt64})
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.vm(P{"rootDiskOfferingUuid": offering}), "rootDiskOfferingUuid")
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.vm(P{"dataDiskOfferingUuids": []string{offering, offering}}), "9223372036854775807 bytes is no size")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"rootDiskOfferingUuid": offering}), "rootDiskOfferingUuid")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskOfferingUuids": []string{offering, offering}}), "9223372036854775807 bytes is no size")
 	var many []int64
 	for range 24 {
 		many = append(many, contract.MaxVolumeSize)
 	}
-	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.vm(P{"dataDiskSizes": many}), "bytes available")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": many}), "bytes available")
 	for _, sizes := range [][]int64{{math.MaxInt64, math.MaxInt64, 2}, {-1}, {math.MinInt64}, {contract.MaxVolumeSize + 1}} {
 		err := c.planAt(c.s.Host, plan(len(sizes), sizes...))
 		if errs.ClassOf(err) != errs.Invalid {
@@ -40,6 +40,6 @@ func TestSizesDoNotOverflow(t *testing.T) {
 			t.Errorf("a place for %d bytes: %v", size, err)
 		}
 	}
-	c.want("left", c.primary().Int("availableCapacity"), free)
-	c.want("volumes", len(c.List("Volume")), 0)
+	c.Want("left", c.primary().Int("availableCapacity"), free)
+	c.Want("volumes", len(c.List("Volume")), 0)
 }

@@ -14,7 +14,7 @@ import (
 // dataVolume makes a data volume of 2 GiB that no guest has, of an account.
 func (c *cloud) dataVolume(account string) string {
 	c.t.Helper()
-	vm := c.As(kerneltest.Admin).Do("APICreateVmInstanceMsg", c.vm(P{"dataDiskSizes": []int64{2 * giB}})).Text("uuid")
+	vm := c.As(kerneltest.Admin).Do("APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": []int64{2 * giB}})).Text("uuid")
 	uuid := ""
 	for _, v := range c.List("Volume", "vmInstanceUuid="+vm, "type=Data") {
 		uuid = v.Text("uuid")
@@ -22,7 +22,7 @@ func (c *cloud) dataVolume(account string) string {
 	c.Refused(errs.Refused, "APIDeleteDataVolumeMsg", P{"uuid": uuid}, "guest "+vm+" has it", "destroy the guest first")
 	c.Do("APIDestroyVmInstanceMsg", P{"uuid": vm})
 	c.Do("APIExpungeVmInstanceMsg", P{"uuid": vm})
-	c.ok(c.tx(func(tx *store.Tx) error {
+	c.Ok(c.Tx(func(tx *store.Tx) error {
 		_, err := tx.Exec(c.t.Context(), "UPDATE `Volume` SET `accountUuid` = ? WHERE `uuid` = ?", account, uuid)
 		return err
 	}))
@@ -48,24 +48,24 @@ func TestDataVolumeEnds(t *testing.T) {
 	me.Refused(errs.Refused, "APIExpungeDataVolumeMsg", p, "is not deleted; its status is Ready", "delete it first")
 	me.Refused(errs.Refused, "APIRecoverDataVolumeMsg", p, "is not deleted; its status is Ready")
 	me.Do("APIDeleteDataVolumeMsg", p)
-	c.want("status", c.volume(uuid).Text("status"), "Deleted")
-	c.want("left", c.primary().Int("availableCapacity"), free) // it can come back
-	c.want("status", me.Do("APIRecoverDataVolumeMsg", p).Text("status"), "Ready")
+	c.Want("status", c.volume(uuid).Text("status"), "Deleted")
+	c.Want("left", c.primary().Int("availableCapacity"), free) // it can come back
+	c.Want("status", me.Do("APIRecoverDataVolumeMsg", p).Text("status"), "Ready")
 	me.Do("APIDeleteDataVolumeMsg", p)
 
 	c.Calls.Fail("DeleteVolume", gone("it"))
 	me.Refused(errs.Unavailable, "APIExpungeDataVolumeMsg", p, "not mounted")
 	me.Refused(errs.Refused, "APIRecoverDataVolumeMsg", p, "is being expunged, and its data may be gone", "expunge it again")
 	c.Calls.Fail("DeleteVolume", nil)
-	c.want("left", c.primary().Int("availableCapacity"), free)
+	c.Want("left", c.primary().Int("availableCapacity"), free)
 	for range 2 {
 		me.Do("APIExpungeDataVolumeMsg", p)
 		if c.volume(uuid) != nil {
 			t.Fatal("it is left")
 		}
-		c.want("left", c.primary().Int("availableCapacity"), free+2*giB)
+		c.Want("left", c.primary().Int("availableCapacity"), free+2*giB)
 	}
-	c.want("volumes in the world", c.World.Volumes(), 0)
+	c.Want("volumes in the world", c.World.Volumes(), 0)
 }
 
 func TestVolumePolicies(t *testing.T) {
@@ -82,8 +82,8 @@ func TestVolumePolicies(t *testing.T) {
 	set("Never")
 	uuid = c.dataVolume(kerneltest.Admin)
 	c.Do("APIDeleteDataVolumeMsg", P{"uuid": uuid})
-	c.want("status", c.volume(uuid).Text("status"), "Deleted")
-	c.want("in the world", c.World.Volumes(), 1)
+	c.Want("status", c.volume(uuid).Text("status"), "Deleted")
+	c.Want("in the world", c.World.Volumes(), 1)
 }
 
 func TestRootVolumeIsNoDataVolume(t *testing.T) {
@@ -123,31 +123,31 @@ func TestVolumesOfAGuest(t *testing.T) {
 	}
 	v[0].Tags = []string{storage.TagVirtioSCSI}
 	ctx := t.Context()
-	c.ok(c.planAt(c.s.Host, v))
-	c.want("place", v[0].PrimaryUUID+v[0].HostUUID, c.s.Primary)
-	c.want("bus", v[0].Bus, "scsi")
-	c.want("status", c.volume(v[0].UUID).Text("status"), "Creating")
+	c.Ok(c.planAt(c.s.Host, v))
+	c.Want("place", v[0].PrimaryUUID+v[0].HostUUID, c.s.Primary)
+	c.Want("bus", v[0].Bus, "scsi")
+	c.Want("status", c.volume(v[0].UUID).Text("status"), "Creating")
 	for range 2 {
 		for _, one := range v {
-			c.ok(c.Storage.Make(ctx, host, one))
+			c.Ok(c.Storage.Make(ctx, host, one))
 		}
 	}
-	c.want("in the world", c.World.Volumes(), 2)
-	c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Ready(ctx, tx, v) }))
-	c.want("status", c.volume(v[0].UUID).Text("status"), "Ready")
-	c.want("path", c.volume(v[0].UUID).Text("installPath"), "/volumes/"+v[0].UUID)
+	c.Want("in the world", c.World.Volumes(), 2)
+	c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Ready(ctx, tx, v) }))
+	c.Want("status", c.volume(v[0].UUID).Text("status"), "Ready")
+	c.Want("path", c.volume(v[0].UUID).Text("installPath"), "/volumes/"+v[0].UUID)
 	found, err := c.Storage.OfVM(ctx, c.Store, vm)
-	c.ok(err)
+	c.Ok(err)
 	if len(found) != 2 || found[0].UUID != v[1].UUID || found[1].UUID != v[0].UUID {
 		t.Fatalf("by device: %+v", found)
 	}
-	c.want("bus of the first", found[0].Bus, "")
-	c.want("bus of the second", found[1].Bus, "scsi")
-	c.want("path", found[1].InstallPath, v[0].InstallPath)
+	c.Want("bus of the first", found[0].Bus, "")
+	c.Want("bus of the second", found[1].Bus, "scsi")
+	c.Want("path", found[1].InstallPath, v[0].InstallPath)
 	for range 2 {
-		c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Detach(ctx, tx, v[1].UUID) }))
-		c.want("last guest", c.volume(v[1].UUID).Text("lastVmInstanceUuid"), vm)
-		c.want("guest", c.volume(v[1].UUID).Text("vmInstanceUuid"), "")
+		c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Detach(ctx, tx, v[1].UUID) }))
+		c.Want("last guest", c.volume(v[1].UUID).Text("lastVmInstanceUuid"), vm)
+		c.Want("guest", c.volume(v[1].UUID).Text("vmInstanceUuid"), "")
 	}
 	c.Calls.Fail("CreateVolume", gone("it"))
 	if err := c.Storage.Make(ctx, host, v[0]); errs.ClassOf(err) != errs.Unavailable {
@@ -155,13 +155,13 @@ func TestVolumesOfAGuest(t *testing.T) {
 	}
 	for range 2 {
 		for _, one := range v {
-			c.ok(c.Storage.Unmake(ctx, host, one))
+			c.Ok(c.Storage.Unmake(ctx, host, one))
 		}
-		c.ok(c.tx(func(tx *store.Tx) error { return c.Storage.Unplan(ctx, tx, v) }))
+		c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Unplan(ctx, tx, v) }))
 	}
-	c.want("in the world", c.World.Volumes(), 0)
-	c.want("rows", len(c.List("Volume")), 0)
-	c.want("tags", len(c.List("SystemTag", "resourceUuid="+v[0].UUID)), 0)
+	c.Want("in the world", c.World.Volumes(), 0)
+	c.Want("rows", len(c.List("Volume")), 0)
+	c.Want("tags", len(c.List("SystemTag", "resourceUuid="+v[0].UUID)), 0)
 	if err := c.Storage.Unmake(ctx, host, &contract.VolumePlan{UUID: v[0].UUID, PrimaryUUID: "gone"}); err != nil {
 		t.Errorf("on a storage that is gone: %v", err)
 	}

@@ -92,11 +92,17 @@ func (c *Cloud) Host(cluster string) string {
 		"managementIp": fmt.Sprintf("10.255.0.%d", c.hosts)})
 }
 
-// VM makes a running guest on a site; more has parameters beyond the usual ones.
-func (c *Cloud) VM(s Site, more P) kerneltest.Row {
+// Guest are the parameters of a guest on a site; more has some beyond the usual
+// ones, or in their place.
+func (s Site) Guest(more P) P {
 	p := P{"name": "vm", "instanceOfferingUuid": s.Offering, "imageUuid": s.Image, "l3NetworkUuids": []string{s.L3}}
 	for k, v := range more {
 		p[k] = v
 	}
-	return c.Do("APICreateVmInstanceMsg", p)
+	return p
+}
+
+// VM makes a running guest on a site; more is that of Guest.
+func (c *Cloud) VM(s Site, more P) kerneltest.Row {
+	return c.Do("APICreateVmInstanceMsg", s.Guest(more))
 }

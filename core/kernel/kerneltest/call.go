@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/query"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -217,6 +218,36 @@ func (c *Cloud) List(typeName string, conditions ...string) []Row {
 		c.must(json.Unmarshal(body, &rows[i]))
 	}
 	return rows
+}
+
+// Want compares what a test has got with what it wants, and says what that is.
+func (c *Cloud) Want(what string, got, want any) {
+	c.t.Helper()
+	if got != want {
+		c.t.Errorf("%s is %v, want %v", what, got, want)
+	}
+}
+
+// Ok ends the test with an error that should not be.
+func (c *Cloud) Ok(err error) { c.t.Helper(); c.must(err) }
+
+// Tx runs f in a transaction and returns its error.
+func (c *Cloud) Tx(f func(*store.Tx) error) error { return c.Store.Update(c.ctx, f) }
+
+// Exec changes the database behind the services' back, which is how a test makes
+// what nothing else does.
+func (c *Cloud) Exec(query string, args ...any) {
+	c.t.Helper()
+	c.must(c.Tx(func(tx *store.Tx) error {
+		_, err := tx.Exec(c.ctx, query, args...)
+		return err
+	}))
+}
+
+// System asks for an internal message as the platform does, and waits for it.
+func (c *Cloud) System(message string, p P) error {
+	_, err := c.Actions.DoSystem(c.ctx, message, p)
+	return err
 }
 
 // Until calls ok at once and after every event until it says yes: for what a

@@ -1,0 +1,129 @@
+package compute_test
+
+import (
+	"encoding/base64"
+	"fmt"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// What the system tags of a guest say reaches those who do it, when it is made
+// and whenever it is started.
+func TestTagsReachTheHost(t *testing.T) {
+	c := newCloud(t)
+	c.services()
+	key := c.Create("APICreateSshKeyPairMsg", P{"name": "key", "publicKey": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGnnEdiCwzVGSsyTJQmvnBDlyD1Qu6n+SgZqVhdaiHCH me"})
+	data := base64.StdEncoding.EncodeToString([]byte("#cloud-config"))
+	uuid := c.run(P{"systemTags": []string{"userdata::" + data, "hostname::web", "consolePassword::secret", "bootOrder::Network,HardDisk",
+		"bootMode::UEFI", "staticIp::" + c.s.L3 + "::10.0.0.77", "customMac::" + c.s.L3 + "::fa:00:00:00:00:77"}, "sshKeyPairUuids": []string{key}})
+	check := func(when string) {
+		t.Helper()
+		vm := c.started()
+		c.Want("boot order "+when, fmt.Sprint(vm.GetBootOrder()), "[network hd]")
+		c.Want("password "+when, vm.GetConsolePassword(), "secret")
+		c.Want("firmware "+when, vm.GetFirmware(), "uefi")
+		c.Want("MAC "+when, vm.GetNics()[0].GetMac(), "fa:00:00:00:00:77")
+		r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
+		nic := r.GetNics()[0]
+		c.Want("address "+when, nic.GetIp(), "10.0.0.77")
+		c.Want("host name "+when, nic.GetHostname(), "web")
+		c.Want("user data "+when, string(nic.GetUserData()), "#cloud-config")
+		c.Want("keys "+when, len(nic.GetSshKeys()), 1)
+	}
+	check("at first")
+	c.do("Stop", uuid)
+	c.do("Start", uuid)
+	check("later")
+}
+
+// Images that bring no drivers get devices that every system knows, unless the
+// guest says otherwise.
+func TestDevices(t *testing.T) {
+	c := newCloud(t)
+	other := c.Create("APIAddImageMsg", P{"name": "old", "url": "http://127.0.0.1/old", "format": "raw", "platform": "Windows", "virtio": false,
+		"backupStorageUuids": []string{c.s.Backup}})
+	for _, x := range []struct {
+		why       string
+		more      P
+		bus, card string
+	}{
+		{"image with drivers", nil, "", "virtio"},
+		{"image without drivers", P{"imageUuid": other}, "sata", "e1000"},
+		{"image without drivers, guest with them", P{"imageUuid": other, "virtio": true}, "", "virtio"},
+		{"image without drivers, tag that says so", P{"imageUuid": other, "systemTags": []string{"driver::virtio"}}, "", "virtio"},
+		{"Linux without drivers", P{"virtio": false}, "", "virtio"},
+		{"platform without drivers", P{"virtio": false, "platform": "Other"}, "sata", "e1000"},
+		{"tag", P{"systemTags": []string{"driver::emulated"}}, "sata", "e1000"},
+	} {
+		c.run(x.more)
+		c.Want("bus: "+x.why, c.started().GetDisks()[0].GetBus(), x.bus)
+		c.Want("card: "+x.why, c.started().GetNics()[0].GetDriver(), x.card)
+	}
+}
+
+// A guest has the tags of its image that it is not given itself; the newest of
+// one kind counts, and two that contradict are refused.
+func TestTagsOfTheImage(t *testing.T) {
+	c := newCloud(t)
+	c.Create("APICreateSystemTagMsg", P{"resourceType": "ImageVO", "resourceUuid": c.s.Image, "tag": "bootMode::UEFI"})
+	c.run(nil)
+	c.Want("firmware of the image", c.started().GetFirmware(), "uefi")
+	c.run(P{"systemTags": []string{"bootMode::Legacy"}})
+	c.Want("firmware of its own", c.started().GetFirmware(), "bios")
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"bootMode::Legacy", "bootMode::UEFI"}}), "they contradict each other")
+}
+
+// Volumes get the tags of their kind and their index.
+func TestTagsOfVolumes(t *testing.T) {
+	c := newCloud(t)
+	const scsi = "capability::virtio-scsi"
+	bus := func(more P) string {
+		c.run(more)
+		text := ""
+		for _, d := range c.started().GetDisks() {
+			text += "[" + d.GetBus() + "]"
+		}
+		return text
+	}
+	two := []int64{giB, giB}
+	c.Want("root", bus(P{"dataDiskSizes": two, "rootVolumeSystemTags": []string{scsi}}), "[scsi][][]")
+	c.Want("data", bus(P{"dataDiskSizes": two, "dataVolumeSystemTags": []string{scsi}}), "[][scsi][scsi]")
+	c.Want("by index", bus(P{"dataDiskSizes": two, "dataVolumeSystemTagsOnIndex": map[string][]string{"1": {scsi}}}), "[][][scsi]")
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"dataDiskSizes": two, "dataVolumeSystemTagsOnIndex": map[string][]string{"2": {scsi}}}),
+		`there is no data volume "2"`)
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"rootVolumeSystemTags": []string{"nonsense::1"}}), "nonsense")
+}
+
+// Tags that say nothing that can be done are refused, and so is a guest that
+// would have them.
+func TestTagsAreChecked(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.run(nil)
+	before := c.Dump(taken...)
+	for tag, why := range map[string]string{
+		"userdata::not base64!":          "is not base64",
+		"hostname::-a":                   "is not a host name",
+		"hostname::a.b":                  "is not a host name",
+		"staticIp::" + c.s.L3 + "::10.0": "is not an IP address",
+		"consolePassword::":              "",
+		"consolePassword::too-long-by-1": "1 to 8 characters",
+		"consolePassword::password":      "1 to 8 characters",
+		"bootOrder::HardDisk,Floppy":     "is not one of HardDisk, CdRom, Network",
+		"driver::magic":                  "is not virtio or emulated",
+		"bootMode::UEFI_WITH_CSM":        "compatibility support module",
+		"bootMode::Magic":                "is not Legacy or UEFI",
+		"ha::Sometimes":                  "is not offered",
+		"maxInstancePerHost::0":          "is not a number of at least 1",
+	} {
+		c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{tag}}), why)
+		c.Refused(errs.Invalid, "APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": tag}, why)
+	}
+	other := c.Create("APICreateL3NetworkMsg", P{"name": "other", "l2NetworkUuid": c.s.L2})
+	for _, tag := range []string{"staticIp::" + other + "::10.0.0.20", "customMac::" + other + "::fa:00:00:00:00:01"} {
+		c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{tag}}), "is not among l3NetworkUuids")
+	}
+	c.Want("what is there", c.Dump(taken...), before)
+}
