@@ -172,3 +172,34 @@ func TestReconnectKeepsPromises(t *testing.T) {
 		})
 	}
 }
+
+// The last byte that is not reserved is a volume's, and the one after it is not.
+func TestTheLastByte(t *testing.T) {
+	for name, local := range map[string]bool{"shared": false, "local": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			host, left := "", func() int64 { return c.primary().Int("availableCapacity") }
+			if local {
+				c, _ = localSite(t)
+				host, left = c.s.Host, func() int64 { return c.link(c.s.Host).AvailableCapacity }
+			}
+			c.World.Space(c.s.Primary, host, 5*giB, 5*giB)
+			c.Do("APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary})
+			for _, more := range []int64{1, 4 * giB} {
+				if err := c.planAt(c.s.Host, plan(1, 4*giB+more)); errs.ClassOf(err) != errs.Exhausted {
+					t.Errorf("%d bytes of 5 GiB with 1 GiB reserved: %v", 4*giB+more, err)
+				}
+				c.Want("left", left(), int64(5*giB))
+			}
+			all := plan(2, giB, 3*giB)
+			c.Ok(c.planAt(c.s.Host, all))
+			c.Want("left", left(), int64(giB))
+			if err := c.planAt(c.s.Host, plan(1, 1)); errs.ClassOf(err) != errs.Exhausted {
+				t.Errorf("a byte of what is reserved: %v", err)
+			}
+			c.Ok(c.planAt(c.s.Host, plan(1, 0))) // takes nothing
+			c.Ok(c.Tx(func(tx *store.Tx) error { return c.Storage.Unplan(t.Context(), tx, all) }))
+			c.Want("left", left(), int64(5*giB))
+		})
+	}
+}

@@ -229,3 +229,55 @@ func TestCapacityIsReadAtUse(t *testing.T) {
 		})
 	}
 }
+
+// A broken link to a storage that hosts share is tried again, and one that works
+// is not: such a storage is looked at as a whole.
+func TestLinksOfSharedStorage(t *testing.T) {
+	c := newCloud(t)
+	_, look := c.Storage.Rounds()
+	c.Calls.Forget()
+	look(t.Context())
+	c.Want("looks at a link that works", len(c.Calls.Methods()), 0)
+	c.Storage.HostLost(t.Context(), c.s.Host)
+	c.Calls.Fail("AttachHost", gone("this one"))
+	look(t.Context())
+	c.Want("link that is broken", c.link(c.s.Host).Status, "Disconnected")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(nil), "is not connected to host "+c.s.Host)
+	c.Calls.Fail("AttachHost", nil)
+	look(t.Context())
+	c.Want("link", c.link(c.s.Host).Status, "Connected")
+	c.VM(c.s, nil)
+}
+
+// A host is told whether it had a storage before: what it had must still be there,
+// and is made anew where it was not.
+func TestHostsAreToldWhatTheyHad(t *testing.T) {
+	for name, local := range map[string]bool{"shared": false, "local": true} {
+		t.Run(name, func(t *testing.T) {
+			c := newCloud(t)
+			if local {
+				c, _ = localSite(t)
+			}
+			known := func(host string) bool {
+				t.Helper()
+				r, ok := kerneltest.Last[*pluginv1.AttachHostRequest](c.Calls, "AttachHost")
+				if !ok || r.GetHost().GetUuid() != host {
+					t.Fatalf("the newest host that was attached is %s, not %s", r.GetHost().GetUuid(), host)
+				}
+				return r.GetKnown()
+			}
+			fresh := c.Host(c.s.Cluster)
+			c.Want("known to a new host", known(fresh), false)
+			c.Do("APIReconnectHostMsg", P{"uuid": fresh})
+			c.Want("known when it connects again", known(fresh), true)
+			c.Storage.HostLost(t.Context(), fresh)
+			c.Do("APIReconnectHostMsg", P{"uuid": fresh})
+			c.Want("known when it is back", known(fresh), true)
+			c.Do(detachMsg, c.to())
+			c.Do(attachMsg, c.to())
+			for _, r := range c.Calls.Of("AttachHost")[len(c.Calls.Of("AttachHost"))-2:] {
+				c.Want("known when it was given up", r.(*pluginv1.AttachHostRequest).GetKnown(), false)
+			}
+		})
+	}
+}
