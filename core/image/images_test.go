@@ -241,14 +241,3 @@ func TestDeleteStore(t *testing.T) {
 	c.Do("APIExpungeImageMsg", P{"imageUuid": both})
 	c.Want("images", len(c.List("Image")), 0)
 }
-
-func TestUploadNeedsAStoreThatTakesThem(t *testing.T) {
-	c := newCloud(t)
-	p := c.image()
-	p["url"] = "upload://mine"
-	before := c.Dump(allTypes...)
-	c.Refused(errs.Unsupported, "APIAddImageMsg", p, "backup storage store", "takes no upload")
-	c.Want("what is there", c.Dump(allTypes...), before)
-	list, _ := c.Do("APIGetUploadImageJobDetailsMsg", P{"imageId": "mine"})["existingJobDetails"].([]any)
-	c.Want("uploads", len(list), 0)
-}

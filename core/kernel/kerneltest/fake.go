@@ -33,13 +33,15 @@ type Fake struct {
 	space map[place]*pluginv1.Capacity
 	// images has the images by store and image.
 	images map[string]map[string]bool
+	// uploads are those that wait for an image's bytes, or have got them.
+	uploads map[string]chan struct{}
 }
 
 // NewFake returns an empty world.
 func NewFake() *Fake {
 	return &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
 		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
-		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}}
+		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}, uploads: map[string]chan struct{}{}}
 }
 
 // DefaultFacts are those of a host: 8 processors and 32 GiB of memory.
@@ -108,8 +110,10 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 				{Type: FakeLocalType, HostLocal: true, HypervisorTypes: []string{FakeType},
 					Add: &pluginv1.AddMessage{Message: "APIAddFakeLocalPrimaryStorageMsg", Path: "/primary-storage/fake-local"}},
 			},
-			BackupStorages: []*pluginv1.BackupStorageDecl{{Type: FakeType, Add: &pluginv1.AddMessage{Message: "APIAddFakeBackupStorageMsg", Path: "/backup-storage/fake"}}},
-			L2Networks:     []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork"}},
+			BackupStorages: []*pluginv1.BackupStorageDecl{{Type: FakeType, Fields: []*pluginv1.Field{{Name: "shelf", Kind: "string", Default: "top"}},
+				Add: &pluginv1.AddMessage{Message: "APIAddFakeBackupStorageMsg", Path: "/backup-storage/fake", UpdateMessage: "APIUpdateFakeBackupStorageMsg",
+					Subtype: "FakeBackupStorage", InventoryClass: "org.fake.FakeBackupStorageInventory"}}},
+			L2Networks: []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork"}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{
 				{Type: FakeType, Name: "fake network services", Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}, HypervisorTypes: []string{FakeType}},
 				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT"}, HypervisorTypes: []string{FakeType},

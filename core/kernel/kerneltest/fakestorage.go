@@ -97,6 +97,13 @@ func (b backup) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
+	if strings.HasPrefix(r.GetUrl(), "upload://") {
+		select {
+		case <-b.upload(r.GetImageUuid()):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.images[r.GetStore().GetUuid()] == nil {
@@ -104,6 +111,24 @@ func (b backup) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 	}
 	b.images[r.GetStore().GetUuid()][r.GetImageUuid()] = true
 	return &pluginv1.AddImageResponse{InstallPath: "/images/" + r.GetImageUuid(), SizeBytes: 1 << 30, ActualBytes: ImageBytes, Format: r.GetFormat()}, nil
+}
+
+// BeginUpload names an address to which nobody sends anything: Uploaded does it.
+func (backup) BeginUpload(_ context.Context, r *pluginv1.BeginUploadRequest) (*pluginv1.BeginUploadResponse, error) {
+	return &pluginv1.BeginUploadResponse{Url: "http://127.0.0.1/upload/" + r.GetImageUuid()}, nil
+}
+
+// Uploaded ends the upload of an image, in all stores: its bytes have come.
+func (f *Fake) Uploaded(image string) { close(f.upload(image)) }
+
+// upload is closed when an image's bytes have come.
+func (f *Fake) upload(image string) chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.uploads[image] == nil {
+		f.uploads[image] = make(chan struct{})
+	}
+	return f.uploads[image]
 }
 
 func (b backup) DeleteImage(_ context.Context, r *pluginv1.DeleteImageRequest) (*pluginv1.DeleteImageResponse, error) {
@@ -150,6 +175,7 @@ var (
 	_ pluginsdk.VMPauser       = hypervisor{}
 	_ pluginsdk.PrimaryStorage = primary{}
 	_ pluginsdk.BackupStorage  = backup{}
+	_ pluginsdk.ImageUploader  = backup{}
 	_ pluginsdk.L2Network      = l2{}
 	_ pluginsdk.NetworkService = services{}
 )
