@@ -56,7 +56,7 @@ func (s *Service) registerImages() error {
 	if err := s.generic.RegisterUpdate(ImageType.Type, action.Normal, checkUpdate,
 		action.Param{Name: "guestOsType", Type: "string", MaxLength: 255},
 		action.Param{Name: "mediaType", Type: "string", MaxLength: 255, Values: []string{RootVolumeTemplate, DataVolumeTemplate, ISO}},
-		action.Param{Name: "format", Type: "string", MaxLength: 255, Values: []string{"raw", "qcow2", "iso"}},
+		action.Param{Name: "format", Type: "string", MaxLength: 255},
 		action.Param{Name: "system", Type: "bool?"},
 		action.Param{Name: "platform", Type: "string", Values: []string{"Linux", "Windows", "Other", "Paravirtualization", "WindowsVirtio"}},
 		action.Param{Name: "architecture", Type: "string", MaxLength: 32, Values: []string{"x86_64", "aarch64", "mips64el", "loongarch64"}},

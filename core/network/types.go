@@ -307,7 +307,7 @@ var (
 
 // vSwitches are the kinds of switches that a host makes for an L2 network.
 var vSwitches = &resource.Enum{Name: "VSwitchType", Values: []resource.Value{
-	{Name: "LinuxBridge", Caption: resource.Say("Linux bridge", "Linux网桥")},
+	{Name: "LinuxBridge"},
 	{Name: "OvsDpdk", Caption: resource.Say("OVS with DPDK", "OVS-DPDK")},
 	{Name: "MacVlan", Caption: resource.Say("MACVLAN", "MACVLAN")},
 }}

@@ -306,4 +306,4 @@ var sectionWords = map[string]resource.Caption{
 }
 
 // properNames are values that are names though they look like words.
-var properNames = map[string]bool{"Linux": true, "Windows": true, "Other": false, "raw": true, "qcow2": true, "iso": true}
+var properNames = map[string]bool{"Linux": true, "Windows": true, "Other": false}

@@ -28,6 +28,8 @@ var additions = []string{
 
 	// The plugins decide which hypervisors there are, not a list.
 	"APICreateClusterMsg: parameter hypervisorType: values is [], the catalogue says [KVM Simulator baremetal baremetal2 xdragon]",
+	// A format that is given is that of the bytes, or refused; which there are, the plugins know.
+	"APIUpdateImageMsg: parameter format: values is [], the catalogue says [iso qcow2 raw]",
 	// An account reads how its own networks are served.
 	"APIQueryNetworkServiceL3NetworkRefMsg: access is normal, the catalogue says admin",
 	// Work that is stuck, and what the flows of a job did.
