@@ -149,6 +149,17 @@ func TestHostGivesBackLater(t *testing.T) {
 	}
 }
 
+// What is taken from a host is what it was told last, not what the network was at
+// first.
+func TestWhatTheHostWasTold(t *testing.T) {
+	c := newCloud(t)
+	c.set("UPDATE `L2Network` SET `physicalInterface` = 'eth5' WHERE `uuid` = ?", c.s.L2)
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.Do("APIDetachL2NetworkFromClusterMsg", P{"l2NetworkUuid": c.s.L2, "clusterUuid": c.s.Cluster})
+	r, _ := kerneltest.Last[*pluginv1.UnrealizeRequest](c.Calls, "Unrealize")
+	c.want("taken away", r.GetNetwork().GetPhysicalInterface(), "eth5")
+}
+
 func TestDeleteL2Network(t *testing.T) {
 	c := newCloud(t)
 	vm := c.VM(c.s, nil).Text("uuid")

@@ -174,4 +174,14 @@ func TestHostIsToldLater(t *testing.T) {
 	c.want("what it was told", len(c.told("DHCP").GetDns()), 1)
 	ping()
 	c.want("calls after that", len(c.Calls.Methods()), 0)
+	// Who connects is told everything, so nothing is due any more.
+	c.Calls.Fail("PrepareNICs", noDHCP())
+	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "8.8.8.8"}))
+	c.Calls.Fail("PrepareNICs", nil)
+	c.Calls.Forget()
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.Idle(c.s.Host)
+	c.want("calls about the change alone", len(c.Calls.Of("PrepareNICs")), 0)
+	ping()
+	c.want("calls after it has connected", len(c.Calls.Methods()), 0)
 }

@@ -173,10 +173,18 @@ func TestDeleteHost(t *testing.T) {
 	if c.host() == nil || links() == 0 {
 		t.Fatal("a host was deleted that could not be left, or was not left before it was disconnected")
 	}
+	// What a service cannot take from it keeps it, too; by force neither does.
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.Calls.Fail("DetachHost", silent())
+	c.Refused(errs.Unavailable, "APIDeleteHostMsg", P{"uuid": c.s.Host}, "does not answer")
+	c.want("what it has of storages", len(c.List("PrimaryStorageHostRef")), 1)
+	c.Calls.Forget()
 	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host, "deleteMode": "Enforcing"})
 	if c.host() != nil {
 		t.Fatal("it is still there")
 	}
+	c.want("networks taken from it, though a storage could not be", len(c.Calls.Of("Unrealize")), 1)
+	c.want("disconnects", len(c.Calls.Of("DisconnectHost")), 1)
 	for _, table := range []string{"PrimaryStorageHostRef", "L2NetworkHostRef"} {
 		if n, err := store.Texts(t.Context(), c.Store, "SELECT `uuid` FROM `"+table+"` WHERE `hostUuid` = ?", c.s.Host); err != nil || len(n) > 0 {
 			t.Errorf("%s has %v, %v", table, n, err)

@@ -94,16 +94,10 @@ func TestHostsOfAnotherNode(t *testing.T) {
 func TestPingTellsTheGuests(t *testing.T) {
 	c := newCloud(t)
 	vm := c.VM(c.s, nil).Text("uuid")
-	broken := make(chan bool, 1)
-	c.Calls.On("WatchHost", func(any) error {
-		select {
-		case broken <- true:
-		default:
-		}
-		return silent()
-	})
+	hangs := make(chan bool)
+	c.Calls.On("WatchHost", func(any) error { hangs <- true; <-c.Context().Done(); return silent() })
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
-	<-broken // nothing is told by itself any more
+	<-hangs // nothing is told by itself any more
 	c.World.Set(c.s.Host, vm, pluginv1.VMState_VM_STATE_STOPPED)
 	c.Topology.Ping()(t.Context())
 	c.Until("the guest is stopped", func() bool { return c.Get("VmInstance", vm).Text("state") == "Stopped" })

@@ -130,6 +130,26 @@ func (w Caller) Begin(message string, p P) string {
 
 func (w Caller) begin(message string, p P) (job string, body json.RawMessage, err error) {
 	w.c.t.Helper()
+	reply, err := w.c.Actions.Serve(w.c.ctx, w.request(message, p))
+	if err != nil {
+		return "", nil, err
+	}
+	return reply.Job, reply.Body, nil
+}
+
+// Plan returns the answer to a DELETE message with plan=true, as the
+// administrator gets it.
+func (c *Cloud) Plan(message string, p P) Row {
+	c.t.Helper()
+	r := c.As(Admin).request(message, p)
+	r.Plan = true
+	reply, err := c.Actions.Serve(c.ctx, r)
+	c.must(err)
+	return inventory(reply.Body)
+}
+
+func (w Caller) request(message string, p P) *action.Request {
+	w.c.t.Helper()
 	a, ok := w.c.Actions.Get(message)
 	if !ok {
 		w.c.t.Fatalf("no service registered %s", message)
@@ -161,11 +181,7 @@ func (w Caller) begin(message string, p P) (job string, body json.RawMessage, er
 			in.Body[name] = raw
 		}
 	}
-	reply, err := w.c.Actions.Serve(w.c.ctx, &action.Request{Action: a, Input: in, Credentials: &action.Credentials{SessionUUID: w.account}})
-	if err != nil {
-		return "", nil, err
-	}
-	return reply.Job, reply.Body, nil
+	return &action.Request{Action: a, Input: in, Credentials: &action.Credentials{SessionUUID: w.account}}
 }
 
 // Wait waits for the end of a job and returns what Call does.
