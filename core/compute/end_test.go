@@ -129,8 +129,9 @@ func TestHostIsDeleted(t *testing.T) {
 	c.Want("removed from it", len(c.Calls.Of("DestroyVM")), 2)
 	c.Want("host", c.do("Start", runs).Text("hostUuid"), second)
 	c.do("Destroy", stopped)
-	c.do("Expunge", stopped) // its last host is gone
+	c.do("Expunge", stopped) // its last host is gone, and its volume is not
 	c.Want("guests", len(c.List("VmInstance")), 2)
+	c.Want("volumes in the world", c.World.Volumes(), 2)
 }
 
 // A host that does not answer is deleted by force, and its guests are free.
