@@ -42,6 +42,9 @@ type Service struct {
 	reads   singleflight.Group
 	read    map[link]time.Time
 	looking sync.WaitGroup
+
+	// buses are those that system tags of volumes ask for, by tag.
+	buses map[string]string
 }
 
 // needs are the parts of the kernel that this service uses.
@@ -80,7 +83,7 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Delete: s.leaveHostRef, Collect: s.collectHostRef, Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
-	if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: TagVirtioSCSI}); err != nil {
+	if err := s.registerBuses(); err != nil {
 		return err
 	}
 	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerHealth, s.registerTypes, s.registerVolumes, s.registerClean} {

@@ -18,10 +18,6 @@ const (
 	VolumeReady    = "Ready"
 	VolumeDeleted  = "Deleted"
 
-	// TagVirtioSCSI is the system tag of volumes that their guest sees on a
-	// virtio-scsi controller.
-	TagVirtioSCSI = "capability::virtio-scsi"
-
 	RootVolume = "Root"
 	DataVolume = "Data"
 )

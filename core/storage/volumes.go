@@ -8,6 +8,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -42,8 +43,10 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, at contract.Place, vol
 	rows := make([]*Volume, len(volumes))
 	for i, v := range volumes {
 		v.PrimaryUUID, v.HostUUID, v.ImageStoreUUID = where.primary, where.host, at.ImageStoreUUID
-		if slices.Contains(v.Tags, TagVirtioSCSI) {
-			v.Bus = "scsi"
+		for t, bus := range s.buses {
+			if slices.Contains(v.Tags, t) {
+				v.Bus = bus
+			}
 		}
 		rows[i] = rowOf(v)
 	}
@@ -177,13 +180,41 @@ func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*contra
 	for i, v := range plans {
 		uuids[i] = v.UUID
 	}
-	onSCSI, err := s.Tags.Carrying(ctx, q, TagVirtioSCSI, uuids)
-	for _, v := range plans {
-		if slices.Contains(onSCSI, v.UUID) {
-			v.Bus = "scsi"
+	for t, bus := range s.buses {
+		on, err := s.Tags.Carrying(ctx, q, t, uuids)
+		if err != nil {
+			return err
+		}
+		for _, v := range plans {
+			if slices.Contains(on, v.UUID) {
+				v.Bus = bus
+			}
 		}
 	}
-	return err
+	return nil
+}
+
+// registerBuses lets volumes have the system tags by which hypervisors, as they
+// declare, are asked for other buses than the usual one.
+func (s *Service) registerBuses() error {
+	s.buses = map[string]string{}
+	for _, m := range s.Plugins.Manifests() {
+		for _, h := range m.GetHypervisors() {
+			for _, b := range h.GetVolumeBuses() {
+				known, ok := s.buses[b.GetTag()]
+				if ok && known != b.GetBus() {
+					return errs.New(errs.Invalid, "plugin "+m.GetName(), "means another bus by %s (%s) than one before it (%s)", b.GetTag(), b.GetBus(), known)
+				}
+				if s.buses[b.GetTag()] = b.GetBus(); ok {
+					continue
+				}
+				if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: b.GetTag()}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Detach frees a data volume from its guest and keeps it; gone is a success.

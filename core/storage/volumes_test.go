@@ -5,7 +5,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
-	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -121,7 +120,7 @@ func TestVolumesOfAGuest(t *testing.T) {
 	for i := range v {
 		v[i].VMUUID, v[i].DeviceID = vm, int64(1-i)
 	}
-	v[0].Tags = []string{storage.TagVirtioSCSI}
+	v[0].Tags = []string{"capability::virtio-scsi"}
 	ctx := t.Context()
 	c.Ok(c.planAt(c.s.Host, v))
 	c.Want("place", v[0].PrimaryUUID+v[0].HostUUID, c.s.Primary)

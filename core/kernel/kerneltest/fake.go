@@ -103,7 +103,7 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "fake", Version: "1",
-			Hypervisors: []*pluginv1.HypervisorDecl{{Type: FakeType, VolumeFormat: "raw", Optional: []string{pluginsdk.OptionalPause},
+			Hypervisors: []*pluginv1.HypervisorDecl{{Type: FakeType, VolumeFormat: "raw", VolumeBuses: []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}}, Optional: []string{pluginsdk.OptionalPause},
 				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}}},
 			PrimaryStorages: []*pluginv1.PrimaryStorageDecl{
 				{Type: FakeType, HypervisorTypes: []string{FakeType}, Add: &pluginv1.AddMessage{Message: "APIAddFakePrimaryStorageMsg", Path: "/primary-storage/fake"}},

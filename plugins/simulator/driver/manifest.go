@@ -55,6 +55,7 @@ func manifest(version string) *pluginv1.Manifest {
 				called(size("cpuCapacity", true, "1000000000", "CPUs of the host"), "CPUs", "CPU数量"),
 			},
 			VolumeFormat: "qcow2",
+			VolumeBuses:  []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}},
 			Optional:     []string{"pause"},
 		}},
 		PrimaryStorages: []*pluginv1.PrimaryStorageDecl{{

@@ -473,7 +473,10 @@ type HypervisorDecl struct {
 	VolumeFormat string `protobuf:"bytes,4,opt,name=volume_format,json=volumeFormat,proto3" json:"volume_format,omitempty"`
 	// optional lists the optional services implemented: "pause", "console",
 	// "host-gateway", "attach-volume", "attach-nic", "migrate".
-	Optional      []string `protobuf:"bytes,5,rep,name=optional,proto3" json:"optional,omitempty"`
+	Optional []string `protobuf:"bytes,5,rep,name=optional,proto3" json:"optional,omitempty"`
+	// volume_buses are those that a volume's system tag asks for, beside the
+	// usual one.
+	VolumeBuses   []*VolumeBus `protobuf:"bytes,6,rep,name=volume_buses,json=volumeBuses,proto3" json:"volume_buses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -543,6 +546,68 @@ func (x *HypervisorDecl) GetOptional() []string {
 	return nil
 }
 
+func (x *HypervisorDecl) GetVolumeBuses() []*VolumeBus {
+	if x != nil {
+		return x.VolumeBuses
+	}
+	return nil
+}
+
+// VolumeBus is a bus on which guests see volumes with a system tag.
+type VolumeBus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// tag is the whole system tag, such as "capability::virtio-scsi".
+	Tag string `protobuf:"bytes,1,opt,name=tag,proto3" json:"tag,omitempty"`
+	// bus is what Disk.bus then says.
+	Bus           string `protobuf:"bytes,2,opt,name=bus,proto3" json:"bus,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VolumeBus) Reset() {
+	*x = VolumeBus{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VolumeBus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VolumeBus) ProtoMessage() {}
+
+func (x *VolumeBus) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
+func (*VolumeBus) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *VolumeBus) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *VolumeBus) GetBus() string {
+	if x != nil {
+		return x.Bus
+	}
+	return ""
+}
+
 type PrimaryStorageDecl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// type is the wire's primary storage type, such as "LocalStorage".
@@ -563,7 +628,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +640,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +653,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -653,7 +718,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +730,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +743,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -720,7 +785,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +797,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +810,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -784,7 +849,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +861,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +874,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -880,7 +945,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +957,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +970,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -983,13 +1048,17 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
 	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
-	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\xc2\x01\n" +
+	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\x80\x02\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
 	"\x06fields\x18\x03 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06fields\x12#\n" +
 	"\rvolume_format\x18\x04 \x01(\tR\fvolumeFormat\x12\x1a\n" +
-	"\boptional\x18\x05 \x03(\tR\boptional\"\x90\x02\n" +
+	"\boptional\x18\x05 \x03(\tR\boptional\x12<\n" +
+	"\fvolume_buses\x18\x06 \x03(\v2\x19.kumo.plugin.v1.VolumeBusR\vvolumeBuses\"/\n" +
+	"\tVolumeBus\x12\x10\n" +
+	"\x03tag\x18\x01 \x01(\tR\x03tag\x12\x10\n" +
+	"\x03bus\x18\x02 \x01(\tR\x03bus\"\x90\x02\n" +
 	"\x12PrimaryStorageDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -1035,41 +1104,43 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
 	(*Field)(nil),              // 2: kumo.plugin.v1.Field
 	(*AddMessage)(nil),         // 3: kumo.plugin.v1.AddMessage
 	(*HypervisorDecl)(nil),     // 4: kumo.plugin.v1.HypervisorDecl
-	(*PrimaryStorageDecl)(nil), // 5: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 6: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 7: kumo.plugin.v1.L2NetworkDecl
-	(*NetworkServiceDecl)(nil), // 8: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 9: kumo.plugin.v1.SettingDecl
+	(*VolumeBus)(nil),          // 5: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 6: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 7: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 8: kumo.plugin.v1.L2NetworkDecl
+	(*NetworkServiceDecl)(nil), // 9: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 10: kumo.plugin.v1.SettingDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	5,  // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	6,  // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	7,  // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	8,  // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	9,  // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	6,  // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	7,  // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	8,  // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	9,  // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	10, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 7: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 8: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 9: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
 	3,  // 10: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
 	2,  // 11: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 12: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 13: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 14: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 15: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	5,  // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	3,  // 13: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 14: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 15: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 16: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -1083,7 +1154,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
