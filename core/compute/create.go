@@ -80,28 +80,27 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*creation
 	st := &creation{guest: guest{UUID: c.ResourceUUID, Name: p.Name, State: Created}, StayStopped: p.Strategy == "CreateStopped",
 		Row: &VMInstance{Type: "UserVm", State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}, Tags: c.SystemTags, UserTags: c.UserTags}
 	st.Row.UUID, st.Row.Name, st.Row.Description, st.Row.AccountUUID = st.UUID, p.Name, p.Description, c.Caller.AccountUUID
-	err := s.Store.Read(ctx, func(now store.Querier) error {
-		q := store.Cached(now) // what guests are made from rarely changes
-		if err := s.planSize(ctx, q, p, st); err != nil {
-			return err
-		}
-		zone, err := s.planNetworks(ctx, q, p, st)
-		if err != nil {
-			return err
-		}
-		img, err := s.planImage(ctx, q, p, st, zone)
-		if err != nil {
-			return err
-		}
-		if err := s.planVolumes(ctx, q, p, st, img); err != nil {
-			return err
-		}
-		if err := s.planTags(ctx, q, p, st, img); err != nil {
-			return err
-		}
-		return s.planPlaces(ctx, now, p, st, img, zone)
-	})
-	return st, err
+	// What guests are made from rarely changes, and many are made at once. What is
+	// read need not be of one moment, as the flow finds out what has changed.
+	q := store.Cached(s.Store)
+	if err := s.planSize(ctx, q, p, st); err != nil {
+		return nil, err
+	}
+	zone, err := s.planNetworks(ctx, q, p, st)
+	if err != nil {
+		return nil, err
+	}
+	img, err := s.planImage(ctx, q, p, st, zone)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.planVolumes(ctx, q, p, st, img); err != nil {
+		return nil, err
+	}
+	if err := s.planTags(ctx, q, p, st, img); err != nil {
+		return nil, err
+	}
+	return st, s.planPlaces(ctx, q, p, st, img, zone)
 }
 
 func (s *Service) planSize(ctx context.Context, q store.Querier, p *newVM, st *creation) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/batch"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -34,6 +35,7 @@ type Service struct {
 	resume   *flow.Def[guest]
 	destroy  *flow.Def[guest]
 	expunge  *flow.Def[guest]
+	reports  batch.Groups[map[string]expected] // of single guests
 }
 
 // needs are the parts of the kernel that this service uses.

@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -198,6 +199,9 @@ func (s *Service) StopGuests(ctx context.Context, vmUUIDs []string) error {
 // HostVMs compares what a host reports with the database and looks closer at
 // the guests that differ (topology.HostObserver).
 func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) {
+	if !complete && s.ownDoing(vms) {
+		return
+	}
 	differ, err := s.compare(ctx, hostUUID, vms, complete)
 	if err != nil {
 		s.Log.Error("guests not compared", "host", hostUUID, "error", err)
@@ -208,58 +212,91 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.
 	}
 }
 
+// ownDoing tells of a single report whether a guest runs that is being worked on:
+// that is what most work on a guest ends with, and the next full list of the host
+// tells it again.
+func (s *Service) ownDoing(vms []*pluginv1.VMStatus) bool {
+	return len(vms) == 1 && vms[0].GetState() == pluginv1.VMState_VM_STATE_RUNNING && s.Flows.Running(vms[0].GetUuid())
+}
+
 // settleSoon settles the state of a guest after what runs or waits in its queue.
 func (s *Service) settleSoon(ctx context.Context, hostUUID, uuid string) {
 	s.generic.Ask(ctx, uuid, settleMessage, map[string]any{"uuid": uuid, "hostUuid": hostUUID}) // or the next full list of the host tells it again
 }
 
-// compare returns the guests whose reported state is not the one expected. A
-// guest in a passing state has an operation of its own running and is left
-// alone.
+// expected is a guest as the database has it.
+type expected struct{ state, host string }
+
+// differs tells whether it is not what a host reports. A guest in a passing state
+// has an operation of its own running and is left alone.
+func (e expected) differs(hostUUID, now string) bool {
+	switch e.state {
+	case Running, Paused, Unknown, Stopped, Crashed, NoState, Destroyed:
+		same := e.state == now || e.state == Destroyed && now == Stopped
+		return !same || now != Stopped && e.host != hostUUID
+	}
+	return false
+}
+
+// compare returns the guests whose reported state is not the one expected.
 func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) ([]string, error) {
-	told := map[string]string{}
-	uuids := make([]string, 0, len(vms))
-	for _, v := range vms {
-		told[v.GetUuid()] = reported[v.GetState()]
-		uuids = append(uuids, v.GetUuid())
+	told := make(map[string]string, len(vms))
+	uuids := make([]string, len(vms))
+	for i, v := range vms {
+		told[v.GetUuid()], uuids[i] = reported[v.GetState()], v.GetUuid()
+	}
+	known, err := s.expectedOf(ctx, uuids)
+	if err != nil {
+		return nil, err
 	}
 	var differ []string
-	known := map[string]bool{}
-	look := func(r *store.Row) error {
-		uuid, state, host := r.Text(0), r.Text(1), r.Text(2)
-		if known[uuid] {
-			return nil
-		}
-		known[uuid] = true
-		now, has := told[uuid]
-		if !has {
-			now = Stopped
-		}
-		switch state {
-		case Running, Paused, Unknown, Stopped, Crashed, NoState, Destroyed:
-			same := state == now || (state == Destroyed && now == Stopped)
-			if !same || (now != Stopped && host != hostUUID) {
-				differ = append(differ, uuid)
-			}
-		}
-		return nil
-	}
-	const columns = "SELECT `uuid`, `state`, `hostUuid` FROM `VmInstance` WHERE "
-	const page = 500
-	for start := 0; start < len(uuids); start += page {
-		if err := s.Store.Each(ctx, columns+"`uuid` IN (?)", []any{uuids[start:min(start+page, len(uuids))]}, look); err != nil {
-			return nil, err
-		}
-	}
 	for _, uuid := range uuids {
-		if !known[uuid] {
+		e, ok := known[uuid]
+		if !ok {
 			s.stranger(hostUUID, uuid)
+		} else if e.differs(hostUUID, told[uuid]) {
+			differ = append(differ, uuid)
 		}
 	}
 	if !complete {
 		return differ, nil
 	}
-	return differ, s.Store.Each(ctx, columns+"`hostUuid` = ?", []any{hostUUID}, look)
+	return differ, s.Store.Each(ctx, expectedSQL+"`hostUuid` = ?", []any{hostUUID}, func(r *store.Row) error {
+		uuid, e := expectedFrom(r)
+		if _, ok := told[uuid]; !ok && e.differs(hostUUID, Stopped) {
+			differ = append(differ, uuid)
+		}
+		return nil
+	})
+}
+
+const expectedSQL = "SELECT `uuid`, `state`, `hostUuid` FROM `VmInstance` WHERE "
+
+func expectedFrom(r *store.Row) (string, expected) { return r.Text(0), expected{r.Text(1), r.Text(2)} }
+
+// expectedOf reads guests by uuid; those that are unknown are missing. Hosts tell
+// of one guest after the other, and many do at the same moment.
+func (s *Service) expectedOf(ctx context.Context, uuids []string) (map[string]expected, error) {
+	if len(uuids) == 1 {
+		return s.reports.Do(ctx, VMType.Name, uuids[0], func(uuids []string) (map[string]expected, error) { return s.expectedNow(ctx, uuids) })
+	}
+	return s.expectedNow(ctx, uuids)
+}
+
+func (s *Service) expectedNow(ctx context.Context, uuids []string) (map[string]expected, error) {
+	const page = 500
+	known := make(map[string]expected, len(uuids))
+	for some := range slices.Chunk(uuids, page) {
+		err := s.Store.Each(ctx, expectedSQL+"`uuid` IN (?)", []any{some}, func(r *store.Row) error {
+			uuid, e := expectedFrom(r)
+			known[uuid] = e
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return known, nil
 }
 
 // stranger tells of a guest that is not in the database; nothing is done to it.

@@ -55,7 +55,8 @@ type Engine struct {
 
 	mu       sync.Mutex
 	defs     map[string]definition
-	active   map[string]bool            // flows that run in this process
+	active   map[string]string          // flows that run in this process, with their dispatch keys
+	running  map[string]int             // by dispatch key: how many of them
 	parked   map[string]parked          // flows that wait for Collect
 	open     map[string]map[string]bool // by dispatch key: flows that neither run nor are over, and whether they are undone
 	stopping chan struct{}              // closed by Stop
@@ -87,7 +88,7 @@ func NewEngine(s *store.Store, log hclog.Logger, jobs Completer) *Engine {
 		log = hclog.NewNullLogger()
 	}
 	return &Engine{
-		store: s, log: log, jobs: jobs, defs: map[string]definition{}, active: map[string]bool{},
+		store: s, log: log, jobs: jobs, defs: map[string]definition{}, active: map[string]string{}, running: map[string]int{},
 		parked: map[string]parked{}, open: map[string]map[string]bool{}, stopping: make(chan struct{}), traces: newTraces(),
 	}
 }
@@ -113,7 +114,7 @@ func (e *Engine) definition(name string) (definition, bool) {
 
 // begin counts a flow as active. It refuses when the engine stops or the flow
 // runs already.
-func (e *Engine) begin(uuid, name string) error {
+func (e *Engine) begin(uuid, name, key string) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	select {
@@ -121,17 +122,29 @@ func (e *Engine) begin(uuid, name string) error {
 		return errs.New(errs.Unavailable, "flow "+name, "the server is stopping").WithAdvice("repeat the call when it is up again")
 	default:
 	}
-	if e.active[uuid] {
+	if _, ok := e.active[uuid]; ok {
 		return errs.New(errs.Internal, "flow "+name+" "+uuid, "it runs already")
 	}
-	e.active[uuid] = true
+	e.active[uuid] = key
+	e.running[key]++
 	return nil
+}
+
+// Running tells whether a flow under a key is at work in this process.
+func (e *Engine) Running(key string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.running[key] > 0
 }
 
 // end is the counterpart of begin.
 func (e *Engine) end(uuid string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	key := e.active[uuid]
+	if e.running[key]--; e.running[key] == 0 {
+		delete(e.running, key)
+	}
 	delete(e.active, uuid)
 	if e.idle != nil && len(e.active) == 0 {
 		close(e.idle)

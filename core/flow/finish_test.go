@@ -31,6 +31,28 @@ func follower() *flow.Def[made] {
 	return flow.Define("next", flow.Tx("do", func(ctx context.Context, tx *store.Tx, _ *made) error { return insertSlot(ctx, tx, "done", "") }, nil))
 }
 
+// TestRunning asks in each step, and undo, of a flow whether one runs.
+func TestRunning(t *testing.T) {
+	w, asked := newWorld(t), 0
+	var e *flow.Engine
+	ask := func(fail error) func(context.Context, *none) error {
+		return func(context.Context, *none) error {
+			if asked++; !e.Running("x") || e.Running("y") || e.Running("") {
+				t.Error("it runs under x, and nothing else does")
+			}
+			return fail
+		}
+	}
+	d := flow.Define("asking", flow.Do("one", ask(nil), ask(nil)), flow.Do("two", ask(errs.New(errs.Exhausted, "pool p", "full")), nil))
+	e = begin(w, d)
+	if err := flow.Run(t.Context(), e, d, &none{}, flow.Options{Key: "x"}); err == nil || asked != 3 {
+		t.Errorf("%v after %d looks", err, asked)
+	}
+	if e.Running("x") {
+		t.Error("it runs after its end")
+	}
+}
+
 func TestFinish(t *testing.T) {
 	for name, again := range map[string]bool{"in the same process": false, "after a restart": true} {
 		t.Run(name, func(t *testing.T) {

@@ -66,7 +66,7 @@ func (e *Engine) submit(submit func(string, func(context.Context)), uuid, key st
 // the flow may have ended since somebody saw it in the journal. With force,
 // undos that fail are passed over.
 func (e *Engine) resume(ctx context.Context, uuid, key string, force bool) error {
-	if err := e.begin(uuid, uuid); err != nil {
+	if err := e.begin(uuid, uuid, key); err != nil {
 		return err
 	}
 	defer e.end(uuid)

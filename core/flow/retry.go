@@ -84,7 +84,7 @@ func (e *Engine) Forget(ctx context.Context, uuid string) error {
 func (e *Engine) notRunning(row *Journal) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.active[row.UUID] {
+	if _, ok := e.active[row.UUID]; ok {
 		return errs.New(errs.Refused, "flow "+row.Name+" "+row.UUID, "it runs").WithAdvice("wait for its end")
 	}
 	return nil

@@ -58,7 +58,7 @@ func Run[S any](ctx context.Context, e *Engine, d *Def[S], s *S, o Options) erro
 	if err := e.clear(ctx, d.name, o.Key); err != nil {
 		return err
 	}
-	if err := e.begin(uuid, d.name); err != nil {
+	if err := e.begin(uuid, d.name, o.Key); err != nil {
 		return err
 	}
 	defer e.end(uuid)

@@ -142,7 +142,7 @@ func (r *run[S]) postpone(err error, again func() error) error {
 	r.e.log.Error("journal not written, the undo goes on later", "flow", r.def.name, "uuid", r.row.UUID, "error", err)
 	uuid := r.row.UUID
 	r.e.park(&r.row, func(ctx context.Context) error {
-		if err := r.e.begin(uuid, r.def.name); err != nil {
+		if err := r.e.begin(uuid, r.def.name, r.row.Key); err != nil {
 			return err
 		}
 		defer r.e.end(uuid)
