@@ -67,11 +67,27 @@ func (c *Cloud) Dump(types ...string) string {
 	var text strings.Builder
 	for _, name := range types {
 		for _, row := range c.List(name) {
-			delete(row, "lastOpDate")
+			undate(map[string]any(row))
 			line, err := json.Marshal(row)
 			c.must(err)
 			text.WriteString(name + " " + string(line) + "\n")
 		}
 	}
 	return text.String()
+}
+
+// undate removes when rows were written last, those that are embedded in them
+// included.
+func undate(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		delete(v, "lastOpDate")
+		for _, inner := range v {
+			undate(inner)
+		}
+	case []any:
+		for _, inner := range v {
+			undate(inner)
+		}
+	}
 }
