@@ -59,7 +59,8 @@ func (m *memory) get(key []byte) (any, bool) {
 }
 
 // put keeps an answer, unless it is too large, or old already. What does not fit
-// takes the place of any other: an answer that is needed comes back.
+// takes the place of those that are old, or else of any other: an answer that is
+// needed comes back.
 func (m *memory) put(key []byte, e *memorised) {
 	e.size += len(key) + 200 // of the map and the structs
 	if e.size > maxMemorise || !e.valid() {
@@ -77,24 +78,26 @@ func (m *memory) put(key []byte, e *memorised) {
 	if m.size <= maxMemory {
 		return
 	}
-	for k, old := range m.byKey {
-		if m.size <= maxMemory*7/8 {
-			return
-		}
-		if old != e {
-			delete(m.byKey, k)
-			m.size -= old.size
+	for _, whatever := range []bool{false, true} {
+		for k, old := range m.byKey {
+			if m.size <= maxMemory*7/8 {
+				return
+			}
+			if old != e && (whatever || !old.valid()) {
+				delete(m.byKey, k)
+				m.size -= old.size
+			}
 		}
 	}
 }
 
 // Cached returns a Querier that keeps answers in memory, for what is read often
-// and rarely changes, or by many at the same moment, who then share one reading. Each answer is one that the database gave, or would give
-// now; two need not be of one moment, so that a View, whose answers are, is
-// returned as it is. In a transaction that writes an answer is what its own
-// statement would read there; on MySQL, where others write meanwhile and
-// statements take locks, it is returned as it is. Every table of a statement
-// must be in backquotes.
+// and rarely changes, or by many at the same moment, who then share one reading.
+// Each answer is one that the database gave, or would give now; two need not be
+// of one moment, so that a View, whose answers are, is returned as it is. In a
+// transaction that writes an answer is what its own statement would read there;
+// on MySQL, where others write meanwhile and statements take locks, it is
+// returned as it is. Every table of a statement must be in backquotes.
 func Cached(q Querier) Querier {
 	switch q := q.(type) {
 	case *Store:
