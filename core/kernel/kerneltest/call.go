@@ -250,16 +250,6 @@ func (c *Cloud) Ok(err error) { c.t.Helper(); c.must(err) }
 // Tx runs f in a transaction and returns its error.
 func (c *Cloud) Tx(f func(*store.Tx) error) error { return c.Store.Update(c.ctx, f) }
 
-// Exec changes the database behind the services' back, which is how a test makes
-// what nothing else does.
-func (c *Cloud) Exec(query string, args ...any) {
-	c.t.Helper()
-	c.must(c.Tx(func(tx *store.Tx) error {
-		_, err := tx.Exec(c.ctx, query, args...)
-		return err
-	}))
-}
-
 // System asks for an internal message as the platform does, and waits for it.
 func (c *Cloud) System(message string, p P) error {
 	_, err := c.Actions.DoSystem(c.ctx, message, p)
