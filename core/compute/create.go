@@ -49,7 +49,7 @@ type newVM struct {
 	Platform           string              `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,advanced,section=system"`
 	GuestOSType        string              `api:"guestOsType,max=255,advanced,section=system"`
 	Architecture       string              `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,advanced,section=system"`
-	Virtio             *bool               `api:"virtio,advanced,section=system"`
+	UsualDrivers       *bool               `api:"virtio,advanced,section=system"`
 }
 
 func (s *Service) registerCreate() {

@@ -21,7 +21,6 @@ type creation struct {
 	CdRom          *VMCdRom    // with the ISO that it is made from, if it is
 	Tags, UserTags []string
 	NICWishes      []contract.NICWish
-	NICDriver      string
 	HypervisorType string // of all Places
 	// Places are those that had room, the best first, until one of them is taken
 	// and is the Place.
@@ -54,8 +53,12 @@ func (s *Service) createFlow() *flow.Def[creation] {
 }
 
 func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, st *creation) error {
+	hv, err := s.Plugins.Hypervisor(st.HypervisorType)
+	if err != nil {
+		return err
+	}
 	nics, err := s.networks.Allocate(ctx, tx, contract.NICRequest{VMUUID: st.UUID, AccountUUID: st.Row.AccountUUID,
-		HypervisorType: st.HypervisorType, Driver: st.NICDriver, NICs: st.NICWishes})
+		HypervisorType: st.HypervisorType, Driver: hv.Devices(devicesOf(st.Tags)).GetNicModel(), NICs: st.NICWishes})
 	if err != nil {
 		return err
 	}

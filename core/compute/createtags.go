@@ -15,16 +15,14 @@ import (
 // planTags turns the parameters that a guest keeps as system tags into these,
 // adds those of its image, and checks those of its volumes.
 func (s *Service) planTags(ctx context.Context, q store.Querier, p *newVM, st *creation, img *contract.Image) error {
-	virtio := img.Virtio
-	if p.Virtio != nil {
-		virtio = *p.Virtio
+	drivers := img.UsualDrivers
+	if p.UsualDrivers != nil {
+		drivers = *p.UsualDrivers
 	}
-	// Linux and the platforms that say so bring virtio drivers in any case.
-	if !virtio && (st.Platform == "Windows" || st.Platform == "Other") && !slices.Contains(st.Tags, "driver::virtio") {
-		st.Tags = append(slices.Clip(st.Tags), "driver::"+emulated)
-	}
-	if slices.Contains(st.Tags, "driver::"+emulated) {
-		st.NICDriver = "e1000"
+	// Linux and the platforms that say so bring the drivers in any case.
+	if everywhere := s.Plugins.GuestOffers().Everywhere; !drivers && everywhere != "" && (st.Platform == "Windows" || st.Platform == "Other") &&
+		len(fitting(st.Tags, tagDriver)) == 0 {
+		st.Tags = append(slices.Clip(st.Tags), "driver::"+everywhere)
 	}
 	for _, uuid := range p.SSHKeyPairs {
 		key, err := store.Get(ctx, q, sshkey.Type, uuid)
@@ -45,12 +43,12 @@ func (s *Service) planImageTags(ctx context.Context, q store.Querier, st *creati
 	if err != nil {
 		return err
 	}
-	for _, t := range contract.ImageTags {
-		own := fitting(st.Tags, t.Pattern)
+	for _, pattern := range contract.ImageTagPatterns {
+		own := fitting(st.Tags, pattern)
 		if len(own) > 1 {
 			return errs.New(errs.Invalid, "system tags "+own[0]+" and "+own[1], "they contradict each other").WithAdvice("give one of them")
 		}
-		if tags := fitting(ofImage, t.Pattern); len(own) == 0 && len(tags) > 0 {
+		if tags := fitting(ofImage, pattern); len(own) == 0 && len(tags) > 0 {
 			st.Tags = append(slices.Clip(st.Tags), tags[len(tags)-1]) // the newest
 		}
 	}

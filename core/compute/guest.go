@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -41,8 +42,8 @@ type drive struct {
 
 // options are what a guest's system tags tell its hypervisor.
 type options struct {
-	Driver, Firmware, ConsolePassword string
-	BootOrder                         []string
+	Devices, BootMode, ConsolePassword string
+	BootOrder                          []string
 }
 
 // seat is what a flow takes of a guest's host.
@@ -93,7 +94,7 @@ func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *gue
 // services need to know. The NICs and drives are there.
 func (g *guest) describe(tags []string, defaultL3 string) {
 	g.Told = contract.Guest{VMUUID: g.UUID, Name: g.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
-	g.options = options{BootOrder: []string{"hd"}}
+	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags)}
 	if len(g.Drives) > 0 {
 		g.BootOrder = []string{"cdrom", "hd"}
 	}
@@ -111,11 +112,8 @@ func (g *guest) describe(tags []string, defaultL3 string) {
 		if m, ok := tag.Match(tagHostname, t); ok {
 			hostname = m["hostname"]
 		}
-		if m, ok := tag.Match(tagDriver, t); ok {
-			g.Driver = m["driver"]
-		}
 		if m, ok := tag.Match(contract.TagBootMode, t); ok {
-			g.Firmware = firmwares[m["bootMode"]]
+			g.BootMode = m["bootMode"]
 		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			g.ConsolePassword = m["consolePassword"]
@@ -128,6 +126,16 @@ func (g *guest) describe(tags []string, defaultL3 string) {
 		}
 	}
 	g.nameNICs(hostname)
+}
+
+// devicesOf is the set of devices that a guest's tags ask for, "" for the usual one.
+func devicesOf(tags []string) string {
+	for _, t := range tags {
+		if m, ok := tag.Match(tagDriver, t); ok {
+			return m["driver"]
+		}
+	}
+	return ""
 }
 
 // nameNICs gives each address a host name: on the default network the wished
@@ -160,21 +168,14 @@ func (s *Service) host(ctx context.Context, g *guest) (*pluginv1.Host, error) {
 	return h, err
 }
 
-// bus is how the guest sees a volume.
-func (g *guest) bus(v *contract.VolumePlan) string {
-	if g.Driver == emulated {
-		return "sata"
-	}
-	return v.Bus
-}
-
 // spec describes the guest to its hypervisor.
-func (g *guest) spec() *pluginv1.VM {
+func (g *guest) spec(hv *plugin.Hypervisor) *pluginv1.VM {
+	devices := hv.Devices(g.Devices)
 	vm := &pluginv1.VM{Uuid: g.UUID, Name: g.Name, CpuNum: int32(g.CPU), MemoryBytes: g.Memory, Architecture: g.Architecture,
-		Platform: g.Platform, BootOrder: g.BootOrder, ConsolePassword: g.ConsolePassword, Firmware: g.Firmware}
+		Platform: g.Platform, BootOrder: g.BootOrder, ConsolePassword: g.ConsolePassword, Firmware: hv.Firmware(g.BootMode)}
 	for _, v := range g.Volumes {
 		vm.Disks = append(vm.Disks, &pluginv1.Disk{Uuid: v.UUID, Source: v.InstallPath, Format: v.Format, DeviceId: int32(v.DeviceID),
-			SizeBytes: v.Size, Bus: g.bus(v)})
+			SizeBytes: v.Size, Bus: cmp.Or(devices.GetVolumeBus(), v.Bus)})
 	}
 	for _, d := range g.Drives {
 		if d.Path != "" {

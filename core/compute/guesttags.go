@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -21,7 +22,8 @@ const (
 	tagCustomMAC   = "customMac::{l3NetworkUuid}::{mac}"
 	tagConsolePass = "consolePassword::{consolePassword}"
 	tagBootOrder   = "bootOrder::{bootOrder}"
-	// tagDriver says which devices a guest sees; virtio without it.
+	// tagDriver says which set of devices a guest sees; its hypervisor's usual one
+	// without it.
 	tagDriver = "driver::{driver}"
 	// tagMarketplace marks a guest that came from a marketplace of images; it is
 	// there to be queried and changes nothing.
@@ -32,6 +34,7 @@ const (
 var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 
 func (s *Service) registerTags() error {
+	offers := s.Plugins.GuestOffers()
 	var failed error
 	def := func(pattern string, validate func(tokens map[string]string) error) {
 		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate}
@@ -70,8 +73,8 @@ func (s *Service) registerTags() error {
 	})
 	def(tagCustomMAC, nil)
 	def(tagConsolePass, func(t map[string]string) error {
-		if p := t["consolePassword"]; strings.HasPrefix(p, "password") || p == "" || len(p) > 8 {
-			return bad("consolePassword", "has 1 to 8 characters (the VNC protocol's limit, RFC 6143) and does not start with \"password\"")
+		if p := t["consolePassword"]; strings.HasPrefix(p, "password") || p == "" || len(p) > offers.ConsolePassword {
+			return bad("consolePassword", "has 1 to %d characters and does not start with \"password\"", offers.ConsolePassword)
 		}
 		return nil
 	})
@@ -84,23 +87,16 @@ func (s *Service) registerTags() error {
 		return nil
 	})
 	def(tagDriver, func(t map[string]string) error {
-		if t["driver"] != "virtio" && t["driver"] != emulated {
-			return bad("driver", "%q is not virtio or %s", t["driver"], emulated)
+		if !slices.Contains(offers.Devices, t["driver"]) {
+			return bad("driver", "%q is not %s", t["driver"], strings.Join(offers.Devices, " or "))
 		}
 		return nil
 	})
 	def(tagMarketplace, nil)
-	for _, t := range contract.ImageTags {
+	for _, t := range contract.ImageTags(offers.BootModes, offers.RefusedBootModes) {
 		def(t.Pattern, t.Check)
 	}
 	return failed
 }
-
-// firmwares are the hypervisors' names of boot modes.
-var firmwares = map[string]string{contract.BootLegacy: "bios", contract.BootUEFI: "uefi"}
-
-// emulated are devices for which every system has drivers: SATA disks and e1000
-// NICs.
-const emulated = "emulated"
 
 var bootDevices = map[string]string{"HardDisk": "hd", "CdRom": "cdrom", "Network": "network"}

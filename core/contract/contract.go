@@ -46,7 +46,7 @@ type Image struct {
 	UUID, Name, MediaType, Format, Platform, Architecture, GuestOSType string
 	Size                                                               int64 // bytes that the guest sees
 	ActualSize                                                         int64 // bytes in the store
-	Virtio                                                             bool  // it has virtio drivers
+	UsualDrivers                                                       bool  // it has drivers for hypervisors' usual devices
 	// Stores are the backup storages with a ready copy, by zone rules.
 	Stores []ImageStore
 }
@@ -97,7 +97,7 @@ type VolumePlan struct {
 	// Filled when its place is taken (Storage.Plan). HostUUID is "" on a storage
 	// that does not keep its volumes on hosts.
 	PrimaryUUID, HostUUID, ImageStoreUUID string
-	Bus                                   string // virtio (also when empty), scsi, sata
+	Bus                                   string // "" is the usual one of its guest's devices
 
 	// Filled when the volume has been made.
 	InstallPath string
@@ -157,7 +157,7 @@ type NICPlan struct {
 // NICRequest asks for the NICs of a new guest.
 type NICRequest struct {
 	VMUUID, AccountUUID, HypervisorType string
-	Driver                              string // of the NICs; virtio when empty
+	Driver                              string // model of the NICs
 	NICs                                []NICWish
 }
 

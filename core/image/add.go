@@ -32,7 +32,7 @@ type addParams struct {
 	Platform     string   `api:"platform,values=Linux|Windows|Other|Paravirtualization|WindowsVirtio,section=system"`
 	Stores       []string `api:"backupStorageUuids,required,nonempty,resource=BackupStorage" where:"state=Enabled status=Connected"`
 	Type         string   `api:"type"`
-	Virtio       bool     `api:"virtio,default=true,section=system"`
+	UsualDrivers bool     `api:"virtio,default=true,section=system"`
 }
 
 // addTimeout bounds the adding of an image, as upstream does; a source that
@@ -115,7 +115,7 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 	}
 	st.Row = Image{State: Enabled, Status: Downloading, URL: st.URL, MediaType: media, GuestOSType: p.GuestOSType,
 		Type: cmp.Or(p.Type, "zstack"), Platform: cmp.Or(p.Platform, "Linux"), Architecture: cmp.Or(p.Architecture, "x86_64"),
-		Format: cmp.Or(format, "qcow2"), System: p.System, Virtio: p.Virtio}
+		Format: cmp.Or(format, "qcow2"), System: p.System, UsualDrivers: p.UsualDrivers}
 	st.Row.UUID, st.Row.Name, st.Row.Description = c.ResourceUUID, p.Name, p.Description
 	st.Row.AccountUUID = c.Caller.AccountUUID
 	seen := map[string]bool{}

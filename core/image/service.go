@@ -256,7 +256,7 @@ func (s *Service) Usable(ctx context.Context, q store.Querier, imageUUID, zoneUU
 		return nil, errs.New(errs.Refused, "image "+img.Name, "is not Ready but %s", img.Status)
 	}
 	r := &contract.Image{UUID: img.UUID, Name: img.Name, MediaType: img.MediaType, Format: img.Format, Platform: img.Platform,
-		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize, Virtio: img.Virtio}
+		Architecture: img.Architecture, GuestOSType: img.GuestOSType, Size: img.Size, ActualSize: img.ActualSize, UsualDrivers: img.UsualDrivers}
 	query, args := "SELECT s.`uuid`, s.`type` FROM `ImageBackupStorageRef` i JOIN `BackupStorage` s ON s.`uuid` = i.`backupStorageUuid`", []any{}
 	if zoneUUID != "" { // a store is attached to a zone once
 		query, args = query+" JOIN `BackupStorageZoneRef` z ON z.`backupStorageUuid` = s.`uuid` AND z.`zoneUuid` = ?", []any{zoneUUID}

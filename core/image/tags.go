@@ -7,7 +7,8 @@ import (
 
 // registerTags lets images have the tags that their guests are made by.
 func (s *Service) registerTags() error {
-	for _, t := range contract.ImageTags {
+	offers := s.Plugins.GuestOffers()
+	for _, t := range contract.ImageTags(offers.BootModes, offers.RefusedBootModes) {
 		if err := s.Tags.Define(tag.Pattern{Resource: ImageType.Name, Pattern: t.Pattern, Validate: t.Check}); err != nil {
 			return err
 		}

@@ -58,7 +58,7 @@ type Image struct {
 	Architecture string `db:"architecture" kumo:"size=32,null"`
 	Format       string `db:"format" kumo:"size=32"`
 	System       bool   `db:"system" caption:"System image|系统自带"`
-	Virtio       bool   `db:"virtio" caption:"Paravirtual devices|半虚拟化驱动"`
+	UsualDrivers bool   `db:"virtio" caption:"Paravirtual devices|半虚拟化驱动"`
 }
 
 // ImageBackupStorageRef is one copy of an image in a store.

@@ -94,7 +94,7 @@ func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r contract.NICRequ
 	plans := make([]*contract.NICPlan, 0, len(r.NICs))
 	for i, w := range r.NICs {
 		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, HypervisorType: r.HypervisorType,
-			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: cmp.Or(r.Driver, "virtio"), AccountUUID: r.AccountUUID}
+			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: r.Driver, AccountUUID: r.AccountUUID}
 		nic.UUID = resource.NewUUID()
 		nic.InternalName = internalName(nic.UUID, i)
 		ip, err := s.address(ctx, tx, w, nic.UUID)

@@ -41,7 +41,17 @@ func newPlugin() pluginsdk.Plugin {
 				},
 				Fields: fields(), VolumeFormat: "qcow2",
 				VolumeBuses: []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}},
-				Optional:    []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
+				Devices: []*pluginv1.DeviceSet{
+					{Name: "virtio", NicModel: "virtio"},
+					{Name: "emulated", VolumeBus: "sata", NicModel: "e1000", Everywhere: true},
+				},
+				BootModes: []*pluginv1.BootMode{
+					{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
+					{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
+				},
+				// VNC's authentication looks at eight (RFC 6143, section 7.2.2).
+				ConsolePasswordLength: 8,
+				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
 			}},
 			Settings: settings(),
 		},

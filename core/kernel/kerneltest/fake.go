@@ -103,7 +103,12 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "fake", Version: "1",
-			Hypervisors: []*pluginv1.HypervisorDecl{{Type: FakeType, VolumeFormat: "raw", VolumeBuses: []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}}, Optional: []string{pluginsdk.OptionalPause},
+			Hypervisors: []*pluginv1.HypervisorDecl{{Type: FakeType, VolumeFormat: "raw", VolumeBuses: []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}},
+				Devices: []*pluginv1.DeviceSet{{Name: "virtio", NicModel: "virtio"}, {Name: "emulated", VolumeBus: "sata", NicModel: "e1000", Everywhere: true}},
+				BootModes: []*pluginv1.BootMode{
+					{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
+					{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
+				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause},
 				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}}},
 			PrimaryStorages: []*pluginv1.PrimaryStorageDecl{
 				{Type: FakeType, HypervisorTypes: []string{FakeType}, Add: &pluginv1.AddMessage{Message: "APIAddFakePrimaryStorageMsg", Path: "/primary-storage/fake"}},

@@ -56,7 +56,16 @@ func manifest(version string) *pluginv1.Manifest {
 			},
 			VolumeFormat: "qcow2",
 			VolumeBuses:  []*pluginv1.VolumeBus{{Tag: "capability::virtio-scsi", Bus: "scsi"}},
-			Optional:     []string{"pause"},
+			Devices: []*pluginv1.DeviceSet{
+				{Name: "virtio", NicModel: "virtio"},
+				{Name: "emulated", VolumeBus: "sata", NicModel: "e1000", Everywhere: true},
+			},
+			BootModes: []*pluginv1.BootMode{
+				{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
+				{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
+			},
+			ConsolePasswordLength: 8,
+			Optional:              []string{"pause"},
 		}},
 		PrimaryStorages: []*pluginv1.PrimaryStorageDecl{{
 			Type: primaryType,
