@@ -202,7 +202,7 @@ func removeBridge(b *hostv1.Bridge) error {
 }
 
 func guestPorts(bridge netlink.Link, uplink string) ([]string, error) {
-	links, err := netlink.LinkList()
+	links, err := whole(netlink.LinkList)
 	if err != nil {
 		return nil, err
 	}
@@ -220,12 +220,14 @@ func guestPorts(bridge netlink.Link, uplink string) ([]string, error) {
 // off the old device: there is no moment without them. A repeat after a crash
 // finishes the move.
 func moveAddresses(from, to netlink.Link) error {
-	addrs, err := netlink.AddrList(from, netlink.FAMILY_ALL)
+	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(from, netlink.FAMILY_ALL) })
 	if err != nil {
 		return fmt.Errorf("list addresses of %s: %w", from.Attrs().Name, err)
 	}
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL,
-		&netlink.Route{LinkIndex: from.Attrs().Index, Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	routes, err := whole(func() ([]netlink.Route, error) {
+		return netlink.RouteListFiltered(netlink.FAMILY_ALL,
+			&netlink.Route{LinkIndex: from.Attrs().Index, Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_OIF|netlink.RT_FILTER_TABLE)
+	})
 	if err != nil {
 		return fmt.Errorf("list routes of %s: %w", from.Attrs().Name, err)
 	}

@@ -136,7 +136,7 @@ func addressLeg(s networkSpec) error {
 
 // setAddresses makes wanted the device's only IPv4 addresses.
 func setAddresses(leg netlink.Link, wanted []netip.Prefix) error {
-	present, err := netlink.AddrList(leg, netlink.FAMILY_V4)
+	present, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(leg, netlink.FAMILY_V4) })
 	if err != nil {
 		return err
 	}
