@@ -20,9 +20,10 @@ func (s *Service) planTags(ctx context.Context, q store.Querier, p *newVM, st *c
 		drivers = *p.UsualDrivers
 	}
 	// Linux and the platforms that say so bring the drivers in any case.
-	if everywhere := s.Plugins.GuestOffers().Everywhere; !drivers && everywhere != "" && (st.Platform == "Windows" || st.Platform == "Other") &&
-		len(fitting(st.Tags, tagDriver)) == 0 {
-		st.Tags = append(slices.Clip(st.Tags), "driver::"+everywhere)
+	if !drivers && (st.Platform == "Windows" || st.Platform == "Other") && len(fitting(st.Tags, tagDriver)) == 0 {
+		if everywhere := s.Plugins.GuestOffers().Everywhere; everywhere != "" {
+			st.Tags = append(slices.Clip(st.Tags), "driver::"+everywhere)
+		}
 	}
 	for _, uuid := range p.SSHKeyPairs {
 		key, err := store.Get(ctx, q, sshkey.Type, uuid)
