@@ -134,9 +134,32 @@ func (s *Service) deleteImage(ctx context.Context, p *deleteParams) error {
 	case "Direct":
 		return s.expunge(ctx, p.UUID, p.Stores)
 	case "Never":
-		return s.Store.Update(ctx, func(tx *store.Tx) error { return s.removeRows(ctx, tx, p.UUID) })
+		return s.Store.Update(ctx, func(tx *store.Tx) error { return s.keepBits(ctx, tx, p) })
 	}
 	return nil
+}
+
+// keepBits forgets copies of an image, whose bits stay in their stores.
+func (s *Service) keepBits(ctx context.Context, tx *store.Tx, p *deleteParams) error {
+	copies, err := s.refs(ctx, tx, p.UUID, p.Stores, "")
+	if err != nil {
+		return err
+	}
+	for _, r := range copies {
+		if err := store.Delete(ctx, tx, ImageRefType.Type, r.UUID); err != nil {
+			return err
+		}
+	}
+	return s.removeLast(ctx, tx, p.UUID)
+}
+
+// removeLast removes an image that has no copies left.
+func (s *Service) removeLast(ctx context.Context, tx *store.Tx, uuid string) error {
+	left, err := s.refs(ctx, tx, uuid, nil, "")
+	if err != nil || len(left) > 0 {
+		return err
+	}
+	return s.removeRows(ctx, tx, uuid)
 }
 
 // goneImage is the plan of an image's delete: the image, or the copies that are
@@ -205,11 +228,7 @@ func (s *Service) expunge(ctx context.Context, uuid string, stores []string) err
 				}
 			}
 		}
-		left, err := s.refs(ctx, tx, uuid, nil, "")
-		if err != nil || len(left) > 0 {
-			return err
-		}
-		return s.removeRows(ctx, tx, uuid)
+		return s.removeLast(ctx, tx, uuid)
 	})
 }
 
@@ -255,11 +274,7 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 		if err := store.Delete(ctx, tx, ImageRefType.Type, uuid); err != nil {
 			return err
 		}
-		left, err := s.refs(ctx, tx, ref.ImageUUID, nil, "")
-		if err != nil || len(left) > 0 {
-			return err
-		}
-		return s.removeRows(ctx, tx, ref.ImageUUID)
+		return s.removeLast(ctx, tx, ref.ImageUUID)
 	})
 }
 

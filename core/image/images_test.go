@@ -89,6 +89,22 @@ func TestImagePolicies(t *testing.T) {
 	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 1) // they are kept
 }
 
+// Of a copy that goes alone, only that is forgotten when bits are kept.
+func TestNeverForgetsWhatIsNamed(t *testing.T) {
+	c := newCloud(t)
+	second := c.addStore("second")
+	c.policy("Never")
+	uuid := c.Create("APIAddImageMsg", c.image(c.store, second))
+	c.Do("APIDeleteImageMsg", P{"uuid": uuid, "backupStorageUuids": []string{second}})
+	c.Want("status", c.Get("Image", uuid).Text("status"), "Ready")
+	if got := copies(c.Get("Image", uuid)); len(got) != 1 || got[c.store] != "Ready" {
+		t.Errorf("copies %v", got)
+	}
+	c.Do("APIDeleteImageMsg", P{"uuid": uuid, "backupStorageUuids": []string{c.store}})
+	c.Want("images and copies", len(c.List("Image"))+len(c.List("ImageBackupStorageRef")), 0)
+	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 0)
+}
+
 // An update changes what people say of an image, not what its bytes are.
 func TestUpdateImage(t *testing.T) {
 	c := newCloud(t)
