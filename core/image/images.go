@@ -119,10 +119,14 @@ func (s *Service) deleteImage(ctx context.Context, p *deleteParams) error {
 			}
 		}
 		left, err := s.refs(ctx, tx, p.UUID, nil, Ready)
-		if err != nil || len(left) > 0 {
+		if err != nil {
 			return err
 		}
-		return store.Set(ctx, tx, ImageType.Type, p.UUID, map[string]any{"status": Deleted})
+		values := map[string]any{} // when it is written last begins the time until copies are expunged
+		if len(left) == 0 {
+			values["status"] = Deleted
+		}
+		return store.Set(ctx, tx, ImageType.Type, p.UUID, values)
 	})
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil // it went while the call waited for its turn
@@ -264,7 +268,7 @@ func (s *Service) recoverImage(ctx context.Context, p *imageParams) error {
 }
 
 // deleteRef removes one copy's row when its store goes; an image without
-// copies goes with the last one.
+// copies goes with the last one, and is deleted when only deleted ones are left.
 func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		ref, found, err := store.First(ctx, tx, ImageRefType, "`uuid` = ?", uuid)
@@ -274,14 +278,22 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 		if err := store.Delete(ctx, tx, ImageRefType.Type, uuid); err != nil {
 			return err
 		}
-		return s.removeLast(ctx, tx, ref.ImageUUID)
+		if err := s.removeLast(ctx, tx, ref.ImageUUID); err != nil {
+			return err
+		}
+		left, err := s.refs(ctx, tx, ref.ImageUUID, nil, "")
+		if err != nil || len(left) == 0 || slices.ContainsFunc(left, func(r *ImageBackupStorageRef) bool { return r.Status != Deleted }) {
+			return err
+		}
+		return store.Set(ctx, tx, ImageType.Type, ref.ImageUUID, map[string]any{"status": Deleted})
 	})
 }
 
 // Start begins what this service does by itself until ctx ends.
 func (s *Service) Start(ctx context.Context) {
 	s.looking.Go(func() { s.watch().Run(ctx, s.Config.Every(ctx, catStore, "ping.interval")) })
-	go s.generic.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image", Deleted: "`status` = ?", Args: []any{Deleted},
+	go s.generic.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image",
+		Deleted: "`uuid` IN (SELECT `imageUuid` FROM `ImageBackupStorageRef` WHERE `status` = ?)", Args: []any{Deleted},
 		Since: "lastOpDate", Expunge: "APIExpungeImageMsg", Param: "imageUuid"})
 }
 
