@@ -158,7 +158,8 @@ func (s *Service) addFlow() *flow.Def[addImage] {
 			}
 			return nil
 		}).Timeout(addTimeout),
-		flow.Tx("finish", s.finishImage, nil),
+		flow.Tx("finish", s.finishImage, s.unfinishImage),
+		flow.Do("recount", s.recount, nil),
 	)
 }
 
@@ -252,6 +253,21 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	return nil
 }
 
+// recount reads what the stores of an image that was added have free: a look at
+// one while the image was there, but not counted yet, had it counted twice. A
+// store that does not tell is looked at soon.
+func (s *Service) recount(ctx context.Context, st *addImage) error {
+	for _, c := range st.Refs {
+		if !c.Done {
+			continue
+		}
+		if err := s.check(ctx, c.StoreUUID); err != nil {
+			s.Log.Warn("free space not read after an image was added", "backupStorage", c.StoreUUID, "error", err)
+		}
+	}
+	return nil
+}
+
 // room returns how many bytes the store has for an image. Errors: Exhausted when
 // it has none beside what is reserved.
 func (s *Service) room(ctx context.Context, bs *BackupStorage) (int64, error) {
@@ -304,6 +320,23 @@ func (s *Service) finishImage(ctx context.Context, tx *store.Tx, st *addImage) e
 	}
 	return store.Set(ctx, tx, ImageType.Type, st.Row.UUID, map[string]any{
 		"status": Ready, "size": good.Size, "actualSize": good.Actual, "md5Sum": good.MD5, "format": good.Format})
+}
+
+// unfinishImage gives back what finishImage took, once.
+func (s *Service) unfinishImage(ctx context.Context, tx *store.Tx, st *addImage) error {
+	img, found, err := store.First(ctx, tx, ImageType, "`uuid` = ? AND `status` = ?", st.Row.UUID, Ready)
+	if err != nil || !found {
+		return err
+	}
+	for _, c := range st.Refs {
+		if !c.Done {
+			continue
+		}
+		if err := giveBack(ctx, tx, img.UUID, c.StoreUUID); err != nil {
+			return err
+		}
+	}
+	return store.Set(ctx, tx, ImageType.Type, img.UUID, map[string]any{"status": Downloading})
 }
 
 // take counts a copy in its store. Errors: Exhausted when others have taken what

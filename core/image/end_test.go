@@ -8,11 +8,11 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 )
 
-// age makes an image one that nobody has touched for a long time.
-func (c *cloud) age(uuid string) {
+// age makes a resource one that nobody has touched for a long time.
+func (c *cloud) age(typeName, uuid string) {
 	c.t.Helper()
 	c.Ok(c.Tx(func(tx *store.Tx) error {
-		_, err := tx.Exec(c.t.Context(), "UPDATE `Image` SET `lastOpDate` = ? WHERE `uuid` = ?", resource.Time{Time: time.Now().AddDate(0, -1, 0)}, uuid)
+		_, err := tx.Exec(c.t.Context(), "UPDATE `"+typeName+"` SET `lastOpDate` = ? WHERE `uuid` = ?", resource.Time{Time: time.Now().AddDate(0, -1, 0)}, uuid)
 		return err
 	}))
 }
@@ -30,13 +30,13 @@ func TestTrash(t *testing.T) {
 	add := func() string { return c.Create("APIAddImageMsg", c.image(c.store, second)) }
 	one, all, young, untouched := add(), add(), add(), add()
 	for _, uuid := range []string{one, young, untouched} {
-		c.age(uuid) // it is old, and then deleted
+		c.age("Image", uuid) // it is old, and then deleted
 	}
 	c.Do("APIDeleteImageMsg", P{"uuid": one, "backupStorageUuids": []string{second}})
 	c.Do("APIDeleteImageMsg", P{"uuid": young, "backupStorageUuids": []string{second}})
 	c.Do("APIDeleteImageMsg", P{"uuid": all})
-	c.age(one)
-	c.age(all)
+	c.age("Image", one)
+	c.age("Image", all)
 	c.look()
 	c.Until("expunged", func() bool { return c.Get("Image", all) == nil && len(copies(c.Get("Image", one))) == 1 })
 	c.Want("other copy", copies(c.Get("Image", one))[c.store], "Ready")

@@ -102,6 +102,44 @@ func TestCapacityFollows(t *testing.T) {
 	}
 }
 
+// A look that finds nothing new writes nothing; whatever changes is written, also
+// when what is free stays as it is.
+func TestLookWritesNews(t *testing.T) {
+	c := newCloud(t)
+	look := c.Image.Round()
+	c.World.Space(c.store, "", 20*giB, 15*giB)
+	look(t.Context())
+	c.age("BackupStorage", c.store)
+	before := c.row().Text("lastOpDate")
+	look(t.Context())
+	c.Want("when it was written last", c.row().Text("lastOpDate"), before)
+	c.World.Space(c.store, "", 16*giB, 15*giB)
+	look(t.Context())
+	c.Want("total", c.row().Int("totalCapacity"), int64(16*giB))
+	c.Want("it was written then", c.row().Text("lastOpDate") != before, true)
+}
+
+// A look while an image is being added sees its bytes, which are counted when it
+// is there; in the end they are counted once.
+func TestLookWhileAnImageIsAdded(t *testing.T) {
+	c := newCloud(t)
+	look := c.Image.Round()
+	c.Calls.After("AddImage", func(any) error { look(t.Context()); return nil })
+	c.Do("APIAddImageMsg", c.image())
+	c.Want("left", c.free(c.store), int64(kerneltest.DefaultSpace-kerneltest.ImageBytes))
+}
+
+// All stores are looked at, at every interval.
+func TestLooksByItself(t *testing.T) {
+	c := newCloud(t)
+	second := c.addStore("second")
+	for _, uuid := range []string{c.store, second} {
+		c.World.Space(uuid, "", 20*giB, 15*giB)
+	}
+	c.Do("APIUpdateGlobalConfigMsg", P{"category": "backupStorage", "name": "ping.interval", "value": "1"})
+	c.Until("looked at", func() bool { return c.free(c.store) == 15*giB && c.free(second) == 15*giB })
+}
+
 // What is free is read when an image is to be added, not remembered.
 func TestCapacityIsReadAtUse(t *testing.T) {
 	c := newCloud(t)
