@@ -34,6 +34,7 @@ type Store struct {
 	readings    sync.Map // text: []*lastChange, nil for one that cannot be told
 	memory      memory
 	shared      batch.Groups[*answer]
+	probe       atomic.Pointer[func(query string) error] // of tests
 }
 
 // backend is what differs between the two kinds of database.
@@ -229,6 +230,9 @@ func (s *Store) query(ctx context.Context, from session, brief bool, query strin
 	}
 	if brief && s.dialect == schemasql.SQLite {
 		ctx = context.Background()
+	}
+	if err := s.probed(query); err != nil {
+		return err
 	}
 	return from.query(ctx, query, args, fn)
 }

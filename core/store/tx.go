@@ -163,5 +163,8 @@ func (tx *Tx) run(ctx context.Context, query string, args []value) (int64, error
 	if err != nil {
 		return 0, err
 	}
+	if err := tx.s.probed(query); err != nil {
+		return 0, err
+	}
 	return tx.session.exec(ctx, query, args)
 }
