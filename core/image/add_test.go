@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -59,13 +60,21 @@ func TestAdd(t *testing.T) {
 	p = c.image()
 	delete(p, "format")
 	c.Want("format", c.Do("APIAddImageMsg", p).Text("format"), "qcow2")
+	given := P{"type": "own", "platform": "Windows", "architecture": "aarch64", "guestOsType": "w", "mediaType": "DataVolumeTemplate", "format": "RAW", "description": "d"}
+	p = c.image()
+	maps.Copy(p, given)
+	row = c.Do("APIAddImageMsg", p)
+	given["format"] = "raw"
+	for field, want := range given {
+		c.Want(field, row.Text(field), want)
+	}
 }
 
 // When the only copy fails, at any step, nothing is left.
 func TestAddFails(t *testing.T) {
 	c := newCloud(t)
 	call := func() error { _, err := c.Call("APIAddImageMsg", c.image()); return err }
-	c.FailEachStep([]string{"insert", "download", "finish"}, allTypes, call)
+	c.FailEachStep([]string{"insert", "download", "finish", "recount"}, allTypes, call)
 	c.Want("copies that were taken back", len(c.Calls.Of("DeleteImage")) > 0, true)
 	before := c.Dump(allTypes...)
 	c.Calls.Fail("AddImage", gone())
@@ -99,6 +108,10 @@ func TestAddToSeveralStores(t *testing.T) {
 		t.Errorf("copies %v", got)
 	}
 	c.Want("left in the second", c.Get("BackupStorage", second).Int("availableCapacity"), int64(kerneltest.DefaultSpace))
+	c.Calls.On("AddImage", in(c.store, second)) // the first, and two of three
+	if got := copies(c.Do("APIAddImageMsg", c.image(c.store, second, third))); len(got) != 1 || got[third] != "Ready" {
+		t.Errorf("copies %v", got)
+	}
 	c.Calls.On("AddImage", in(c.store, second, third))
 	before := c.Dump(allTypes...)
 	c.Refused(errs.Unavailable, "APIAddImageMsg", c.image(c.store, second, third), "not mounted")

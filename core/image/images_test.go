@@ -1,6 +1,8 @@
 package image_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
@@ -72,6 +74,8 @@ func TestCopiesEndOneByOne(t *testing.T) {
 	c.Do("APIDeleteImageMsg", P{"uuid": uuid})
 	c.Want("status", c.Get("Image", uuid).Text("status"), "Deleted")
 	c.Refused(errs.Refused, "APIRecoverImageMsg", P{"imageUuid": uuid, "backupStorageUuids": one}, "no deleted copy")
+	c.Do("APIExpungeImageMsg", P{"imageUuid": uuid, "backupStorageUuids": one}) // gone already
+	c.Want("copies", len(copies(c.Get("Image", uuid))), 1)
 	c.Do("APIRecoverImageMsg", P{"imageUuid": uuid, "backupStorageUuids": two})
 	c.Want("status", c.Get("Image", uuid).Text("status"), "Ready")
 }
@@ -116,6 +120,9 @@ func TestUpdateImage(t *testing.T) {
 	c.Want("platform", row.Text("platform"), "Windows")
 	c.Want("virtio", row["virtio"], false)
 	c.Want("format", c.Do("APIUpdateImageMsg", P{"uuid": uuid, "format": ""}).Text("format"), "raw")
+	row = c.Do("APIUpdateImageMsg", P{"uuid": uuid, "description": "good"})
+	c.Want("description", row.Text("description"), "good")
+	c.Want("name that is not given", row.Text("name"), "yes")
 }
 
 // A store is added when its plugin takes it, and nothing is left when not.
@@ -131,7 +138,10 @@ func TestAddStore(t *testing.T) {
 	c.Refused(errs.Invalid, message, P{"name": "new", "url": "/new", "importImages": true}, "importImages", "add the images one by one")
 	c.As(c.Account()).Refused(errs.Denied, message, P{"name": "new", "url": "/new"})
 	c.Want("what is there", c.Dump("BackupStorage"), before)
-	row := c.Do(message, P{"name": "new", "url": "/new"})
+	row := c.Do(message, P{"name": "new", "url": "/new", "type": "Fake", "description": "d", "importImages": false, "userTags": []string{"u"}})
+	c.Want("description", row.Text("description"), "d")
+	c.Want("shelf", row.Text("shelf"), "top")
+	c.Want("tags", len(c.List("UserTag", "resourceUuid="+row.Text("uuid"))), 1)
 	c.Want("status", row.Text("status"), "Connected")
 	c.Want("state", row.Text("state"), "Enabled")
 	c.Want("capacity", row.Int("totalCapacity"), int64(kerneltest.DefaultSpace))
@@ -210,6 +220,30 @@ func TestUsable(t *testing.T) {
 	use(errs.NotFound, 0)
 }
 
+// An image whose bytes have not come yet says so.
+func TestUsableBeforeItIsReady(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.Create("APIAddImageMsg", c.upload())
+	_, err := c.Image.Usable(t.Context(), c.Store, uuid, "")
+	if errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), "is not Ready but Downloading") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What guests are made by can be said of their image, and what cannot be is
+// refused.
+func TestTagsOfImages(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.Create("APIAddImageMsg", c.image())
+	tag := func(text string) P { return P{"resourceType": "ImageVO", "resourceUuid": uuid, "tag": text} }
+	c.Refused(errs.Invalid, "APICreateSystemTagMsg", tag("bootMode::Magic"), "is not Legacy or UEFI")
+	c.Refused(errs.Invalid, "APICreateSystemTagMsg", tag("nonsense::1"), "nonsense")
+	for _, text := range []string{"bootMode::UEFI", "qemuga"} {
+		c.Do("APICreateSystemTagMsg", tag(text))
+	}
+	c.Want("tags", len(c.List("SystemTag", "resourceUuid="+uuid)), 2)
+}
+
 // A host gets a source of a copy that there is.
 func TestSource(t *testing.T) {
 	c := newCloud(t)
@@ -228,8 +262,13 @@ func TestSource(t *testing.T) {
 	if _, err := c.Image.Source(t.Context(), uuid, c.store, ""); errs.ClassOf(err) != errs.Unavailable {
 		t.Errorf("from a store that is away: %v", err)
 	}
-	there, err := c.Image.Existing(t.Context(), c.Store, []string{uuid, "other"})
-	if err != nil || len(there) != 1 || there[0] != uuid {
+	asked := []string{uuid}
+	for i := range 1500 { // more than one statement asks for
+		asked = append(asked, fmt.Sprint(i))
+	}
+	asked = append(asked, c.Create("APIAddImageMsg", c.image()))
+	there, err := c.Image.Existing(t.Context(), c.Store, asked)
+	if err != nil || len(there) != 2 || there[0] != uuid || there[1] != asked[1501] {
 		t.Errorf("there are %v %v", there, err)
 	}
 }

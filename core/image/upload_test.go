@@ -49,6 +49,25 @@ func TestUpload(t *testing.T) {
 	c.Want("addresses when it has come", len(c.addresses(mine, uuid)), 0)
 }
 
+// Of all images that wait for their bytes under one name, and of all stores that
+// each goes to, the addresses are told, to whom they belong.
+func TestUploadsOfOneName(t *testing.T) {
+	c := newCloud(t)
+	second := c.addStore("second")
+	mine, other := c.Account(), c.Account()
+	p := c.upload()
+	p["backupStorageUuids"] = []string{c.store, second}
+	for _, account := range []string{other, mine, mine} {
+		row := c.As(account).Do("APIAddImageMsg", p)
+		for _, ref := range row.Rows("backupStorageRefs") {
+			c.Want("address in the answer", ref.Text("installPath"), "http://127.0.0.1/upload/"+row.Text("uuid"))
+		}
+	}
+	c.Want("addresses of one account", len(c.addresses(mine, "mine")), 4)
+	c.Want("addresses of the other", len(c.addresses(other, "mine")), 2)
+	c.Want("addresses that the administrator sees", len(c.addresses(kerneltest.Admin, "mine")), 6)
+}
+
 // An upload that fails, or whose image is deleted, leaves nothing; nobody waits
 // for bytes that are not wanted any more.
 func TestUploadThatEnds(t *testing.T) {
