@@ -27,7 +27,7 @@ const (
 )
 
 // AddImage brings an image into the store: it streams the bytes to a draft,
-// checks the checksum and what the image is, and commits. It leaves nothing
+// checks the checksum, what the image is and that it is whole, and commits. It leaves nothing
 // behind when it fails. A repeat for an image that is there succeeds, unless
 // format or checksum differ (Exists).
 func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
@@ -125,6 +125,9 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 		return nil, err
 	}
 	if rec.VirtualBytes, err = inspect(ctx, a.object, d.file, rec.Format); err != nil {
+		return nil, err
+	}
+	if err := a.whole(ctx, d.file, &rec, src); err != nil {
 		return nil, err
 	}
 	if err := a.convert(ctx, d, &rec); err != nil {

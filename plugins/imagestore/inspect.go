@@ -1,20 +1,14 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
-	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -22,14 +16,8 @@ import (
 // imageFormats are the formats of the wire catalogue.
 var imageFormats = []string{"qcow2", "raw", "iso", "vmdk"}
 
-const (
-	// inspectTimeout and inspectMemory bound qemu-img on an image that was made
-	// to make it work for ever; an honest one takes some milliseconds.
-	inspectTimeout = 30 * time.Second
-	inspectMemory  = 1 << 30
-	// isoMagicAt is where a volume descriptor's identifier stands (ECMA-119).
-	isoMagicAt = 16*2048 + 1
-)
+// isoMagicAt is where a volume descriptor's identifier stands (ECMA-119).
+const isoMagicAt = 16*2048 + 1
 
 // magics tell formats by their first bytes. Compressed files are among them
 // because they are the commonest mistake.
@@ -169,36 +157,6 @@ func diskInfo(ctx context.Context, object, path, format string) (qemuInfo, error
 		return info, errs.Wrap(errs.Internal, object, err, "read the answer of qemu-img")
 	}
 	return info, nil
-}
-
-// runQemuImg runs qemu-img on an image of a stranger's, with bounds on its time and
-// memory. problem is what it says when it does not like the image, or the
-// bounds. Errors: Unavailable when there is none, Cancelled.
-func runQemuImg(ctx context.Context, object string, limit time.Duration, args ...string) (out []byte, problem string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	var answer, complaint bytes.Buffer
-	cmd := exec.CommandContext(ctx, "qemu-img", args...)
-	cmd.Stdout, cmd.Stderr = &answer, &complaint
-	cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
-	if err := cmd.Start(); err != nil {
-		return nil, "", errs.Wrap(errs.Unavailable, object, err, "run qemu-img").
-			WithAdvice("install the package qemu-utils on the management node")
-	}
-	// A child that has ended already needs no limit, so a failure is harmless.
-	_ = unix.Prlimit(cmd.Process.Pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: inspectMemory, Max: inspectMemory}, nil)
-	if err := cmd.Wait(); err != nil {
-		if ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, "", errs.Wrap(errs.Cancelled, object, ctx.Err(), "run qemu-img")
-		}
-		return nil, cmp.Or(firstLine(complaint.String()), err.Error()), nil
-	}
-	return answer.Bytes(), "", nil
-}
-
-func firstLine(s string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
-	return line[:min(len(line), 300)]
 }
 
 func knownFormat(format string) bool { return slices.Contains(imageFormats, format) }

@@ -23,6 +23,8 @@ type source struct {
 	size int64
 	// name is for messages: a URL without its secrets.
 	name string
+	// mediaType is what the other side says of them; "" when it says nothing.
+	mediaType string
 	// abort makes a Read that is blocked return; nil when Read never blocks.
 	abort func()
 	// done is called once and tells the other side how it ended.
@@ -128,7 +130,7 @@ func openHTTP(ctx context.Context, object string, u *url.URL, idle time.Duration
 		return nil, errors.Join(errs.New(class, object, "download %s: the server answers %q", name, resp.Status), resp.Body.Close())
 	}
 	return &source{
-		Reader: resp.Body, size: resp.ContentLength, name: name, abort: cancel,
+		Reader: resp.Body, size: resp.ContentLength, name: name, abort: cancel, mediaType: resp.Header.Get("Content-Type"),
 		done: func(error) {
 			cancel()
 			_ = resp.Body.Close() // the download is over; nothing depends on it

@@ -512,3 +512,10 @@ func FuzzStoreURL(f *testing.F) {
 		}
 	})
 }
+
+func shell(t *testing.T, script string) {
+	t.Helper()
+	if out, err := exec.Command("sh", "-ec", script).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", script, err, out)
+	}
+}
