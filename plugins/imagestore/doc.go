@@ -14,5 +14,6 @@
 // connects. A running process holds a lock on the folders it works in.
 //
 // Images come from strangers. Their bytes are checked before QEMU's tools see
-// them (inspect.go), because some formats name other files to be opened.
+// them (inspect.go), because some formats name other files to be opened. Then
+// they are read to their end (whole.go).
 package main
