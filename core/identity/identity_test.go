@@ -306,25 +306,111 @@ func TestFlushWritesSeldom(t *testing.T) {
 	}
 }
 
-func TestSessionLimits(t *testing.T) {
+// set sets a setting of log-ins.
+func (f *fixture) set(name, value string) {
+	f.t.Helper()
+	if _, err := f.cfg.Set(f.t.Context(), category, name, value); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// Beyond the limit a log-in ends the session that was not used for longest: by
+// what memory knows, and after a restart by what the database does.
+func TestLongestIdleSessionEnds(t *testing.T) {
 	f := setup(t)
-	if _, err := f.cfg.Set(t.Context(), category, "session.maxConcurrent", "3"); err != nil {
+	f.create("bob", "b")
+	f.set("session.maxConcurrent", "3")
+	for _, name := range []string{"admin", "bob"} {
+		password := map[string]string{"admin": "password", "bob": "b"}[name]
+		var s []string
+		for range 3 {
+			s = append(s, f.mustLogin(name, password))
+			f.clock.add(time.Second)
+		}
+		first, second, third := s[0], s[1], s[2]
+		if !f.alive(first) { // a second's use, which the database does not know
+			t.Fatal("ended")
+		}
+		f.clock.add(time.Second)
+		fourth := f.mustLogin(name, password)
+		if f.alive(second) {
+			t.Errorf("%s: the session that was idle for longest lives on", name)
+		}
+		f.clock.add(2 * time.Minute)
+		for _, used := range []string{fourth, third, first} {
+			if !f.alive(used) {
+				t.Errorf("%s: a session ended that was used since", name)
+			}
+			f.clock.add(time.Second)
+		}
+		if err := f.sessions.flush(t.Context(), f.writeStep(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		f.restart()
+		f.mustLogin(name, password)
+		if f.alive(fourth) || !f.alive(third) || !f.alive(first) {
+			t.Errorf("%s: after a restart another session ended than the one that was idle for longest", name)
+		}
+	}
+	// A renewed session is idle, however far away its end is.
+	f.set("session.maxConcurrent", "1")
+	s := f.mustLogin("bob", "b")
+	c, _ := f.auth(s)
+	if n, _ := store.Count(t.Context(), f.st, SessionType.Type, "`userUuid` = ?", c.UserUUID); n != 1 {
+		t.Errorf("%d sessions after the limit was lowered to 1", n)
+	}
+	f.set("session.maxConcurrent", "2")
+	if _, err := f.do(c, "APIRenewSessionMsg", "sessionUuid", s, "duration", "864000"); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	f.clock.add(time.Minute)
+	other := f.mustLogin("bob", "b")
+	f.clock.add(time.Minute)
+	f.mustLogin("bob", "b")
+	if f.alive(s) || !f.alive(other) {
+		t.Error("a renewed session that nobody uses outlived one that was used later")
+	}
+}
+
+// The setting brings the refusal back, for all but the administrator.
+func TestSessionLimitRefuses(t *testing.T) {
+	f := setup(t)
+	f.create("bob", "b")
+	f.set("session.maxConcurrent", "2")
+	f.set("session.whenFull", refuse)
+	for range 2 {
 		f.mustLogin("admin", "password")
+		f.mustLogin("bob", "b")
 	}
-	if _, err := f.login("admin", "password"); code(err) != "ID.1006" {
-		t.Fatalf("a fourth session: %v", err)
-	}
-	f.clock.add(3 * time.Hour)
-	s := f.mustLogin("admin", "password")
-	if _, err := f.cfg.Set(t.Context(), category, "enable.unique.session", "true"); err != nil {
-		t.Fatal(err)
+	if _, err := f.login("bob", "b"); code(err) != "ID.1006" {
+		t.Errorf("a third session: %v", err)
 	}
 	f.mustLogin("admin", "password")
+	f.clock.add(3 * time.Hour)
+	s := f.mustLogin("bob", "b")
+	f.set("enable.unique.session", "true")
+	f.mustLogin("bob", "b")
 	if f.alive(s) {
 		t.Error("a unique session left another alive")
+	}
+}
+
+// A renewed session does not slide, but its use is written all the same.
+func TestUseOfRenewedSessionIsWritten(t *testing.T) {
+	f := setup(t)
+	s := f.mustLogin("admin", "password")
+	c, _ := f.auth(s)
+	if _, err := f.do(c, "APIRenewSessionMsg", "sessionUuid", s, "duration", "864000"); err != nil {
+		t.Fatal(err)
+	}
+	f.clock.add(2 * time.Minute)
+	f.alive(s)
+	if err := f.sessions.flush(t.Context(), f.writeStep(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	row, err := store.Get(t.Context(), f.st, SessionType, s)
+	if err != nil || row.LastUseDate.UnixMilli() != f.clock.now().UnixMilli() {
+		t.Errorf("last use is %v, want %v (%v)", row.LastUseDate, f.clock.now(), err)
 	}
 }
 

@@ -77,8 +77,8 @@ func wrongPassword(name string) error {
 const nobody = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // apiLogin checks the password and opens a session. Errors: ID.1000 for a
-// wrong name or password, ID.1006 for too many sessions, errs.Unavailable for
-// too many wrong guesses.
+// wrong name or password, ID.1006 for too many sessions where the settings want
+// that refused, errs.Unavailable for too many wrong guesses.
 func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) (sessionReply, error) {
 	if len(p.AccountName) > 1020 || len(p.Password) > 1020 { // longer than any that could be stored
 		return sessionReply{}, wrongPassword(p.AccountName[:min(len(p.AccountName), 64)])

@@ -50,6 +50,8 @@ func (s *Service) settings() error {
 	for _, d := range []config.Setting{
 		{Category: category, Name: "session.timeout", Type: "int", Default: "7200", Min: 1, Max: 31535999, Doc: "Seconds that a session lives after its last use."},
 		{Category: category, Name: "session.maxConcurrent", Type: "int", Default: "500", Min: 1, Doc: "Sessions that one user may have at once."},
+		{Category: category, Name: "session.whenFull", Type: "string", Default: endIdle, Values: []string{endIdle, refuse},
+			Doc: "What a log-in beyond session.maxConcurrent does: EndIdle ends the session that was not used for longest, Refuse refuses the log-in; an administrator is never refused."},
 		{Category: category, Name: "session.cleanup.interval", Type: "int", Default: "3600", Min: 2, Doc: "Seconds between two deletions of ended sessions."},
 		{Category: category, Name: "enable.unique.session", Type: "string", Default: "false", Values: []string{"true", "false"}, Doc: "Whether a log-in ends the user's other sessions."},
 		{Category: "rest", Name: "checkTimeZone", Type: "bool", Default: "false", Values: []string{"true", "false"},
@@ -177,15 +179,11 @@ func (s *Service) newSession(ctx context.Context, tx *store.Tx, account *Account
 			return nil, err
 		}
 	}
-	n, err := store.Count(ctx, tx, SessionType.Type, "`userUuid` = ? AND `expiredDate` > ?", account.UUID, resource.Time{Time: now})
-	if err != nil {
+	if err := s.makeRoom(ctx, tx, account, now); err != nil {
 		return nil, err
 	}
-	if limit := s.config.Int64(ctx, category, "session.maxConcurrent", ""); n >= limit {
-		return nil, action.WithCode("ID.1006", errs.New(errs.Exhausted, "account "+account.Name, "it has %d sessions, the most allowed", n).
-			WithAdvice("log out sessions that are not used, or raise identity/session.maxConcurrent"))
-	}
-	row := &Session{UUID: action.NewUUID(), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))}, CreateDate: resource.Time{Time: now}}
+	row := &Session{UUID: action.NewUUID(), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))},
+		LastUseDate: resource.Time{Time: now}, CreateDate: resource.Time{Time: now}}
 	row.AccountUUID = account.UUID
 	return row, store.Insert(ctx, tx, SessionType, row)
 }

@@ -18,7 +18,9 @@ type session struct {
 	caller  action.Caller
 	created time.Time
 	expires atomic.Int64 // Unix milliseconds
+	used    atomic.Int64 // the last use, Unix milliseconds
 	written atomic.Int64 // expires as the database has it
+	noted   atomic.Int64 // used as the database has it
 }
 
 // sessions keeps the logins in use. The database has all of them; sliding is
@@ -122,6 +124,8 @@ func newSession(row *Session, account *Account) *session {
 		AccountUUID: account.UUID, UserUUID: row.UserUUID, Admin: account.Type == SystemAdmin}}
 	x.expires.Store(row.ExpiredDate.UnixMilli())
 	x.written.Store(row.ExpiredDate.UnixMilli())
+	x.used.Store(row.lastUse().UnixMilli())
+	x.noted.Store(row.lastUse().UnixMilli())
 	return x
 }
 
@@ -141,9 +145,11 @@ func (s *sessions) put(x *session) {
 	s.known[x.uuid] = x
 }
 
-// slide moves the end of a session that is used, never closer.
+// slide notes that a session is used and moves its end, never closer.
 func (s *sessions) slide(x *session, timeout time.Duration) {
-	to := s.now().Add(timeout).UnixMilli()
+	now := s.now()
+	x.used.Store(now.UnixMilli())
+	to := now.Add(timeout).UnixMilli()
 	for {
 		have := x.expires.Load()
 		if have >= to || x.expires.CompareAndSwap(have, to) {
@@ -172,18 +178,31 @@ func (s *sessions) dropOne(uuid string) {
 	delete(s.known, uuid)
 }
 
-// flush writes the ends of sessions that slid by at least step, all in one
-// transaction. A session that is deleted meanwhile stays deleted.
+// lastUse is when a session was used last, as memory knows it; known is false
+// when it is not there.
+func (s *sessions) lastUse(uuid string) (at time.Time, known bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	x := s.known[uuid]
+	if x == nil {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(x.used.Load()), true
+}
+
+// flush writes the ends and last uses of sessions that moved by at least step, all
+// in one transaction. A session that is deleted meanwhile stays deleted.
 func (s *sessions) flush(ctx context.Context, step time.Duration) error {
 	type change struct {
-		x  *session
-		to int64
+		x        *session
+		to, used int64
 	}
+	moved := func(to, from int64) bool { return to != from && to-from >= step.Milliseconds() }
 	var changes []change
 	s.mu.RLock()
 	for _, x := range s.known {
-		if to := x.expires.Load(); to-x.written.Load() >= step.Milliseconds() && to != x.written.Load() {
-			changes = append(changes, change{x, to})
+		if c := (change{x, x.expires.Load(), x.used.Load()}); moved(c.to, x.written.Load()) || moved(c.used, x.noted.Load()) {
+			changes = append(changes, c)
 		}
 	}
 	s.mu.RUnlock()
@@ -192,7 +211,7 @@ func (s *sessions) flush(ctx context.Context, step time.Duration) error {
 	}
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		for _, c := range changes {
-			if _, err := tx.Exec(ctx, "UPDATE `Session` SET `expiredDate` = ? WHERE `uuid` = ? AND `expiredDate` < ?", c.to, c.x.uuid, c.to); err != nil {
+			if _, err := tx.Exec(ctx, "UPDATE `Session` SET `expiredDate` = ?, `lastUseDate` = ? WHERE `uuid` = ? AND `expiredDate` <= ?", c.to, c.used, c.x.uuid, c.to); err != nil {
 				return err
 			}
 		}
@@ -203,6 +222,7 @@ func (s *sessions) flush(ctx context.Context, step time.Duration) error {
 	}
 	for _, c := range changes {
 		c.x.written.Store(c.to)
+		c.x.noted.Store(c.used)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package identity
 
-import "github.com/kumo-cloud/kumo/core/resource"
+import (
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+)
 
 // AdminUUID is the UUID of the initial admin account (catalogue README,
 // section 7).
@@ -26,15 +30,25 @@ type Account struct {
 	resource.Owned
 }
 
-// Session is a login. ExpiredDate in the database lags behind memory by at most
-// a minute's sliding.
+// Session is a login. ExpiredDate and LastUseDate in the database lag behind
+// memory by at most a minute.
 type Session struct {
 	// UUID is what a caller proves itself by.
 	UUID        string        `db:"uuid" kumo:"size=32,immutable,secret"`
 	UserUUID    string        `db:"userUuid" kumo:"size=32,index,immutable"`
 	ExpiredDate resource.Time `db:"expiredDate" kumo:"index"`
+	// LastUseDate lags like ExpiredDate; there is none in rows of older versions.
+	LastUseDate resource.Time `db:"lastUseDate" kumo:"null"`
 	CreateDate  resource.Time `db:"createDate" kumo:"immutable"`
 	resource.Owned
+}
+
+// lastUse is when the session was used last, as far as its row tells.
+func (s *Session) lastUse() time.Time {
+	if s.LastUseDate.IsZero() {
+		return s.CreateDate.Time
+	}
+	return s.LastUseDate.Time
 }
 
 // AccessKey is a pair of texts by which programs sign their calls. The secret
