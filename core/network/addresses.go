@@ -152,12 +152,12 @@ func newMAC() string {
 // address takes the wished or some free address of a network; nil when the
 // network manages no addresses.
 func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish, nicUUID string) (*UsedIP, error) {
-	ranges, err := store.Find(ctx, store.Cached(tx), IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = 4 ORDER BY `createDate`", w.L3UUID)
+	ranges, err := store.Find(ctx, store.Cached(tx), IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = 4 AND `ipRangeType` = 'Normal' ORDER BY `createDate`", w.L3UUID)
 	if err != nil {
 		return nil, err
 	}
 	if len(ranges) == 0 {
-		return nil, refused("L3Network "+w.L3UUID, "has no IP range").WithAdvice("add an IP range first")
+		return nil, refused("L3Network "+w.L3UUID, "has no IP range for guests").WithAdvice("add an IP range first")
 	}
 	if w.IP != "" {
 		return s.takeWished(ctx, tx, ranges, w, nicUUID)

@@ -56,8 +56,8 @@ func nets(t *testing.T, dsn string) *Service {
 			store.Insert(ctx, tx, DNSType, &L3NetworkDNS{Ref: ref(), L3NetworkUUID: "n1", DNS: "9.9.9.9"}, &L3NetworkDNS{Ref: ref(), L3NetworkUUID: "n1", DNS: "1.1.1.1"}),
 			store.Insert(ctx, tx, HostRouteType, &L3NetworkHostRoute{Ref: ref(), L3NetworkUUID: "n1", Prefix: "169.254.169.254/32", NextHop: "10.0.0.2"}),
 			store.Insert(ctx, tx, IPRangeType,
-				&IPRange{Base: dated("r2", 2), L3NetworkUUID: "n1", StartIP: "10.0.0.9", EndIP: "10.0.0.10", NetworkCIDR: "10.0.0.0/24", Netmask: "255.255.255.0", Gateway: "10.0.0.1", IPVersion: 4},
-				&IPRange{Base: dated("r1", 1), L3NetworkUUID: "n1", StartIP: "10.0.1.9", EndIP: "10.0.1.9", NetworkCIDR: "10.0.1.0/24", Netmask: "255.255.255.0", IPVersion: 4}),
+				&IPRange{Base: dated("r2", 2), L3NetworkUUID: "n1", StartIP: "10.0.0.9", EndIP: "10.0.0.10", NetworkCIDR: "10.0.0.0/24", Netmask: "255.255.255.0", Gateway: "10.0.0.1", IPVersion: 4, IPRangeType: "Normal"},
+				&IPRange{Base: dated("r1", 1), L3NetworkUUID: "n1", StartIP: "10.0.1.9", EndIP: "10.0.1.9", NetworkCIDR: "10.0.1.0/24", Netmask: "255.255.255.0", IPVersion: 4, IPRangeType: "Normal"}),
 			store.Insert(ctx, tx, ProviderType, &Provider{Base: base("p1"), Type: "One"}, &Provider{Base: base("p2"), Type: "Two"}),
 			store.Insert(ctx, tx, L3ServiceType, &L3NetworkService{Ref: ref(), L3NetworkUUID: "n1", ProviderUUID: "p2", ServiceType: "SNAT"},
 				&L3NetworkService{Ref: ref(), L3NetworkUUID: "n1", ProviderUUID: "p1", ServiceType: "DNS"},
@@ -251,7 +251,7 @@ func TestAllocate(t *testing.T) {
 // same time.
 func TestAllocateTogether(t *testing.T) {
 	both(t, func(t *testing.T, s *Service) {
-		r := &IPRange{L3NetworkUUID: "n2", StartIP: "10.2.0.1", EndIP: "10.2.0.40", NetworkCIDR: "10.2.0.0/24", Netmask: "255.255.255.0", IPVersion: 4}
+		r := &IPRange{L3NetworkUUID: "n2", StartIP: "10.2.0.1", EndIP: "10.2.0.40", NetworkCIDR: "10.2.0.0/24", Netmask: "255.255.255.0", IPVersion: 4, IPRangeType: "Normal"}
 		r.UUID = "r3"
 		if err := s.Store.Update(ctx, func(tx *store.Tx) error { return store.Insert(ctx, tx, IPRangeType, r) }); err != nil {
 			t.Fatal(err)
