@@ -80,18 +80,26 @@ func (s *Service) goneRoute(ctx context.Context, _ *action.Call, p *oldRoute) (a
 func (s *Service) goneServices(ctx context.Context, _ *action.Call, p *detachServices) (action.Removal, error) {
 	r := from(p.L3UUID)
 	rows, err := store.Find(ctx, s.Store, L3ServiceType, "`l3NetworkUuid` = ? ORDER BY `networkServiceType`", p.L3UUID)
+	if err != nil {
+		return r, err
+	}
+	providers, err := store.Find(ctx, s.Store, ProviderType, "")
+	types := map[string]string{}
+	for _, provider := range providers {
+		types[provider.UUID] = provider.Type
+	}
 	for _, row := range rows {
-		if p.names(row) {
+		if p.names(row, types[row.ProviderUUID]) {
 			r.Rows = append(r.Rows, action.Row{Type: L3ServiceType.Name, UUID: row.UUID, Name: row.ServiceType})
 		}
 	}
 	return r, err
 }
 
-// names tells whether a service is to be unbound.
-func (p *detachServices) names(row *L3NetworkService) bool {
+// names tells whether a service of a provider of a type is to be unbound.
+func (p *detachServices) names(row *L3NetworkService, providerType string) bool {
 	if p.Service != "" {
 		return row.ServiceType == p.Service
 	}
-	return contains(p.Services[row.ProviderUUID], row.ServiceType)
+	return contains(p.Services[row.ProviderUUID], row.ServiceType) || contains(p.Services[providerType], row.ServiceType)
 }

@@ -17,7 +17,8 @@ type attachServices struct {
 	Services map[string][]string `api:"networkServices,required"`
 }
 
-// detachServices holds the parameters of the opposite.
+// detachServices holds the parameters of the opposite: the same map, or one
+// service whoever gives it.
 type detachServices struct {
 	L3UUID   string              `api:"l3NetworkUuid,required,path,resource=L3Network"`
 	Services map[string][]string `api:"networkServices"`

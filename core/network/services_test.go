@@ -58,6 +58,11 @@ func TestDetachServices(t *testing.T) {
 	c.Do(message, c.network(P{"service": "Userdata"}))
 	c.Do(message, c.network(P{"service": "Userdata"})) // gone is a success
 	c.want("services", left(), "")
+	c.serve(kerneltest.FakeType, "DHCP", "Userdata") // a provider can be named by its type here, too
+	c.Do(message, c.network(P{"networkServices": map[string][]string{kerneltest.FakeType: {"DHCP"}, kerneltest.FakeAddressedType: {"Userdata"}}}))
+	c.want("services", left(), "Userdata ")
+	c.Do(message, c.network(nil)) // it names none
+	c.want("services", left(), "Userdata ")
 }
 
 // A provider that needs an address of its own gets one with its first service or
