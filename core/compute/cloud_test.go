@@ -19,12 +19,13 @@ var taken = []string{"VmInstance", "Volume", "VmNic", "VmCdRom", "Host", "Primar
 // cloud is one with a site.
 type cloud struct {
 	*cloudtest.Cloud
-	s cloudtest.Site
+	s  cloudtest.Site
+	cd string // an ISO image, for those that need one
 }
 
 func newCloud(t *testing.T) *cloud {
 	c := cloudtest.New(t)
-	return &cloud{c, c.Site()}
+	return &cloud{Cloud: c, s: c.Site()}
 }
 
 // run makes a running guest and returns its UUID.

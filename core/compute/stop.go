@@ -47,8 +47,8 @@ func (s *Service) registerStop() {
 // stopOnce stops a guest; one that is stopped already is a success.
 func (s *Service) stopOnce(ctx context.Context, c *action.Call, p *stopParams) error {
 	vm, err := store.Get(ctx, s.Store, VMType, p.UUID)
-	if err == nil && vm.State == Stopped {
-		return nil
+	if err != nil || vm.State == Stopped {
+		return err
 	}
 	return s.stopVM(ctx, c, p.UUID, p.Type == "cold")
 }
