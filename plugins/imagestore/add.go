@@ -118,7 +118,13 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 		}
 	}()
 	rec := record{UUID: a.req.ImageUuid, Format: a.req.Format, File: imageFile(a.req.Format), Added: time.Now().UTC()}
-	if err := a.copy(ctx, d, src, &rec); err != nil {
+	err = a.copy(ctx, d, src, &rec)
+	for errors.Is(err, errRestarted) {
+		if err = errors.Join(a.checkSize(src.size), d.restart(src.size)); err == nil {
+			err = a.copy(ctx, d, src, &rec)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := a.want.check(a.object, rec.came()); err != nil {
@@ -167,7 +173,7 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 	}
 	var known *errs.Error
 	switch {
-	case errors.As(err, &known):
+	case errors.As(err, &known), errors.Is(err, errRestarted):
 		return err
 	case errors.Is(err, io.ErrUnexpectedEOF) && src.size < 0:
 		return errs.Wrap(errs.Unavailable, a.object, err, "%s broke off after %d bytes", src.name, n)

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -54,6 +55,21 @@ func (d *draft) reserve(size int64) error {
 		return nil // the check above must do
 	}
 	return err
+}
+
+// restart forgets what was written; size is as for newDraft.
+func (d *draft) restart(size int64) error {
+	err := d.file.Truncate(0)
+	if err == nil {
+		_, err = d.file.Seek(0, io.SeekStart)
+	}
+	if err == nil && size > 0 {
+		err = d.reserve(size)
+	}
+	if err != nil {
+		return d.failed(err, "begin an image anew")
+	}
+	return nil
 }
 
 // replace makes another file of the draft's folder the image.

@@ -5,12 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
-	"net/netip"
 	"net/url"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -25,7 +21,8 @@ type source struct {
 	name string
 	// mediaType is what the other side says of them; "" when it says nothing.
 	mediaType string
-	// abort makes a Read that is blocked return; nil when Read never blocks.
+	// abort makes a Read that is blocked return; nil when Read never blocks, or
+	// ends by itself.
 	abort func()
 	// done is called once and tells the other side how it ended.
 	done func(error)
@@ -41,7 +38,7 @@ func (s *store) openSource(ctx context.Context, object, text string) (*source, e
 	if u.Scheme == "file" {
 		return s.openFile(object, u.Path)
 	}
-	return openHTTP(ctx, object, u, s.limits.idle)
+	return s.openHTTP(ctx, object, u)
 }
 
 // parseImageURL checks all that can be checked without opening it. The text
@@ -69,73 +66,6 @@ func parseImageURL(object, text string) (*url.URL, error) {
 			WithAdvice("use http, https, file or upload")
 	}
 	return u, nil
-}
-
-// httpClient follows few redirects, keeps the length that the server says
-// (no transparent decompression) and reaches no link-local address.
-var httpClient = &http.Client{
-	Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, Control: refuseLinkLocal}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
-		DisableCompression:    true,
-		DisableKeepAlives:     true,
-	},
-	CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-		if len(via) > 5 {
-			return errors.New("more than 5 redirects")
-		}
-		return nil
-	},
-}
-
-// refuseLinkLocal keeps an image's URL from reading the metadata service of a
-// cloud that the management node may run in (RFC 3927 addresses).
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := a.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("address %s is not allowed for images", ip)
-	}
-	return nil
-}
-
-func openHTTP(ctx context.Context, object string, u *url.URL, idle time.Duration) (*source, error) {
-	name := u.Scheme + "://" + u.Host + u.EscapedPath()
-	caller := ctx
-	ctx, cancel := context.WithCancel(ctx)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		cancel()
-		return nil, errs.New(errs.Invalid, object, "its URL cannot be requested")
-	}
-	silent := time.AfterFunc(idle, cancel)
-	resp, err := httpClient.Do(req)
-	if !silent.Stop() && err != nil && caller.Err() == nil {
-		err = fmt.Errorf("no answer within %s", idle)
-	}
-	if err != nil {
-		cancel()
-		return nil, errs.Wrap(errs.Unavailable, object, unwrapURL(err), "download %s", name)
-	}
-	if resp.StatusCode != http.StatusOK {
-		cancel()
-		class := errs.Unavailable
-		if resp.StatusCode >= 400 && resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
-			class = errs.Invalid
-		}
-		return nil, errors.Join(errs.New(class, object, "download %s: the server answers %q", name, resp.Status), resp.Body.Close())
-	}
-	return &source{
-		Reader: resp.Body, size: resp.ContentLength, name: name, abort: cancel, mediaType: resp.Header.Get("Content-Type"),
-		done: func(error) {
-			cancel()
-			_ = resp.Body.Close() // the download is over; nothing depends on it
-		},
-	}, nil
 }
 
 // unwrapURL leaves out the URL that net/http puts into its errors: its query

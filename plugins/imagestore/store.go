@@ -20,13 +20,15 @@ type limits struct {
 	// idle ends a download or upload that brings no byte (specification of
 	// compute and storage, section 5: 30 s).
 	idle time.Duration
+	// retry is the wait before a download is tried again; it doubles.
+	retry time.Duration
 	// firstUpload is how long AddImage waits for a person to begin an upload.
 	firstUpload time.Duration
 	// linkLife is how long a link can be opened; the contract allows an hour.
 	linkLife time.Duration
 }
 
-var defaultLimits = limits{idle: 30 * time.Second, firstUpload: 5 * time.Minute, linkLife: time.Hour}
+var defaultLimits = limits{idle: 30 * time.Second, retry: time.Second, firstUpload: 5 * time.Minute, linkLife: time.Hour}
 
 // store implements the strategy. All that it holds can be lost.
 type store struct {

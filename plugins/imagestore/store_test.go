@@ -50,6 +50,7 @@ func benchAt(t *testing.T, root string, opts ...plugintest.Option) *bench {
 	t.Helper()
 	s := newStore()
 	s.limits.idle = 400 * time.Millisecond
+	s.limits.retry = 2 * time.Millisecond
 	s.limits.firstUpload = 5 * time.Second
 	b := &bench{core: &plugintest.Core{}, root: root}
 	b.BackupStorageClient = plugintest.Loopback(t, pluginOf(s), append(opts, plugintest.WithCore(b.core))...).BackupStorage()
