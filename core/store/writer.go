@@ -53,6 +53,8 @@ type writer struct {
 	once    sync.Once
 	batch   []*job
 	dirty   bool          // the open transaction holds writes of an earlier fn
+	first   int           // in the batch, that wrote
+	careful bool          // each fn of it has a savepoint
 	touched []*lastChange // of the tables that these wrote
 	commits int           // with writes, since the log was looked at
 	written int64         // rows, since the statistics were
@@ -136,7 +138,7 @@ func (w *writer) loop() {
 
 // run makes one transaction of the first job and all that wait behind it.
 func (w *writer) run(j *job) {
-	w.batch, w.dirty, w.touched = w.batch[:0], false, w.touched[:0]
+	w.batch, w.dirty, w.careful, w.touched = w.batch[:0], false, false, w.touched[:0]
 	if err := w.begin(); err != nil {
 		w.fail(j, err)
 		return
@@ -184,9 +186,11 @@ func (w *writer) fail(j *job, err error) {
 	}
 }
 
-// apply runs one fn. Its writes are undone when it fails: by a savepoint when
-// writes of others are in the transaction already, else by a new transaction.
-// The error returned says that the whole transaction is lost.
+// apply runs one fn. Its writes are undone when it fails. Savepoints would do
+// that, but SQLite then copies every page before its first change by each fn,
+// and nearly no fn fails once it has written: so the transaction begins anew,
+// and with savepoints, when one did. The error returned says that the whole
+// transaction is lost.
 func (w *writer) apply(j *job) error {
 	if j.err = j.ctx.Err(); j.err != nil {
 		return nil
@@ -194,7 +198,7 @@ func (w *writer) apply(j *job) error {
 	wrote, saved := false, false
 	tx := &Tx{s: w.s, session: w.conn, steadfast: true, cause: CauseOf(j.ctx), batch: &w.touched}
 	tx.beforeWrite = func() error {
-		if w.dirty {
+		if w.dirty && w.careful {
 			if err := w.exec("SAVEPOINT fn"); err != nil {
 				return err
 			}
@@ -204,8 +208,8 @@ func (w *writer) apply(j *job) error {
 		return nil
 	}
 	j.err, j.tx = w.s.call(j.ctx, tx, j.fn), tx
-	w.written += tx.written
 	if j.err == nil {
+		w.written += tx.written
 		for _, st := range tx.touched {
 			w.touched = appendNew(w.touched, st)
 		}
@@ -216,7 +220,9 @@ func (w *writer) apply(j *job) error {
 	case j.err == nil && saved:
 		return w.exec("RELEASE fn")
 	case j.err == nil:
-		w.dirty = true
+		if !w.dirty {
+			w.dirty, w.first = true, len(w.batch)-1
+		}
 		return nil
 	case saved:
 		if err := w.exec("ROLLBACK TO fn"); err != nil {
@@ -224,10 +230,32 @@ func (w *writer) apply(j *job) error {
 		}
 		return w.exec("RELEASE fn")
 	}
-	if err := w.rollback(); err != nil {
+	if err := w.anew(); err != nil {
 		return errors.Join(j.err, err)
 	}
-	return w.begin()
+	return nil
+}
+
+// anew begins the transaction again, and with savepoints does in it what had
+// been done before a fn failed.
+func (w *writer) anew() error {
+	if err := w.rollback(); err != nil {
+		return err
+	}
+	if err := w.begin(); err != nil || !w.dirty {
+		return err
+	}
+	w.dirty, w.careful, w.touched = false, true, w.touched[:0]
+	for _, j := range w.batch[w.first:] {
+		if j.err != nil {
+			continue
+		}
+		w.written -= j.tx.written
+		if err := w.apply(j); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin starts a transaction. Its statements are those of the connection,

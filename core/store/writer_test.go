@@ -4,10 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,6 +39,85 @@ func TestGoexit(t *testing.T) {
 	update(t, s, func(tx *store.Tx) error { return store.Insert(ctx, tx, racks, newRack("next")) })
 	if n, err := store.Count(ctx, s, racks.Type, ""); n != 1 || err != nil {
 		t.Errorf("%d rows, %v", n, err)
+	}
+}
+
+// batched is a function of Update for TestBatch: what it does, and what came of it.
+type batched struct {
+	row            *rack
+	writes, counts bool // it writes its row, then counts all rows
+	fails, panics  bool
+	runs, hooked   int
+	seen           int64
+	err            error
+}
+
+func (b *batched) run(tx *store.Tx) (err error) {
+	b.runs++
+	tx.OnCommit(func() { b.hooked++ })
+	if b.writes {
+		if err := store.Insert(ctx, tx, racks, b.row); err != nil {
+			return err
+		}
+	}
+	if b.counts {
+		if b.seen, err = store.Count(ctx, tx, racks.Type, ""); err != nil {
+			return err
+		}
+	}
+	if b.panics {
+		panic(b.row.Name)
+	}
+	if b.fails {
+		return errs.New(errs.Refused, b.row.Name, "as it was told")
+	}
+	return nil
+}
+
+// TestBatch has many functions wait for the writer, which makes one transaction
+// of them. Those that fail, after a write or before, undo their own writes
+// only, and no other sees them; each of the rest is done once.
+func TestBatch(t *testing.T) {
+	for seed := range uint64(30) {
+		s, random := storetest.Open(t, racks.Type), rand.New(rand.NewPCG(seed, 0))
+		free, begun, all := make(chan struct{}), make(chan struct{}), sync.WaitGroup{}
+		all.Go(func() {
+			update(t, s, func(*store.Tx) error { close(begun); <-free; return nil })
+		})
+		<-begun
+		fns := make([]*batched, 1+random.IntN(40))
+		for i := range fns {
+			b := &batched{row: newRack(fmt.Sprint("b", i)), writes: random.IntN(4) > 0, counts: random.IntN(2) > 0,
+				fails: random.IntN(6) == 0, panics: random.IntN(20) == 0}
+			fns[i] = b
+			all.Go(func() { b.err = s.Update(ctx, b.run) })
+			for s.Waiting() <= i { // so that they come in their order
+				runtime.Gosched()
+			}
+		}
+		close(free)
+		all.Wait()
+		rows := int64(0)
+		for i, b := range fns {
+			bad := b.fails || b.panics
+			if bad != (b.err != nil) || bad != (b.hooked == 0) || b.hooked > 1 || b.runs > 2 {
+				t.Errorf("seed %d: function %d ran %d times, its hook %d times: %v", seed, i, b.runs, b.hooked, b.err)
+			}
+			if b.writes && !bad {
+				rows++
+			}
+			seen := rows
+			if b.writes && bad {
+				seen++ // its own
+			}
+			if b.counts && b.seen != seen {
+				t.Errorf("seed %d: function %d saw %d rows instead of %d", seed, i, b.seen, seen)
+			}
+			_, found, err := store.First(ctx, s, racks, "uuid = ?", b.row.UUID)
+			if err != nil || found != (b.writes && !bad) {
+				t.Errorf("seed %d: row of function %d: %v, %v", seed, i, found, err)
+			}
+		}
 	}
 }
 
