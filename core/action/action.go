@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"time"
+
+	"github.com/kumo-cloud/kumo/core/resource"
 )
 
 // Access says who may call an action. The zero value is no access class, so
@@ -108,8 +110,10 @@ type Param struct {
 	NoTrim bool
 	// MinLength and MaxLength count characters; 0 is no limit.
 	MinLength, MaxLength int
-	// Values are the only texts allowed, when there are any.
-	Values []string
+	// Values are the only texts allowed, when there are any. Captions has what
+	// people call some of them.
+	Values   []string
+	Captions map[string]resource.Caption
 	// Range has the inclusive bounds of numbers; nil for none.
 	Range *[2]int64
 	// Resource is the resource type that the UUID must name. The caller may read
@@ -154,6 +158,9 @@ type Action struct {
 	Access Access
 	// Params come from the parameter struct; RegisterDynamic needs them here.
 	Params []Param
+	// Values are those of parameters whose values are known only when the server
+	// starts, such as what plugins offer. It is for Register.
+	Values map[string][]resource.Value
 	// Create marks messages with resourceUuid and tags (APICreateMessage).
 	Create bool
 	// Queue names the parameter whose value is the dispatch key. By default

@@ -16,6 +16,7 @@ type field struct {
 	kind    kind
 	elem    kind // of lists and maps
 	pointer bool
+	first   bool         // its default is the first of the values that come with the action
 	typ     reflect.Type // without the pointer
 }
 
@@ -73,6 +74,22 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 	return out, nil
 }
 
+// offer gives a parameter the values that are known only now.
+func (f *field) offer(values []resource.Value) {
+	for _, v := range values {
+		f.Values = append(f.Values, v.Name)
+		if !v.Caption.IsZero() {
+			if f.Captions == nil {
+				f.Captions = map[string]resource.Caption{}
+			}
+			f.Captions[v.Name] = v.Caption
+		}
+	}
+	if len(values) > 0 && f.first {
+		f.Default = values[0].Name
+	}
+}
+
 func parseTag(tag string) (field, error) {
 	parts := strings.Split(tag, ",")
 	f := field{Param: Param{Name: parts[0]}}
@@ -116,6 +133,8 @@ func (f *field) option(key, val string) (err error) {
 		f.MaxLength, err = strconv.Atoi(val)
 	case "values":
 		f.Values = strings.Split(val, "|")
+	case "first":
+		f.first = true
 	case "default":
 		f.Default = val
 	case "resource":

@@ -52,7 +52,7 @@ func (r *Registry) OnChange(fn func()) {
 //	Zone string `api:"zoneUuid,required,max=32,resource=Zone"`
 //
 // Options: required, path, nonempty, noempty, min=N, max=N, values=a|b,
-// range=LOW:HIGH, default=TEXT, resource=TYPE, anytype, write, use, missingok, secret,
+// range=LOW:HIGH, default=TEXT, first (of Action.Values is the default), resource=TYPE, anytype, write, use, missingok, secret,
 // notrim, and those of ParamView.option; a doc:"…" tag holds the description, a
 // caption:"English|Chinese" tag the name, candidates:"…" and where:"…" tags what
 // may be chosen (ParamView). Fields are string, int, int64,
@@ -66,9 +66,15 @@ func Register[P, R any](r *Registry, a Action, h func(ctx context.Context, c *Ca
 	if err != nil {
 		panic(fmt.Sprintf("action %s: %v", a.Message, err))
 	}
+	for name := range a.Values {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.Name == name }) {
+			panic(fmt.Sprintf("action %s: it has values for %s, which is no parameter", a.Message, name))
+		}
+	}
 	a.fields = fields
 	a.Params = make([]Param, len(fields))
 	for i := range fields {
+		fields[i].offer(a.Values[fields[i].Name])
 		a.Params[i] = fields[i].Param
 	}
 	a.newP = func() reflect.Value { return reflect.ValueOf(new(P)) }

@@ -29,6 +29,8 @@ type Creation[R, P any] struct {
 	Key    string
 	Access action.Access
 	Doc    string
+	// Values is that of action.Action.
+	Values map[string][]resource.Value
 	// Row makes the row of the parameters, or refuses them by name. uuid, name,
 	// description and account are set for it.
 	Row func(c *action.Call, p *P) (*R, error)
@@ -42,7 +44,7 @@ type Creation[R, P any] struct {
 func RegisterCreate[R, P any](g Generic, d Creation[R, P]) {
 	k := g.whole()
 	a := action.Action{Message: d.Message, Method: "POST", Path: d.Path, Key: d.Key, Async: true, Create: true, Access: d.Access,
-		Returns: d.Type.Name, Doc: d.Doc}
+		Returns: d.Type.Name, Doc: d.Doc, Values: d.Values}
 	if a.Message == "" {
 		a.Message = "APICreate" + d.Type.Name + "Msg"
 	}

@@ -25,7 +25,7 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 	}
 	t := &resource.Type{
 		Name: add.GetSubtype(), FQN: add.GetInventoryClass(),
-		Parent: parent.Name, DiscriminatorValue: value, View: resource.View{Caption: said(add.GetCaption()), Doc: said(add.GetDoc())},
+		Parent: parent.Name, DiscriminatorValue: value, View: resource.View{Caption: Said(add.GetCaption()), Doc: Said(add.GetDoc())},
 	}
 	if add.GetQuery() {
 		t.Path = add.GetPath()
@@ -46,14 +46,14 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		}
 		t.Fields = append(t.Fields, resource.Field{
 			Name: name, Kind: kind, Size: size, Null: true, Secret: f.GetSecret(), Hidden: shadows,
-			Values: f.GetValues(), Doc: f.GetDoc(), Caption: said(f.GetCaption()), Unit: f.GetUnit(),
+			Values: f.GetValues(), Doc: f.GetDoc(), Caption: Said(f.GetCaption()), Unit: f.GetUnit(),
 		})
 	}
 	return resource.Declare(*t)
 }
 
-// said is a caption of a manifest.
-func said(c *pluginv1.Caption) resource.Caption { return resource.Say(c.GetEn(), c.GetZh()) }
+// Said is a caption of a manifest.
+func Said(c *pluginv1.Caption) resource.Caption { return resource.Say(c.GetEn(), c.GetZh()) }
 
 // Adds returns the add messages that a plugin declares, with the types and
 // messages that come with them.
@@ -168,7 +168,7 @@ func AddParams(base []action.Param, fields []*pluginv1.Field) []action.Param {
 		p := action.Param{
 			Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(),
 			MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Default: f.GetDefault(), Doc: f.GetDoc(),
-			View: action.ParamView{Caption: said(f.GetCaption()), Unit: f.GetUnit()},
+			View: action.ParamView{Caption: Said(f.GetCaption()), Unit: f.GetUnit()},
 		}
 		if f.GetMin() != 0 || f.GetMax() != 0 {
 			p.Range = &[2]int64{f.GetMin(), f.GetMax()}

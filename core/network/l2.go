@@ -29,7 +29,7 @@ type newL2 struct {
 	ZoneUUID    string `api:"zoneUuid,required,resource=Zone"`
 	Interface   string `api:"physicalInterface,required,max=1024"`
 	Type        string `api:"type"`
-	VSwitchType string `api:"vSwitchType,max=1024,default=LinuxBridge,values=LinuxBridge|OvsDpdk|MacVlan"`
+	VSwitchType string `api:"vSwitchType,max=1024,first"`
 	Isolated    *bool  `api:"isolated,default=false"`
 	PVLAN       string `api:"pvlan,noempty"`
 }
@@ -41,7 +41,7 @@ type l2Attach struct{ RefUUID, L2UUID, ClusterUUID, ProviderType string }
 type l2Cluster struct {
 	L2UUID       string `api:"l2NetworkUuid,required,path,resource=L2Network"`
 	ClusterUUID  string `api:"clusterUuid,required,path,resource=Cluster"`
-	ProviderType string `api:"l2ProviderType,values=LinuxBridge"`
+	ProviderType string `api:"l2ProviderType"`
 }
 
 // l2Detach is l2Cluster without the provider.
@@ -53,7 +53,8 @@ type l2Detach struct {
 func (s *Service) registerL2() error {
 	kernel.RegisterCreate(s.generic, kernel.Creation[L2Network, newL2]{
 		Type: L2NetworkType, Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan", Access: action.Admin,
-		Doc: "Makes an untagged layer 2 network on a physical interface.", Row: newL2Network,
+		Doc: "Makes an untagged layer 2 network on a physical interface.", Row: s.newL2Network,
+		Values: map[string][]resource.Value{"vSwitchType": s.switches()},
 	})
 	s.registerL2Attach()
 	return cmp.Or(
@@ -62,12 +63,20 @@ func (s *Service) registerL2() error {
 	)
 }
 
-func newL2Network(_ *action.Call, p *newL2) (*L2Network, error) {
+// switches are what the plugins plug guests of such networks into.
+func (s *Service) switches() (all []resource.Value) {
+	for _, sw := range s.Plugins.Switches(noVLAN) {
+		all = append(all, resource.Value{Name: sw.GetName(), Caption: kernel.Said(sw.GetCaption())})
+	}
+	return all
+}
+
+func (s *Service) newL2Network(_ *action.Call, p *newL2) (*L2Network, error) {
 	switch {
+	case p.VSwitchType != "" && len(s.switches()) == 0:
+		return nil, invalid("vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("leave it out")
 	case !ifName.MatchString(p.Interface):
 		return nil, invalid("physicalInterface", "%q is no name of a network device", p.Interface)
-	case p.VSwitchType != "LinuxBridge":
-		return nil, invalid("vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("use LinuxBridge")
 	case p.Isolated != nil && *p.Isolated:
 		return nil, unsupported("isolated", "no plugin keeps the guests of a network apart")
 	case p.PVLAN != "":
@@ -91,6 +100,7 @@ func (s *Service) registerL2Attach() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIAttachL2NetworkToClusterMsg", Method: "POST", Path: path, Key: "null", Async: true, Access: action.Admin,
 		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Makes a layer 2 network exist on the hosts of a cluster.",
+		Values: map[string][]resource.Value{"l2ProviderType": s.switches()},
 	}, func(ctx context.Context, c *action.Call, p *l2Cluster) (action.Ref, error) {
 		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}
 		if err := s.checkL2Attach(ctx, p); err != nil {

@@ -18,8 +18,11 @@ func TestNewL2Network(t *testing.T) {
 		}
 		return all
 	}
-	row := c.Do("APICreateL2NoVlanNetworkMsg", p(P{"isolated": false, "vSwitchType": "LinuxBridge"}))
+	row := c.Do("APICreateL2NoVlanNetworkMsg", p(P{"isolated": false}))
 	c.want("type", row.Text("type"), "L2NoVlanNetwork")
+	c.want("switch", row.Text("vSwitchType"), "FakeSwitch") // the first that the plugin declares
+	row = c.Do("APICreateL2NoVlanNetworkMsg", p(P{"vSwitchType": "OtherSwitch"}))
+	c.want("other switch", row.Text("vSwitchType"), "OtherSwitch")
 	c.want("zone", row.Text("zoneUuid"), c.s.Zone)
 	before := c.count("L2Network")
 	for _, bad := range []struct {
@@ -45,6 +48,7 @@ func TestAttachRules(t *testing.T) {
 	attach := func(l2, cluster string) P { return P{"l2NetworkUuid": l2, "clusterUuid": cluster} }
 	c.Refused(errs.Refused, "APIAttachL2NetworkToClusterMsg", attach(c.s.L2, c.s.Cluster), "L2Network l2", "attached to cluster cluster already")
 	same := c.Create("APICreateL2NoVlanNetworkMsg", P{"name": "same", "zoneUuid": c.s.Zone, "physicalInterface": "eth0"})
+	c.Refused(errs.Invalid, "APIAttachL2NetworkToClusterMsg", P{"l2NetworkUuid": same, "clusterUuid": c.Cluster(c.s.Zone), "l2ProviderType": "Nobody"}, "l2ProviderType")
 	c.Refused(errs.Refused, "APIAttachL2NetworkToClusterMsg", attach(same, c.s.Cluster), "eth0 carries network l2")
 	elsewhere := c.Cluster(c.Create("APICreateZoneMsg", P{"name": "elsewhere"}))
 	c.Refused(errs.Refused, "APIAttachL2NetworkToClusterMsg", attach(same, elsewhere), "another zone")

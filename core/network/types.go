@@ -154,7 +154,6 @@ var (
 		Embeds: []resource.Embed{
 			{Name: "attachedClusterUuids", Type: "L2NetworkClusterRef", Column: "l2NetworkUuid", Scalar: "clusterUuid"},
 		},
-		Enums: map[string]*resource.Enum{"vSwitchType": vSwitches},
 		View: resource.View{
 			Caption: resource.Say("L2 network", "二层网络"), Noun: "l2", Aliases: []string{"l2-network"},
 			Group: "network", Order: 130, Icon: "l2",
@@ -304,13 +303,6 @@ var (
 		},
 	})
 )
-
-// vSwitches are the kinds of switches that a host makes for an L2 network.
-var vSwitches = &resource.Enum{Name: "VSwitchType", Values: []resource.Value{
-	{Name: "LinuxBridge"},
-	{Name: "OvsDpdk", Caption: resource.Say("OVS with DPDK", "OVS-DPDK")},
-	{Name: "MacVlan", Caption: resource.Say("MACVLAN", "MACVLAN")},
-}}
 
 // Types returns the resource types of this service.
 func Types() []*resource.Type {

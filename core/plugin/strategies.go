@@ -92,6 +92,22 @@ func (m *Manager) BackupStorage(typ string) (*BackupStorage, error) {
 	return &BackupStorage{d, p.name, pluginsdk.NewBackupStorageClient(handle{p})}, nil
 }
 
+// Switches returns the kinds of switches that plugins have for an L2 network
+// type: the usual one of the first plugin first, none twice.
+func (m *Manager) Switches(l2Type string) []*pluginv1.Switch {
+	var all []*pluginv1.Switch
+	for _, manifest := range m.Manifests() {
+		for _, d := range manifest.GetL2Networks() {
+			for _, sw := range d.GetSwitches() {
+				if d.GetType() == l2Type && !slices.ContainsFunc(all, func(k *pluginv1.Switch) bool { return k.GetName() == sw.GetName() }) {
+					all = append(all, sw)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // L2Network returns who makes an L2 network type on hosts of a hypervisor type.
 // A plugin that names no hypervisor types serves all. Errors: NotFound.
 func (m *Manager) L2Network(l2Type, hypervisorType string) (*L2Network, error) {

@@ -295,14 +295,23 @@ func (b *builder) paramEnum(a *action.Action, typeName string, p action.Param) *
 		known := b.doc.Enums[name]
 		return len(known) == len(p.Values) && !slices.ContainsFunc(known, func(v Value) bool { return !slices.Contains(p.Values, v.Value) })
 	}
-	if f := b.like(typeName, p.Name); f != nil && f.Enum != nil && same(*f.Enum) {
+	f := b.like(typeName, p.Name)
+	if f != nil && f.Enum != nil && same(*f.Enum) {
 		return f.Enum
 	}
 	name := typeName + "." + p.Name
 	if _, taken := b.doc.Enums[name]; typeName == "" || taken && !same(name) {
 		name = a.Message + "." + p.Name
 	}
-	return b.enum(&resource.Enum{Name: name, Values: values(p.Values)})
+	named := values(p.Values)
+	for i := range named {
+		named[i].Caption = p.Captions[named[i].Name]
+	}
+	e := b.enum(&resource.Enum{Name: name, Values: named})
+	if f != nil && f.Enum == nil && a.Create && a.Values[p.Name] != nil {
+		f.Enum = e // it has what plugins offer, by the same names
+	}
+	return e
 }
 
 // shape turns a parameter's type word, or its Go type, into a kind.

@@ -195,7 +195,6 @@ var valueWords = map[string]word{
 	"baremetal":          say("Bare metal", "裸金属"),
 	"baremetal2":         say("Bare metal 2", "弹性裸金属"),
 	"AddressPool":        say("Address pool", "地址池"),
-	"LinuxBridge":        say("Linux bridge", "Linux网桥"),
 	"Permissive":         say("Permissive", "常规"),
 	"Enforcing":          say("Enforcing", "强制"),
 	"TimeBased":          say("At intervals", "定时"),

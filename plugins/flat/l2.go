@@ -61,8 +61,8 @@ func bridgeOf(n *pluginv1.L2Network) (string, error) {
 		return "", err
 	}
 	object := "L2 network " + n.Uuid
-	if n.VswitchType != "" && n.VswitchType != "LinuxBridge" {
-		return "", errs.New(errs.Invalid, object, "virtual switch %q is not LinuxBridge, the only one that this network type has", n.VswitchType)
+	if n.VswitchType != "" && n.VswitchType != linuxBridge {
+		return "", errs.New(errs.Invalid, object, "virtual switch %q is not %s, the only one that this network type has", n.VswitchType, linuxBridge)
 	}
 	if err := dataplane.CheckDevice(object, n.PhysicalInterface); err != nil {
 		return "", err

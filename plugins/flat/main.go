@@ -15,6 +15,10 @@ const (
 	serviceHostRoute = "HostRoute"
 )
 
+// linuxBridge is the only kind of switch that this plugin makes, as the wire
+// calls it.
+const linuxBridge = "LinuxBridge"
+
 // version is set by the linker.
 var version = "unreleased"
 
@@ -31,6 +35,7 @@ func newPlugin() pluginsdk.Plugin {
 			Description: "Bridges physical networks and serves DHCP, DNS and user data on each host.",
 			L2Networks: []*pluginv1.L2NetworkDecl{{
 				Type: "L2NoVlanNetwork", HypervisorTypes: []string{"KVM"},
+				Switches: []*pluginv1.Switch{{Name: linuxBridge, Caption: pluginsdk.Say("Linux bridge", "Linux网桥")}},
 			}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{{
 				Type: "Flat", Name: "Flat Network Service Provider",

@@ -28,6 +28,8 @@ var additions = []string{
 
 	// The plugins decide which hypervisors there are, not a list.
 	"APICreateClusterMsg: parameter hypervisorType: values is [], the catalogue says [KVM Simulator baremetal baremetal2 xdragon]",
+	// And which switches.
+	"APICreateL2NoVlanNetworkMsg: parameter vSwitchType: values is [LinuxBridge], the catalogue says [LinuxBridge MacVlan OvsDpdk]",
 	// A format that is given is that of the bytes, or refused; which there are, the plugins know.
 	"APIUpdateImageMsg: parameter format: values is [], the catalogue says [iso qcow2 raw]",
 	// An account reads how its own networks are served.

@@ -9,12 +9,13 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// The types of everything that Fake's plugin has: a hypervisor, a storage in
-// which all hosts share, one in which none does, a store of images, a network
-// and its services. A second provider of services has an address of its own in
-// each network that it serves.
+// The types of everything that Fake's plugin has: a hypervisor, and one that
+// declares no devices and boot modes, a storage in which all hosts share, one in
+// which none does, a store of images, a network and its services. A second
+// provider of services has an address of its own in each network that it serves.
 const (
 	FakeType          = "Fake"
+	FakePlainType     = "FakePlain"
 	FakeLocalType     = "FakeLocal"
 	FakeAddressedType = "FakeAddressed"
 )
@@ -109,16 +110,17 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 					{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
 					{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
 				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause},
-				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}}},
+				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
+				{Type: FakePlainType, VolumeFormat: "raw", Add: &pluginv1.AddMessage{Message: "APIAddFakePlainHostMsg", Path: "/hosts/fake-plain"}}},
 			PrimaryStorages: []*pluginv1.PrimaryStorageDecl{
-				{Type: FakeType, HypervisorTypes: []string{FakeType}, Add: &pluginv1.AddMessage{Message: "APIAddFakePrimaryStorageMsg", Path: "/primary-storage/fake"}},
+				{Type: FakeType, HypervisorTypes: []string{FakeType, FakePlainType}, Add: &pluginv1.AddMessage{Message: "APIAddFakePrimaryStorageMsg", Path: "/primary-storage/fake"}},
 				{Type: FakeLocalType, HostLocal: true, HypervisorTypes: []string{FakeType},
 					Add: &pluginv1.AddMessage{Message: "APIAddFakeLocalPrimaryStorageMsg", Path: "/primary-storage/fake-local"}},
 			},
 			BackupStorages: []*pluginv1.BackupStorageDecl{{Type: FakeType, Fields: []*pluginv1.Field{{Name: "shelf", Kind: "string", Default: "top"}},
 				Add: &pluginv1.AddMessage{Message: "APIAddFakeBackupStorageMsg", Path: "/backup-storage/fake", UpdateMessage: "APIUpdateFakeBackupStorageMsg",
 					Subtype: "FakeBackupStorage", InventoryClass: "org.fake.FakeBackupStorageInventory"}}},
-			L2Networks: []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork"}},
+			L2Networks: []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork", Switches: []*pluginv1.Switch{{Name: "FakeSwitch"}, {Name: "OtherSwitch"}}}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{
 				{Type: FakeType, Name: "fake network services", Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}, HypervisorTypes: []string{FakeType}},
 				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT"}, HypervisorTypes: []string{FakeType},

@@ -96,7 +96,8 @@ func manifest(version string) *pluginv1.Manifest {
 			},
 			PrimaryStorageTypes: []string{primaryType},
 		}},
-		L2Networks: []*pluginv1.L2NetworkDecl{{Type: l2Type, HypervisorTypes: []string{hypervisorType}}},
+		L2Networks: []*pluginv1.L2NetworkDecl{{Type: l2Type, HypervisorTypes: []string{hypervisorType},
+			Switches: []*pluginv1.Switch{{Name: "LinuxBridge", Caption: pluginsdk.Say("Linux bridge", "Linux网桥")}}}},
 		NetworkServices: []*pluginv1.NetworkServiceDecl{{
 			Type: providerType, Name: "Simulator Network Service Provider",
 			Description: "Keeps account of the NICs it was told of",
