@@ -311,6 +311,9 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st 
 	if err != nil {
 		return err
 	}
+	if hosts, err = s.able(hosts, st.Name, devicesOf(st.Tags), bootModeOf(st.Tags)); err != nil {
+		return err
+	}
 	var size int64
 	for _, v := range st.Volumes {
 		size += v.Size
@@ -321,5 +324,5 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st 
 	}
 	st.HypervisorType = places[0].Host.HypervisorType
 	st.Places = slices.DeleteFunc(places, func(pl contract.Place) bool { return pl.Host.HypervisorType != st.HypervisorType })
-	return nil
+	return s.planDevices(p, st, img)
 }

@@ -15,16 +15,6 @@ import (
 // planTags turns the parameters that a guest keeps as system tags into these,
 // adds those of its image, and checks those of its volumes.
 func (s *Service) planTags(ctx context.Context, q store.Querier, p *newVM, st *creation, img *contract.Image) error {
-	drivers := img.UsualDrivers
-	if p.UsualDrivers != nil {
-		drivers = *p.UsualDrivers
-	}
-	// Linux and the platforms that say so bring the drivers in any case.
-	if !drivers && (st.Platform == "Windows" || st.Platform == "Other") && len(fitting(st.Tags, tagDriver)) == 0 {
-		if everywhere := s.Plugins.GuestOffers().Everywhere; everywhere != "" {
-			st.Tags = append(slices.Clip(st.Tags), "driver::"+everywhere)
-		}
-	}
 	for _, uuid := range p.SSHKeyPairs {
 		key, err := store.Get(ctx, q, sshkey.Type, uuid)
 		if err != nil {
@@ -36,6 +26,27 @@ func (s *Service) planTags(ctx context.Context, q store.Querier, p *newVM, st *c
 		return err
 	}
 	return s.planVolumeTags(ctx, p, st)
+}
+
+// planDevices asks the hypervisor of the place for devices that every system
+// knows, when the guest's brings no drivers and its tags ask for none.
+func (s *Service) planDevices(p *newVM, st *creation, img *contract.Image) error {
+	drivers := img.UsualDrivers
+	if p.UsualDrivers != nil {
+		drivers = *p.UsualDrivers
+	}
+	// Linux and the platforms that say so bring the drivers in any case.
+	if drivers || st.Platform != "Windows" && st.Platform != "Other" || devicesOf(st.Tags) != "" {
+		return nil
+	}
+	hv, err := s.Plugins.Hypervisor(st.HypervisorType)
+	if err != nil {
+		return err
+	}
+	if name := hv.Everywhere(); name != "" {
+		st.Tags = append(slices.Clip(st.Tags), "driver::"+name)
+	}
+	return nil
 }
 
 // planImageTags gives the guest the tags of its image that it has not itself.

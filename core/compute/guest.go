@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -94,7 +95,7 @@ func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *gue
 // services need to know. The NICs and drives are there.
 func (g *guest) describe(tags []string, defaultL3 string) {
 	g.Told = contract.Guest{VMUUID: g.UUID, Name: g.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
-	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags)}
+	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags), BootMode: bootModeOf(tags)}
 	if len(g.Drives) > 0 {
 		g.BootOrder = []string{"cdrom", "hd"}
 	}
@@ -112,9 +113,6 @@ func (g *guest) describe(tags []string, defaultL3 string) {
 		if m, ok := tag.Match(tagHostname, t); ok {
 			hostname = m["hostname"]
 		}
-		if m, ok := tag.Match(contract.TagBootMode, t); ok {
-			g.BootMode = m["bootMode"]
-		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			g.ConsolePassword = m["consolePassword"]
 		}
@@ -129,13 +127,45 @@ func (g *guest) describe(tags []string, defaultL3 string) {
 }
 
 // devicesOf is the set of devices that a guest's tags ask for, "" for the usual one.
-func devicesOf(tags []string) string {
-	for _, t := range tags {
-		if m, ok := tag.Match(tagDriver, t); ok {
-			return m["driver"]
+func devicesOf(tags []string) string { return told(tags, tagDriver, "driver") }
+
+func bootModeOf(tags []string) string { return told(tags, contract.TagBootMode, "bootMode") }
+
+// told is what the newest tag of a pattern says.
+func told(tags []string, pattern, key string) string {
+	for _, t := range slices.Backward(tags) {
+		if m, ok := tag.Match(pattern, t); ok {
+			return m[key]
 		}
 	}
 	return ""
+}
+
+// able leaves of hosts those whose hypervisor has the devices and the boot mode
+// that a guest asks for. When none does, the error says what the first lacks.
+func (s *Service) able(hosts []contract.HostCandidate, name, devices, bootMode string) ([]contract.HostCandidate, error) {
+	if devices == "" && bootMode == "" {
+		return hosts, nil
+	}
+	var lacks error
+	offers := map[string]bool{}
+	left := slices.DeleteFunc(slices.Clone(hosts), func(h contract.HostCandidate) bool {
+		ok, known := offers[h.HypervisorType]
+		if !known {
+			hv, err := s.Plugins.Hypervisor(h.HypervisorType)
+			if err == nil {
+				err = hv.Offers(devices, bootMode)
+			}
+			lacks, ok = cmp.Or(lacks, err), err == nil
+			offers[h.HypervisorType] = ok
+		}
+		return !ok
+	})
+	if len(left) == 0 && lacks != nil {
+		return nil, errs.Wrap(errs.Refused, "VM "+name, lacks, "no host has what its system tags ask for").
+			WithAdvice("leave out the tags driver:: and bootMode::, or use hosts of another hypervisor")
+	}
+	return left, nil
 }
 
 // nameNICs gives each address a host name: on the default network the wished

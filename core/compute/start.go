@@ -84,6 +84,9 @@ func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, st *starting, 
 	if err != nil {
 		return none, err
 	}
+	if hosts, err = s.able(hosts, vm.Name, st.Devices, st.BootMode); err != nil {
+		return none, err
+	}
 	places, err := s.storage.Places(ctx, s.Store, contract.PlaceRequest{Hosts: hosts, PrimaryUUID: primary})
 	if err != nil {
 		return none, err

@@ -64,6 +64,46 @@ func TestDevices(t *testing.T) {
 	}
 }
 
+// A guest is made, and later started, where the hypervisor has what its tags ask
+// for; where none has, it is refused and nothing is taken. A guest whose system
+// only brings no drivers runs there nevertheless, with the usual devices.
+func TestTagsFindTheirHypervisor(t *testing.T) {
+	c := newCloud(t)
+	plain := c.Create("APICreateClusterMsg", P{"name": "plain", "zoneUuid": c.s.Zone, "hypervisorType": kerneltest.FakePlainType})
+	c.Do("APIAttachL2NetworkToClusterMsg", P{"l2NetworkUuid": c.s.L2, "clusterUuid": plain})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": plain, "primaryStorageUuid": c.s.Primary})
+	host := c.Create("APIAddFakePlainHostMsg", P{"name": "plain", "clusterUuid": plain, "managementIp": "10.255.1.1"})
+	c.run(nil) // so that the other host is the emptier one
+	for _, tag := range []string{"driver::virtio", "bootMode::UEFI"} {
+		tags := P{"systemTags": []string{tag}}
+		c.Want("host for "+tag, c.VM(c.s, tags).Text("hostUuid"), c.s.Host)
+		before := c.Dump(taken...)
+		c.Refused(errs.Refused, create, c.s.Guest(P{"systemTags": []string{tag}, "hostUuid": host}), "hypervisor FakePlain")
+		c.Want("rows after "+tag, c.Dump(taken...), before)
+	}
+	other := c.VM(c.s, P{"platform": "Other", "virtio": false})
+	c.Want("host of a system without drivers", other.Text("hostUuid"), host)
+	c.Want("card of a system without drivers", c.started().GetNics()[0].GetDriver(), "")
+	uuid := other.Text("uuid")
+	c.do("Stop", uuid)
+	c.Create("APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": "bootMode::UEFI"})
+	c.Refused(errs.Refused, "APIStartVmInstanceMsg", P{"uuid": uuid}, `no boot mode "UEFI"`)
+	c.Want("state", c.state(uuid), "Stopped")
+}
+
+// Of two tags of one kind the newer counts.
+func TestTheNewerTagCounts(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.run(P{"systemTags": []string{"bootMode::UEFI", "driver::virtio"}})
+	c.do("Stop", uuid)
+	for _, tag := range []string{"bootMode::Legacy", "driver::emulated"} {
+		c.Create("APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": tag})
+	}
+	c.do("Start", uuid)
+	c.Want("firmware", c.started().GetFirmware(), "bios")
+	c.Want("bus", c.started().GetDisks()[0].GetBus(), "sata")
+}
+
 // A guest has the tags of its image that it is not given itself; the newest of
 // one kind counts, and two that contradict are refused.
 func TestTagsOfTheImage(t *testing.T) {

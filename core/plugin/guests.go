@@ -3,17 +3,15 @@ package plugin
 import (
 	"slices"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // GuestOffers is what guests may be asked for, by names that hypervisors declare.
 // The hypervisor of a guest may have less.
 type GuestOffers struct {
-	// Devices are the sets of devices, and Everywhere the first for which every
-	// guest system has drivers, "" when there is none.
-	Devices    []string
-	Everywhere string
-	BootModes  []string
+	Devices   []string // sets of devices
+	BootModes []string
 	// RefusedBootModes has why modes that the API knows are not among them.
 	RefusedBootModes map[string]string
 	// ConsolePassword is how many characters the password of a console may have.
@@ -33,9 +31,6 @@ func (m *Manager) GuestOffers() GuestOffers {
 		for _, h := range manifest.GetHypervisors() {
 			for _, d := range h.GetDevices() {
 				o.Devices = add(o.Devices, d.GetName())
-				if d.GetEverywhere() && o.Everywhere == "" {
-					o.Everywhere = d.GetName()
-				}
 			}
 			for _, b := range h.GetBootModes() {
 				if b.GetRefused() == "" {
@@ -48,6 +43,31 @@ func (m *Manager) GuestOffers() GuestOffers {
 		}
 	}
 	return o
+}
+
+// Offers tells, as errs.Refused, which of the devices and boot modes that a guest
+// asks for the hypervisor does not declare. "" asks for nothing.
+func (h *Hypervisor) Offers(devices, bootMode string) error {
+	declared := func(d *pluginv1.DeviceSet) bool { return d.GetName() == devices }
+	if devices != "" && !slices.ContainsFunc(h.Decl.GetDevices(), declared) {
+		return errs.New(errs.Refused, "hypervisor "+h.Decl.GetType(), "it has no devices %q", devices)
+	}
+	mode := func(b *pluginv1.BootMode) bool { return b.GetName() == bootMode && b.GetRefused() == "" }
+	if bootMode != "" && !slices.ContainsFunc(h.Decl.GetBootModes(), mode) {
+		return errs.New(errs.Refused, "hypervisor "+h.Decl.GetType(), "it has no boot mode %q", bootMode)
+	}
+	return nil
+}
+
+// Everywhere names the first set of devices for which every guest system has
+// drivers; "" when the hypervisor declares none.
+func (h *Hypervisor) Everywhere() string {
+	for _, d := range h.Decl.GetDevices() {
+		if d.GetEverywhere() {
+			return d.GetName()
+		}
+	}
+	return ""
 }
 
 // Devices returns the set of devices with a name; for "" and for a name that the

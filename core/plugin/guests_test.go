@@ -1,8 +1,10 @@
 package plugin
 
 import (
+	"strings"
 	"testing"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -31,5 +33,30 @@ func TestDevicesOfGuests(t *testing.T) {
 		if got := c.of.Firmware(c.mode); got != c.firmware {
 			t.Errorf("boot mode %q starts with %q", c.mode, got)
 		}
+	}
+}
+
+// A hypervisor offers what it declares, and tells what it lacks; nothing asked
+// for is always offered.
+func TestOffersOfAHypervisor(t *testing.T) {
+	h := &Hypervisor{Decl: &pluginv1.HypervisorDecl{Type: "One",
+		Devices:   []*pluginv1.DeviceSet{{Name: "fast"}, {Name: "old", Everywhere: true}, {Name: "older", Everywhere: true}},
+		BootModes: []*pluginv1.BootMode{{Name: "UEFI"}, {Name: "Secure", Refused: "no keys"}},
+	}}
+	for _, c := range []struct{ devices, mode, lacks string }{
+		{"", "", ""}, {"fast", "", ""}, {"old", "UEFI", ""},
+		{"new", "", `no devices "new"`}, {"new", "UEFI", `no devices "new"`},
+		{"fast", "Secure", `no boot mode "Secure"`}, {"", "Legacy", `no boot mode "Legacy"`},
+	} {
+		err := h.Offers(c.devices, c.mode)
+		if (err == nil) != (c.lacks == "") || err != nil && (!strings.Contains(err.Error(), c.lacks) || errs.ClassOf(err) != errs.Refused) {
+			t.Errorf("%q and %q: %v", c.devices, c.mode, err)
+		}
+	}
+	if got := h.Everywhere(); got != "old" {
+		t.Errorf("%q are known everywhere", got)
+	}
+	if got := (&Hypervisor{Decl: &pluginv1.HypervisorDecl{}}).Everywhere(); got != "" {
+		t.Errorf("of nothing, %q are known everywhere", got)
 	}
 }
