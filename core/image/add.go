@@ -62,7 +62,7 @@ type copyPlan struct {
 func (s *Service) registerAdd() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIAddImageMsg", Method: "POST", Path: "/images", Key: "params", Async: true, Create: true,
-		Access: action.Normal, Returns: "Image", Kind: "image", Timeout: addTimeout,
+		Access: action.Normal, Returns: "Image", Kind: "image", Timeout: addTimeout, View: action.View{Progress: true},
 		Doc: "Adds an image by URL to one or more backup storages. With a URL that begins with upload:// " +
 			"the answer comes before the bytes, and its install path is where to send them.",
 	}, func(ctx context.Context, c *action.Call, p *addParams) (action.Ref, error) {
