@@ -320,7 +320,7 @@ func isNull(raw json.RawMessage) bool {
 
 // base reads the parameters that all messages share, from either place.
 func (in *Input) base() (base, error) {
-	b := base{systemTags: in.SystemTags, userTags: in.UserTags}
+	b := base{systemTags: trimmed(in.SystemTags), userTags: trimmed(in.UserTags)}
 	for name, dst := range map[string]*[]string{"systemTags": &b.systemTags, "userTags": &b.userTags} {
 		if *dst != nil {
 			continue
@@ -343,6 +343,16 @@ func (in *Input) base() (base, error) {
 		}
 	}
 	return b, nil
+}
+
+// trimmed takes the blanks around texts, as they are taken from parameters: a
+// key that comes with its line end is the key.
+func trimmed(texts []string) []string {
+	out := slices.Clone(texts)
+	for i, t := range out {
+		out[i] = strings.TrimSpace(t)
+	}
+	return out
 }
 
 func textListField(name string) *field {

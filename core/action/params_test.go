@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -35,4 +36,17 @@ func TestOfferedValues(t *testing.T) {
 	}()
 	Register(r, Action{Message: "APIWrongMsg", Method: "POST", Path: "/wrongs", Access: Admin, Values: map[string][]resource.Value{"nothing": offered}},
 		func(context.Context, *Call, *params) (Empty, error) { return Empty{}, nil })
+}
+
+// Blanks and line ends around tags are no part of them, wherever they are given.
+func TestTagsAreTrimmed(t *testing.T) {
+	for where, in := range map[string]*Input{
+		"beside the parameters": {SystemTags: []string{" sshkey::ssh-rsa A\r\n"}},
+		"among the parameters":  {Body: map[string]json.RawMessage{"systemTags": json.RawMessage(`[" sshkey::ssh-rsa A\r\n"]`)}},
+	} {
+		b, err := in.base()
+		if err != nil || !slices.Equal(b.systemTags, []string{"sshkey::ssh-rsa A"}) || b.userTags != nil {
+			t.Errorf("%s: %q, %q, %v", where, b.systemTags, b.userTags, err)
+		}
+	}
 }
