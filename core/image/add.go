@@ -103,6 +103,42 @@ func checkSource(c action.Caller, text string) error {
 		WithAdvice("use %s", strings.Join(remoteSchemes, ", "))
 }
 
+// shownURL is what of a source's URL is kept and shown: user, password and query
+// open something, and once the bytes are there nobody needs them again.
+func shownURL(text string) string {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "" // checkSource refuses it
+	case strings.HasPrefix(text, uploadScheme):
+		return text // it is a name
+	}
+	u.User, u.RawQuery, u.ForceQuery = nil, "", false
+	return u.String()
+}
+
+// hideURLs takes the secrets out of images' URLs that were added when these were
+// still kept.
+func (s *Service) hideURLs(ctx context.Context) error {
+	old, err := store.Find(ctx, s.Store, ImageType, "`url` LIKE '%?%' OR `url` LIKE '%@%'")
+	if err != nil {
+		return err
+	}
+	for _, img := range old {
+		shown := shownURL(img.URL)
+		if shown == img.URL {
+			continue
+		}
+		err := s.Store.Update(ctx, func(tx *store.Tx) error {
+			return store.Set(ctx, tx, ImageType.Type, img.UUID, map[string]any{"url": shown})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*addImage, error) {
 	if err := checkSource(c.Caller, p.URL); err != nil {
 		return nil, err
@@ -113,7 +149,7 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 	if media == ISO || format == "iso" {
 		media, format = ISO, "iso"
 	}
-	st.Row = Image{State: Enabled, Status: Downloading, URL: st.URL, MediaType: media, GuestOSType: p.GuestOSType,
+	st.Row = Image{State: Enabled, Status: Downloading, URL: shownURL(st.URL), MediaType: media, GuestOSType: p.GuestOSType,
 		Type: cmp.Or(p.Type, "zstack"), Platform: cmp.Or(p.Platform, "Linux"), Architecture: cmp.Or(p.Architecture, "x86_64"),
 		Format: cmp.Or(format, "qcow2"), System: p.System, UsualDrivers: p.UsualDrivers}
 	st.Row.UUID, st.Row.Name, st.Row.Description = c.ResourceUUID, p.Name, p.Description

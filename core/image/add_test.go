@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -116,6 +117,31 @@ func TestAddToSeveralStores(t *testing.T) {
 	before := c.Dump(allTypes...)
 	c.Refused(errs.Unavailable, "APIAddImageMsg", c.image(c.store, second, third), "not mounted")
 	c.Want("what is there", c.Dump(allTypes...), before)
+}
+
+// User, password and query of a source reach the store that reads it, and nobody
+// else: they are not shown and cannot be searched for. What older versions kept
+// of them goes when the service starts.
+func TestSecretsOfASource(t *testing.T) {
+	c := newCloud(t)
+	const secret, shown = "https://reader:s3cret@example.org:8443/a%20b.qcow2?X-Amz-Signature=51gn", "https://example.org:8443/a%20b.qcow2"
+	p := c.image()
+	p["url"] = secret
+	uuid := c.Do("APIAddImageMsg", p).Text("uuid")
+	r, _ := kerneltest.Last[*pluginv1.AddImageRequest](c.Calls, "AddImage")
+	c.Want("url for the store", r.GetUrl(), secret)
+	c.Want("url that is shown", c.Get("Image", uuid).Text("url"), shown)
+	if text := c.Dump(allTypes...) + c.Dump("Audit"); strings.Contains(text, "s3cret") || strings.Contains(text, "51gn") {
+		t.Errorf("a secret is kept: %s", text)
+	}
+	c.Ok(c.Tx(func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE `Image` SET `url` = ? WHERE `uuid` = ?", secret, uuid)
+		return err
+	}))
+	for range 2 { // the second start finds nothing to do
+		c.Ok(c.Image.HideURLs(t.Context()))
+		c.Want("url of an older version", c.Get("Image", uuid).Text("url"), shown)
+	}
 }
 
 func TestAddIsRefused(t *testing.T) {

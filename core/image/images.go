@@ -291,6 +291,9 @@ func (s *Service) deleteRef(ctx context.Context, uuid string, _ cascade.Mode) er
 
 // Start begins what this service does by itself until ctx ends.
 func (s *Service) Start(ctx context.Context) {
+	if err := s.hideURLs(ctx); err != nil {
+		s.Log.Warn("images' URLs may show secrets, until the next start", "error", err)
+	}
 	s.looking.Go(func() { s.watch().Run(ctx, s.Config.Every(ctx, catStore, "ping.interval")) })
 	go s.generic.EmptyTrash(ctx, kernel.Trash{Type: ImageType.Type, Category: "image",
 		Deleted: "`uuid` IN (SELECT `imageUuid` FROM `ImageBackupStorageRef` WHERE `status` = ?)", Args: []any{Deleted},
