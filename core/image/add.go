@@ -18,12 +18,12 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// addParams are the parameters of APIAddImageMsg. The url may end in a
-// fragment "#md5:HEX" or "#sha256:HEX", against which the bytes are checked.
+// addParams are the parameters of APIAddImageMsg. The url's fragment is the
+// checksum for the store's plugin (AddImageRequest).
 type addParams struct {
 	Name         string   `api:"name,required,max=255"`
 	Description  string   `api:"description,max=2048"`
-	URL          string   `api:"url,required,max=1024,secret,widget=upload"`
+	URL          string   `api:"url,required,max=1024,secret,widget=upload" doc:"Where the bytes are. It may end in #KIND:HEX, or in #KIND: and the http URL of a list of checksums that has the file by its name, such as #sha512:https://host/SHA512SUMS; the bytes are compared. KIND is md5, sha1, sha256 or sha512."`
 	MediaType    string   `api:"mediaType,values=RootVolumeTemplate|ISO|DataVolumeTemplate"`
 	GuestOSType  string   `api:"guestOsType,max=255,section=system"`
 	Architecture string   `api:"architecture,max=32,values=x86_64|aarch64|mips64el|loongarch64,section=system"`

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/md5"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -39,7 +38,7 @@ func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 	if !knownFormat(r.Format) {
 		return nil, errs.New(errs.Invalid, a.object, "format %q is none of %s", r.Format, strings.Join(imageFormats, ", "))
 	}
-	if a.want, err = parseChecksum(a.object, r.Checksum); err != nil {
+	if a.want, err = parseChecksum(a.object, r.Checksum, r.Url); err != nil {
 		return nil, err
 	}
 	if a.format, err = keptFormat(a.object, r.Format, r.UsableFormats); err != nil {
@@ -64,6 +63,9 @@ func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 	}
 	if u.Scheme == "upload" {
 		return a.fromUpload(ctx)
+	}
+	if err := a.lookUp(ctx); err != nil {
+		return nil, a.classed(ctx, err)
 	}
 	src, err := s.openSource(ctx, a.object, r.Url)
 	if err != nil {
@@ -127,7 +129,7 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 	if err != nil {
 		return nil, err
 	}
-	if err := a.want.check(a.object, rec.came()); err != nil {
+	if err := a.want.check(a.object, rec.came().sums); err != nil {
 		return nil, err
 	}
 	if rec.VirtualBytes, err = inspect(ctx, a.object, d.file, rec.Format); err != nil {
@@ -160,11 +162,12 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 	if src.abort != nil {
 		defer context.AfterFunc(ctx, src.abort)()
 	}
-	sum, strong := md5.New(), hash.Hash(nil)
+	sum := md5.New()
+	wanted := hash.Hash(sum)
 	sinks := []io.Writer{diskWriter{d}, sum, &reporter{adding: a, ctx: ctx, total: src.size}}
-	if a.want.kind == "sha256" {
-		strong = sha256.New()
-		sinks = append(sinks, strong)
+	if k := a.want.kind; k != "" && k != "md5" {
+		wanted = hashes[k]()
+		sinks = append(sinks, wanted)
 	}
 	reader := &watched{src: src, ctx: ctx, idle: a.limits.idle}
 	n, err := io.CopyBuffer(io.MultiWriter(sinks...), struct{ io.Reader }{reader}, make([]byte, copyBuffer))
@@ -183,8 +186,8 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 		return a.classed(ctx, errs.Wrap(errs.Unavailable, a.object, err, "read %s after %d bytes", src.name, n))
 	}
 	rec.FileBytes, rec.MD5 = n, hex.EncodeToString(sum.Sum(nil))
-	if strong != nil {
-		rec.SHA256 = hex.EncodeToString(strong.Sum(nil))
+	if a.want.kind != "" {
+		*rec.of(a.want.kind) = hex.EncodeToString(wanted.Sum(nil))
 	}
 	return nil
 }
@@ -202,7 +205,7 @@ func (a *adding) repeated(rec record) (*pluginv1.AddImageResponse, error) {
 	if rec.came().Format != a.req.Format {
 		return nil, errs.New(errs.Exists, a.object, "it is in the store with format %s, not %s", rec.came().Format, a.req.Format)
 	}
-	if err := a.want.check(a.object, rec.came()); err != nil {
+	if err := a.want.check(a.object, rec.came().sums); err != nil {
 		return nil, errs.Wrap(errs.Exists, a.object, err, "it is in the store with other bytes")
 	}
 	return a.response(rec), nil
@@ -250,29 +253,4 @@ func (p *reporter) Write(b []byte) (int, error) {
 	}
 	p.core.Progress(p.ctx, percent, fmt.Sprintf("%d MiB received", p.seen>>20))
 	return len(b), nil
-}
-
-// checksum is what the caller expects; the zero value expects nothing.
-type checksum struct{ kind, hex string }
-
-func parseChecksum(object, text string) (checksum, error) {
-	if text == "" {
-		return checksum{}, nil
-	}
-	kind, digits, _ := strings.Cut(strings.ToLower(text), ":")
-	size := map[string]int{"md5": md5.Size, "sha256": sha256.Size}[kind]
-	if raw, err := hex.DecodeString(digits); err != nil || size == 0 || len(raw) != size {
-		return checksum{}, errs.New(errs.Invalid, object, "checksum %.80q is neither md5:HEX nor sha256:HEX", text)
-	}
-	return checksum{kind, digits}, nil
-}
-
-func (c checksum) check(object string, is came) error {
-	got := map[string]string{"md5": is.MD5, "sha256": is.SHA256}[c.kind]
-	if got == "" || got == c.hex {
-		// A record without SHA-256 was added without one being asked for.
-		return nil
-	}
-	return errs.New(errs.Invalid, object, "its %s is %s, not %s as was said", c.kind, got, c.hex).
-		WithAdvice("the source was changed or damaged; check it and its checksum")
 }

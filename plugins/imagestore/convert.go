@@ -78,6 +78,6 @@ func (a *adding) convert(ctx context.Context, d *draft, rec *record) error {
 	}
 	was := rec.came()
 	rec.Came = &was
-	rec.Format, rec.File, rec.FileBytes, rec.MD5, rec.SHA256 = a.format, imageFile(a.format), n, hex.EncodeToString(sum.Sum(nil)), ""
+	rec.Format, rec.File, rec.FileBytes, rec.sums = a.format, imageFile(a.format), n, sums{MD5: hex.EncodeToString(sum.Sum(nil))}
 	return d.replace(f)
 }

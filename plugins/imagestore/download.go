@@ -88,7 +88,7 @@ type download struct {
 
 func (s *store) openHTTP(ctx context.Context, object string, u *url.URL) (*source, error) {
 	d := &download{store: s, ctx: ctx, object: object, url: u, hangUp: func() {}}
-	d.src = &source{Reader: d, size: -1, name: u.Scheme + "://" + u.Host + u.EscapedPath(), done: func(error) { d.hangUp() }}
+	d.src = &source{Reader: d, size: -1, name: shownURL(u), done: func(error) { d.hangUp() }}
 	if err := d.connect(); err != nil {
 		return nil, err
 	}

@@ -34,14 +34,13 @@ const sweepAge = time.Minute
 
 // record is what image.json holds.
 type record struct {
-	UUID         string    `json:"uuid"`
-	Format       string    `json:"format"`
-	File         string    `json:"file"`
-	FileBytes    int64     `json:"fileBytes"`
-	VirtualBytes int64     `json:"virtualBytes"`
-	MD5          string    `json:"md5"`
-	SHA256       string    `json:"sha256,omitempty"`
-	Added        time.Time `json:"added"`
+	UUID         string `json:"uuid"`
+	Format       string `json:"format"`
+	File         string `json:"file"`
+	FileBytes    int64  `json:"fileBytes"`
+	VirtualBytes int64  `json:"virtualBytes"`
+	sums
+	Added time.Time `json:"added"`
 	// Came is what came when the image was converted; else it is as it came.
 	Came *came `json:"came,omitempty"`
 }
@@ -49,15 +48,14 @@ type record struct {
 // came are the format and the checksums of the bytes that a source gave.
 type came struct {
 	Format string `json:"format"`
-	MD5    string `json:"md5"`
-	SHA256 string `json:"sha256,omitempty"`
+	sums
 }
 
 func (r record) came() came {
 	if r.Came != nil {
 		return *r.Came
 	}
-	return came{r.Format, r.MD5, r.SHA256}
+	return came{r.Format, r.sums}
 }
 
 // folder is one store's place on this machine.

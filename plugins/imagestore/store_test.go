@@ -75,6 +75,13 @@ func (b *bench) add(ctx context.Context, url, format, checksum string) (*pluginv
 	})
 }
 
+func (b *bench) remove(t *testing.T) {
+	t.Helper()
+	if _, err := b.DeleteImage(t.Context(), &pluginv1.DeleteImageRequest{Store: b.row, ImageUuid: imageUUID}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (b *bench) requireEmpty(t *testing.T) {
 	t.Helper()
 	for _, dir := range []string{"images", "incoming"} {

@@ -75,6 +75,9 @@ func (b backup) AddImage(ctx context.Context, req *pluginv1.AddImageRequest) (*p
 	}, store, image)
 }
 
+// checksumBytes are the kinds of checksums and how long they are.
+var checksumBytes = map[string]int{"md5": 16, "sha1": 20, "sha256": 32, "sha512": 64}
+
 // download tells what an image is from its URL alone; the URL stands for the
 // content, so its MD5 is that of the URL.
 func download(req *pluginv1.AddImageRequest) (world.Image, error) {
@@ -98,10 +101,12 @@ func download(req *pluginv1.AddImageRequest) (world.Image, error) {
 	i.MD5 = hex.EncodeToString(sum[:])
 	if c := req.GetChecksum(); c != "" {
 		algorithm, value, _ := strings.Cut(c, ":")
-		if _, err := hex.DecodeString(value); err != nil || value == "" || algorithm != "md5" && algorithm != "sha256" {
-			return i, errs.New(errs.Invalid, object, "checksum %q is neither md5:HEX nor sha256:HEX", c)
+		list := strings.HasPrefix(value, "https://") || strings.HasPrefix(value, "http://") // what is pretended is in no list
+		raw, err := hex.DecodeString(value)
+		if size := checksumBytes[algorithm]; size == 0 || !list && (err != nil || len(raw) != size) {
+			return i, errs.New(errs.Invalid, object, "checksum %.20q is none of md5, sha1, sha256 and sha512, with a colon and hex digits or a URL", algorithm)
 		}
-		if algorithm == "md5" && !strings.EqualFold(value, i.MD5) {
+		if algorithm == "md5" && !list && !strings.EqualFold(value, i.MD5) {
 			return i, errs.New(errs.Invalid, object, "its MD5 is %s, not %s", i.MD5, value)
 		}
 	}

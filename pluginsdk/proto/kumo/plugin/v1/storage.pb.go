@@ -1506,8 +1506,9 @@ type AddImageRequest struct {
 	ImageUuid string                 `protobuf:"bytes,2,opt,name=image_uuid,json=imageUuid,proto3" json:"image_uuid,omitempty"`
 	Url       string                 `protobuf:"bytes,3,opt,name=url,proto3" json:"url,omitempty"`
 	Format    string                 `protobuf:"bytes,4,opt,name=format,proto3" json:"format,omitempty"`
-	// checksum is "md5:HEX" or "sha256:HEX"; empty checks nothing. It is of the
-	// bytes that come.
+	// checksum is KIND:HEX, or KIND:URL of a list over HTTP that has the image by
+	// its file's name, with KIND md5, sha1, sha256 or sha512; empty checks nothing.
+	// It is of the bytes that come.
 	Checksum string `protobuf:"bytes,5,opt,name=checksum,proto3" json:"checksum,omitempty"`
 	// max_bytes is what the image may take in the store; 0 is no bound. A larger
 	// one is exhausted.
