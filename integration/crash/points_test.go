@@ -154,7 +154,7 @@ func (m *template) scenarios() map[string]scenario {
 	remove.half = true
 	same := func(map[string]string) {}
 	image := with(post(wire.Images, wire.Params{"name": "second", "url": "http://192.0.2.1/second.qcow2?virtual=1073741824&actual=67108864", "format": "qcow2",
-		"mediaType": "RootVolumeTemplate", "platform": "Linux", "backupStorageUuids": []string{m.cloud.BackupStorage}}), map[string]string{"download": "AddImage"}, same)
+		"mediaType": "RootVolumeTemplate", "platform": "Linux", "backupStorageUuids": []string{m.cloud.BackupStorage}}), map[string]string{"download": "AddImage"}, same, "recount")
 	image.skips = []string{"open-upload", "tell-address"} // they are for images that the client sends
 	return map[string]scenario{
 		"create-vm":  with(create, map[string]string{"make-volumes": "CreateVolume", "prepare-network": "PrepareNICs", "start-on-host": "StartVM"}, becomes("made", "Running")),
