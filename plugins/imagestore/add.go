@@ -132,7 +132,7 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 	if err := a.want.check(a.object, rec.came().sums); err != nil {
 		return nil, err
 	}
-	if rec.VirtualBytes, err = inspect(ctx, a.object, d.file, rec.Format); err != nil {
+	if rec.VirtualBytes, err = inspect(ctx, a.object, src.name, d.file, rec.Format); err != nil {
 		return nil, err
 	}
 	if err := a.whole(ctx, d.file, &rec, src); err != nil {

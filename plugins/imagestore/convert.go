@@ -21,7 +21,7 @@ const convertTimeout = 6 * time.Hour
 // convertible are the formats of disks that can be made of one another; an ISO
 // is no disk.
 var (
-	convertible = []string{"qcow2", "raw", "vmdk"}
+	convertible = []string{"qcow2", "raw", "vmdk", "vdi", "vhdx"}
 	// convertTargets are those that are made, the better one first: the others
 	// would be taken for what they were before.
 	convertTargets = []string{"qcow2", "raw"}

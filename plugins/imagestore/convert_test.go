@@ -19,17 +19,23 @@ import (
 func TestConvert(t *testing.T) {
 	path, _ := makeImage(t)
 	dir := t.TempDir()
-	for _, subformat := range []string{"monolithicSparse", "streamOptimized"} {
-		t.Run(subformat, func(t *testing.T) {
-			source := filepath.Join(dir, subformat+".vmdk")
-			qemuImg(t, "convert", "-f", "qcow2", "-O", "vmdk", "-o", "subformat="+subformat, path, source)
+	for _, c := range []struct{ format, subformat string }{
+		{"vmdk", "monolithicSparse"}, {"vmdk", "streamOptimized"}, {"vdi", ""}, {"vhdx", "dynamic"}, {"vhdx", "fixed"},
+	} {
+		t.Run(c.format+c.subformat, func(t *testing.T) {
+			source := filepath.Join(dir, c.subformat+"."+c.format)
+			options := "subformat=" + c.subformat
+			if c.format == "vdi" {
+				options = "static=off"
+			}
+			qemuImg(t, "convert", "-f", "qcow2", "-O", c.format, "-o", options, path, source)
 			data, err := os.ReadFile(source)
 			if err != nil {
 				t.Fatal(err)
 			}
 			sum := md5.Sum(data)
 			b := newBench(t)
-			r := &pluginv1.AddImageRequest{Store: b.row, ImageUuid: imageUUID, Url: serveBytes(t, data), Format: "vmdk",
+			r := &pluginv1.AddImageRequest{Store: b.row, ImageUuid: imageUUID, Url: serveBytes(t, data), Format: c.format,
 				Checksum: "md5:" + hex.EncodeToString(sum[:]), UsableFormats: []string{"iso", "raw", "qcow2"}}
 			var paths []string
 			for range 2 {
@@ -72,6 +78,7 @@ func TestKeptFormat(t *testing.T) {
 		format, usable, want string
 	}{
 		{"vmdk", "", "vmdk"}, {"vmdk", "vmdk", "vmdk"}, {"vmdk", "raw,qcow2", "qcow2"}, {"vmdk", "iso,raw", "raw"},
+		{"vdi", "qcow2,raw", "qcow2"}, {"vhdx", "raw", "raw"}, {"vhdx", "iso", ""},
 		{"qcow2", "raw", "raw"}, {"raw", "qcow2", "qcow2"}, {"iso", "qcow2,iso", "iso"}, {"iso", "qcow2,raw", ""}, {"vmdk", "rbd", ""}, {"qcow2", "vmdk", ""},
 	} {
 		usable := strings.FieldsFunc(c.usable, func(r rune) bool { return r == ',' })

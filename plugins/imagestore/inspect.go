@@ -13,8 +13,9 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-// imageFormats are the formats of the wire catalogue.
-var imageFormats = []string{"qcow2", "raw", "iso", "vmdk"}
+// imageFormats are the formats of the wire catalogue, and those in which
+// VirtualBox and Hyper-V export disks.
+var imageFormats = []string{"qcow2", "raw", "iso", "vmdk", "vdi", "vhdx"}
 
 // isoMagicAt is where a volume descriptor's identifier stands (ECMA-119).
 const isoMagicAt = 16*2048 + 1
@@ -29,12 +30,13 @@ var magics = []struct{ name, bytes string }{
 }
 
 // inspect makes sure that the file has the format that was said and stands on
-// its own, and returns the size of the disk in it. Errors: Invalid.
-func inspect(ctx context.Context, object string, f *os.File, format string) (int64, error) {
+// its own, and returns the size of the disk in it; from is where it came from.
+// Errors: Invalid.
+func inspect(ctx context.Context, object, from string, f *os.File, format string) (int64, error) {
 	if err := checkBytes(object, f, format); err != nil {
 		return 0, err
 	}
-	info, err := diskInfo(ctx, object, f.Name(), format)
+	info, err := diskInfo(ctx, object, from, f.Name(), format)
 	if err != nil {
 		return 0, err
 	}
@@ -81,6 +83,10 @@ func checkBytes(object string, f *os.File, format string) error {
 	case "iso":
 		id := make([]byte, 5)
 		if _, err := f.ReadAt(id, isoMagicAt); err == nil && (string(id) == "CD001" || string(id) == "BEA01") {
+			return nil
+		}
+	case "vdi", "vhdx": // QEMU opens none that is made of several files
+		if seen == format {
 			return nil
 		}
 	case "raw":
@@ -140,7 +146,7 @@ type qemuInfo struct {
 }
 
 // diskInfo asks qemu-img, with the format given, so that nothing is guessed.
-func diskInfo(ctx context.Context, object, path, format string) (qemuInfo, error) {
+func diskInfo(ctx context.Context, object, from, path, format string) (qemuInfo, error) {
 	var info qemuInfo
 	driver := format
 	if format == "iso" {
@@ -151,7 +157,7 @@ func diskInfo(ctx context.Context, object, path, format string) (qemuInfo, error
 		return info, err
 	}
 	if problem != "" {
-		return info, errs.New(errs.Invalid, object, "qemu-img cannot read it as %s: %s", format, problem)
+		return info, damaged(object, from, "qemu-img cannot read it as "+format+": "+problem)
 	}
 	if err := json.Unmarshal(out, &info); err != nil {
 		return info, errs.Wrap(errs.Internal, object, err, "read the answer of qemu-img")

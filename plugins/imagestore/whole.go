@@ -49,7 +49,11 @@ func (a *adding) whole(ctx context.Context, f *os.File, rec *record, src *source
 		return errs.New(errs.Invalid, a.object, "what came from %s is %s", src.name, cause).
 			WithAdvice("open the URL in a browser: it must give the image itself, without a log-in")
 	}
-	return errs.New(errs.Invalid, a.object, "what came from %s is damaged or cut off: %s", src.name, cause).
+	return damaged(a.object, src.name, cause.Error())
+}
+
+func damaged(object, from, cause string) error {
+	return errs.New(errs.Invalid, object, "what came from %s is damaged or cut off: %s", from, cause).
 		WithAdvice("compare the source with its checksum, and take it from elsewhere or make it anew; one that is whole can be mended with qemu-img check -r all")
 }
 

@@ -74,6 +74,8 @@ func TestCutOffImages(t *testing.T) {
 		"compressed qcow2": {"qcow2", made(t, "qcow2", "-c", "-o", "compression_type=zlib"), []int{20000, 1 << 20}},
 		"vmdk":             {"vmdk", made(t, "vmdk"), []int{1, 20000, 100000, 1 << 20}},
 		"compressed vmdk":  {"vmdk", made(t, "vmdk", "-o", "subformat=streamOptimized"), []int{20000, 100000, 1 << 20}},
+		"vdi":              {"vdi", made(t, "vdi"), []int{1, 20000, 1 << 20}},
+		"vhdx":             {"vhdx", made(t, "vhdx"), []int{20000, 1 << 20}},
 		"raw with MBR":     {"raw", partitioned(false), []int{1, 512, 500000}},
 		"raw with GPT":     {"raw", partitioned(true), []int{1, 512, 500000}},
 		"iso":              {"iso", isoImage(), []int{400000, 900000}},
