@@ -366,7 +366,7 @@ func (s *Service) end(e *entry, st Status, later *Outcome) {
 	s.remember(e)
 	s.mu.Unlock()
 	if e.job.WebHook != "" {
-		s.queueHook(hook{uuid: e.job.UUID, url: e.job.WebHook, entry: e})
+		s.queueHook(hook{uuid: e.job.UUID, url: e.job.WebHook, account: e.job.AccountUUID, entry: e})
 	}
 }
 

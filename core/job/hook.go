@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 )
 
 const (
@@ -30,16 +31,25 @@ type httpClient interface {
 
 // newClient makes a client that does not follow redirects: a hook that answers
 // with one was not delivered, and nobody chose where it leads.
-func newClient() *http.Client {
-	return &http.Client{
-		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 64, MaxIdleConnsPerHost: hookWorkers, IdleConnTimeout: 30 * time.Second},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+func newClient(p outbound.Policy) *http.Client {
+	t := p.Transport()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 64, hookWorkers
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// clientFor is the client for the hooks of an account: those of administrators
+// may be on the server itself.
+func (s *Service) clientFor(account string, c Settings) httpClient {
+	if c.Trusted(account) {
+		return s.trusted
 	}
+	return s.client
 }
 
 // hook is a web hook that is to be called.
 type hook struct {
 	uuid, url string
+	account   string // whose job it is; "" of a stranger
 	entry     *entry // nil when the job is not in memory
 	tries     int
 }
@@ -94,7 +104,7 @@ func (s *Service) deliver(h hook) {
 	defer cancel()
 	h.tries++
 	err := s.post(ctx, h, c)
-	if err != nil && h.tries < c.HookTries {
+	if err != nil && h.tries < c.HookTries && errs.ClassOf(err) != errs.Denied {
 		time.AfterFunc(c.HookPause, func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -126,7 +136,10 @@ func (s *Service) post(ctx context.Context, h hook, c Settings) error {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("X-Job-UUID", h.uuid)
 	req.Header.Set("X-Job-Success", fmt.Sprint(st.Err == nil))
-	res, err := s.client.Do(req)
+	res, err := s.clientFor(h.account, c).Do(req)
+	if errors.Is(err, errs.Denied) {
+		return errs.Wrap(errs.Denied, "web hook of job "+h.uuid, withoutURL(err), "")
+	}
 	if err != nil {
 		return errs.Wrap(errs.Unavailable, "web hook of job "+h.uuid, withoutURL(err), "")
 	}
@@ -189,9 +202,9 @@ func (s *Service) loadHooks(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	var list []hook
-	err := s.store.Each(ctx, "SELECT `uuid`, `webHook` FROM `Job` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
+	err := s.store.Each(ctx, "SELECT `uuid`, `webHook`, `accountUuid` FROM `Job` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
 		[]any{Done, maxPending}, func(r *store.Row) error {
-			list = append(list, hook{uuid: r.Text(0), url: r.Text(1)})
+			list = append(list, hook{uuid: r.Text(0), url: r.Text(1), account: r.Text(2)})
 			return nil
 		})
 	if err != nil {

@@ -3,6 +3,7 @@ package job
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 )
 
 // Job is an API call that was accepted.
@@ -85,6 +87,11 @@ type Settings struct {
 	DecodeError func(string) error
 	// ErrorBody returns what a poll of a failed job answers, for web hooks.
 	ErrorBody func(error) json.RawMessage
+	// Trusted tells whether an account's web hooks may lead to the server itself,
+	// Listed to which networks everybody's may (package outbound). Default: no
+	// account, and none.
+	Trusted func(accountUUID string) bool
+	Listed  func() []netip.Prefix
 }
 
 // DefaultSettings returns the settings that New uses.
@@ -94,6 +101,7 @@ func DefaultSettings() Settings {
 		Remember: 2000, Refused: 1000, Waiters: 10000,
 		HookTries: 15, HookPause: 2 * time.Second, HookTimeout: 10 * time.Second,
 		EncodeError: errtext.Encode, DecodeError: errtext.Decode, ErrorBody: plainErrorBody,
+		Trusted: func(string) bool { return false }, Listed: func() []netip.Prefix { return nil },
 	}
 }
 
@@ -157,7 +165,8 @@ type Service struct {
 	render Renderer
 	log    hclog.Logger
 	hooks  *dispatch.Queues
-	client httpClient
+	// client calls the web hooks of accounts, trusted those of administrators.
+	client, trusted httpClient
 
 	mu       sync.Mutex
 	settings Settings
@@ -179,7 +188,9 @@ func New(s *store.Store, render Renderer, log hclog.Logger) *Service {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
-	j := &Service{store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings(), client: newClient()}
+	j := &Service{store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings()}
+	j.client = newClient(outbound.Policy{Listed: func() []netip.Prefix { return j.config().Listed() }})
+	j.trusted = newClient(outbound.Policy{Trusted: true})
 	j.hooks = dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log},
 		func(it dispatch.Item) { j.deliver(it.Work.(hook)) })
 	return j
@@ -204,6 +215,9 @@ func (s *Service) Configure(c Settings) {
 	}
 	if c.ErrorBody != nil {
 		s.settings.ErrorBody = c.ErrorBody
+	}
+	if c.Trusted != nil && c.Listed != nil {
+		s.settings.Trusted, s.settings.Listed = c.Trusted, c.Listed
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -67,6 +68,7 @@ func (z *zoo) Render(_ context.Context, resourceType, uuid string) (json.RawMess
 // service makes a service that ends with the test.
 func service(t testing.TB, s *store.Store, z *zoo) *job.Service {
 	j := job.New(s, z, nil)
+	trustAll(j)
 	t.Cleanup(func() {
 		stop, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
@@ -75,6 +77,11 @@ func service(t testing.TB, s *store.Store, z *zoo) *job.Service {
 		}
 	})
 	return j
+}
+
+// trustAll lets web hooks lead to this machine, where the tests' servers are.
+func trustAll(j *job.Service) {
+	j.Configure(job.Settings{Trusted: func(string) bool { return true }, Listed: func() []netip.Prefix { return nil }})
 }
 
 func id(n int) string { return fmt.Sprintf("%032d", n) }
@@ -562,6 +569,7 @@ func TestWebHook(t *testing.T) {
 func TestWebHookAfterRestart(t *testing.T) {
 	s := open(t)
 	j := job.New(s, nil, nil)
+	trustAll(j)
 	j.Configure(job.Settings{HookPause: time.Hour})
 	r := newReceiver(t)
 	r.answer.Store(500)
@@ -585,6 +593,56 @@ func TestWebHookAfterRestart(t *testing.T) {
 	all := strings.Join(r.got, "\n")
 	if !strings.Contains(all, id(1)+" true application/json {\"n\":1}") || !strings.Contains(all, id(2)+" false") {
 		t.Errorf("got %s", all)
+	}
+}
+
+// TestWebHookOfWhom: the hooks of accounts do not reach the server itself, unless
+// the operator lists where; they are given up at once. Those of the administrator
+// do. It is the same after a restart.
+func TestWebHookOfWhom(t *testing.T) {
+	s := open(t)
+	r := newReceiver(t)
+	var listed atomic.Bool
+	settings := job.Settings{HookPause: time.Hour, Trusted: func(account string) bool { return account == "admin" }, Listed: func() []netip.Prefix {
+		if listed.Load() {
+			return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+		}
+		return nil
+	}}
+	j := service(t, s, nil)
+	j.Configure(settings)
+	n := 0
+	call := func(account string) {
+		t.Helper()
+		n++
+		accept(t, j, job.Job{UUID: id(n), AccountUUID: account, WebHook: r.URL})
+		j.Finish(ctx, id(n), job.Outcome{Result: json.RawMessage("{}")})
+		eventually(t, "its hook is done with", func() bool { return j.Stats().Hooks == 0 })
+	}
+	call("somebody")
+	call("admin")
+	if r.count() != 1 || !strings.HasPrefix(r.last(), "POST "+id(2)) {
+		t.Fatalf("called %d times, the last time %s", r.count(), r.last())
+	}
+	listed.Store(true)
+	call("somebody")
+	if r.count() != 2 {
+		t.Fatalf("called %d times, though the network is listed", r.count())
+	}
+	listed.Store(false)
+	for i, account := range []string{"somebody", "admin"} {
+		accept(t, j, job.Job{UUID: id(10 + i), AccountUUID: account, WebHook: r.URL}) // the process ends first
+	}
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := service(t, s, nil)
+	next.Configure(settings)
+	if err := next.Start(run, nil); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the hooks are done with", func() bool { return next.Stats().Hooks == 0 })
+	if r.count() != 3 || !strings.HasPrefix(r.last(), "POST "+id(11)) {
+		t.Errorf("called %d times, the last time %s", r.count(), r.last())
 	}
 }
 
