@@ -164,7 +164,7 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 	}
 	sum := md5.New()
 	wanted := hash.Hash(sum)
-	sinks := []io.Writer{diskWriter{d}, sum, &reporter{adding: a, ctx: ctx, total: src.size}}
+	sinks := []io.Writer{d, sum, &reporter{adding: a, ctx: ctx, total: src.size}}
 	if k := a.want.kind; k != "" && k != "md5" {
 		wanted = hashes[k]()
 		sinks = append(sinks, wanted)
@@ -184,6 +184,9 @@ func (a *adding) copy(ctx context.Context, d *draft, src *source, rec *record) e
 		return errs.Wrap(errs.Unavailable, a.object, err, "%s ended after %d of %d bytes", src.name, n, src.size)
 	case err != nil:
 		return a.classed(ctx, errs.Wrap(errs.Unavailable, a.object, err, "read %s after %d bytes", src.name, n))
+	}
+	if err := d.end(); err != nil {
+		return err
 	}
 	rec.FileBytes, rec.MD5 = n, hex.EncodeToString(sum.Sum(nil))
 	if a.want.kind != "" {
@@ -216,17 +219,6 @@ func (a *adding) response(rec record) *pluginv1.AddImageResponse {
 		InstallPath: a.image(rec.UUID) + "/" + rec.File, SizeBytes: rec.VirtualBytes,
 		ActualBytes: rec.FileBytes, Md5: rec.MD5, Format: rec.Format,
 	}
-}
-
-// diskWriter gives failures of our own disk their class.
-type diskWriter struct{ d *draft }
-
-func (w diskWriter) Write(p []byte) (int, error) {
-	n, err := w.d.file.Write(p)
-	if err != nil {
-		err = w.d.failed(err, "write an image")
-	}
-	return n, err
 }
 
 // reporter ends a copy that gets too large, and tells the core how far it is, once in a while: a report is a

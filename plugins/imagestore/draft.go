@@ -1,9 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -19,6 +19,8 @@ type draft struct {
 	dir  string
 	lock *os.File
 	file *os.File
+	// at is where the next byte goes; the zeros from hole to it are not written.
+	at, hole int64
 }
 
 // newDraft begins an image and sets size bytes of disk aside for it (when the
@@ -57,12 +59,76 @@ func (d *draft) reserve(size int64) error {
 	return err
 }
 
+// blockBytes is the unit in which file systems keep holes.
+const blockBytes = 4096
+
+var zeroBlock = make([]byte, blockBytes)
+
+// Write appends bytes. Blocks of zeros take no place on the disk.
+func (d *draft) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		n, empty := nextPiece(p[done:], d.at)
+		if !empty {
+			if err := d.punch(); err != nil {
+				return done, err
+			}
+			if _, err := d.file.WriteAt(p[done:done+n], d.at); err != nil {
+				return done, d.failed(err, "write an image")
+			}
+			d.hole = d.at + int64(n)
+		}
+		d.at, done = d.at+int64(n), done+n
+	}
+	return len(p), nil
+}
+
+// nextPiece returns how many bytes of p, which begins at a place of the file,
+// are zeros of one block, or all before such.
+func nextPiece(p []byte, at int64) (n int, empty bool) {
+	for n < len(p) {
+		block := p[n:min(len(p), n+blockBytes-int((at+int64(n))&(blockBytes-1)))]
+		if bytes.Equal(block, zeroBlock[:len(block)]) {
+			break
+		}
+		n += len(block)
+	}
+	if n == 0 {
+		return min(len(p), blockBytes-int(at&(blockBytes-1))), true
+	}
+	return n, false
+}
+
+// punch gives back what was set aside for the zeros before at. Where that
+// cannot be done they take place, and are zeros all the same.
+func (d *draft) punch() error {
+	if d.hole == d.at {
+		return nil
+	}
+	if err := d.file.Truncate(d.at); err != nil { // behind the end nothing is given back
+		return d.failed(err, "write an image")
+	}
+	err := unix.Fallocate(int(d.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, d.hole, d.at-d.hole)
+	if err != nil && !errors.Is(err, unix.EOPNOTSUPP) {
+		return d.failed(err, "write an image")
+	}
+	return nil
+}
+
+// end gives the file its length, which zeros at its end have not.
+func (d *draft) end() error {
+	if err := d.punch(); err != nil {
+		return err
+	}
+	if err := d.file.Truncate(d.at); err != nil {
+		return d.failed(err, "write an image")
+	}
+	return nil
+}
+
 // restart forgets what was written; size is as for newDraft.
 func (d *draft) restart(size int64) error {
 	err := d.file.Truncate(0)
-	if err == nil {
-		_, err = d.file.Seek(0, io.SeekStart)
-	}
+	d.at, d.hole = 0, 0
 	if err == nil && size > 0 {
 		err = d.reserve(size)
 	}

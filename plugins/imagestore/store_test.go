@@ -340,7 +340,7 @@ func TestFullDisk(t *testing.T) {
 		}
 	})
 	b := benchAt(t, root)
-	big := make([]byte, 4<<20)
+	big := noise(4 << 20)
 	var sent atomic.Int64
 	for name, url := range map[string]string{
 		"size known": serve(t, func(w http.ResponseWriter, r *http.Request) {
