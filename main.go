@@ -13,5 +13,5 @@ import (
 var version = "development"
 
 func main() {
-	os.Exit(cli.Main(context.Background(), version, serve.Command(version)))
+	os.Exit(cli.Main(context.Background(), version, serve.Command(version), serve.NewMachine()))
 }

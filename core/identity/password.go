@@ -267,6 +267,17 @@ func (t *throttle) end(key string, right bool) {
 	}
 }
 
+// forgive forgets the wrong guesses at an account, from wherever they came.
+func (t *throttle) forgive(account string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for k, b := range t.seen {
+		if strings.HasSuffix(k, " "+account) {
+			b.tokens = guessBurst
+		}
+	}
+}
+
 func (t *throttle) fill(b *bucket) {
 	now := t.now()
 	b.tokens = min(guessBurst, b.tokens+now.Sub(b.at).Seconds()/guessRefill.Seconds())

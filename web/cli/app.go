@@ -30,6 +30,8 @@ type App struct {
 	// ReadPassword reads a line without showing it; used on a Terminal only.
 	ReadPassword func() (string, error)
 	Version      string
+	// Machine is the server of this machine; without it kumo admin is not there.
+	Machine Machine
 
 	server string
 	output string
@@ -51,9 +53,11 @@ func NewApp(version string) *App {
 }
 
 // Main runs the command line and returns the exit code: 0, or 1 after one line
-// on stderr. The serve command is main's, which alone knows the server.
-func Main(ctx context.Context, version string, serve *cobra.Command) int {
+// on stderr. The serve command and the machine are main's, which alone knows the
+// server.
+func Main(ctx context.Context, version string, serve *cobra.Command, machine Machine) int {
 	app := NewApp(version)
+	app.Machine = machine
 	if err := app.Run(ctx, os.Args[1:], serve); err != nil {
 		fmt.Fprintln(app.Err, "kumo: "+app.OneLine(err))
 		return 1
@@ -140,6 +144,9 @@ func (a *App) root(serve *cobra.Command) *cobra.Command {
 	commands := []*cobra.Command{a.statusCommand(), a.loginCommand(), a.logoutCommand(), a.quickstartCommand(), a.pluginCommand(), a.queryCommand()}
 	if serve != nil {
 		commands = append([]*cobra.Command{serve}, commands...)
+	}
+	if a.Machine != nil {
+		commands = append(commands, a.adminCommand())
 	}
 	for _, c := range commands {
 		c.GroupID = "cloud"

@@ -34,7 +34,16 @@ var inChinese = map[string]string{
 	"Query any resource type, across its relations":                  "查询任意类型的资源，可跨关联",
 	"Sign in to an account and keep the session":                     "登录账户并保存会话",
 	"End the session": "退出登录",
-	"Write plugins":   "编写插件",
+	"Get back in, on the server's machine, without a log-in": "在服务器本机上找回访问权限，无需登录",
+	"Give an account a new password and end its sessions":    "重置账户密码并结束其会话",
+	"List the sessions, or end them":                         "列出会话，或结束会话",
+	"end the sessions":                                       "结束会话",
+	"name of the account (default: all)":                     "账户名（默认：全部）",
+	"name of the account (default: the first administrator)": "账户名（默认：初始管理员）",
+	"configuration file (YAML; keys are the flags' names)":   "配置文件（YAML，键为选项名）",
+	"folder of the database, the plugins' data and secrets (default: ~/.kumo, for root /var/lib/kumo/server)": "数据库、插件数据和密钥所在目录（默认 ~/.kumo，root 为 /var/lib/kumo/server）",
+	"database: sqlite:PATH or mysql://user:pass@host:port/db (default: sqlite in the data folder)":            "数据库：sqlite:PATH 或 mysql://user:pass@host:port/db（默认为数据目录中的 sqlite）",
+	"Write plugins": "编写插件",
 	"Write the source of a new plugin that works, with its test":  "生成一个可用的新插件及其测试的源码",
 	"Make an all-in-one cloud of the server's machine, with a VM": "把服务器所在机器做成一体化的云，并创建一台云主机",
 	"Tell whether the server serves, and how it is":               "查看服务器是否在服务及其状况",
@@ -128,6 +137,10 @@ var loads = map[string]string{"bash": "source <(kumo completion bash)", "zsh": "
 var longInChinese = map[string]string{
 	"Signs in and keeps the session in ~/.config/kumo (or KUMO_CONFIG_DIR), readable by you only,": "登录，并把会话保存在 ~/.config/kumo（或 KUMO_CONFIG_DIR），只有自己可读；\n" +
 		"服务器对自己的描述保存在 ~/.cache/kumo（或 KUMO_CACHE_DIR）。\n密码会询问，或取自 --password-file（- 为标准输入）或 KUMO_PASSWORD。",
+	"Commands the server of this machine by its data folder: who may read and write that needs no log-in.": "通过数据目录对本机的服务器下命令：能读写该目录者无需登录。\n" +
+		"服务器是否在运行都可以使用。所做的更改记入审计记录。",
+	"Asks for the new password twice, or reads it from stdin when that is no terminal. It is never an argument": "询问新密码两次；标准输入不是终端时从标准输入读取。密码从不作为参数或环境变量，\n" +
+		"因为他人可以读到。账户的 AccessKey 保持不变。",
 	"Writes a primary storage that keeps volumes in a folder of each host, and its conformance test,": "生成一个把云盘放在各物理机目录中的主存储插件及其一致性测试，供修改。\n" +
 		"在 Kumo 源码树内请写到 plugins/NAME：make build 会在那里找到它。",
 	"Conditions are joined by AND. Operators: = != > >= < <= ?= (in) !?= ~= (like) !~= 'is null' 'not null'.": "多个条件同时满足。运算符：= != > >= < <= ?=（属于） !?= ~=（匹配） !~= 'is null' 'not null'。\n" +

@@ -125,7 +125,8 @@ type session struct {
 func newSession(t *testing.T, server string) *session {
 	t.Helper()
 	s := &session{env: map[string]string{"KUMO_CONFIG_DIR": t.TempDir(), "KUMO_CACHE_DIR": t.TempDir(), "KUMO_SERVER": server}}
-	s.app = &App{In: strings.NewReader(""), Out: &s.out, Err: &s.err, Env: func(k string) string { return s.env[k] }, Version: "test"}
+	s.app = &App{In: strings.NewReader(""), Out: &s.out, Err: &s.err, Env: func(k string) string { return s.env[k] }, Version: "test",
+		Machine: &fakeMachine{}}
 	return s
 }
 
