@@ -85,7 +85,7 @@ func (s *Service) Register(r *action.Registry) error {
 
 func (s *Service) apiCreateAccount(ctx context.Context, c *action.Call, p *createAccountParams) (action.Ref, error) {
 	ref := action.Ref{Type: "Account", UUID: c.ResourceUUID}
-	hash, err := s.hasher.hash(ctx, p.Password)
+	hash, err := s.hasher.hash(ctx, c.Caller.AccountUUID, p.Password)
 	if err != nil {
 		return ref, err
 	}
@@ -124,7 +124,7 @@ func (s *Service) apiUpdateAccount(ctx context.Context, c *action.Call, p *updat
 		return ref, err
 	}
 	if p.OldPassword != nil {
-		if ok, err := s.checkOld(ctx, c, before, *p.OldPassword); err != nil || !ok {
+		if ok, err := s.check(ctx, c, before.UUID, true, before.Name, before.Password, *p.OldPassword); err != nil || !ok {
 			if err == nil {
 				err = wrongPassword(before.Name)
 			}
@@ -142,7 +142,7 @@ func (s *Service) apiUpdateAccount(ctx context.Context, c *action.Call, p *updat
 		if *p.Password == "" {
 			return ref, errs.New(errs.Invalid, "parameter password of "+c.Message, "it must not be empty")
 		}
-		if values["password"], err = s.hasher.hash(ctx, *p.Password); err != nil {
+		if values["password"], err = s.hasher.hash(ctx, c.Caller.AccountUUID, *p.Password); err != nil {
 			return ref, err
 		}
 	}
@@ -150,18 +150,6 @@ func (s *Service) apiUpdateAccount(ctx context.Context, c *action.Call, p *updat
 		return ref, nil
 	}
 	return ref, s.store.Update(ctx, func(tx *store.Tx) error { return s.saveAccount(ctx, tx, c, before, values) })
-}
-
-// checkOld checks the old password that a client gave, as slowly as a log-in.
-func (s *Service) checkOld(ctx context.Context, c *action.Call, a *Account, old string) (bool, error) {
-	guess := c.Client + " " + a.UUID
-	if !s.guesses.begin(ctx, guess) {
-		return false, errs.New(errs.Unavailable, "account "+a.Name, "there were too many wrong passwords from this address").
-			WithAdvice("wait a few seconds and try again")
-	}
-	ok, err := s.hasher.verify(ctx, a.Password, old)
-	s.guesses.end(guess, ok)
-	return ok, err
 }
 
 func (s *Service) saveAccount(ctx context.Context, tx *store.Tx, c *action.Call, before *Account, values map[string]any) error {

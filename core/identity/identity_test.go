@@ -461,7 +461,7 @@ func TestGuessing(t *testing.T) {
 	}
 	for i := range 3 * maxBuckets {
 		f.guesses.begin(t.Context(), string(rune(i)))
-		f.guesses.end(string(rune(i)), false)
+		f.guesses.end(string(rune(i)), wrong)
 	}
 	if len(f.guesses.seen) > maxBuckets {
 		t.Errorf("%d buckets", len(f.guesses.seen))
@@ -699,7 +699,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 func BenchmarkHash(b *testing.B) {
 	h := newHasher(time.Now)
 	for b.Loop() {
-		if _, err := h.hash(context.Background(), "x"); err != nil {
+		if _, err := h.hash(context.Background(), "", "x"); err != nil {
 			b.Fatal(err)
 		}
 	}

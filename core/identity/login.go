@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
 
@@ -87,28 +89,45 @@ func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) 
 	if err != nil {
 		return sessionReply{}, err
 	}
-	// The account is what is guessed at, however its name is written: the database
-	// does not tell upper case from lower, nor some letters from others.
-	stored, guess := nobody, c.Client+" "+strings.ToLower(strings.TrimSpace(p.AccountName))
+	stored, subject := nobody, strange(p.AccountName)
 	if found {
-		stored, guess = account.Password, c.Client+" "+account.UUID
+		stored, subject = account.Password, account.UUID
 	}
 	if !s.hasher.remembered(stored, p.Password) {
-		if !s.guesses.begin(ctx, guess) {
-			return sessionReply{}, errs.New(errs.Unavailable, "account "+p.AccountName, "there were too many wrong passwords from this address").
-				WithAdvice("wait a few seconds and try again")
-		}
-		right := false
-		defer func() { s.guesses.end(guess, right) }()
-		ok, err := s.hasher.verify(ctx, stored, p.Password)
+		ok, err := s.check(ctx, c, subject, found, p.AccountName, stored, p.Password)
 		if err != nil {
 			return sessionReply{}, err
 		}
-		if right = ok && found; !right {
+		if !ok || !found {
 			return sessionReply{}, wrongPassword(p.AccountName)
 		}
 	}
 	return s.open(ctx, c, account.UUID, account.Password)
+}
+
+// strange stands for a name that no account has, however it is written, in as
+// many letters as a UUID.
+func strange(name string) string {
+	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(name))))
+	return hex.EncodeToString(sum[:16])
+}
+
+// check checks a password that a client sent for an account, as slowly as its
+// network may guess at that. subject is the account's UUID: the account is what is
+// guessed at, however its name is written, as the database does not tell upper
+// case from lower, nor some letters from others.
+func (s *Service) check(ctx context.Context, c *action.Call, subject string, known bool, name, stored, password string) (ok bool, err error) {
+	network := networkOf(c.Client)
+	guess := network + " " + subject
+	if !s.guesses.begin(ctx, guess) {
+		return false, errs.New(errs.Unavailable, "account "+name, "there were too many wrong passwords from this address").
+			WithAdvice("wait a few seconds and try again")
+	}
+	was := unseen
+	defer func() { s.guesses.end(guess, was) }()
+	ok, err = s.hasher.verify(ctx, place{network, known}, stored, password)
+	was = outcomeOf(ok && known, err)
+	return ok, err
 }
 
 // open makes a session for an account whose password has not changed since it

@@ -43,7 +43,7 @@ func (s *Service) ResetPassword(ctx context.Context, account *Account, password 
 	if password == "" {
 		return 0, errs.New(errs.Invalid, "new password of account "+account.Name, "it must not be empty")
 	}
-	hash, err := s.hasher.hash(ctx, wirePassword(password))
+	hash, err := s.hasher.hash(ctx, "", wirePassword(password))
 	if err != nil {
 		return 0, err
 	}

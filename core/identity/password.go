@@ -40,10 +40,9 @@ func wirePassword(plain string) string {
 // bounded number of waiters, and no repeated work for a password that was
 // right a short while ago.
 type hasher struct {
-	slots   chan struct{} // hashes at once
-	waiting chan struct{} // callers in line, the running ones included
-	once    singleflight.Group
-	secret  []byte // keys known, so that it holds nothing to guess from
+	line   *line // hashes at once, and callers in line
+	once   singleflight.Group
+	secret []byte // keys known, so that it holds nothing to guess from
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]time.Time // proofs of right passwords, until
@@ -52,23 +51,23 @@ type hasher struct {
 
 const (
 	maxHashes  = 2
-	maxWaiting = 256
+	maxWaiting = 4096
 	maxKnown   = 4096
 	knownFor   = 10 * time.Minute
 )
 
 func newHasher(now func() time.Time) *hasher {
-	h := &hasher{slots: make(chan struct{}, maxHashes), waiting: make(chan struct{}, maxWaiting),
-		secret: make([]byte, 32), known: map[[sha256.Size]byte]time.Time{}, now: now}
+	h := &hasher{line: newLine(maxHashes, maxWaiting), secret: make([]byte, 32), known: map[[sha256.Size]byte]time.Time{}, now: now}
 	_, _ = rand.Read(h.secret) // never fails: crypto/rand ends the process instead
 	return h
 }
 
-// hash returns the stored form of a wire password.
-func (h *hasher) hash(ctx context.Context, wire string) (string, error) {
+// hash returns the stored form of a wire password. by is who wants it, who has
+// proved who that is.
+func (h *hasher) hash(ctx context.Context, by, wire string) (string, error) {
 	salt := make([]byte, hashSalt)
 	_, _ = rand.Read(salt) // never fails
-	key, err := h.key(ctx, wire, salt, hashTime, hashMemory, hashKey)
+	key, err := h.key(ctx, place{"account " + by, true}, wire, salt, hashTime, hashMemory, hashKey)
 	if err != nil {
 		return "", err
 	}
@@ -78,19 +77,11 @@ func (h *hasher) hash(ctx context.Context, wire string) (string, error) {
 
 // key computes Argon2id in one of the slots. errs.Unavailable when too many
 // wait.
-func (h *hasher) key(ctx context.Context, wire string, salt []byte, rounds, memory, size uint32) ([]byte, error) {
-	select {
-	case h.waiting <- struct{}{}:
-		defer func() { <-h.waiting }()
-	default:
-		return nil, errs.New(errs.Unavailable, "log-in", "%d others wait already", maxWaiting).WithAdvice("repeat the call in a few seconds")
+func (h *hasher) key(ctx context.Context, p place, wire string, salt []byte, rounds, memory, size uint32) ([]byte, error) {
+	if err := h.line.enter(ctx, p); err != nil {
+		return nil, err
 	}
-	select {
-	case h.slots <- struct{}{}:
-		defer func() { <-h.slots }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	defer h.line.leave()
 	return argon2.IDKey([]byte(wire), salt, rounds, memory, 1, size), nil
 }
 
@@ -115,19 +106,19 @@ func (h *hasher) remembered(stored, wire string) bool {
 }
 
 // verify reports whether wire is the password of a stored hash. At once asked
-// again for the same pair, it hashes once.
-func (h *hasher) verify(ctx context.Context, stored, wire string) (bool, error) {
+// again for the same pair, it hashes once. p is where the caller waits.
+func (h *hasher) verify(ctx context.Context, p place, stored, wire string) (bool, error) {
 	if h.remembered(stored, wire) {
 		return true, nil
 	}
-	p := h.proof(stored, wire)
-	ch := h.once.DoChan(string(p[:]), func() (any, error) {
+	pair := h.proof(stored, wire)
+	ch := h.once.DoChan(string(pair[:]), func() (any, error) {
 		// The work serves all who wait, so it does not end with the first.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
-		ok, err := h.compute(ctx, stored, wire)
+		ok, err := h.compute(ctx, p, stored, wire)
 		if ok {
-			h.remember(p)
+			h.remember(pair)
 		}
 		return ok, err
 	})
@@ -140,7 +131,7 @@ func (h *hasher) verify(ctx context.Context, stored, wire string) (bool, error) 
 	}
 }
 
-func (h *hasher) compute(ctx context.Context, stored, wire string) (bool, error) {
+func (h *hasher) compute(ctx context.Context, p place, stored, wire string) (bool, error) {
 	parts := strings.Split(stored, "$")
 	var version, memory, rounds, threads uint32
 	if len(parts) != 6 || parts[1] != "argon2id" {
@@ -155,7 +146,7 @@ func (h *hasher) compute(ctx context.Context, stored, wire string) (bool, error)
 	if err1 != nil || err2 != nil || len(want) == 0 {
 		return false, errs.New(errs.Internal, "stored password", "it is damaged")
 	}
-	got, err := h.key(ctx, wire, salt, rounds, memory, uint32(len(want)))
+	got, err := h.key(ctx, p, wire, salt, rounds, memory, uint32(len(want)))
 	if err != nil {
 		return false, err
 	}
@@ -183,7 +174,7 @@ func (h *hasher) remember(p [sha256.Size]byte) {
 	h.known[p] = now.Add(knownFor)
 }
 
-// throttle slows down who guesses passwords: a name from one address may be
+// throttle slows down who guesses passwords: an account from one network may be
 // wrong burst times, then once each refill.
 type throttle struct {
 	mu   sync.Mutex
@@ -243,9 +234,29 @@ func (t *throttle) begin(ctx context.Context, key string) bool {
 	}
 }
 
-// end tells what became of a guess: a wrong one counts, a right one forgets the
-// wrong ones.
-func (t *throttle) end(key string, right bool) {
+// What became of a guess: a wrong one counts, a right one forgets the wrong ones,
+// and one that was not looked at is none.
+type outcome int
+
+const (
+	unseen outcome = iota
+	wrong
+	right
+)
+
+// outcomeOf is what a check of a password came to.
+func outcomeOf(ok bool, err error) outcome {
+	switch {
+	case ok:
+		return right
+	case errs.ClassOf(err) == errs.Unavailable:
+		return unseen
+	}
+	return wrong // also when the caller has gone: it may come again for the answer
+}
+
+// end tells what became of a guess.
+func (t *throttle) end(key string, was outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	b := t.seen[key]
@@ -253,9 +264,11 @@ func (t *throttle) end(key string, right bool) {
 		return
 	}
 	t.fill(b)
-	if b.open--; right {
+	b.open--
+	switch was {
+	case right:
 		b.tokens = guessBurst
-	} else {
+	case wrong:
 		b.tokens--
 	}
 	if b.ended != nil {

@@ -146,7 +146,7 @@ func (s *Service) Bootstrap(ctx context.Context, password string) error {
 	if err == nil || errs.ClassOf(err) != errs.NotFound {
 		return err
 	}
-	hash, err := s.hasher.hash(ctx, wirePassword(password))
+	hash, err := s.hasher.hash(ctx, AdminUUID, wirePassword(password))
 	if err != nil {
 		return err
 	}
