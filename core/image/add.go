@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -43,6 +44,7 @@ const addTimeout = 72 * time.Hour
 type addImage struct {
 	Row      Image
 	URL      string
+	Guarded  bool // whoever names the URL does not administer the cloud
 	Checksum string
 	Refs     []*copyPlan
 	Tags     []string
@@ -143,7 +145,7 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 	if err := checkSource(c.Caller, p.URL); err != nil {
 		return nil, err
 	}
-	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags}
+	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags, Guarded: !c.Caller.Admin}
 	st.URL, st.Checksum, _ = strings.Cut(p.URL, "#")
 	media, format := cmp.Or(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)
 	if media == ISO || format == "iso" {
@@ -271,7 +273,7 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 	}
 	usable := s.usableFormats(plug.Decl)
 	r, err := plug.AddImage(ctx, &pluginv1.AddImageRequest{Store: target, ImageUuid: st.Row.UUID, Url: url, Format: st.Row.Format,
-		Checksum: st.Checksum, MaxBytes: room, UsableFormats: usable})
+		Checksum: st.Checksum, MaxBytes: room, UsableFormats: usable, Reach: s.reach(ctx, st)})
 	if err != nil && deleted.Err() != nil {
 		return errs.Wrap(errs.Cancelled, "image "+st.Row.Name, err, "was deleted while it was being added to backup storage %s", target.GetName())
 	}
@@ -287,6 +289,17 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 			WithAdvice("add it in one of %s", strings.Join(usable, ", "))
 	}
 	return nil
+}
+
+// reach says where an image's source may be.
+func (s *Service) reach(ctx context.Context, st *addImage) *pluginv1.Reach {
+	// What cannot be read was refused when it was set, and lists nothing.
+	listed, _ := outbound.Networks(s.Config.String(ctx, "outbound", "allowedNetworks", ""))
+	r := &pluginv1.Reach{Guarded: st.Guarded}
+	for _, n := range listed {
+		r.Networks = append(r.Networks, n.String())
+	}
+	return r
 }
 
 // recount reads what the stores of an image that was added have free: a look at

@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -142,6 +143,27 @@ func TestSecretsOfASource(t *testing.T) {
 		c.Ok(c.Image.HideURLs(t.Context()))
 		c.Want("url of an older version", c.Get("Image", uuid).Text("url"), shown)
 	}
+}
+
+// The store is told where a URL may lead: an account's not to the store's machine,
+// but to what the operator lists.
+func TestReachOfASource(t *testing.T) {
+	c := newCloud(t)
+	account := c.As(c.Account())
+	reach := func(err error) string {
+		t.Helper()
+		c.Ok(err)
+		r, _ := kerneltest.Last[*pluginv1.AddImageRequest](c.Calls, "AddImage")
+		return fmt.Sprint(r.GetReach().GetGuarded(), r.GetReach().GetNetworks())
+	}
+	call := func(w kerneltest.Caller) error { _, err := w.Call("APIAddImageMsg", c.image()); return err }
+	c.Want("the administrator's", reach(call(c.As(kerneltest.Admin))), "false []")
+	c.Want("an account's", reach(call(account)), "true []")
+	setting := P{"category": "outbound", "name": "allowedNetworks", "value": "10.1.2.3/8, ::1"}
+	c.Do("APIUpdateGlobalConfigMsg", setting)
+	c.Want("an account's, with a list", reach(call(account)), "true [10.0.0.0/8 ::1/128]")
+	setting["value"] = "10.0.0.0/33"
+	c.Refused(errs.Invalid, "APIUpdateGlobalConfigMsg", setting, "10.0.0.0/33")
 }
 
 func TestAddIsRefused(t *testing.T) {

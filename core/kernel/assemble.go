@@ -153,7 +153,7 @@ func (k *Kernel) RegisterParts() error {
 	}
 	err := k.Config.Define(config.Setting{Category: "outbound", Name: "allowedNetworks", Type: "string",
 		Caption:  resource.Say("Networks that accounts may have called", "允许租户访问的网络"),
-		Doc:      "Networks and addresses, with commas between, to which web hooks of every account may lead even if they are the server's own, loopback or link-local.",
+		Doc:      "Networks and addresses, with commas between, to which web hooks and image URLs of every account may lead even if they are the server's own, loopback or link-local.",
 		Validate: func(text string) error { _, err := outbound.Networks(text); return err }})
 	if err != nil {
 		return err

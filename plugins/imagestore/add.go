@@ -67,7 +67,7 @@ func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*plu
 	if err := a.lookUp(ctx); err != nil {
 		return nil, a.classed(ctx, err)
 	}
-	src, err := s.openSource(ctx, a.object, r.Url)
+	src, err := s.openSource(ctx, a.object, r.Url, r.Reach)
 	if err != nil {
 		return nil, a.classed(ctx, err)
 	}

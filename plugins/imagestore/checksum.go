@@ -100,7 +100,7 @@ func (a *adding) lookUp(ctx context.Context) error {
 	if a.want.list == nil {
 		return nil
 	}
-	src, err := a.openHTTP(ctx, a.object, a.want.list)
+	src, err := a.openHTTP(ctx, a.object, a.want.list, a.req.Reach)
 	if err != nil {
 		return err
 	}

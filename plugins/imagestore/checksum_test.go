@@ -108,7 +108,7 @@ func TestListsOfChecksums(t *testing.T) {
 		}
 	}
 	_, err := b.add(t.Context(), image, "raw", "sha512:http://169.254.169.254/SHA512SUMS")
-	requireClass(t, err, errs.Unavailable)
+	requireClass(t, err, errs.Denied)
 }
 
 func TestFindChecksum(t *testing.T) {

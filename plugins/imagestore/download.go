@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 const (
@@ -29,36 +31,21 @@ const (
 	longestRetry = 30 * time.Second
 )
 
-// httpClient follows few redirects, keeps the length that the server says
-// (no transparent decompression) and reaches no link-local address.
-var httpClient = &http.Client{
-	Transport: &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, Control: refuseLinkLocal}).DialContext,
-		TLSHandshakeTimeout:   10 * time.Second,
-		ResponseHeaderTimeout: 30 * time.Second,
-		DisableCompression:    true,
-		DisableKeepAlives:     true,
-	},
-	CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+// newClient follows few redirects, keeps the length that the server says (no
+// transparent decompression) and reaches what the request allows.
+func newClient(object string, reach *pluginv1.Reach) (*http.Client, error) {
+	listed, err := outbound.Networks(strings.Join(reach.GetNetworks(), ","))
+	if err != nil {
+		return nil, errs.Wrap(errs.Invalid, object, err, "the networks that it may come from")
+	}
+	t := outbound.Policy{Trusted: !reach.GetGuarded(), Listed: func() []netip.Prefix { return listed }}.Transport()
+	t.ResponseHeaderTimeout, t.DisableCompression, t.DisableKeepAlives = 30*time.Second, true, true
+	return &http.Client{Transport: t, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
 		if len(via) > 5 {
 			return errors.New("more than 5 redirects")
 		}
 		return nil
-	},
-}
-
-// refuseLinkLocal keeps an image's URL from reading the metadata service of a
-// cloud that the management node may run in (RFC 3927 addresses).
-func refuseLinkLocal(_, address string, _ syscall.RawConn) error {
-	a, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	if ip := a.Addr().Unmap(); ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() {
-		return fmt.Errorf("address %s is not allowed for images", ip)
-	}
-	return nil
+	}}, nil
 }
 
 // errRestarted tells the reader of a download that what it has is void: the next
@@ -72,6 +59,7 @@ var errRestarted = errors.New("the download began anew")
 type download struct {
 	*store
 	ctx    context.Context
+	client *http.Client
 	object string
 	url    *url.URL
 	src    *source // its size and media type follow what the server says
@@ -86,8 +74,12 @@ type download struct {
 	after     time.Duration // what the server asks to wait
 }
 
-func (s *store) openHTTP(ctx context.Context, object string, u *url.URL) (*source, error) {
-	d := &download{store: s, ctx: ctx, object: object, url: u, hangUp: func() {}}
+func (s *store) openHTTP(ctx context.Context, object string, u *url.URL, reach *pluginv1.Reach) (*source, error) {
+	client, err := newClient(object, reach)
+	if err != nil {
+		return nil, err
+	}
+	d := &download{store: s, ctx: ctx, client: client, object: object, url: u, hangUp: func() {}}
 	d.src = &source{Reader: d, size: -1, name: shownURL(u), done: func(error) { d.hangUp() }}
 	if err := d.connect(); err != nil {
 		return nil, err
@@ -198,9 +190,12 @@ func (d *download) request() (again bool, err error) {
 		req.Header.Set("If-Range", d.validator)
 	}
 	silent := time.AfterFunc(d.limits.idle, cancel)
-	resp, err := httpClient.Do(req)
+	resp, err := d.client.Do(req)
 	if !silent.Stop() && err != nil && d.ctx.Err() == nil {
 		err = errNoAnswer(d.limits.idle)
+	}
+	if errors.Is(err, errs.Denied) {
+		return false, errs.Wrap(errs.Denied, d.object, unwrapURL(err), "download %s", d.src.name)
 	}
 	if err != nil {
 		return d.best > 0 || isBroken(err), errs.Wrap(errs.Unavailable, d.object, unwrapURL(err), "download %s", d.src.name)

@@ -13,12 +13,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // mirror is a server whose connections break. It gives ranges as net/http does.
@@ -222,6 +224,37 @@ func TestDownloadsGiveUp(t *testing.T) {
 	}
 }
 
+// What an account names leads to no address of the store's machine, not by a
+// redirect and not for a list of checksums either, unless the operator lists it.
+func TestReach(t *testing.T) {
+	b := newBench(t)
+	asked := atomic.Int64{}
+	image := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if _, err := w.Write(noise(5000)); err != nil {
+			t.Error(err)
+		}
+	}) + "/disk.img"
+	for name, c := range map[string]struct {
+		url, checksum string
+		reach         *pluginv1.Reach
+		class         errs.Class
+	}{
+		"administrator": {image, "", &pluginv1.Reach{}, ""},
+		"account":       {image, "", &pluginv1.Reach{Guarded: true}, errs.Denied},
+		"listed":        {image, "", &pluginv1.Reach{Guarded: true, Networks: []string{"10.0.0.0/8", "127.0.0.0/8"}}, ""},
+		"list":          {"http://192.0.2.1/disk.img", "sha256:" + image, &pluginv1.Reach{Guarded: true}, errs.Denied},
+		"no network":    {image, "", &pluginv1.Reach{Guarded: true, Networks: []string{"x"}}, errs.Invalid},
+	} {
+		asked.Store(0)
+		_, err := b.AddImage(t.Context(), &pluginv1.AddImageRequest{Store: b.row, ImageUuid: imageUUID, Url: c.url, Format: "raw", Checksum: c.checksum, Reach: c.reach})
+		if errs.ClassOf(err) != c.class || (err == nil) != (asked.Load() == 1) {
+			t.Errorf("%s: asked %d times, %v", name, asked.Load(), err)
+		}
+		b.remove(t)
+	}
+}
+
 // The end of the caller's context ends the wait before another attempt.
 func TestCancelWhileWaiting(t *testing.T) {
 	m := mirror{data: noise(5000), header: tagged(`"1"`), upTo: []int{1000}}
@@ -231,7 +264,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 	}
 	s := &store{log: hclog.NewNullLogger(), limits: limits{idle: time.Minute, retry: time.Hour}}
 	ctx, cancel := context.WithCancel(t.Context())
-	src, err := s.openHTTP(ctx, "image x", u)
+	src, err := s.openHTTP(ctx, "image x", u, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // source is where an image's bytes come from.
@@ -30,7 +31,7 @@ type source struct {
 
 // openSource opens a URL that is no upload. Errors: Invalid for a URL that can
 // never work, Unavailable for a server that may answer later.
-func (s *store) openSource(ctx context.Context, object, text string) (*source, error) {
+func (s *store) openSource(ctx context.Context, object, text string, reach *pluginv1.Reach) (*source, error) {
 	u, err := parseImageURL(object, text)
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func (s *store) openSource(ctx context.Context, object, text string) (*source, e
 	if u.Scheme == "file" {
 		return s.openFile(object, u.Path)
 	}
-	return s.openHTTP(ctx, object, u)
+	return s.openHTTP(ctx, object, u, reach)
 }
 
 // parseImageURL checks all that can be checked without opening it. The text

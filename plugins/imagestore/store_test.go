@@ -284,7 +284,7 @@ func TestAddFailureLeavesNothing(t *testing.T) {
 		"other machine":   {"file://otherhost/x", "raw", "", errs.Invalid, "management node"},
 		"ftp":             {"ftp://127.0.0.1/x", "raw", "", errs.Invalid, "ftp"},
 		"no server":       {"http:///x", "raw", "", errs.Invalid, "server"},
-		"cloud metadata":  {"http://169.254.169.254/latest", "raw", "", errs.Unavailable, "not allowed"},
+		"cloud metadata":  {"http://169.254.169.254/latest", "raw", "", errs.Denied, "link-local"},
 		"redirect to file": {serve(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		}), "raw", "", errs.Unavailable, "unsupported protocol"},

@@ -1516,6 +1516,9 @@ type AddImageRequest struct {
 	// usable_formats are those that some primary storage can use; empty means all.
 	// An image of another format is converted to one of them, or refused by name.
 	UsableFormats []string `protobuf:"bytes,7,rep,name=usable_formats,json=usableFormats,proto3" json:"usable_formats,omitempty"`
+	// reach says where url, and that of a list of checksums, may lead; without it,
+	// where an administrator's may.
+	Reach         *Reach `protobuf:"bytes,8,opt,name=reach,proto3" json:"reach,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1599,6 +1602,70 @@ func (x *AddImageRequest) GetUsableFormats() []string {
 	return nil
 }
 
+func (x *AddImageRequest) GetReach() *Reach {
+	if x != nil {
+		return x.Reach
+	}
+	return nil
+}
+
+// Reach is the policy for addresses that accounts name (package outbound).
+type Reach struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// guarded: whoever named the address does not administer the cloud; it must not
+	// lead to this machine.
+	Guarded bool `protobuf:"varint,1,opt,name=guarded,proto3" json:"guarded,omitempty"`
+	// networks are those that the operator allows whatever they are, as
+	// "10.0.0.0/24".
+	Networks      []string `protobuf:"bytes,2,rep,name=networks,proto3" json:"networks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reach) Reset() {
+	*x = Reach{}
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reach) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reach) ProtoMessage() {}
+
+func (x *Reach) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reach.ProtoReflect.Descriptor instead.
+func (*Reach) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Reach) GetGuarded() bool {
+	if x != nil {
+		return x.Guarded
+	}
+	return false
+}
+
+func (x *Reach) GetNetworks() []string {
+	if x != nil {
+		return x.Networks
+	}
+	return nil
+}
+
 type AddImageResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	InstallPath   string                 `protobuf:"bytes,1,opt,name=install_path,json=installPath,proto3" json:"install_path,omitempty"`
@@ -1612,7 +1679,7 @@ type AddImageResponse struct {
 
 func (x *AddImageResponse) Reset() {
 	*x = AddImageResponse{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1624,7 +1691,7 @@ func (x *AddImageResponse) String() string {
 func (*AddImageResponse) ProtoMessage() {}
 
 func (x *AddImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1637,7 +1704,7 @@ func (x *AddImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddImageResponse.ProtoReflect.Descriptor instead.
 func (*AddImageResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AddImageResponse) GetInstallPath() string {
@@ -1686,7 +1753,7 @@ type DeleteImageRequest struct {
 
 func (x *DeleteImageRequest) Reset() {
 	*x = DeleteImageRequest{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1698,7 +1765,7 @@ func (x *DeleteImageRequest) String() string {
 func (*DeleteImageRequest) ProtoMessage() {}
 
 func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1711,7 +1778,7 @@ func (x *DeleteImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageRequest.ProtoReflect.Descriptor instead.
 func (*DeleteImageRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{29}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteImageRequest) GetStore() *Storage {
@@ -1743,7 +1810,7 @@ type DeleteImageResponse struct {
 
 func (x *DeleteImageResponse) Reset() {
 	*x = DeleteImageResponse{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1755,7 +1822,7 @@ func (x *DeleteImageResponse) String() string {
 func (*DeleteImageResponse) ProtoMessage() {}
 
 func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1768,7 +1835,7 @@ func (x *DeleteImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteImageResponse.ProtoReflect.Descriptor instead.
 func (*DeleteImageResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{30}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{31}
 }
 
 type ExportImageRequest struct {
@@ -1784,7 +1851,7 @@ type ExportImageRequest struct {
 
 func (x *ExportImageRequest) Reset() {
 	*x = ExportImageRequest{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[31]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1863,7 @@ func (x *ExportImageRequest) String() string {
 func (*ExportImageRequest) ProtoMessage() {}
 
 func (x *ExportImageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[31]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1876,7 @@ func (x *ExportImageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportImageRequest.ProtoReflect.Descriptor instead.
 func (*ExportImageRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{31}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ExportImageRequest) GetStore() *Storage {
@@ -1849,7 +1916,7 @@ type ExportImageResponse struct {
 
 func (x *ExportImageResponse) Reset() {
 	*x = ExportImageResponse{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[32]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1861,7 +1928,7 @@ func (x *ExportImageResponse) String() string {
 func (*ExportImageResponse) ProtoMessage() {}
 
 func (x *ExportImageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[32]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1874,7 +1941,7 @@ func (x *ExportImageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportImageResponse.ProtoReflect.Descriptor instead.
 func (*ExportImageResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{32}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExportImageResponse) GetSource() *ImageSource {
@@ -1894,7 +1961,7 @@ type BeginUploadRequest struct {
 
 func (x *BeginUploadRequest) Reset() {
 	*x = BeginUploadRequest{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[33]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +1973,7 @@ func (x *BeginUploadRequest) String() string {
 func (*BeginUploadRequest) ProtoMessage() {}
 
 func (x *BeginUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[33]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +1986,7 @@ func (x *BeginUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginUploadRequest.ProtoReflect.Descriptor instead.
 func (*BeginUploadRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{33}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *BeginUploadRequest) GetStore() *Storage {
@@ -1945,7 +2012,7 @@ type BeginUploadResponse struct {
 
 func (x *BeginUploadResponse) Reset() {
 	*x = BeginUploadResponse{}
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[34]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2024,7 @@ func (x *BeginUploadResponse) String() string {
 func (*BeginUploadResponse) ProtoMessage() {}
 
 func (x *BeginUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[34]
+	mi := &file_kumo_plugin_v1_storage_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2037,7 @@ func (x *BeginUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginUploadResponse.ProtoReflect.Descriptor instead.
 func (*BeginUploadResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{34}
+	return file_kumo_plugin_v1_storage_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BeginUploadResponse) GetUrl() string {
@@ -2090,7 +2157,7 @@ const file_kumo_plugin_v1_storage_proto_rawDesc = "" +
 	"\x14StoreCapacityRequest\x12-\n" +
 	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\"M\n" +
 	"\x15StoreCapacityResponse\x124\n" +
-	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"\xe9\x01\n" +
+	"\bcapacity\x18\x01 \x01(\v2\x18.kumo.plugin.v1.CapacityR\bcapacity\"\x96\x02\n" +
 	"\x0fAddImageRequest\x12-\n" +
 	"\x05store\x18\x01 \x01(\v2\x17.kumo.plugin.v1.StorageR\x05store\x12\x1d\n" +
 	"\n" +
@@ -2099,7 +2166,11 @@ const file_kumo_plugin_v1_storage_proto_rawDesc = "" +
 	"\x06format\x18\x04 \x01(\tR\x06format\x12\x1a\n" +
 	"\bchecksum\x18\x05 \x01(\tR\bchecksum\x12\x1b\n" +
 	"\tmax_bytes\x18\x06 \x01(\x03R\bmaxBytes\x12%\n" +
-	"\x0eusable_formats\x18\a \x03(\tR\rusableFormats\"\xa1\x01\n" +
+	"\x0eusable_formats\x18\a \x03(\tR\rusableFormats\x12+\n" +
+	"\x05reach\x18\b \x01(\v2\x15.kumo.plugin.v1.ReachR\x05reach\"=\n" +
+	"\x05Reach\x12\x18\n" +
+	"\aguarded\x18\x01 \x01(\bR\aguarded\x12\x1a\n" +
+	"\bnetworks\x18\x02 \x03(\tR\bnetworks\"\xa1\x01\n" +
 	"\x10AddImageResponse\x12!\n" +
 	"\finstall_path\x18\x01 \x01(\tR\vinstallPath\x12\x1d\n" +
 	"\n" +
@@ -2160,7 +2231,7 @@ func file_kumo_plugin_v1_storage_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_storage_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_kumo_plugin_v1_storage_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_kumo_plugin_v1_storage_proto_goTypes = []any{
 	(*Storage)(nil),                   // 0: kumo.plugin.v1.Storage
 	(*Capacity)(nil),                  // 1: kumo.plugin.v1.Capacity
@@ -2190,89 +2261,91 @@ var file_kumo_plugin_v1_storage_proto_goTypes = []any{
 	(*StoreCapacityRequest)(nil),      // 25: kumo.plugin.v1.StoreCapacityRequest
 	(*StoreCapacityResponse)(nil),     // 26: kumo.plugin.v1.StoreCapacityResponse
 	(*AddImageRequest)(nil),           // 27: kumo.plugin.v1.AddImageRequest
-	(*AddImageResponse)(nil),          // 28: kumo.plugin.v1.AddImageResponse
-	(*DeleteImageRequest)(nil),        // 29: kumo.plugin.v1.DeleteImageRequest
-	(*DeleteImageResponse)(nil),       // 30: kumo.plugin.v1.DeleteImageResponse
-	(*ExportImageRequest)(nil),        // 31: kumo.plugin.v1.ExportImageRequest
-	(*ExportImageResponse)(nil),       // 32: kumo.plugin.v1.ExportImageResponse
-	(*BeginUploadRequest)(nil),        // 33: kumo.plugin.v1.BeginUploadRequest
-	(*BeginUploadResponse)(nil),       // 34: kumo.plugin.v1.BeginUploadResponse
-	nil,                               // 35: kumo.plugin.v1.Storage.FieldsEntry
-	nil,                               // 36: kumo.plugin.v1.ImageSource.HeadersEntry
-	(*Host)(nil),                      // 37: kumo.plugin.v1.Host
+	(*Reach)(nil),                     // 28: kumo.plugin.v1.Reach
+	(*AddImageResponse)(nil),          // 29: kumo.plugin.v1.AddImageResponse
+	(*DeleteImageRequest)(nil),        // 30: kumo.plugin.v1.DeleteImageRequest
+	(*DeleteImageResponse)(nil),       // 31: kumo.plugin.v1.DeleteImageResponse
+	(*ExportImageRequest)(nil),        // 32: kumo.plugin.v1.ExportImageRequest
+	(*ExportImageResponse)(nil),       // 33: kumo.plugin.v1.ExportImageResponse
+	(*BeginUploadRequest)(nil),        // 34: kumo.plugin.v1.BeginUploadRequest
+	(*BeginUploadResponse)(nil),       // 35: kumo.plugin.v1.BeginUploadResponse
+	nil,                               // 36: kumo.plugin.v1.Storage.FieldsEntry
+	nil,                               // 37: kumo.plugin.v1.ImageSource.HeadersEntry
+	(*Host)(nil),                      // 38: kumo.plugin.v1.Host
 }
 var file_kumo_plugin_v1_storage_proto_depIdxs = []int32{
-	35, // 0: kumo.plugin.v1.Storage.fields:type_name -> kumo.plugin.v1.Storage.FieldsEntry
+	36, // 0: kumo.plugin.v1.Storage.fields:type_name -> kumo.plugin.v1.Storage.FieldsEntry
 	0,  // 1: kumo.plugin.v1.ConnectStorageRequest.storage:type_name -> kumo.plugin.v1.Storage
 	1,  // 2: kumo.plugin.v1.ConnectStorageResponse.capacity:type_name -> kumo.plugin.v1.Capacity
 	0,  // 3: kumo.plugin.v1.AttachHostRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 4: kumo.plugin.v1.AttachHostRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 4: kumo.plugin.v1.AttachHostRequest.host:type_name -> kumo.plugin.v1.Host
 	1,  // 5: kumo.plugin.v1.AttachHostResponse.capacity:type_name -> kumo.plugin.v1.Capacity
 	0,  // 6: kumo.plugin.v1.DetachHostRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 7: kumo.plugin.v1.DetachHostRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 7: kumo.plugin.v1.DetachHostRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 8: kumo.plugin.v1.StorageCapacityRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 9: kumo.plugin.v1.StorageCapacityRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 9: kumo.plugin.v1.StorageCapacityRequest.host:type_name -> kumo.plugin.v1.Host
 	1,  // 10: kumo.plugin.v1.StorageCapacityResponse.capacity:type_name -> kumo.plugin.v1.Capacity
-	36, // 11: kumo.plugin.v1.ImageSource.headers:type_name -> kumo.plugin.v1.ImageSource.HeadersEntry
+	37, // 11: kumo.plugin.v1.ImageSource.headers:type_name -> kumo.plugin.v1.ImageSource.HeadersEntry
 	0,  // 12: kumo.plugin.v1.EnsureImageRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 13: kumo.plugin.v1.EnsureImageRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 13: kumo.plugin.v1.EnsureImageRequest.host:type_name -> kumo.plugin.v1.Host
 	10, // 14: kumo.plugin.v1.EnsureImageRequest.source:type_name -> kumo.plugin.v1.ImageSource
 	0,  // 15: kumo.plugin.v1.DeleteCachedImageRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 16: kumo.plugin.v1.DeleteCachedImageRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 16: kumo.plugin.v1.DeleteCachedImageRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 17: kumo.plugin.v1.CreateVolumeRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 18: kumo.plugin.v1.CreateVolumeRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 18: kumo.plugin.v1.CreateVolumeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 19: kumo.plugin.v1.DeleteVolumeRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 20: kumo.plugin.v1.DeleteVolumeRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 20: kumo.plugin.v1.DeleteVolumeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 21: kumo.plugin.v1.ResizeVolumeRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 22: kumo.plugin.v1.ResizeVolumeRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 22: kumo.plugin.v1.ResizeVolumeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 23: kumo.plugin.v1.ListVolumesRequest.storage:type_name -> kumo.plugin.v1.Storage
-	37, // 24: kumo.plugin.v1.ListVolumesRequest.host:type_name -> kumo.plugin.v1.Host
+	38, // 24: kumo.plugin.v1.ListVolumesRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 25: kumo.plugin.v1.ConnectStoreRequest.store:type_name -> kumo.plugin.v1.Storage
 	1,  // 26: kumo.plugin.v1.ConnectStoreResponse.capacity:type_name -> kumo.plugin.v1.Capacity
 	0,  // 27: kumo.plugin.v1.StoreCapacityRequest.store:type_name -> kumo.plugin.v1.Storage
 	1,  // 28: kumo.plugin.v1.StoreCapacityResponse.capacity:type_name -> kumo.plugin.v1.Capacity
 	0,  // 29: kumo.plugin.v1.AddImageRequest.store:type_name -> kumo.plugin.v1.Storage
-	0,  // 30: kumo.plugin.v1.DeleteImageRequest.store:type_name -> kumo.plugin.v1.Storage
-	0,  // 31: kumo.plugin.v1.ExportImageRequest.store:type_name -> kumo.plugin.v1.Storage
-	10, // 32: kumo.plugin.v1.ExportImageResponse.source:type_name -> kumo.plugin.v1.ImageSource
-	0,  // 33: kumo.plugin.v1.BeginUploadRequest.store:type_name -> kumo.plugin.v1.Storage
-	2,  // 34: kumo.plugin.v1.PrimaryStorageService.ConnectStorage:input_type -> kumo.plugin.v1.ConnectStorageRequest
-	4,  // 35: kumo.plugin.v1.PrimaryStorageService.AttachHost:input_type -> kumo.plugin.v1.AttachHostRequest
-	6,  // 36: kumo.plugin.v1.PrimaryStorageService.DetachHost:input_type -> kumo.plugin.v1.DetachHostRequest
-	8,  // 37: kumo.plugin.v1.PrimaryStorageService.StorageCapacity:input_type -> kumo.plugin.v1.StorageCapacityRequest
-	11, // 38: kumo.plugin.v1.PrimaryStorageService.EnsureImage:input_type -> kumo.plugin.v1.EnsureImageRequest
-	13, // 39: kumo.plugin.v1.PrimaryStorageService.DeleteCachedImage:input_type -> kumo.plugin.v1.DeleteCachedImageRequest
-	15, // 40: kumo.plugin.v1.PrimaryStorageService.CreateVolume:input_type -> kumo.plugin.v1.CreateVolumeRequest
-	17, // 41: kumo.plugin.v1.PrimaryStorageService.DeleteVolume:input_type -> kumo.plugin.v1.DeleteVolumeRequest
-	19, // 42: kumo.plugin.v1.PrimaryStorageService.ResizeVolume:input_type -> kumo.plugin.v1.ResizeVolumeRequest
-	21, // 43: kumo.plugin.v1.PrimaryStorageService.ListVolumes:input_type -> kumo.plugin.v1.ListVolumesRequest
-	23, // 44: kumo.plugin.v1.BackupStorageService.ConnectStore:input_type -> kumo.plugin.v1.ConnectStoreRequest
-	25, // 45: kumo.plugin.v1.BackupStorageService.StoreCapacity:input_type -> kumo.plugin.v1.StoreCapacityRequest
-	27, // 46: kumo.plugin.v1.BackupStorageService.AddImage:input_type -> kumo.plugin.v1.AddImageRequest
-	29, // 47: kumo.plugin.v1.BackupStorageService.DeleteImage:input_type -> kumo.plugin.v1.DeleteImageRequest
-	31, // 48: kumo.plugin.v1.BackupStorageService.ExportImage:input_type -> kumo.plugin.v1.ExportImageRequest
-	33, // 49: kumo.plugin.v1.BackupStorageService.BeginUpload:input_type -> kumo.plugin.v1.BeginUploadRequest
-	3,  // 50: kumo.plugin.v1.PrimaryStorageService.ConnectStorage:output_type -> kumo.plugin.v1.ConnectStorageResponse
-	5,  // 51: kumo.plugin.v1.PrimaryStorageService.AttachHost:output_type -> kumo.plugin.v1.AttachHostResponse
-	7,  // 52: kumo.plugin.v1.PrimaryStorageService.DetachHost:output_type -> kumo.plugin.v1.DetachHostResponse
-	9,  // 53: kumo.plugin.v1.PrimaryStorageService.StorageCapacity:output_type -> kumo.plugin.v1.StorageCapacityResponse
-	12, // 54: kumo.plugin.v1.PrimaryStorageService.EnsureImage:output_type -> kumo.plugin.v1.EnsureImageResponse
-	14, // 55: kumo.plugin.v1.PrimaryStorageService.DeleteCachedImage:output_type -> kumo.plugin.v1.DeleteCachedImageResponse
-	16, // 56: kumo.plugin.v1.PrimaryStorageService.CreateVolume:output_type -> kumo.plugin.v1.CreateVolumeResponse
-	18, // 57: kumo.plugin.v1.PrimaryStorageService.DeleteVolume:output_type -> kumo.plugin.v1.DeleteVolumeResponse
-	20, // 58: kumo.plugin.v1.PrimaryStorageService.ResizeVolume:output_type -> kumo.plugin.v1.ResizeVolumeResponse
-	22, // 59: kumo.plugin.v1.PrimaryStorageService.ListVolumes:output_type -> kumo.plugin.v1.ListVolumesResponse
-	24, // 60: kumo.plugin.v1.BackupStorageService.ConnectStore:output_type -> kumo.plugin.v1.ConnectStoreResponse
-	26, // 61: kumo.plugin.v1.BackupStorageService.StoreCapacity:output_type -> kumo.plugin.v1.StoreCapacityResponse
-	28, // 62: kumo.plugin.v1.BackupStorageService.AddImage:output_type -> kumo.plugin.v1.AddImageResponse
-	30, // 63: kumo.plugin.v1.BackupStorageService.DeleteImage:output_type -> kumo.plugin.v1.DeleteImageResponse
-	32, // 64: kumo.plugin.v1.BackupStorageService.ExportImage:output_type -> kumo.plugin.v1.ExportImageResponse
-	34, // 65: kumo.plugin.v1.BackupStorageService.BeginUpload:output_type -> kumo.plugin.v1.BeginUploadResponse
-	50, // [50:66] is the sub-list for method output_type
-	34, // [34:50] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	28, // 30: kumo.plugin.v1.AddImageRequest.reach:type_name -> kumo.plugin.v1.Reach
+	0,  // 31: kumo.plugin.v1.DeleteImageRequest.store:type_name -> kumo.plugin.v1.Storage
+	0,  // 32: kumo.plugin.v1.ExportImageRequest.store:type_name -> kumo.plugin.v1.Storage
+	10, // 33: kumo.plugin.v1.ExportImageResponse.source:type_name -> kumo.plugin.v1.ImageSource
+	0,  // 34: kumo.plugin.v1.BeginUploadRequest.store:type_name -> kumo.plugin.v1.Storage
+	2,  // 35: kumo.plugin.v1.PrimaryStorageService.ConnectStorage:input_type -> kumo.plugin.v1.ConnectStorageRequest
+	4,  // 36: kumo.plugin.v1.PrimaryStorageService.AttachHost:input_type -> kumo.plugin.v1.AttachHostRequest
+	6,  // 37: kumo.plugin.v1.PrimaryStorageService.DetachHost:input_type -> kumo.plugin.v1.DetachHostRequest
+	8,  // 38: kumo.plugin.v1.PrimaryStorageService.StorageCapacity:input_type -> kumo.plugin.v1.StorageCapacityRequest
+	11, // 39: kumo.plugin.v1.PrimaryStorageService.EnsureImage:input_type -> kumo.plugin.v1.EnsureImageRequest
+	13, // 40: kumo.plugin.v1.PrimaryStorageService.DeleteCachedImage:input_type -> kumo.plugin.v1.DeleteCachedImageRequest
+	15, // 41: kumo.plugin.v1.PrimaryStorageService.CreateVolume:input_type -> kumo.plugin.v1.CreateVolumeRequest
+	17, // 42: kumo.plugin.v1.PrimaryStorageService.DeleteVolume:input_type -> kumo.plugin.v1.DeleteVolumeRequest
+	19, // 43: kumo.plugin.v1.PrimaryStorageService.ResizeVolume:input_type -> kumo.plugin.v1.ResizeVolumeRequest
+	21, // 44: kumo.plugin.v1.PrimaryStorageService.ListVolumes:input_type -> kumo.plugin.v1.ListVolumesRequest
+	23, // 45: kumo.plugin.v1.BackupStorageService.ConnectStore:input_type -> kumo.plugin.v1.ConnectStoreRequest
+	25, // 46: kumo.plugin.v1.BackupStorageService.StoreCapacity:input_type -> kumo.plugin.v1.StoreCapacityRequest
+	27, // 47: kumo.plugin.v1.BackupStorageService.AddImage:input_type -> kumo.plugin.v1.AddImageRequest
+	30, // 48: kumo.plugin.v1.BackupStorageService.DeleteImage:input_type -> kumo.plugin.v1.DeleteImageRequest
+	32, // 49: kumo.plugin.v1.BackupStorageService.ExportImage:input_type -> kumo.plugin.v1.ExportImageRequest
+	34, // 50: kumo.plugin.v1.BackupStorageService.BeginUpload:input_type -> kumo.plugin.v1.BeginUploadRequest
+	3,  // 51: kumo.plugin.v1.PrimaryStorageService.ConnectStorage:output_type -> kumo.plugin.v1.ConnectStorageResponse
+	5,  // 52: kumo.plugin.v1.PrimaryStorageService.AttachHost:output_type -> kumo.plugin.v1.AttachHostResponse
+	7,  // 53: kumo.plugin.v1.PrimaryStorageService.DetachHost:output_type -> kumo.plugin.v1.DetachHostResponse
+	9,  // 54: kumo.plugin.v1.PrimaryStorageService.StorageCapacity:output_type -> kumo.plugin.v1.StorageCapacityResponse
+	12, // 55: kumo.plugin.v1.PrimaryStorageService.EnsureImage:output_type -> kumo.plugin.v1.EnsureImageResponse
+	14, // 56: kumo.plugin.v1.PrimaryStorageService.DeleteCachedImage:output_type -> kumo.plugin.v1.DeleteCachedImageResponse
+	16, // 57: kumo.plugin.v1.PrimaryStorageService.CreateVolume:output_type -> kumo.plugin.v1.CreateVolumeResponse
+	18, // 58: kumo.plugin.v1.PrimaryStorageService.DeleteVolume:output_type -> kumo.plugin.v1.DeleteVolumeResponse
+	20, // 59: kumo.plugin.v1.PrimaryStorageService.ResizeVolume:output_type -> kumo.plugin.v1.ResizeVolumeResponse
+	22, // 60: kumo.plugin.v1.PrimaryStorageService.ListVolumes:output_type -> kumo.plugin.v1.ListVolumesResponse
+	24, // 61: kumo.plugin.v1.BackupStorageService.ConnectStore:output_type -> kumo.plugin.v1.ConnectStoreResponse
+	26, // 62: kumo.plugin.v1.BackupStorageService.StoreCapacity:output_type -> kumo.plugin.v1.StoreCapacityResponse
+	29, // 63: kumo.plugin.v1.BackupStorageService.AddImage:output_type -> kumo.plugin.v1.AddImageResponse
+	31, // 64: kumo.plugin.v1.BackupStorageService.DeleteImage:output_type -> kumo.plugin.v1.DeleteImageResponse
+	33, // 65: kumo.plugin.v1.BackupStorageService.ExportImage:output_type -> kumo.plugin.v1.ExportImageResponse
+	35, // 66: kumo.plugin.v1.BackupStorageService.BeginUpload:output_type -> kumo.plugin.v1.BeginUploadResponse
+	51, // [51:67] is the sub-list for method output_type
+	35, // [35:51] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_storage_proto_init() }
@@ -2287,7 +2360,7 @@ func file_kumo_plugin_v1_storage_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_storage_proto_rawDesc), len(file_kumo_plugin_v1_storage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
