@@ -49,7 +49,9 @@ func pipeQemuImg(ctx context.Context, object string, limit time.Duration, read f
 	var complaint firstBytes
 	cmd := exec.CommandContext(ctx, "qemu-img", args...)
 	cmd.Stderr = &complaint
-	cmd.Env = []string{"LC_ALL=C", "PATH=" + os.Getenv("PATH")}
+	// With an arena for each of its threads, glibc takes 64 MiB of the bound for
+	// each, and on a busy machine none is left for another thread.
+	cmd.Env = []string{"LC_ALL=C", "MALLOC_ARENA_MAX=1", "PATH=" + os.Getenv("PATH")}
 	answer, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -72,6 +74,9 @@ func pipeQemuImg(ctx context.Context, object string, limit time.Duration, read f
 		return "", errs.Wrap(errs.ClassOf(caller.Err()), object, caller.Err(), "run qemu-img")
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return fmt.Sprintf("it takes longer than %s", limit), nil
+	case ended != nil && strings.Contains(complaint.String(), "qemu_thread_create"):
+		return "", errs.New(errs.Unavailable, object, "qemu-img got no thread: %s", firstLine(complaint.String())).
+			WithAdvice("try again when the management node is less busy")
 	case ended != nil && unread == nil:
 		return cmp.Or(firstLine(complaint.String()), ended.Error()), nil
 	}

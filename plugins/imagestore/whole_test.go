@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -198,5 +199,19 @@ func TestPartitionsEnd(t *testing.T) {
 		if got := partitionsEnd(c.head); got != c.want {
 			t.Errorf("%s: %d, want %d", name, got, c.want)
 		}
+	}
+}
+
+// A qemu-img that gets no thread says nothing of the image.
+func TestNoThreadForQemuImg(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho \"arenas $MALLOC_ARENA_MAX\"\necho 'qemu: qemu_thread_create: Resource temporarily unavailable' >&2\nexit 134\n"
+	if err := os.WriteFile(filepath.Join(dir, "qemu-img"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	out, problem, err := runQemuImg(t.Context(), "image x", time.Minute, "check", "x")
+	if errs.ClassOf(err) != errs.Unavailable || problem != "" || string(out) != "arenas 1\n" {
+		t.Errorf("%q, %q, %v", out, problem, err)
 	}
 }
