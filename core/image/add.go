@@ -115,8 +115,7 @@ func shownURL(text string) string {
 	case strings.HasPrefix(text, uploadScheme):
 		return text // it is a name
 	}
-	u.User, u.RawQuery, u.ForceQuery = nil, "", false
-	return u.String()
+	return outbound.Shown(u)
 }
 
 // hideURLs takes the secrets out of images' URLs that were added when these were
@@ -293,10 +292,8 @@ func (s *Service) downloadTo(ctx context.Context, st *addImage, c *copyPlan) err
 
 // reach says where an image's source may be.
 func (s *Service) reach(ctx context.Context, st *addImage) *pluginv1.Reach {
-	// What cannot be read was refused when it was set, and lists nothing.
-	listed, _ := outbound.Networks(s.Config.String(ctx, "outbound", "allowedNetworks", ""))
 	r := &pluginv1.Reach{Guarded: st.Guarded}
-	for _, n := range listed {
+	for _, n := range s.Config.AllowedNetworks(ctx) {
 		r.Networks = append(r.Networks, n.String())
 	}
 	return r

@@ -189,8 +189,8 @@ func New(s *store.Store, render Renderer, log hclog.Logger) *Service {
 		log = hclog.NewNullLogger()
 	}
 	j := &Service{store: s, render: render, log: log, entries: map[string]*entry{}, refused: map[string]*ring{}, settings: DefaultSettings()}
-	j.client = newClient(outbound.Policy{Listed: func() []netip.Prefix { return j.config().Listed() }})
-	j.trusted = newClient(outbound.Policy{Trusted: true})
+	listed := func() []netip.Prefix { return j.config().Listed() }
+	j.client, j.trusted = newClient(outbound.Policy{Listed: listed}), newClient(outbound.Policy{Trusted: true, Listed: listed})
 	j.hooks = dispatch.New(dispatch.Limits{Parallel: hookWorkers, Queue: 2 * maxPending, Log: log},
 		func(it dispatch.Item) { j.deliver(it.Work.(hook)) })
 	return j

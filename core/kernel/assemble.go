@@ -22,7 +22,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/core/task"
-	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -82,7 +81,8 @@ func New(o Options) *Kernel {
 // Wire gives the action registry what it needs of the other parts.
 // system is the account of what the platform asks for by itself.
 func (k *Kernel) Wire(auth action.Authenticator, system string) {
-	k.Jobs.Configure(job.Settings{Trusted: func(account string) bool { return account == system }, Listed: k.allowedNetworks})
+	k.Jobs.Configure(job.Settings{Trusted: func(account string) bool { return account == system },
+		Listed: func() []netip.Prefix { return k.Config.AllowedNetworks(context.Background()) }})
 	k.Actions.Wire(action.Ports{
 		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: k.shown, Query: k.shown,
 		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Finish: k.Flows.Finish,
@@ -129,13 +129,6 @@ func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 	return k.Store.EnsureTypes(ctx, added...)
 }
 
-// allowedNetworks are those that accounts may have called whatever they are.
-func (k *Kernel) allowedNetworks() []netip.Prefix {
-	// What cannot be read was refused when it was set, and lists nothing.
-	list, _ := outbound.Networks(k.Config.String(context.Background(), "outbound", "allowedNetworks", ""))
-	return list
-}
-
 // RegisterParts registers the actions and settings of the kernel's own parts.
 func (k *Kernel) RegisterParts() error {
 	if err := k.Audit.Register(); err != nil {
@@ -151,11 +144,7 @@ func (k *Kernel) RegisterParts() error {
 			return err
 		}
 	}
-	err := k.Config.Define(config.Setting{Category: "outbound", Name: "allowedNetworks", Type: "string",
-		Caption:  resource.Say("Networks that accounts may have called", "允许租户访问的网络"),
-		Doc:      "Networks and addresses, with commas between, to which web hooks and image URLs of every account may lead even if they are the server's own, loopback or link-local.",
-		Validate: func(text string) error { _, err := outbound.Networks(text); return err }})
-	if err != nil {
+	if err := k.Config.DefineOutbound(); err != nil {
 		return err
 	}
 	k.Tags.Register(k.Actions)

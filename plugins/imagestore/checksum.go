@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 )
 
 // hashes are the kinds of checksums that are taken. MD5 and SHA-1 find damage;
@@ -91,7 +92,7 @@ func parseChecksum(object, text, imageURL string) (checksum, error) {
 		return c, errs.New(errs.Invalid, object, "its URL has no file name to find in a list of checksums").
 			WithAdvice("give the checksum itself: #%s:HEX", c.kind)
 	}
-	c.list, c.listed = list, shownURL(list)
+	c.list, c.listed = list, outbound.Shown(list)
 	return c, nil
 }
 

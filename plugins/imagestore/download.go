@@ -80,7 +80,7 @@ func (s *store) openHTTP(ctx context.Context, object string, u *url.URL, reach *
 		return nil, err
 	}
 	d := &download{store: s, ctx: ctx, client: client, object: object, url: u, hangUp: func() {}}
-	d.src = &source{Reader: d, size: -1, name: shownURL(u), done: func(error) { d.hangUp() }}
+	d.src = &source{Reader: d, size: -1, name: outbound.Shown(u), done: func(error) { d.hangUp() }}
 	if err := d.connect(); err != nil {
 		return nil, err
 	}

@@ -69,9 +69,6 @@ func parseImageURL(object, text string) (*url.URL, error) {
 	return u, nil
 }
 
-// shownURL is a URL without what may be secret: user, query and fragment.
-func shownURL(u *url.URL) string { return u.Scheme + "://" + u.Host + u.EscapedPath() }
-
 // unwrapURL leaves out the URL that net/http puts into its errors: its query
 // may be a signature.
 func unwrapURL(err error) error {

@@ -77,6 +77,14 @@ func Networks(text string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
+// Shown is what of a URL may be kept and shown: user, password, query and fragment
+// may open something.
+func Shown(u *url.URL) string {
+	c := *u
+	c.User, c.RawQuery, c.ForceQuery, c.Fragment, c.RawFragment = nil, "", false, "", ""
+	return c.String()
+}
+
 // Transport returns a new transport that connects to what the policy allows. A
 // proxy of the environment (HTTPS_PROXY) may be anywhere: the operator chose it,
 // and it is its task then to say what may be called. Callers of different

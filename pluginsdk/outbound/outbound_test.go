@@ -97,6 +97,17 @@ func TestProxy(t *testing.T) {
 	}
 }
 
+func TestShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://me:secret@h:8/a%20b?sig=1#sha256:x": "https://h:8/a%20b", "http://h?": "http://h", "file:///a/b": "file:///a/b", "http://[::1]:8/": "http://[::1]:8/",
+	} {
+		u, err := url.Parse(text)
+		if err != nil || Shown(u) != want || u.String() != text {
+			t.Errorf("%s is shown as %s, and is %s: %v", text, Shown(u), u, err)
+		}
+	}
+}
+
 func listenOn(t *testing.T, ip string, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", ip+":0")
