@@ -106,6 +106,11 @@ func TestGuestsOnARealHost(t *testing.T) {
 		if got := read(t, "g1", "/latest/meta-data/instance-id"); strings.TrimSpace(got) != one.VmUuid {
 			t.Errorf("instance %q", got)
 		}
+		for _, page := range []string{"hostname", "local-hostname", "local-hostname/"} {
+			if got := read(t, "g1", "/latest/meta-data/"+page); strings.TrimSpace(got) != "web-1.cloud.test" {
+				t.Errorf("%s %q", page, got)
+			}
+		}
 	})
 	t.Run("changes of the network without its NICs", func(t *testing.T) {
 		l3 := testL3()

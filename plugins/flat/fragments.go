@@ -236,7 +236,8 @@ func (n *network) nicFragments(nic *pluginv1.GuestNIC, taken map[string]string) 
 			Key: metadataKey(nic.NicUuid),
 			Kind: &hostv1.Fragment_Metadata{Metadata: &hostv1.Metadata{
 				NetworkKey: n.row.Uuid, Ip: ip.String(), InstanceId: nic.VmUuid,
-				Hostname: hostname, UserData: nic.UserData, SshKeys: nic.SshKeys,
+				// As EC2 tells it: the name with its domain.
+				Hostname: dataplane.FQDN(hostname, n.row.DnsDomain), UserData: nic.UserData, SshKeys: nic.SshKeys,
 			}},
 		})
 	}

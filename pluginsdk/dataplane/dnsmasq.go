@@ -66,9 +66,16 @@ func (c *configText) dnsOptions(s networkSpec, folder networkFolder) {
 	c.set("port", "53")
 	c.set("cache-size", "1000")
 	c.set("hostsdir", folder.names())
+	// What is known here alone is never asked of others, and so has an answer: no
+	// such name, or none of the type (RFC 2308), where dnsmasq would refuse or pass
+	// on what its files have no line for. It is names without a domain, those of the
+	// network's, and those of the network's addresses.
+	c.set("local", "//")
 	if s.domain != "" {
-		// Names of the network's own domain are never asked of others.
 		c.set("local", "/"+s.domain+"/")
+	}
+	for _, zone := range reverseZones(s.cidr) {
+		c.set("local", "/"+zone+"/")
 	}
 	for _, server := range s.dns {
 		if server != s.address.Addr() {
@@ -94,6 +101,11 @@ func (c *configText) dhcpOptions(s networkSpec, folder networkFolder) {
 		// 121 is RFC 3442; 249 is the same for old Windows.
 		c.set("dhcp-option", append([]string{"tag:!" + otherNetwork, "121"}, values...)...)
 		c.set("dhcp-option", append([]string{"tag:!" + otherNetwork, "249"}, values...)...)
+	}
+	if s.domain != "" {
+		// Where guests look for names without a domain (RFC 3397); the option for the
+		// domain alone comes from the name in the lease.
+		c.set("dhcp-option", "tag:!"+otherNetwork, "119", s.domain)
 	}
 	if s.mtu != 0 {
 		c.set("dhcp-option", "26", fmt.Sprint(s.mtu))
@@ -164,14 +176,16 @@ func (b binding) line() string {
 	return strings.Join(append(fields, "infinite"), ",") + "\n"
 }
 
-// nameLine is the binding in the form of /etc/hosts, "" without a name. Names
+// nameLine is the binding in the form of /etc/hosts, "" without a name. The first
+// name is also what the address is called (PTR). Names
 // come from here and not from leases, which dnsmasq may lose.
 func (b binding) nameLine(domain string) string {
-	switch {
-	case b.hostname == "":
+	full := FQDN(b.hostname, domain)
+	switch full {
+	case "":
 		return ""
-	case domain == "":
-		return fmt.Sprintf("%s %s\n", b.ip, b.hostname)
+	case b.hostname:
+		return fmt.Sprintf("%s %s\n", b.ip, full)
 	}
-	return fmt.Sprintf("%s %s.%s %s\n", b.ip, b.hostname, domain, b.hostname)
+	return fmt.Sprintf("%s %s %s\n", b.ip, full, b.hostname)
 }

@@ -30,16 +30,21 @@ var metadataVersions = []string{"1.0", "2007-01-19", "2009-04-04", "latest"}
 // guests maps the address of a guest to what it may read.
 type guests map[netip.Addr]*hostv1.Metadata
 
-// metadataHandler answers as the EC2 instance metadata service (version 1). A
-// guest is known by its source address alone: the service listens in the
-// network's own namespace, where nobody else can be.
-type metadataHandler struct{ guests atomic.Pointer[guests] }
+// metadataHandler answers as the EC2 instance metadata service, with tokens
+// (version 2) and without. A guest is known by its source address alone: the service
+// listens in the network's own namespace, where nobody else can be.
+type metadataHandler struct {
+	guests atomic.Pointer[guests]
+	tokens tokens
+}
 
-// ServeHTTP answers GET and HEAD of one guest's pages.
+// ServeHTTP answers GET and HEAD of one guest's pages, and PUT for a token. A token
+// that is shown must be good: 401 otherwise.
 func (h *metadataHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		// Also the token request of version 2: clients fall back to version 1.
-		http.Error(w, "only GET is served", http.StatusMethodNotAllowed)
+	put := r.Method == http.MethodPut && isTokenPath(r.URL.Path)
+	if !put && r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET is served, and PUT of latest/api/token", http.StatusMethodNotAllowed)
 		return
 	}
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -47,12 +52,21 @@ func (h *metadataHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no address", http.StatusBadRequest)
 		return
 	}
+	guest := from.Addr().Unmap()
 	var m *hostv1.Metadata
 	if all := h.guests.Load(); all != nil {
-		m = (*all)[from.Addr().Unmap()]
+		m = (*all)[guest]
 	}
-	if m == nil {
+	shown, has := r.Header[tokenHeader]
+	switch {
+	case m == nil:
 		http.Error(w, "no metadata for this address", http.StatusNotFound)
+		return
+	case put:
+		h.tokens.put(w, r, guest)
+		return
+	case has && !h.tokens.valid(guest, shown[0], time.Now()):
+		http.Error(w, "the token is wrong or has ended; ask for another one", http.StatusUnauthorized)
 		return
 	}
 	body, ok := metadataPage(m, r.URL.Path)
@@ -65,12 +79,19 @@ func (h *metadataHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body)
 }
 
+// pathParts leaves out empty parts, so a slash at the end or twice changes nothing.
+func pathParts(path string) []string {
+	return strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+}
+
+func isVersion(part string) bool { return slices.Contains(metadataVersions, part) }
+
 func metadataPage(m *hostv1.Metadata, path string) ([]byte, bool) {
-	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	parts := pathParts(path)
 	if len(parts) == 0 {
 		return []byte(strings.Join(metadataVersions, "\n")), true
 	}
-	if !slices.Contains(metadataVersions, parts[0]) {
+	if !isVersion(parts[0]) {
 		return nil, false
 	}
 	switch rest := parts[1:]; {
@@ -152,7 +173,7 @@ func startMetadata(ns netns.NsHandle, log hclog.Logger) (*metadataServer, error)
 	if err != nil {
 		return nil, fmt.Errorf("listen for metadata requests: %w", err)
 	}
-	s := &metadataServer{handler: &metadataHandler{}}
+	s := &metadataServer{handler: &metadataHandler{tokens: newTokens()}}
 	s.server = &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,

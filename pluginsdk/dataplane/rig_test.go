@@ -160,7 +160,7 @@ ip addr flush dev $interface
 ip addr add $ip/${mask:-24} dev $interface
 set -- $staticroutes
 while [ -n "$1" ]; do ip route replace $1 via $2 dev $interface; shift 2; done
-env | grep -E '^(ip|router|dns|domain|hostname|mtu|staticroutes|serverid)=' | sort
+env | grep -E '^(ip|router|dns|domain|search|hostname|mtu|staticroutes|serverid)=' | sort
 `), 0o755))
 	return file
 }
@@ -168,7 +168,7 @@ env | grep -E '^(ip|router|dns|domain|hostname|mtu|staticroutes|serverid)=' | so
 // lease asks for an address as a guest does; "" when nobody answers.
 func lease(t *testing.T, ns netns.NsHandle, dev string) string {
 	t.Helper()
-	out, err := in(t, ns, "busybox", "udhcpc", "-i", dev, "-s", leaseScript(t), "-n", "-q", "-f", "-t", "3", "-T", "1", "-O", "staticroutes", "-O", "mtu", "-O", "domain")
+	out, err := in(t, ns, "busybox", "udhcpc", "-i", dev, "-s", leaseScript(t), "-n", "-q", "-f", "-t", "3", "-T", "1", "-O", "staticroutes", "-O", "mtu", "-O", "domain", "-O", "search")
 	if err != nil {
 		t.Logf("udhcpc: %s", out)
 		return ""
