@@ -275,26 +275,29 @@ func TestLocalAgentOutlivesItsDriver(t *testing.T) {
 	if now := readFile(t, d.cfg.Links.StateDir+"/hostd.pid"); now != pid {
 		t.Errorf("the agent was replaced: %s, then %s", pid, now)
 	}
-	// An agent that dies is seen, and comes back with the next connection.
+	// An agent that dies is seen at once, and is back for the next connection.
+	slot, err := other.connect(t.Context(), host)
+	must(t, err)
 	number, err := strconv.Atoi(strings.TrimSpace(pid))
 	must(t, err)
 	process, err := os.FindProcess(number)
 	must(t, err)
 	must(t, process.Kill())
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		_, err = other.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host})
-		if err != nil || time.Now().After(deadline) {
-			break
+	select {
+	case <-slot.link.Lost():
+		if err := lost("host", slot.link); !errors.Is(err, errs.Unavailable) || !strings.Contains(err.Error(), "connection to its agent") {
+			t.Errorf("a dead agent: %v", err)
 		}
-	}
-	if !errors.Is(err, errs.Unavailable) {
-		t.Fatalf("a dead agent: %v", err)
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody sees that the agent is dead")
 	}
 	_, err = other.ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
 	must(t, err)
 	if now := readFile(t, d.cfg.Links.StateDir+"/hostd.pid"); now == pid {
 		t.Error("the agent was not started again")
+	}
+	if _, err := other.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host}); err != nil {
+		t.Error(err)
 	}
 	for range 2 {
 		_, err = other.DisconnectHost(t.Context(), &pluginv1.DisconnectHostRequest{Host: host})

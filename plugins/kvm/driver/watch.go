@@ -188,7 +188,6 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 			return err
 		}
 	}
-	lost := errs.New(errs.Unavailable, object, "the connection to libvirt was lost")
 	unsure := maps.Clone(ours)
 	look := time.NewTicker(reattachInterval)
 	defer look.Stop()
@@ -198,10 +197,10 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-s.link.Lost():
-			return lost
+			return lost(object, s.link)
 		case e, open := <-events:
 			if !open {
-				return lost
+				return lost(object, s.link)
 			}
 			news, err = changed(ctx, s, e, ours)
 		case <-look.C:
@@ -217,6 +216,16 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 				return err
 			}
 		}
+	}
+}
+
+// lost says why a watch ends: its link was lost, or it read too slowly.
+func lost(object string, link *hostlink.Link) error {
+	select {
+	case <-link.Lost():
+		return errs.New(errs.Unavailable, object, "%s", link.Reason())
+	default:
+		return errs.New(errs.Unavailable, object, "libvirt's events were lost")
 	}
 }
 

@@ -34,8 +34,11 @@ type Options struct {
 	CertFile, KeyFile, CAFile string
 	// StateDir holds the network state, the lock and the log.
 	StateDir string
-	Version  string
-	Log      hclog.Logger
+	// Kept is what a keeper gives its agent, "" without one: the agent ends when
+	// it is not wanted any more, and starts another keeper when its own ends.
+	Kept    string
+	Version string
+	Log     hclog.Logger
 }
 
 // Serve runs the agent until ctx ends, then lets running calls end and leaves
@@ -45,11 +48,19 @@ func Serve(ctx context.Context, o Options, ready func()) (err error) {
 	if o.Log == nil {
 		o.Log = hclog.NewNullLogger()
 	}
-	unlock, err := takeLock(o.StateDir)
+	unlock, err := takeLock(lockFile(o.StateDir))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, unlock()) }()
+	if o.Kept != "" {
+		if w, err := wished(o.StateDir); err != nil || w.Token != o.Kept {
+			return err // Stop came between the keeper's look and the lock
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		go keepKeeper(ctx, o.StateDir, o.Kept, o.Log)
+	}
 	listener, options, err := listen(o)
 	if err != nil {
 		return err

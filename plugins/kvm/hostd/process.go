@@ -2,16 +2,15 @@ package hostd
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -25,6 +24,7 @@ const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 2 * drainTimeout
 	purgeTimeout = 2 * time.Minute
+	roomTimeout  = 3 * time.Second
 	// maxLog is how large the log may be when an agent starts; the older part
 	// is kept once.
 	maxLog = 10 << 20
@@ -32,15 +32,16 @@ const (
 	readyFD = 3
 )
 
-// takeLock makes this process the only agent of the state folder, and writes
-// its PID there.
-func takeLock(stateDir string) (unlock func() error, err error) {
+// takeLock makes this process the only one that has the lock of a file in the
+// state folder, and writes its PID there.
+func takeLock(file string) (unlock func() error, err error) {
+	stateDir := filepath.Dir(file)
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return nil, pathError(stateDir, err, "the state folder cannot be made")
 	}
-	f, err := os.OpenFile(lockFile(stateDir), os.O_CREATE|os.O_RDWR, 0o644)
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
-		return nil, pathError(lockFile(stateDir), err, "cannot be opened")
+		return nil, pathError(file, err, "cannot be opened")
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		pid, _ := io.ReadAll(f) // only makes the message better
@@ -55,24 +56,26 @@ func takeLock(stateDir string) (unlock func() error, err error) {
 	return f.Close, nil
 }
 
-// Start runs "serve" of this program with args in a session of its own, and
-// returns when it can be called. The agent outlives its starter. Errors have
-// the end of the agent's log. An agent that has the folder already: Refused.
+// Start runs an agent with args, and a keeper that starts it again when it ends,
+// and returns when the agent can be called. Both outlive the caller. Errors have
+// the end of the agent's log, and leave neither behind. An agent that has the
+// folder already: Refused.
 func Start(ctx context.Context, stateDir string, args []string) error {
 	if err := os.MkdirAll(stateDir, 0o755); err != nil {
 		return pathError(stateDir, err, "the state folder cannot be made")
 	}
-	log, err := openLog(filepath.Join(stateDir, "hostd.log"))
+	if err := awaitRoom(ctx, stateDir); err != nil {
+		return err
+	}
+	log, err := openLog(logFile(stateDir)) // puts a long one aside
 	if err != nil {
 		return err
 	}
-	defer func() { _ = log.Close() }() // the agent has its own
 	begin, err := log.Seek(0, io.SeekEnd)
-	if err != nil {
+	if err := errors.Join(err, log.Close()); err != nil {
 		return err
 	}
-	self, err := os.Executable()
-	if err != nil {
+	if err := (wish{Token: rand.Text(), Args: args}).make(stateDir); err != nil {
 		return err
 	}
 	read, write, err := os.Pipe()
@@ -80,22 +83,37 @@ func Start(ctx context.Context, stateDir string, args []string) error {
 		return err
 	}
 	defer func() { _ = read.Close() }() // read to its end below
-	cmd := exec.Command(self, append([]string{"serve"}, args...)...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = "/", log, log
-	cmd.ExtraFiles = []*os.File{write}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
-		return errors.Join(err, write.Close())
-	}
-	if err := write.Close(); err != nil {
+	cmd, err := spawn(stateDir, []string{"keep", "--tell-ready", "--state", stateDir}, write)
+	if err = errors.Join(err, write.Close()); err != nil {
 		return err
 	}
-	return waitReady(ctx, cmd, read, log, begin)
+	if err := waitReady(ctx, stateDir, read, begin); err != nil {
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*stopTimeout)
+		defer cancel()
+		err = errors.Join(err, stopKeeper(undo, stateDir), cmd.Process.Kill(), stopHolder(undo, lockFile(stateDir)))
+		_ = cmd.Wait() // it was killed
+		return err
+	}
+	return cmd.Process.Release()
+}
+
+// awaitRoom refuses a folder that another agent has. One that was started before
+// the last Stop sees soon that it is not wanted.
+func awaitRoom(ctx context.Context, stateDir string) error {
+	for begin := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		held, err := isHeld(lockFile(stateDir))
+		if err != nil || !held {
+			return err
+		}
+		if time.Since(begin) > roomTimeout || ctx.Err() != nil {
+			return errs.New(errs.Refused, "state folder "+stateDir, "another agent has it")
+		}
+	}
 }
 
 // waitReady reads what the agent says through the pipe; the pipe ends without a
 // word when the agent does.
-func waitReady(ctx context.Context, cmd *exec.Cmd, read *os.File, log *os.File, begin int64) error {
+func waitReady(ctx context.Context, stateDir string, read *os.File, begin int64) error {
 	deadline := time.Now().Add(startTimeout)
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
@@ -105,22 +123,37 @@ func waitReady(ctx context.Context, cmd *exec.Cmd, read *os.File, log *os.File, 
 	}
 	word, err := io.ReadAll(read)
 	if string(word) == "ready" {
-		return cmd.Process.Release()
+		return nil
 	}
-	text := make([]byte, 4000)
-	n, _ := log.ReadAt(text, begin) // the log only adds to the error
+	text := strings.TrimSpace(logSince(logFile(stateDir), begin))
 	if err != nil {
-		return errors.Join(errs.Wrap(errs.Timeout, "agent", err, "not ready in time: %s", strings.TrimSpace(string(text[:n]))), cmd.Process.Kill())
+		return errs.Wrap(errs.Timeout, "agent", err, "not ready in time: %s", text)
 	}
-	return errs.Wrap(errs.Refused, "agent", cmd.Wait(), "it ended at once: %s", strings.TrimSpace(string(text[:n])))
+	return errs.New(errs.Refused, "agent", "it ended at once: %s", text)
 }
+
+// logSince reads what was written to a log since it was begin bytes long.
+func logSince(file string, begin int64) string {
+	f, err := os.Open(file)
+	if err != nil {
+		return "" // it only adds to an error
+	}
+	defer func() { _ = f.Close() }() // only read
+	text, _ := io.ReadAll(io.NewSectionReader(f, begin, 4000))
+	return string(text)
+}
+
+// ReadyPipe is what Start waits at, for the process that it runs.
+func ReadyPipe() *os.File { return os.NewFile(readyFD, "ready") }
 
 // TellReady tells Start that the agent can be called.
 func TellReady() error {
-	pipe := os.NewFile(readyFD, "ready")
+	pipe := ReadyPipe()
 	_, err := pipe.WriteString("ready")
 	return errors.Join(err, pipe.Close())
 }
+
+func logFile(stateDir string) string { return filepath.Join(stateDir, "hostd.log") }
 
 func openLog(path string) (*os.File, error) {
 	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
@@ -169,13 +202,16 @@ func Stop(ctx context.Context, stateDir, owner string, purge bool, log hclog.Log
 			return nil
 		}
 	}
-	if err := stopAgent(ctx, stateDir); err != nil {
+	if err := stopKeeper(ctx, stateDir); err != nil {
+		return err
+	}
+	if err := stopHolder(ctx, lockFile(stateDir)); err != nil {
 		return err
 	}
 	if !purge {
 		return nil
 	}
-	unlock, err := takeLock(stateDir)
+	unlock, err := takeLock(lockFile(stateDir))
 	if err != nil {
 		return err
 	}
@@ -210,7 +246,7 @@ func removeState(stateDir string) error {
 
 // ownNames are in the state folder of an agent, apart from its lock and socket.
 // The plugin puts the program into bin and its certificates into tls.
-var ownNames = []string{"owner", "hostd.log", "hostd.log.1", "dhcp", "fragments", "bin", "tls"}
+var ownNames = []string{"owner", "keeper.pid", "hostd.log", "hostd.log.1", "dhcp", "fragments", "bin", "tls"}
 
 func removeIfEmpty(folder string) error {
 	err := os.Remove(folder)
@@ -220,31 +256,55 @@ func removeIfEmpty(folder string) error {
 	return err
 }
 
-func stopAgent(ctx context.Context, stateDir string) error {
-	f, err := os.Open(lockFile(stateDir))
+// isHeld reports whether a process has the lock of the file.
+func isHeld(file string) (bool, error) {
+	f, err := os.Open(file)
 	if err != nil {
-		return ignoreMissing(err)
+		return false, ignoreMissing(err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err == nil {
-		return nil // nobody holds it
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil, nil
+}
+
+// stopHolder ends the process that has the lock of the file, if there is one.
+func stopHolder(ctx context.Context, file string) error {
+	for begin := time.Now(); ; {
+		held, err := isHeld(file)
+		if err != nil || !held {
+			return err
+		}
+		pid, err := holder(file)
+		if err != nil {
+			return err
+		}
+		if fd, err := unix.PidfdOpen(pid, 0); err == nil {
+			defer closeFD(fd)
+			return stopProcess(ctx, pid, fd)
+		} else if !errors.Is(err, unix.ESRCH) && pid > 1 {
+			return err
+		}
+		// It has the lock and has not written its PID yet.
+		if time.Since(begin) > time.Second || ctx.Err() != nil {
+			return errs.New(errs.Internal, "agent", "%s has no process ID", file)
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	text, err := io.ReadAll(f)
+}
+
+// holder reads the PID in the file, 0 when there is none.
+func holder(file string) (int, error) {
+	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return 0, ignoreMissing(err)
 	}
 	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
 	if err != nil || pid <= 1 {
-		return errs.New(errs.Internal, "agent", "%s has no process ID", lockFile(stateDir))
+		return 0, nil
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		if errors.Is(err, unix.ESRCH) {
-			return nil
-		}
-		return err
-	}
-	defer closeFD(fd)
+	return pid, nil
+}
+
+func stopProcess(ctx context.Context, pid, fd int) error {
 	for _, s := range []unix.Signal{unix.SIGTERM, unix.SIGKILL} {
 		if err := unix.PidfdSendSignal(fd, s, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 			return err

@@ -171,7 +171,7 @@ func callOn[T any](ctx context.Context, l *Link, c *libvirt.Libvirt, object stri
 	case a := <-answers:
 		return a.value, classify(object, a.err)
 	case <-l.closed:
-		return zero, errs.New(errs.Unavailable, object, "the connection to libvirt was lost")
+		return zero, errs.New(errs.Unavailable, object, "%s", l.reason)
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			go l.Close()

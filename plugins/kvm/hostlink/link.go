@@ -16,7 +16,10 @@ import (
 	"github.com/digitalocean/go-libvirt"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -71,18 +74,25 @@ type Link struct {
 	ssh    *sshHost
 	once   sync.Once
 	closed chan struct{}
+	reason string // readable when closed is closed
 }
 
 // Agent is the connection to the host's agent.
 func (l *Link) Agent() *grpc.ClientConn { return l.agent }
 
-// Lost is closed when libvirt's connection, or SSH's, has ended: the link is of
-// no more use.
+// Lost is closed when the connection to the agent, to libvirt or by SSH has
+// ended: the link is of no more use.
 func (l *Link) Lost() <-chan struct{} { return l.closed }
 
+// Reason says what was lost first, when Lost is closed.
+func (l *Link) Reason() string { return l.reason }
+
 // Close ends the connections. The agent keeps running.
-func (l *Link) Close() {
+func (l *Link) Close() { l.lose("the connection was closed") }
+
+func (l *Link) lose(reason string) {
 	l.once.Do(func() {
+		l.reason = reason
 		close(l.closed)
 		done := make(chan struct{})
 		go func() {
@@ -141,17 +151,28 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.advice(), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
 		return nil, err
 	}
+	l.watch()
+	return l, nil
+}
+
+// watch loses the link with the first of its connections that ends.
+func (l *Link) watch() {
 	for _, c := range l.connections() {
 		go func() {
 			select {
 			case <-c.Disconnected():
+				l.lose("the connection to libvirt was lost")
 			case <-l.sshLost():
+				l.lose("the SSH connection was lost")
 			case <-l.closed:
 			}
-			l.Close()
 		}()
 	}
-	return l, nil
+	go func() {
+		// It is ready, because the agent has answered; Close ends the wait.
+		l.agent.WaitForStateChange(context.Background(), connectivity.Ready)
+		l.lose("the connection to its agent was lost")
+	}()
 }
 
 func (l *Link) openLibvirt(ctx context.Context, object, advice string, dial func(context.Context) (net.Conn, error)) (err error) {
@@ -295,6 +316,12 @@ func sshPort(host *pluginv1.Host) (int, error) {
 		return 0, errs.New(errs.Invalid, object(host), "its SSH port %q is no port", text)
 	}
 	return port, nil
+}
+
+// agentOptions are those of a connection to an agent. It stays open without
+// calls, so that its end tells that the agent has ended.
+func agentOptions(security credentials.TransportCredentials) []grpc.DialOption {
+	return append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(security), grpc.WithIdleTimeout(0))
 }
 
 // agentInfo asks the agent who it is. Options: grpc.WaitForReady for an agent

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -29,7 +28,7 @@ func connectLocal(ctx context.Context, cfg Config, host *pluginv1.Host, l *Link)
 	}
 	socket := filepath.Join(cfg.StateDir, "hostd.sock")
 	// No transport security: the socket's mode lets only root in.
-	conn, err := grpc.NewClient("unix:"+socket, append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := grpc.NewClient("unix:"+socket, agentOptions(insecure.NewCredentials())...)
 	if err != nil {
 		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
 	}

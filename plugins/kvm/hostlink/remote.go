@@ -12,7 +12,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
-	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -44,7 +43,7 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 		return err
 	}
 	address := net.JoinHostPort(ip.String(), strconv.Itoa(cfg.Port))
-	l.agent, err = grpc.NewClient("passthrough:"+address, append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(credentials.NewTLS(config)))...)
+	l.agent, err = grpc.NewClient("passthrough:"+address, agentOptions(credentials.NewTLS(config))...)
 	if err != nil {
 		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
 	}

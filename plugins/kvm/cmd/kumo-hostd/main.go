@@ -23,7 +23,9 @@ import (
 var version = "unknown"
 
 const usage = `usage: kumo-hostd COMMAND [options]
-  start    run the agent in the background and wait until it can be called
+  start    run the agent in the background and wait until it can be called; it
+           is started again whenever it ends
+  keep     start the agent that is wanted whenever there is none; start does this
   serve    run the agent in the foreground
   own      record for which host the agent of a state folder works
   stop     end the agent of a state folder; --purge also removes its networks
@@ -52,7 +54,9 @@ func run(args []string) error {
 		if err != nil {
 			return err
 		}
-		return hostd.Start(ctx, o.StateDir, append(args[1:], "--tell-ready"))
+		return hostd.Start(ctx, o.StateDir, args[1:])
+	case "keep":
+		return keep(ctx, args[1:])
 	case "stop", "own":
 		set := flag.NewFlagSet(args[0], flag.ContinueOnError)
 		state := set.String("state", "/var/lib/kumo/hostd", "the state folder")
@@ -83,7 +87,20 @@ func parse(command string, args []string) (o hostd.Options, tellReady bool, err 
 	set.StringVar(&o.KeyFile, "key", "", "the certificate's key")
 	set.StringVar(&o.CAFile, "ca", "", "the CA of the callers' certificates")
 	set.BoolVar(&tellReady, "tell-ready", false, "tell the starter when the agent is ready")
+	set.StringVar(&o.Kept, "kept", "", "the wish for which a keeper runs the agent")
 	return o, tellReady, set.Parse(args)
+}
+
+func keep(ctx context.Context, args []string) error {
+	o, tellReady, err := parse("keep", args)
+	if err != nil {
+		return err
+	}
+	var ready *os.File
+	if tellReady {
+		ready = hostd.ReadyPipe()
+	}
+	return hostd.Keep(ctx, o.StateDir, ready, logger())
 }
 
 func serve(ctx context.Context, args []string) error {
