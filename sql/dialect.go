@@ -25,7 +25,8 @@ func (d Dialect) UUID() string {
 	return "VARCHAR(32)"
 }
 
-// String is text of at most n characters that compares case-insensitively.
+// String is text of at most n characters that compares without regard to case,
+// see Fold.
 func (d Dialect) String(n int) string {
 	if d == MySQL {
 		return fmt.Sprintf("VARCHAR(%d)", n)
@@ -77,7 +78,10 @@ func (d Dialect) End(table string, indexes ...string) string {
 			if unique {
 				b.WriteString("UNIQUE ")
 			}
-			fmt.Fprintf(&b, "KEY `%s` (%s)", IndexName(table, columns, unique), quoteAll(columns))
+			fmt.Fprintf(&b, "KEY `%s` (%s)", IndexName(table, columns, unique), quoteAll(d.indexed(columns)))
+			if named(columns) {
+				b.WriteString(",\n  " + foldedName)
+			}
 		}
 		b.WriteString("\n) ENGINE=InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_general_ci;\n")
 		return b.String()
@@ -96,7 +100,20 @@ func (d Dialect) Index(table, index string) string {
 	if unique {
 		kind = "UNIQUE INDEX"
 	}
+	if d == MySQL && named(columns) {
+		return fmt.Sprintf("ALTER TABLE `%s` ADD COLUMN %s, ADD %s `%s` (`name_`)", table, foldedName, kind, IndexName(table, columns, unique))
+	}
 	return fmt.Sprintf("CREATE %s `%s` ON `%s` (%s)", kind, IndexName(table, columns, unique), table, quoteAll(columns))
+}
+
+// named tells an index of names, which are compared by their letters.
+func named(columns []string) bool { return len(columns) == 1 && columns[0] == "name" }
+
+func (d Dialect) indexed(columns []string) []string {
+	if named(columns) {
+		return []string{d.FoldedName()}
+	}
+	return columns
 }
 
 func splitIndex(ix string) (columns []string, unique bool) {

@@ -7,6 +7,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 type createAccountParams struct {
@@ -105,9 +106,12 @@ func (s *Service) apiCreateAccount(ctx context.Context, c *action.Call, p *creat
 	})
 }
 
+// named is the condition for an account's name in the letters of sql.Fold.
+func (s *Service) named() string { return "`" + s.store.Dialect().FoldedName() + "` = ?" }
+
 // nameIsFree refuses a name that another account has; people log in by name.
 func (s *Service) nameIsFree(ctx context.Context, tx *store.Tx, name, self string) error {
-	other, found, err := store.First(ctx, tx, AccountType, "`name` = ?", name)
+	other, found, err := store.First(ctx, tx, AccountType, s.named(), schemasql.Fold(name))
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 type loginParams struct {
@@ -85,7 +86,7 @@ func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) 
 	if len(p.AccountName) > 1020 || len(p.Password) > 1020 { // longer than any that could be stored
 		return sessionReply{}, wrongPassword(p.AccountName[:min(len(p.AccountName), 64)])
 	}
-	account, found, err := store.First(ctx, s.store, AccountType, "`name` = ?", p.AccountName)
+	account, found, err := store.First(ctx, s.store, AccountType, s.named(), schemasql.Fold(p.AccountName))
 	if err != nil {
 		return sessionReply{}, err
 	}
@@ -108,7 +109,7 @@ func (s *Service) apiLogin(ctx context.Context, c *action.Call, p *loginParams) 
 // strange stands for a name that no account has, however it is written, in as
 // many letters as a UUID.
 func strange(name string) string {
-	sum := sha256.Sum256([]byte(strings.ToLower(strings.TrimSpace(name))))
+	sum := sha256.Sum256([]byte(schemasql.Fold(strings.TrimSpace(name))))
 	return hex.EncodeToString(sum[:16])
 }
 

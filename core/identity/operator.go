@@ -9,6 +9,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // OpenSession is a session as the operator of the server's machine is shown it.
@@ -25,7 +26,7 @@ type OpenSession struct {
 // Named returns the account of a name, the first administrator for "".
 // errs.NotFound.
 func (s *Service) Named(ctx context.Context, name string) (*Account, error) {
-	where, arg := "`name` = ?", name
+	where, arg := s.named(), schemasql.Fold(name)
 	if name == "" {
 		where, arg = "`uuid` = ?", AdminUUID
 	}

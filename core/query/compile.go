@@ -1,7 +1,10 @@
 package query
 
 import (
+	"fmt"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	schemasql "github.com/kumo-cloud/kumo/sql"
@@ -50,11 +53,7 @@ func (c *compiler) compare(col column, op Op, value string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		c.args = append(c.args, v)
-		if op == Ne {
-			op = "<>"
-		}
-		return col.String() + " " + string(op) + " ?", nil
+		return c.relation(col, op, v), nil
 	}
 	return "", invalid("operator %s is unknown", clip(string(op)))
 }
@@ -71,11 +70,63 @@ func (c *compiler) list(col column, op Op, value string) (string, error) {
 			return "", err
 		}
 	}
-	c.args = append(c.args, values)
-	if op == NotIn {
-		return col.String() + " NOT IN (?)", nil
+	return c.relation(col, op, values), nil
+}
+
+// relation writes a comparison with a value, or a list of values for In and
+// NotIn.
+func (c *compiler) relation(col column, op Op, value any) string {
+	sign := map[Op]string{Eq: " = ?", Ne: " <> ?", Ge: " >= ?", Le: " <= ?", Gt: " > ?", Lt: " < ?", In: " IN (?)", NotIn: " NOT IN (?)"}[op]
+	text := c.comparable(col)
+	also := ""
+	if text != col.String() {
+		if (op == Eq || op == In) && (col.field.Index || col.field.Unique) && col.field.Name != "name" && ascii(value) {
+			also = col.String() + sign + " AND " // finds by the index what may be the same: addresses, words of programs
+			c.args = append(c.args, value)
+		}
+		value = folded(value)
 	}
-	return col.String() + " IN (?)", nil
+	c.args = append(c.args, value)
+	return also + text + sign
+}
+
+// comparable is what a column compares and sorts by. MySQL has no collation that
+// compares letters as SQLite does here (sql.Fold).
+func (c *compiler) comparable(col column) string {
+	f := col.field
+	switch {
+	case c.dialect != schemasql.MySQL, f.Kind != resource.String && f.Kind != resource.Text, f.IsUUID():
+		return col.String()
+	case f.Name == "name" && (f.Index || f.Unique):
+		return col.alias + ".`" + c.dialect.FoldedName() + "`"
+	}
+	return c.foldedText(col.String())
+}
+
+// ascii tells whether a value, or each of a list, is text in ASCII.
+func ascii(value any) bool {
+	switch v := value.(type) {
+	case string:
+		return strings.IndexFunc(v, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
+	case []any:
+		return !slices.ContainsFunc(v, func(v any) bool { return !ascii(v) })
+	}
+	return false
+}
+
+// folded makes of a value, or a list of values, what is compared.
+func folded(value any) any {
+	switch v := value.(type) {
+	case string:
+		return schemasql.Fold(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			out[i] = folded(v[i])
+		}
+		return out
+	}
+	return value
 }
 
 func (c *compiler) like(col column, op Op, value string) (string, error) {
@@ -85,15 +136,22 @@ func (c *compiler) like(col column, op Op, value string) (string, error) {
 	if col.field.IsUUID() {
 		value = strings.ToLower(value)
 	}
-	c.args = append(c.args, value)
 	not := ""
 	if op == NotLike {
 		not = "NOT "
 	}
-	if c.dialect == schemasql.SQLite {
-		return col.String() + " " + not + "LIKE ? ESCAPE '\\'", nil // MySQL's default
+	if c.dialect == schemasql.MySQL {
+		c.args = append(c.args, schemasql.Fold(value))
+		return c.comparable(col) + " " + not + "LIKE ?", nil
 	}
-	return col.String() + " " + not + "LIKE ?", nil
+	within := ""
+	prefix := value[:max(strings.IndexAny(value, "%_\\"), 0)]
+	if after := schemasql.After(prefix); op == Like && col.field.Index && !col.field.IsUUID() && after != "" {
+		within = fmt.Sprintf("%s >= ? AND %[1]s < ? AND ", col) // by the index, which a function cannot use
+		c.args = append(c.args, prefix, after)
+	}
+	c.args = append(c.args, value)
+	return within + col.String() + " " + not + "LIKE ? ESCAPE '\\'", nil // MySQL's default
 }
 
 // anywhere finds the type and the column that a name means in queries of every
@@ -151,7 +209,7 @@ func (e *Engine) build(t *resource.Type, q Query, sc Scope) (statement, error) {
 	if len(q.Conditions) > MaxConditions {
 		return statement{}, invalid("%d conditions are more than %d", len(q.Conditions), MaxConditions)
 	}
-	c := &compiler{reg: e.reg, dialect: e.store.Dialect(), caller: sc, shared: map[string]scope{}}
+	c := &compiler{reg: e.reg, dialect: e.store.Dialect(), foldedText: e.store.Folded, caller: sc, shared: map[string]scope{}}
 	root, err := c.root(t)
 	if err != nil {
 		return statement{}, err
@@ -201,7 +259,7 @@ func (c *compiler) order(root scope, q Query, st *statement) error {
 	if q.Desc {
 		dir = " DESC"
 	}
-	st.sort, st.desc = col.String(), q.Desc
+	st.sort, st.desc = c.comparable(col), q.Desc
 	st.order = " ORDER BY " + st.sort + dir
 	if q.Sort != "uuid" {
 		st.order += ", t0.`uuid`" + dir

@@ -1,6 +1,7 @@
 package query_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -118,7 +119,7 @@ func compare(v string, present, numeric bool, op query.Op, value string) bool {
 			b, _ := strconv.Atoi(value)
 			return a - b
 		}
-		return strings.Compare(strings.ToLower(v), strings.ToLower(value))
+		return strings.Compare(letters(v), letters(value))
 	}
 	switch op {
 	case query.Eq:
@@ -136,15 +137,20 @@ func compare(v string, present, numeric bool, op query.Op, value string) bool {
 	case query.In, query.NotIn:
 		return slices.ContainsFunc(strings.Split(value, ","), func(s string) bool { return order(s) == 0 }) == (op == query.In)
 	}
-	return like(strings.ToLower(v), strings.ToLower(value)) == (op == query.Like)
+	return like([]rune(letters(v)), []rune(letters(value))) == (op == query.Like)
 }
 
+// letters is a text without its case.
+func letters(s string) string { return strings.ToLower(strings.ToUpper(s)) }
+
 // like matches % and _ by trying everything.
-func like(s, pattern string) bool {
-	if pattern == "" {
-		return s == ""
+func like(s, pattern []rune) bool {
+	if len(pattern) == 0 {
+		return len(s) == 0
 	}
 	switch pattern[0] {
+	case '\\':
+		return len(s) > 0 && len(pattern) > 1 && s[0] == pattern[1] && like(s[1:], pattern[2:])
 	case '%':
 		for i := 0; i <= len(s); i++ {
 			if like(s[i:], pattern[1:]) {
@@ -153,9 +159,9 @@ func like(s, pattern string) bool {
 		}
 		return false
 	case '_':
-		return s != "" && like(s[1:], pattern[1:])
+		return len(s) > 0 && like(s[1:], pattern[1:])
 	}
-	return s != "" && s[0] == pattern[0] && like(s[1:], pattern[1:])
+	return len(s) > 0 && s[0] == pattern[0] && like(s[1:], pattern[1:])
 }
 
 // TestAgainstReference compares the engine's answers to random queries on a
@@ -204,7 +210,7 @@ func compareWithReference(t *testing.T, s *store.Store, r *rand.Rand) {
 				want = append(want, row["uuid"])
 			}
 		}
-		q.ReplyWithCount, q.Sort = true, "uuid"
+		q.ReplyWithCount, q.Sort, q.Desc = true, pick(r, []string{"uuid", "name"}), r.IntN(2) == 0
 		res, err := e.Run(ctx, typ, q, query.Scope{Admin: g.caller == "", AccountUUID: g.caller})
 		if err != nil {
 			t.Fatalf("%s %v: %v", typ, q.Conditions, err)
@@ -217,7 +223,20 @@ func compareWithReference(t *testing.T, s *store.Store, r *rand.Rand) {
 			}
 			got = append(got, row.UUID)
 		}
-		slices.Sort(want)
+		byName := map[string]string{}
+		for _, row := range g.rows[typ] {
+			byName[row["uuid"]] = letters(row["name"])
+		}
+		slices.SortFunc(want, func(a, b string) int {
+			order := strings.Compare(a, b)
+			if q.Sort == "name" {
+				order = cmp.Or(strings.Compare(byName[a], byName[b]), order)
+			}
+			if q.Desc {
+				order = -order
+			}
+			return order
+		})
 		if !slices.Equal(got, want) || int(res.Total) != len(want) {
 			t.Errorf("as %q: %s %v:\n got %v, total %d\nwant %v", g.caller, typ, q.Conditions, got, res.Total, want)
 		}
@@ -237,7 +256,12 @@ var accounts = []string{"", "alice", "bob"}
 
 func pick[T any](r *rand.Rand, of []T) T { return of[r.IntN(len(of))] }
 
-func randomName(r *rand.Rand) string { return pick(r, []string{"a", "B", "ab", "Ba", "aab", "c"}) }
+// randomName has letters of several alphabets: with accents, with two small
+// forms, of later versions of Unicode and beyond its first plane, without case,
+// and what stands beside letters in ASCII.
+func randomName(r *rand.Rand) string {
+	return pick(r, []string{"a", "B", "ab", "Ba", "aab", "c", "á", "Áb", "Σ", "ς", "aσ", "Ж", "жa", "ß", "ẞ", "ა", "Ა", "Ꭰ", "ꭰ", "Ⱥ", "ⱥ", "𞤀", "𞤢", "😀", "😎", "k", "K", "a_b", "A-B", "名"})
+}
 
 func randomValue(r *rand.Rand, c query.Condition) string {
 	if strings.HasSuffix(c.Name, "cpuNum") || strings.HasSuffix(c.Name, "deviceId") {
@@ -250,7 +274,7 @@ func randomValue(r *rand.Rand, c query.Condition) string {
 	case query.In, query.NotIn:
 		return randomName(r) + "," + randomName(r)
 	case query.Like, query.NotLike:
-		return pick(r, []string{"a%", "%B", "_", "%a%", "", "%", "_b"})
+		return pick(r, []string{"a%", "%B", "_", "%a%", "", "%", "_b", "Á%", "á", "%Σ%", "Ⴀ%", "Ა%", "_σ", "𞤢%", "K%", "a\\_%", "ß", "𞤀"})
 	}
 	return randomName(r)
 }

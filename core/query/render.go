@@ -8,6 +8,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // object is one inventory that was written.
@@ -267,7 +268,7 @@ func compareOrder(a, b string) int {
 			return cmp.Compare(x, y)
 		}
 	}
-	return strings.Compare(strings.ToLower(a), strings.ToLower(b))
+	return schemasql.Compare(a, b)
 }
 
 // appendValue appends a value that the database wrote as JSON, which is not

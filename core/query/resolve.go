@@ -37,11 +37,13 @@ type scope struct {
 type compiler struct {
 	reg     *resource.Registry
 	dialect schemasql.Dialect
-	caller  Scope
-	shared  map[string]scope // joins with one target, by what is joined
-	tables  int              // that are named so far beside the root's
-	values  int
-	many    bool // a list is joined: a row may occur several times
+	// foldedText is store.Folded.
+	foldedText func(string) string
+	caller     Scope
+	shared     map[string]scope // joins with one target, by what is joined
+	tables     int              // that are named so far beside the root's
+	values     int
+	many       bool // a list is joined: a row may occur several times
 	frame
 	// outer are the frames around this one, the root's first.
 	outer []frame

@@ -87,6 +87,7 @@ func (s *Store) apply(ctx context.Context, tx *Tx, m schemasql.Migration) error 
 // ddl runs one statement that changes the schema or old rows. What exists
 // already is skipped, as after an interrupted migration on MySQL.
 func (s *Store) ddl(ctx context.Context, tx *Tx, stmt string) error {
+	stmt = s.dialectOf(stmt)
 	ctx, err := tx.enter(ctx)
 	if err == nil {
 		err = tx.write()

@@ -21,7 +21,7 @@ func NextMigration(ctx context.Context, path string, types ...*resource.Type) (t
 	if cerr := s.Close(); err == nil {
 		err = cerr
 	}
-	return migration(have, types), err
+	return migration(s.dialect, have, types), err
 }
 
 // Schema describes the tables, columns and indexes of the database, one a

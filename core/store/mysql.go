@@ -13,6 +13,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // mysqlBackend runs transactions in parallel on the pool that also reads.
@@ -55,7 +56,14 @@ func openMySQL(ctx context.Context, s *Store, d dsn) error {
 	db := sqlx.NewDb(sql.OpenDB(alike{connector}), "mysql")
 	s.pool = newPool(s.name, db, newStatements(db), d.connections)
 	s.backend = &mysqlBackend{s: s}
-	return s.explain(db.PingContext(ctx), "")
+	var knows int
+	if err := db.GetContext(ctx, &knows, "SELECT COUNT(*) FROM information_schema.COLLATIONS WHERE ? LIKE CONCAT('%', COLLATION_NAME)", schemasql.CaseCollation); err != nil {
+		return s.explain(err, "")
+	}
+	if s.older = knows == 0; s.older {
+		s.log.Warn("this server does not know letters of later than Unicode 4, which compare with regard to case; MariaDB does from 10.10 on", "database", s.name)
+	}
+	return nil
 }
 
 // quiet sends what the driver reports beside its errors to our log.

@@ -87,7 +87,7 @@ func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error 
 	if err != nil {
 		return err
 	}
-	if migration(have, types) == "" {
+	if migration(s.dialect, have, types) == "" {
 		return nil // the usual start: no lock is taken
 	}
 	return s.backend.change(ctx, func(ctx context.Context, tx *Tx) error {
@@ -95,7 +95,7 @@ func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error 
 		if err != nil {
 			return err
 		}
-		stmts, err := schemasql.Render(migration(have, types), s.dialect)
+		stmts, err := schemasql.Render(migration(s.dialect, have, types), s.dialect)
 		if err != nil {
 			return fmt.Errorf("tables of declared types: %w", err)
 		}
@@ -110,7 +110,7 @@ func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error 
 
 // migration writes the text of a migration that adds to a schema what the
 // declarations want; "" when there is nothing to add.
-func migration(have schema, types []*resource.Type) string {
+func migration(d schemasql.Dialect, have schema, types []*resource.Type) string {
 	sorted := append([]*resource.Type(nil), types...)
 	sort.Slice(sorted, func(i, j int) bool { return sorted[i].Name < sorted[j].Name })
 	var b strings.Builder
@@ -129,6 +129,10 @@ func migration(have schema, types []*resource.Type) string {
 			columns, unique := strings.CutPrefix(ix, "unique ")
 			if _, ok := old.indexes[schemasql.IndexName(t.Name, strings.Split(columns, ","), unique)]; !ok {
 				fmt.Fprintf(&b, "{{.Index %q %q}};\n", t.Name, ix)
+				continue
+			}
+			if _, ok := old.columns[d.FoldedName()]; columns == "name" && !ok {
+				fmt.Fprintf(&b, "{{.Letters %q %q}}\n", t.Name, ix)
 			}
 		}
 	}

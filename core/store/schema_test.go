@@ -40,7 +40,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 	ctx := context.Background()
 	old := shelf(t)
 	now := shelf(t, resource.Field{Name: "colour", Size: 20, Index: true, Default: "it's red"}, resource.Field{Name: "memo", Kind: resource.Text}, resource.Field{Name: "hostUuid"})
-	one := schemasql.Migration{Version: 1, Name: "schema", Text: migration(schema{}, []*resource.Type{old})}
+	one := schemasql.Migration{Version: 1, Name: "schema", Text: migration(schemasql.SQLite, schema{}, []*resource.Type{old})}
 	for name, dsn := range dsns(t) {
 		t.Run(name, func(t *testing.T) {
 			at := dsn()
@@ -56,7 +56,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			two := schemasql.Migration{Version: 2, Name: "change", Text: migration(have, []*resource.Type{now})}
+			two := schemasql.Migration{Version: 2, Name: "change", Text: migration(s.Dialect(), have, []*resource.Type{now})}
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -99,7 +99,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 // commits by itself, and starts again.
 func TestMigrationRunsAgain(t *testing.T) {
 	ctx := context.Background()
-	text := migration(schema{}, []*resource.Type{shelf(t)})
+	text := migration(schemasql.SQLite, schema{}, []*resource.Type{shelf(t)})
 	good := schemasql.Migration{Version: 1, Name: "schema", Text: text + "ALTER TABLE `Shelf` ADD COLUMN `extra` {{.Int}} NOT NULL DEFAULT 0;\n{{.Index \"Shelf\" \"extra\"}};\n"}
 	bad := good
 	bad.Text += "THIS IS NO SQL;\n"

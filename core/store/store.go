@@ -23,6 +23,7 @@ type Store struct {
 	log     hclog.Logger
 	name    string // for errors and logs, without a password
 	dialect schemasql.Dialect
+	older   bool  // a server without schemasql.CaseCollation
 	pool    *pool // of readers on SQLite, of all connections on MySQL
 	backend backend
 
@@ -115,6 +116,18 @@ func (s *Store) Close() error {
 
 // Dialect tells what SQL the database understands.
 func (s *Store) Dialect() schemasql.Dialect { return s.dialect }
+
+// Folded is an expression for what the text of an expression compares by, to be
+// compared with a value of schemasql.Fold.
+func (s *Store) Folded(text string) string { return s.dialectOf(s.dialect.Folded(text)) }
+
+// dialectOf writes SQL as the server understands it.
+func (s *Store) dialectOf(query string) string {
+	if s.older {
+		return schemasql.Older(query)
+	}
+	return query
+}
 
 // Registry returns the types that the store was opened with.
 func (s *Store) Registry() *resource.Registry { return s.reg }
