@@ -17,6 +17,11 @@ import (
 const (
 	// maxBatch bounds how long the first fn of a batch waits for the commit.
 	maxBatch = 256
+	// gather is how long a batch waits for one more fn, each time, and maxGather
+	// for all of them: a commit costs as much as several fns, in pages written
+	// twice and in all that is read anew after it. Only a batch that follows one
+	// of several fns waits, so that a caller without company never does.
+	gather, maxGather = 500 * time.Microsecond, 2 * time.Millisecond
 	// maxWaiting bounds the queue; further callers wait to enter it.
 	maxWaiting = 1024
 	// maxQueued is how long a fn may wait in the queue. A fn of Update that
@@ -52,6 +57,7 @@ type writer struct {
 	stopped chan struct{} // closed when it takes no more jobs
 	once    sync.Once
 	batch   []*job
+	company bool          // the batch before had several fns
 	dirty   bool          // the open transaction holds writes of an earlier fn
 	first   int           // in the batch, that wrote
 	careful bool          // each fn of it has a savepoint
@@ -143,6 +149,7 @@ func (w *writer) run(j *job) {
 		w.fail(j, err)
 		return
 	}
+	patience := maxGather
 	for {
 		if j.state.CompareAndSwap(queued, running) {
 			w.batch = append(w.batch, j)
@@ -154,13 +161,11 @@ func (w *writer) run(j *job) {
 		if len(w.batch) >= maxBatch {
 			break
 		}
-		select {
-		case j = <-w.queue:
-			continue
-		default:
+		if j = w.next(&patience); j == nil {
+			break
 		}
-		break
 	}
+	w.company = len(w.batch) > 1
 	begins(w.touched)
 	err := w.tx.Commit()
 	w.s.ended(w.touched)
@@ -176,6 +181,29 @@ func (w *writer) run(j *job) {
 	w.answer()
 	if w.dirty {
 		w.watchLog()
+	}
+}
+
+// next returns the job that joins the batch, or nil when none comes in time.
+// Its waiting is taken from patience.
+func (w *writer) next(patience *time.Duration) *job {
+	select {
+	case j := <-w.queue:
+		return j
+	default:
+	}
+	if !w.company || *patience <= 0 {
+		return nil
+	}
+	began := time.Now()
+	timer := time.NewTimer(min(gather, *patience))
+	defer timer.Stop()
+	select {
+	case j := <-w.queue:
+		*patience -= time.Since(began)
+		return j
+	case <-timer.C:
+		return nil
 	}
 }
 
