@@ -21,6 +21,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -81,7 +82,7 @@ func openStore(t testing.TB, dsn string) *store.Store {
 			t.Fatal(err)
 		}
 	}
-	s, err := store.Open(context.Background(), dsn, reg, nil)
+	s, err := store.Open(context.Background(), dsn, storetest.Seal(t), reg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow/flowtest"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/store/storetest"
 )
 
 // slot is what the sample flow keeps in the database.
@@ -78,7 +79,7 @@ func openStore(t testing.TB, dsn string) *store.Store {
 	if err := reg.Add(append(flow.Types(), slots.Type)...); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(context.Background(), dsn, reg, logTo(t))
+	s, err := store.Open(context.Background(), dsn, storetest.Seal(t), reg, logTo(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Account struct {
 	Description string `db:"description" kumo:"size=2048,null"`
 	Type        string `db:"type" kumo:"size=32,immutable,values=SystemAdmin|Normal"`
 	// Password is an Argon2id hash of the wire's SHA-512 text.
-	Password   string        `db:"password" kumo:"size=255,secret"`
+	Password   string        `db:"password" kumo:"text,secret"`
 	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
 	LastOpDate resource.Time `db:"lastOpDate"`
 	resource.Owned
@@ -59,7 +59,7 @@ type AccessKey struct {
 	AccountUUID string `db:"accountUuid" kumo:"size=32,index,immutable"`
 	UserUUID    string `db:"userUuid" kumo:"size=32,immutable"`
 	KeyID       string `db:"AccessKeyID" kumo:"size=20,unique,immutable" caption:"Key ID|AccessKey ID"`
-	Secret      string `db:"AccessKeySecret" kumo:"size=40,secret,immutable"`
+	Secret      string `db:"AccessKeySecret" kumo:"text,secret,immutable"`
 	State       string `db:"state" kumo:"size=16,values=Enabled|Disabled"`
 }
 

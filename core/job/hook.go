@@ -204,8 +204,9 @@ func (s *Service) loadHooks(ctx context.Context) {
 	var list []hook
 	err := s.store.Each(ctx, "SELECT `uuid`, `webHook`, `accountUuid` FROM `Job` WHERE `state` = ? AND `webHook` IS NOT NULL ORDER BY `createDate` LIMIT ?",
 		[]any{Done, maxPending}, func(r *store.Row) error {
-			list = append(list, hook{uuid: r.Text(0), url: r.Text(1), account: r.Text(2)})
-			return nil
+			url, err := store.Secret(s.store, rows.Type, "webHook", r.Text(1))
+			list = append(list, hook{uuid: r.Text(0), url: url, account: r.Text(2)})
+			return err
 		})
 	if err != nil {
 		s.log.Error("web hooks not loaded", "error", err)

@@ -131,7 +131,7 @@ type Row struct {
 	Error        string        `db:"error" kumo:"text,null,hidden"`
 	Why          string        `db:"cause" kumo:"text,null" caption:"Why it failed|失败原因"` // the text of Error
 	Result       string        `db:"result" kumo:"text,null,secret" caption:"Result|结果"`
-	WebHook      string        `db:"webHook" kumo:"size=2048,null,secret" caption:"Web hook|回调地址"` // cleared when it is delivered or given up
+	WebHook      string        `db:"webHook" kumo:"text,null,secret" caption:"Web hook|回调地址"` // cleared when it is delivered or given up
 	CreateDate   resource.Time `db:"createDate" kumo:"immutable,index"`
 	DoneDate     resource.Time `db:"doneDate" kumo:"null" caption:"Ended|结束时间"`
 	// OwnerUUID and Epoch are those of the management node that accepted it.

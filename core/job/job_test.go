@@ -20,6 +20,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -36,7 +37,7 @@ func openStore(t testing.TB, dsn string) *store.Store {
 	if err := reg.Add(append(job.Types(), flow.Types()...)...); err != nil {
 		t.Fatal(err)
 	}
-	s, err := store.Open(ctx, dsn, reg, nil)
+	s, err := store.Open(ctx, dsn, storetest.Seal(t), reg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

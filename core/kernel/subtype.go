@@ -39,6 +39,9 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		if kind == resource.String && size == 0 {
 			size = 255
 		}
+		if f.GetSecret() && kind == resource.String {
+			kind = resource.Text // what is sealed is longer
+		}
 		_, shadows := parent.Field(f.GetName())
 		name := f.GetName()
 		if shadows {

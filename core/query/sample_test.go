@@ -20,7 +20,7 @@ func sample() []*resource.Type {
 	null := func(f *resource.Field) { f.Null = true }
 	index := func(f *resource.Field) { f.Index = true }
 	hidden := func(f *resource.Field) { f.Hidden = true }
-	secret := func(f *resource.Field) { f.Secret = true }
+	secret := func(f *resource.Field) { f.Kind, f.Secret = resource.Text, true }
 	ref := func(name string) resource.Field { return str(name, null, index) }
 	must := func(t resource.Type) *resource.Type {
 		t.FQN = "org.example." + t.Name + "Inventory"

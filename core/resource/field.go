@@ -49,7 +49,8 @@ type Field struct {
 	Size int
 	// Null: the zero value is stored as NULL and left out of the inventory.
 	Null bool
-	// Secret: never rendered, never queryable, never logged (a password).
+	// Secret: never rendered, never queryable, never logged (a password), and
+	// sealed in the database; a Text.
 	Secret bool
 	// Hidden: never rendered, never queryable (internal bookkeeping).
 	Hidden bool
@@ -84,6 +85,10 @@ func (f *Field) IsUUID() bool {
 	return f.Kind == String && f.Size == 32 && (f.Name == "uuid" || strings.HasSuffix(f.Name, "Uuid"))
 }
 
+// Sealed reports whether the database has the field sealed, so that who has the
+// database alone cannot read it. A secret uuid is what rows are found by.
+func (f *Field) Sealed() bool { return f.Secret && f.Name != "uuid" }
+
 // Visible reports whether clients may see and query the field.
 func (f *Field) Visible() bool { return !f.Secret && !f.Hidden }
 
@@ -103,6 +108,9 @@ func (f *Field) check() error {
 	}
 	if f.Kind == String && (f.Size < 1 || f.Size > maxString) {
 		return fmt.Errorf("field %s: size %d is outside 1..%d; use text for longer values", f.Name, f.Size, maxString)
+	}
+	if f.Sealed() && (f.Kind != Text || f.Default != "") {
+		return fmt.Errorf("field %s: a secret is text without a default, as it is stored sealed", f.Name)
 	}
 	if (f.Index || f.Unique) && (f.Kind == Text || f.Kind == String && f.Size > maxIndexed) {
 		return fmt.Errorf("field %s: an indexed string holds at most %d characters", f.Name, maxIndexed)

@@ -13,11 +13,11 @@ type room struct {
 	Base
 	Owned
 	Floor  int    `db:"floor" kumo:"index,doc=counted from the street, not from zero"`
-	Key    string `db:"key" kumo:"size=40,secret,unique,null"`
+	Key    string `db:"key" kumo:"text,secret,null"`
 	Kind   string `db:"kind" kumo:"size=16,values=Lab|Office,default=Lab,immutable"`
 	Notes  string `db:"notes" kumo:"text"`
 	Area   *int64 `db:"area"`
-	HostID string `db:"hostUuid" kumo:"null"`
+	HostID string `db:"hostUuid" kumo:"null,unique"`
 	Cached string // no column
 }
 
@@ -31,11 +31,11 @@ func TestDefine(t *testing.T) {
 		{Name: "lastOpDate", Kind: TimeKind},
 		{Name: "accountUuid", Size: 32, Hidden: true, Index: true},
 		{Name: "floor", Kind: Int, Index: true, Doc: "counted from the street, not from zero"},
-		{Name: "key", Size: 40, Secret: true, Unique: true, Null: true},
+		{Name: "key", Kind: Text, Secret: true, Null: true},
 		{Name: "kind", Size: 16, Values: []string{"Lab", "Office"}, Default: "Lab", Immutable: true},
 		{Name: "notes", Kind: Text},
 		{Name: "area", Kind: Long, Null: true},
-		{Name: "hostUuid", Size: 32, Null: true},
+		{Name: "hostUuid", Size: 32, Unique: true, Null: true},
 	}
 	if !reflect.DeepEqual(typ.Fields, want) {
 		t.Errorf("got  %+v\nwant %+v", typ.Fields, want)

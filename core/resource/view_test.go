@@ -12,7 +12,7 @@ func house(t *testing.T) *Registry {
 	r := declare(t,
 		Type{Name: "Zone", Readable: Global},
 		Type{Name: "Shop", Owned: true, Discriminator: "kind", Fields: []Field{{Name: "kind"}, {Name: "zoneUuid"}, {Name: "lastZoneUuid", Null: true},
-			{Name: "ownerUuid"}, {Name: "thing"}, {Name: "thingType"}, {Name: "secretZoneUuid", Secret: true}},
+			{Name: "ownerUuid"}, {Name: "thing"}, {Name: "thingType"}, {Name: "secretZoneUuid", Kind: Text, Secret: true}},
 			Edges:  []Edge{{Name: "zone", To: "Zone", Column: "zoneUuid"}, {Name: "owner", To: "Person", Column: "ownerUuid"}, {Name: "self", To: "Till", Column: "uuid", ToColumn: "shopUuid"}},
 			Embeds: []Embed{{Name: "tills", Type: "Till", Column: "shopUuid"}}, Borrows: []Borrow{{Name: "size", Type: "Till", Column: "shopUuid", Field: "size"}},
 			View: View{Label: "kind", Context: []string{"zone.name", "tills.size", "name"}, Columns: []string{"name", "-kind=Kind|种类", "tills.size", "size%size"},
@@ -100,7 +100,7 @@ func TestViewsNameWhatIsThere(t *testing.T) {
 		t.Errorf("all of it is there: %v", err)
 	}
 	with := func(v View) Type {
-		return Type{Name: "A", Readable: Global, Fields: []Field{{Name: "key", Secret: true}, {Name: "bUuid", Null: true}}, View: v,
+		return Type{Name: "A", Readable: Global, Fields: []Field{{Name: "key", Kind: Text, Secret: true}, {Name: "bUuid", Null: true}}, View: v,
 			Edges: []Edge{{Name: "b", To: "B", Column: "bUuid"}}}
 	}
 	for want, typ := range map[string]Type{

@@ -30,7 +30,7 @@ type kite struct {
 	Meadow  string `db:"meadowUuid" kumo:"size=32,null"`
 	Shape   string `db:"shape" kumo:"size=32" caption:"Shape|形状"`
 	Line    int64  `db:"lineSize" kumo:"" caption:"Line|线长"`
-	Secret  string `db:"password" kumo:"size=64,null,secret"`
+	Secret  string `db:"password" kumo:"text,null,secret"`
 	Hidden  string `db:"ballast" kumo:"size=64,hidden"`
 	Subject string `db:"resourceUuid" kumo:"size=32,null,refby=resourceType"`
 	Of      string `db:"resourceType" kumo:"size=32,null"`

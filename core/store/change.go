@@ -300,6 +300,7 @@ type effect struct {
 	before  int      // arguments before those of where
 	byUUID  bool     // the condition begins with `uuid` = ?, so that one row has it at most
 	hot     bool     // it writes volatile columns only
+	sealed  []int    // of columns, those which are stored sealed
 }
 
 // maxEffects bounds the texts that are kept parsed.

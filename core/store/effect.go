@@ -64,6 +64,7 @@ func (s *Store) parseEffect(query string) (*effect, error) {
 	}
 	e.sorted = slices.Sorted(slices.Values(e.columns))
 	e.byUUID = e.where == byUUID || strings.HasPrefix(e.where, byUUID+" AND ")
+	e.sealed = s.sealedOf(table, e.columns)
 	e.hot = verb == Updated && e.table.allVolatile(s, e.columns)
 	return e, nil
 }

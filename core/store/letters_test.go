@@ -15,7 +15,7 @@ import (
 // TestLettersOfMySQL compares what MySQL compares letters by with what SQLite
 // does, for every character.
 func TestLettersOfMySQL(t *testing.T) {
-	s, err := OpenDeclared(context.Background(), mariadb.Start(t), nil)
+	s, err := OpenDeclared(context.Background(), mariadb.Start(t), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestLetters(t *testing.T) {
 	}
 	for name, dsn := range dsns(t) {
 		t.Run(name, func(t *testing.T) {
-			s, err := OpenDeclared(ctx, dsn(), nil, place)
+			s, err := OpenDeclared(ctx, dsn(), nil, nil, place)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -102,7 +102,7 @@ func TestLettersOfOldAccounts(t *testing.T) {
 	}
 	before := slices.IndexFunc(all, func(m schemasql.Migration) bool { return m.Name == "letters" })
 	dsn := dsns(t)["sqlite"]()
-	s, err := open(ctx, dsn, resource.NewRegistry(), nil, all[:before], nil)
+	s, err := open(ctx, dsn, nil, resource.NewRegistry(), nil, all[:before], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestLettersOfOldAccounts(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err = open(ctx, dsn, resource.NewRegistry(), nil, all, nil); err != nil {
+	if s, err = open(ctx, dsn, nil, resource.NewRegistry(), nil, all, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })

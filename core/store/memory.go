@@ -133,6 +133,8 @@ func (c *cached) unsure(of []*lastChange) bool {
 // Dialect implements Querier.
 func (c *cached) Dialect() schemasql.Dialect { return c.q.Dialect() }
 
+func (c *cached) seal() *Seal { return c.s.secrets }
+
 // Each implements Querier.
 func (c *cached) Each(ctx context.Context, query string, args []any, fn func(*Row) error) error {
 	query, values, err := c.s.prepareArgs(query, args)

@@ -20,8 +20,10 @@ type applied struct {
 // migrate brings the schema to the newest of the migrations.
 func (s *Store) migrate(ctx context.Context, all []schemasql.Migration) error {
 	return s.backend.change(ctx, func(ctx context.Context, tx *Tx) error {
-		if err := s.ddl(ctx, tx, migrationsTable); err != nil {
-			return err
+		for _, table := range []string{migrationsTable, sealTable} {
+			if err := s.ddl(ctx, tx, table); err != nil {
+				return err
+			}
 		}
 		done, err := s.appliedMigrations(ctx, tx)
 		if err != nil {

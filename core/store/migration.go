@@ -13,7 +13,7 @@ import (
 // works on a new SQLite file at path. What a declaration no longer has is not
 // dropped: that is a migration written by hand.
 func NextMigration(ctx context.Context, path string, types ...*resource.Type) (text string, err error) {
-	s, err := Open(ctx, "sqlite:"+path, nil, nil)
+	s, err := Open(ctx, "sqlite:"+path, nil, nil, nil)
 	if err != nil {
 		return "", err
 	}
@@ -41,10 +41,10 @@ func (s *Store) Schema(ctx context.Context) (string, error) {
 // OpenDeclared opens a database whose tables come from the declarations alone,
 // without the migrations: what the migrations have to equal, and what tests
 // with types of their own need, as those may be called like the core's.
-func OpenDeclared(ctx context.Context, dsn string, log hclog.Logger, types ...*resource.Type) (*Store, error) {
+func OpenDeclared(ctx context.Context, dsn string, secrets *Seal, log hclog.Logger, types ...*resource.Type) (*Store, error) {
 	reg := resource.NewRegistry()
 	if err := reg.Add(types...); err != nil {
 		return nil, err
 	}
-	return open(ctx, dsn, reg, log, nil, types)
+	return open(ctx, dsn, secrets, reg, log, nil, types)
 }

@@ -41,7 +41,7 @@ func TestOrphanedLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		_, err := store.Open(ctx, "sqlite:"+path, nil, nil)
+		_, err := store.Open(ctx, "sqlite:"+path, nil, nil, nil)
 		if !errors.Is(err, errs.Refused) {
 			t.Fatalf("opened: %v", err)
 		}

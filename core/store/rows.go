@@ -63,7 +63,7 @@ func missing(t *resource.Type, uuid string) error {
 func Get[T any](ctx context.Context, q Querier, t *resource.Typed[T], uuid string) (*T, error) {
 	var row *T
 	err := q.each(ctx, true, planOf(t.Type).byUUID, []value{uuid}, func(r *Row) (err error) {
-		row, err = decode(t, r)
+		row, err = decode(q, t, r)
 		return err
 	})
 	if err != nil {
@@ -75,15 +75,33 @@ func Get[T any](ctx context.Context, q Querier, t *resource.Typed[T], uuid strin
 	return row, nil
 }
 
-func decode[T any](t *resource.Typed[T], r *Row) (*T, error) {
+func decode[T any](q Querier, t *resource.Typed[T], r *Row) (*T, error) {
 	row := new(T)
 	rv := reflect.ValueOf(row).Elem()
 	for i, col := range t.Columns() {
-		if err := decodeColumn(col, rv, r.Values[i]); err != nil {
+		v, err := opened(q, t.Type, col.Field, r.Values[i])
+		if err == nil {
+			err = decodeColumn(col, rv, v)
+		}
+		if err != nil {
 			return nil, errs.Wrap(errs.Internal, t.Name+" "+r.Text(0), err, "the stored row does not fit its declaration")
 		}
 	}
 	return row, nil
+}
+
+// opened returns a column as its declaration means it.
+func opened(q Querier, t *resource.Type, f *resource.Field, v value) (value, error) {
+	if !f.Sealed() || v == nil {
+		return v, nil
+	}
+	switch text := v.(type) {
+	case string:
+		return Secret(q, t, f.Name, text)
+	case []byte:
+		return Secret(q, t, f.Name, string(text))
+	}
+	return v, nil
 }
 
 // Find returns the rows for which an SQL condition holds; "" means all. The
@@ -92,7 +110,7 @@ func decode[T any](t *resource.Typed[T], r *Row) (*T, error) {
 func Find[T any](ctx context.Context, q Querier, t *resource.Typed[T], where string, args ...any) ([]*T, error) {
 	var rows []*T
 	err := q.Each(ctx, planOf(t.Type).selectAll+clause(where), args, func(r *Row) error {
-		row, err := decode(t, r)
+		row, err := decode(q, t, r)
 		rows = append(rows, row)
 		return err
 	})

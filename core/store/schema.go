@@ -77,9 +77,17 @@ func introspectMySQL(ctx context.Context, q Querier) (schema, error) {
 }
 
 // EnsureTypes makes the tables, columns and indexes that the declarations
-// want and the database does not have. It never drops or narrows anything, and
-// a repeat changes nothing. Rows that exist get a new column's default.
+// want and the database does not have, and seals their secrets. It never drops
+// or narrows anything, and a repeat changes nothing. Rows that exist get a new
+// column's default.
 func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error {
+	if err := s.ensureTables(ctx, types); err != nil {
+		return err
+	}
+	return s.sealTypes(ctx, types)
+}
+
+func (s *Store) ensureTables(ctx context.Context, types []*resource.Type) error {
 	if len(types) == 0 {
 		return nil
 	}

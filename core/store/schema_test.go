@@ -44,7 +44,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 	for name, dsn := range dsns(t) {
 		t.Run(name, func(t *testing.T) {
 			at := dsn()
-			s, err := open(ctx, at, resource.NewRegistry(), nil, []schemasql.Migration{one}, nil)
+			s, err := open(ctx, at, nil, resource.NewRegistry(), nil, []schemasql.Migration{one}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -61,7 +61,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 2 { // a second start changes nothing
-				if s, err = open(ctx, at, resource.NewRegistry(), nil, []schemasql.Migration{one, two}, nil); err != nil {
+				if s, err = open(ctx, at, nil, resource.NewRegistry(), nil, []schemasql.Migration{one, two}, nil); err != nil {
 					t.Fatal(err)
 				}
 				defer s.Close()
@@ -73,7 +73,7 @@ func TestMigrationsEqualDeclarations(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				fresh, err := OpenDeclared(ctx, dsn(), nil, now)
+				fresh, err := OpenDeclared(ctx, dsn(), nil, nil, now)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -106,11 +106,11 @@ func TestMigrationRunsAgain(t *testing.T) {
 	for name, dsn := range dsns(t) {
 		t.Run(name, func(t *testing.T) {
 			at := dsn()
-			_, err := open(ctx, at, resource.NewRegistry(), nil, []schemasql.Migration{bad}, nil)
+			_, err := open(ctx, at, nil, resource.NewRegistry(), nil, []schemasql.Migration{bad}, nil)
 			if err == nil || !strings.Contains(err.Error(), "migration 1 schema failed") {
 				t.Fatalf("a wrong migration: %v", err)
 			}
-			s, err := open(ctx, at, resource.NewRegistry(), nil, []schemasql.Migration{good}, nil)
+			s, err := open(ctx, at, nil, resource.NewRegistry(), nil, []schemasql.Migration{good}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -130,7 +130,7 @@ func TestUnknownSchemaIsRefused(t *testing.T) {
 	for name, dsn := range dsns(t) {
 		t.Run(name, func(t *testing.T) {
 			at := dsn()
-			s, err := open(ctx, at, resource.NewRegistry(), nil, []schemasql.Migration{one, two}, nil)
+			s, err := open(ctx, at, nil, resource.NewRegistry(), nil, []schemasql.Migration{one, two}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -141,7 +141,7 @@ func TestUnknownSchemaIsRefused(t *testing.T) {
 				"migration 2 m, this program knows 1": {one},
 				"1 m was applied with another text":   {m(1, "-- other\n"), two},
 			} {
-				_, err := open(ctx, at, resource.NewRegistry(), nil, all, nil)
+				_, err := open(ctx, at, nil, resource.NewRegistry(), nil, all, nil)
 				if errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), want) {
 					t.Errorf("want %q, got %v", want, err)
 				}
@@ -158,11 +158,11 @@ func TestFilesThatCannotBeServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	damaged := path("damaged.db")
-	s, err := OpenDeclared(ctx, "sqlite:"+damaged, nil, shelf(t))
+	s, err := OpenDeclared(ctx, "sqlite:"+damaged, nil, nil, shelf(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenDeclared(ctx, "sqlite:"+damaged, nil); errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), damaged) {
+	if _, err := OpenDeclared(ctx, "sqlite:"+damaged, nil, nil); errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), damaged) {
 		t.Errorf("a second process: %v", err)
 	}
 	if err := s.Close(); err != nil {
@@ -187,7 +187,7 @@ func TestFilesThatCannotBeServed(t *testing.T) {
 		{locked, "another program holds a lock"},
 		{path("no/such/folder.db"), "lock file cannot be opened"},
 	} {
-		_, err := OpenDeclared(ctx, "sqlite:"+c.path, nil, shelf(t))
+		_, err := OpenDeclared(ctx, "sqlite:"+c.path, nil, nil, shelf(t))
 		if err == nil || !strings.Contains(err.Error(), c.text) || !strings.Contains(err.Error(), c.path) {
 			t.Errorf("%s: %v", c.path, err)
 		}
@@ -233,7 +233,7 @@ func TestDSN(t *testing.T) {
 }
 
 func TestServerThatIsNotThere(t *testing.T) {
-	_, err := Open(context.Background(), "mysql://u:geheim@127.0.0.1:1/db", nil, nil)
+	_, err := Open(context.Background(), "mysql://u:geheim@127.0.0.1:1/db", nil, nil, nil)
 	if errs.ClassOf(err) != errs.Unavailable || strings.Contains(err.Error(), "geheim") {
 		t.Errorf("%v", err)
 	}

@@ -21,6 +21,7 @@ import (
 type Store struct {
 	reg     *resource.Registry
 	log     hclog.Logger
+	secrets *Seal  // nil: secret columns are stored as they are
 	name    string // for errors and logs, without a password
 	dialect schemasql.Dialect
 	older   bool  // a server without schemasql.CaseCollation
@@ -60,6 +61,7 @@ type Querier interface {
 	each(ctx context.Context, brief bool, query string, args []value, fn func(*Row) error) error
 	// Dialect tells what SQL is understood.
 	Dialect() schemasql.Dialect
+	seal() *Seal
 }
 
 // Open opens the database of a DSN, migrates it to the embedded schema, and
@@ -68,9 +70,13 @@ type Querier interface {
 //	sqlite:PATH[?synchronous=FULL|NORMAL&readers=N]
 //	mysql://user:password@host:port/database[?connections=N&tls=...]
 //
+// Secret columns are sealed with the key of a Seal, also those written before
+// there was one; nil leaves them as they are, and another key than that in use
+// is refused.
+//
 // A damaged file, a file that another process serves, a schema of a newer
 // version and a wrong DSN give errors that say so and change nothing.
-func Open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Logger) (*Store, error) {
+func Open(ctx context.Context, dsn string, secrets *Seal, reg *resource.Registry, log hclog.Logger) (*Store, error) {
 	migrations, err := schemasql.All()
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, "migrations", err, "")
@@ -78,10 +84,10 @@ func Open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Log
 	if reg == nil {
 		reg = resource.NewRegistry()
 	}
-	return open(ctx, dsn, reg, log, migrations, reg.All())
+	return open(ctx, dsn, secrets, reg, log, migrations, reg.All())
 }
 
-func open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Logger, migrations []schemasql.Migration, types []*resource.Type) (*Store, error) {
+func open(ctx context.Context, dsn string, secrets *Seal, reg *resource.Registry, log hclog.Logger, migrations []schemasql.Migration, types []*resource.Type) (*Store, error) {
 	if log == nil {
 		log = hclog.NewNullLogger()
 	}
@@ -89,7 +95,7 @@ func open(ctx context.Context, dsn string, reg *resource.Registry, log hclog.Log
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{reg: reg, log: log, name: d.name(), dialect: d.dialect}
+	s := &Store{reg: reg, secrets: secrets, log: log, name: d.name(), dialect: d.dialect}
 	if d.dialect == schemasql.SQLite {
 		err = openSQLite(ctx, s, d)
 	} else {
@@ -128,6 +134,8 @@ func (s *Store) dialectOf(query string) string {
 	}
 	return query
 }
+
+func (s *Store) seal() *Seal { return s.secrets }
 
 // Registry returns the types that the store was opened with.
 func (s *Store) Registry() *resource.Registry { return s.reg }

@@ -37,6 +37,8 @@ type Tx struct {
 // Dialect tells what SQL the database understands.
 func (tx *Tx) Dialect() schemasql.Dialect { return tx.s.dialect }
 
+func (tx *Tx) seal() *Seal { return tx.s.secrets }
+
 // OnCommit has f called after the transaction has been committed, by the
 // goroutine that called Update. When the function of Update runs again, only
 // what its last run registered is called. In a View f is not called.
@@ -120,6 +122,9 @@ func (tx *Tx) exec(ctx context.Context, query string, args []value) (int64, erro
 	}
 	e, err := tx.s.effectOf(query)
 	if err != nil {
+		return 0, err
+	}
+	if args, err = tx.sealArgs(e, args); err != nil {
 		return 0, err
 	}
 	if err := tx.write(); err != nil {

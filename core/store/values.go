@@ -64,6 +64,9 @@ func findValues(ctx context.Context, q Querier, t *resource.Type, query string, 
 		row := make(map[string]any, len(t.Fields))
 		for i := range t.Fields {
 			v, err := plain(t.Fields[i].Kind, r, i)
+			if err == nil {
+				v, err = opened(q, t, &t.Fields[i], v)
+			}
 			if err != nil {
 				return errs.Wrap(errs.Internal, t.Name+" "+r.Text(0), err, "field %s does not fit its declaration", t.Fields[i].Name)
 			}

@@ -307,7 +307,21 @@ func (s *Service) owner(ctx context.Context, q store.Querier, typeName, uuid str
 
 // Of returns the texts of a resource's system tags, the oldest first.
 func (s *Service) Of(ctx context.Context, q store.Querier, uuid string) ([]string, error) {
-	return store.Texts(ctx, q, "SELECT COALESCE(`sealed`, `tag`) FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", uuid)
+	var texts []string
+	err := q.Each(ctx, "SELECT `tag`, `sealed` FROM `SystemTag` WHERE `resourceUuid` = ? ORDER BY `createDate`, `uuid`", []any{uuid}, func(r *store.Row) error {
+		text, err := whole(q, r, 0)
+		texts = append(texts, text)
+		return err
+	})
+	return texts, err
+}
+
+// whole returns the text of a row with the columns tag and sealed, from number i on.
+func whole(q store.Querier, r *store.Row, i int) (string, error) {
+	if r.Null(i + 1) {
+		return r.Text(i), nil
+	}
+	return store.Secret(q, SystemTagType.Type, "sealed", r.Text(i+1))
 }
 
 // Carrying returns those of the resources that have a system tag.
@@ -356,9 +370,13 @@ func (s *Service) fitting(ctx context.Context, q store.Querier, uuid, pattern st
 	}
 	p := Pattern{Pattern: pattern, parts: parts}
 	var out []fit
-	err = q.Each(ctx, "SELECT `uuid`, COALESCE(`sealed`, `tag`) FROM `SystemTag` WHERE `resourceUuid` = ? AND `tag` LIKE ? ESCAPE '!' ORDER BY `createDate`, `uuid`",
+	err = q.Each(ctx, "SELECT `uuid`, `tag`, `sealed` FROM `SystemTag` WHERE `resourceUuid` = ? AND `tag` LIKE ? ESCAPE '!' ORDER BY `createDate`, `uuid`",
 		[]any{uuid, p.prefix()}, func(r *store.Row) error {
-			if tokens, ok := match(parts, r.Text(1)); ok {
+			text, err := whole(q, r, 1)
+			if err != nil {
+				return err
+			}
+			if tokens, ok := match(parts, text); ok {
 				out = append(out, fit{r.Text(0), tokens})
 			}
 			return nil

@@ -72,7 +72,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 			p.giveUp(ctx)
 		}
 	}()
-	st, err := store.Open(ctx, o.DB, types, log.Named("store"))
+	st, err := openStore(ctx, o, types, log.Named("store"))
 	if err != nil {
 		return nil, err
 	}

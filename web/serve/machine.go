@@ -128,7 +128,7 @@ func askDatabase(ctx context.Context, o Options, message string, w wish) (g gran
 	if err := types.Check(); err != nil {
 		return g, err
 	}
-	st, err := store.Open(ctx, o.DB, types, log)
+	st, err := openStore(ctx, o, types, log)
 	if err != nil {
 		return g, err
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
 )
@@ -57,7 +58,7 @@ func New(t testing.TB, o Options) *Cloud {
 			t.Fatal(err)
 		}
 	}
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "kumo.db"), types, log)
+	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "kumo.db"), storetest.Seal(t), types, log)
 	if err != nil {
 		t.Fatal(err)
 	}

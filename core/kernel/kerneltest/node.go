@@ -8,6 +8,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
 )
 
@@ -20,7 +21,7 @@ func EndedNode(t testing.TB) *mgmt.Node {
 	if err := types.Add(mgmt.Types()...); err != nil {
 		t.Fatal(err)
 	}
-	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "node.db"), types, log)
+	st, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "node.db"), storetest.Seal(t), types, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,9 @@ func OpenDSN(t testing.TB, dsn string, types ...*resource.Type) *store.Store {
 	var s *store.Store
 	var err error
 	if len(types) > 0 {
-		s, err = store.OpenDeclared(context.Background(), dsn, Logger(t), types...)
+		s, err = store.OpenDeclared(context.Background(), dsn, Seal(t), Logger(t), types...)
 	} else {
-		s, err = store.Open(context.Background(), dsn, nil, Logger(t))
+		s, err = store.Open(context.Background(), dsn, Seal(t), nil, Logger(t))
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +43,15 @@ func OpenDSN(t testing.TB, dsn string, types ...*resource.Type) *store.Store {
 			t.Errorf("close the database: %v", err)
 		}
 	})
+	return s
+}
+
+// Seal is the seal of the databases of tests, which open each other's files.
+func Seal(t testing.TB) *store.Seal {
+	s, err := store.NewSeal(make([]byte, store.SealKeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 
@@ -69,7 +78,7 @@ func Migrations(t *testing.T, dir string, mysql func(testing.TB) string, types .
 	for name, dsn := range map[string]func(testing.TB) string{"sqlite": file, "mysql": mysql} {
 		t.Run(name, func(t *testing.T) {
 			migrated := schemaOf(t, OpenDSN(t, dsn(t)))
-			s, err := store.OpenDeclared(ctx, dsn(t), Logger(t), types...)
+			s, err := store.OpenDeclared(ctx, dsn(t), Seal(t), Logger(t), types...)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,0 +1,12 @@
+ALTER TABLE `AccessKey` RENAME COLUMN `AccessKeySecret` TO `oldSecret`;
+ALTER TABLE `AccessKey` ADD COLUMN `AccessKeySecret` {{.Text}} NOT NULL DEFAULT {{.TextDefault ""}};
+UPDATE `AccessKey` SET `AccessKeySecret` = `oldSecret`;
+ALTER TABLE `AccessKey` DROP COLUMN `oldSecret`;
+ALTER TABLE `Account` RENAME COLUMN `password` TO `oldPassword`;
+ALTER TABLE `Account` ADD COLUMN `password` {{.Text}} NOT NULL DEFAULT {{.TextDefault ""}};
+UPDATE `Account` SET `password` = `oldPassword`;
+ALTER TABLE `Account` DROP COLUMN `oldPassword`;
+ALTER TABLE `Job` RENAME COLUMN `webHook` TO `oldHook`;
+ALTER TABLE `Job` ADD COLUMN `webHook` {{.Text}};
+UPDATE `Job` SET `webHook` = `oldHook`;
+ALTER TABLE `Job` DROP COLUMN `oldHook`;
