@@ -26,7 +26,9 @@ func (s *Store) explain(err error, query string) error {
 	var netErr net.Error
 	switch {
 	case errors.As(err, &lite):
-		return explainSQLite(lite, object, query)
+		err = explainSQLite(lite, object, query)
+		s.noteDamage(lite.Code(), err)
+		return err
 	case errors.As(err, &my):
 		return explainMySQL(my, object, query)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):

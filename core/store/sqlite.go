@@ -41,8 +41,12 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return errors.Join(s.explain(err, ""), conn.Close(), db.Close(), lock.Close())
 	}
+	files, err := filesOf(d.path)
+	if err != nil {
+		return errors.Join(s.explain(err, ""), readers.Close(), conn.Close(), db.Close(), lock.Close())
+	}
 	s.pool = newPool(d.path, readers, nil, d.connections)
-	s.backend = startWriter(s, db, newDirect(conn), lock)
+	s.backend = startWriter(s, db, newDirect(conn), lock, files)
 	return nil
 }
 

@@ -27,6 +27,7 @@ type Store struct {
 	older   bool  // a server without schemasql.CaseCollation
 	pool    *pool // of readers on SQLite, of all connections on MySQL
 	backend backend
+	damaged atomic.Pointer[error] // the SQLite file is, as its first error says
 
 	watchers    atomic.Pointer[[]Watcher]
 	tables      sync.Map // name: *tableState
@@ -45,6 +46,8 @@ type backend interface {
 	update(ctx context.Context, fn func(*Tx) error) error
 	// change runs a schema change while no other process makes one.
 	change(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error
+	// health tells why it cannot be written to or read.
+	health(ctx context.Context) error
 	close() error
 }
 

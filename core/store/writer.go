@@ -52,6 +52,7 @@ type writer struct {
 	conn    *direct
 	tx      *sqlx.Tx
 	lock    *os.File
+	files   openFiles
 	queue   chan *job
 	quit    chan struct{} // closed to stop the writer
 	stopped chan struct{} // closed when it takes no more jobs
@@ -71,8 +72,8 @@ type writer struct {
 	closing  error
 }
 
-func startWriter(s *Store, db *sqlx.DB, conn *direct, lock *os.File) *writer {
-	w := &writer{s: s, db: db, conn: conn, lock: lock, queue: make(chan *job, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
+func startWriter(s *Store, db *sqlx.DB, conn *direct, lock *os.File, files openFiles) *writer {
+	w := &writer{s: s, db: db, conn: conn, lock: lock, files: files, queue: make(chan *job, maxWaiting), quit: make(chan struct{}), stopped: make(chan struct{}),
 		check: make(chan struct{}, 1), checked: make(chan struct{}), finished: make(chan struct{})}
 	go w.loop()
 	go w.checkpoints()
@@ -166,9 +167,7 @@ func (w *writer) run(j *job) {
 		}
 	}
 	w.company = len(w.batch) > 1
-	begins(w.touched)
-	err := w.tx.Commit()
-	w.s.ended(w.touched)
+	err := w.commit()
 	if err != nil {
 		w.abandon(err)
 		return
@@ -182,6 +181,19 @@ func (w *writer) run(j *job) {
 	if w.dirty {
 		w.watchLog()
 	}
+}
+
+// commit ends the transaction, which has no effect when it writes to files that
+// nobody can open any more.
+func (w *writer) commit() error {
+	if w.dirty {
+		if err := w.usable(); err != nil {
+			return err
+		}
+	}
+	begins(w.touched)
+	defer w.s.ended(w.touched)
+	return w.tx.Commit()
 }
 
 // next returns the job that joins the batch, or nil when none comes in time.

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/web/api"
 )
@@ -88,11 +89,14 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 	s.api = api.New(api.Options{
 		Actions: p.kernel.Actions, Types: p.kernel.Types, Jobs: polls{p.kernel.Jobs}, Version: version,
 		Auth: p.identity, Schema: newDescriber(p.kernel, version),
-		Ready: func(context.Context) error {
+		Ready: func(ctx context.Context) error {
 			if !s.ready.Load() {
 				return errs.New(errs.Unavailable, "server", "it is starting or stopping")
 			}
-			return nil
+			if err := p.kernel.Store.Health(ctx); err != nil {
+				return err
+			}
+			return store.Roomy("data folder", o.DataDir)
 		},
 		Plugins: func() map[string]string {
 			states := map[string]string{}
