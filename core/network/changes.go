@@ -37,6 +37,31 @@ type changes struct {
 	mu    sync.Mutex
 	count map[string]uint64
 	late  map[string]map[string]bool // by host, the networks it could not be told of
+	// missing has by host why L2 networks could not be made when it connected.
+	missing map[string]map[string]string
+}
+
+// connected says which L2 networks a host has not got, and why.
+func (c *changes) connected(hostUUID string, missing map[string]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.missing == nil {
+		c.missing = map[string]map[string]string{}
+	}
+	delete(c.missing, hostUUID)
+	if len(missing) > 0 {
+		c.missing[hostUUID] = missing
+	}
+}
+
+// unrealized returns why an L2 network was not made on a host, nothing if it was.
+func (c *changes) unrealized(hostUUID, l2UUID string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if reason, is := c.missing[hostUUID][l2UUID]; is {
+		return []string{reason}
+	}
+	return nil
 }
 
 func (c *changes) add(l3UUID string) {
@@ -138,13 +163,18 @@ func (s *Service) refresh(ctx context.Context, h *pluginv1.Host, l3UUID string) 
 	for range restless {
 		seen := s.changes.of(l3UUID)
 		v, err := s.view(ctx, h.GetUuid(), l3UUID)
-		if c := errs.ClassOf(err); c == errs.NotFound || c == errs.Unavailable {
-			return nil
+		if err != nil || v == nil {
+			return notFoundIsFine(err)
+		}
+		told := problems{l3UUID: nil}
+		err = s.apply(ctx, h, l3UUID, v, told)
+		if err != nil && !isHosts(err) {
+			told.add(l3UUID, err.Error())
+		}
+		if err == nil || !isHosts(err) {
+			s.note(ctx, h.GetUuid(), told, false)
 		}
 		if err != nil {
-			return err
-		}
-		if err := s.apply(ctx, h, l3UUID, v); err != nil {
 			return err
 		}
 		if s.changes.of(l3UUID) == seen {
@@ -158,7 +188,8 @@ func changesTooFast(l3UUID string) error {
 	return errs.New(errs.Unavailable, "L3Network "+l3UUID, "it is being changed faster than a host can be told").WithAdvice("try again")
 }
 
-func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v *view) error {
+// apply tells a host's providers of a network, and adds what they leave out.
+func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v *view, told problems) error {
 	for _, m := range s.Plugins.Manifests() {
 		for _, d := range m.GetNetworkServices() {
 			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
@@ -169,7 +200,9 @@ func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v 
 				return err
 			}
 			if n := v.byProvider[d.GetType()]; n != nil {
-				_, err = plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: h, Networks: []*pluginv1.L3Network{n}})
+				var r *pluginv1.PrepareNICsResponse
+				r, err = plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: h, Networks: []*pluginv1.L3Network{n}})
+				told.addAll(r.GetProblems())
 			} else {
 				_, err = plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: v.device})
 			}

@@ -149,7 +149,8 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 }
 
 // HostConnected makes the cluster's networks on a host, and takes away before
-// those that the cluster gave up while the host was gone
+// those that the cluster gave up while the host was gone. One that cannot be made
+// costs the others nothing: it is told of the L3 networks on it (Sync)
 // (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
@@ -158,11 +159,18 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	if err != nil {
 		return err
 	}
+	missing := map[string]string{}
 	for _, l2 := range l2s {
-		if err := s.realize(ctx, l2, h); err != nil {
+		err := s.realize(ctx, l2, h)
+		if isHosts(err) {
 			return err
 		}
+		if err != nil {
+			s.Log.Warn("network not made on host", "host", h.GetUuid(), "l2Network", l2.UUID, "error", err)
+			missing[l2.UUID] = err.Error()
+		}
 	}
+	s.changes.connected(h.GetUuid(), missing)
 	return nil
 }
 
@@ -232,5 +240,6 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 			return err
 		}
 	}
-	return nil
+	s.changes.connected(h.GetUuid(), nil)
+	return s.forgetProblems(ctx, h.GetUuid())
 }

@@ -21,7 +21,11 @@ func share(views map[string]*view, guests []contract.GuestNICs) map[string]*work
 	shares := map[string]*work{}
 	for _, g := range guests {
 		for _, n := range g.NICs {
-			for provider, l3 := range views[n.L3UUID].byProvider {
+			v := views[n.L3UUID]
+			if v == nil {
+				continue // it is not on the host
+			}
+			for provider, l3 := range v.byProvider {
 				w := shares[provider]
 				if w == nil {
 					w = &work{networks: map[string]*pluginv1.L3Network{}}
@@ -91,14 +95,20 @@ func (s *Service) prepare(ctx context.Context, host *pluginv1.Host, guests []con
 	for _, n := range nics {
 		n.Bridge, n.MTU = views[n.L3UUID].device, views[n.L3UUID].mtu
 	}
+	told := problems{}
 	for provider, w := range share(views, guests) {
 		plug, err := s.Plugins.NetworkService(provider)
 		if err != nil {
 			return err
 		}
-		if _, err := plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: host, Networks: w.list(), Nics: w.nics}); err != nil {
+		r, err := plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: host, Networks: w.list(), Nics: w.nics})
+		if err != nil {
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be prepared for guest %s", g.Name)
 		}
+		told.addAll(r.GetProblems())
+	}
+	if len(told) > 0 { // what was told of other guests stays
+		s.note(ctx, host.GetUuid(), told, false)
 	}
 	return nil
 }
@@ -119,11 +129,26 @@ func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g contrac
 }
 
 // Sync replaces what the providers have on a host by these guests; called when
-// the host has connected.
+// the host has connected. What is not possible of a network is shown on it and
+// costs the others nothing; errors are about the host.
 func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contract.GuestNICs) error {
-	views, err := s.views(ctx, host.GetUuid(), l3sOf(guests))
-	if err != nil {
-		return err
+	told, views := problems{}, map[string]*view{}
+	for _, l3 := range l3sOf(guests) {
+		if _, seen := told[l3]; seen {
+			continue
+		}
+		v, err := s.view(ctx, host.GetUuid(), l3)
+		switch {
+		case errs.ClassOf(err) == errs.NotFound:
+			continue // it was deleted meanwhile
+		case err != nil:
+			return err
+		case v == nil:
+			told.add(l3, notThere(l3, host.GetUuid()).Error())
+		default:
+			told.add(l3, s.changes.unrealized(host.GetUuid(), v.l2UUID)...)
+			views[l3] = v
+		}
 	}
 	shares := share(views, guests)
 	for _, m := range s.Plugins.Manifests() {
@@ -135,14 +160,34 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contra
 			if w == nil {
 				w = &work{}
 			}
-			plug, err := s.Plugins.NetworkService(d.GetType())
-			if err != nil {
+			if err := s.syncProvider(ctx, host, d.GetType(), w, told); err != nil {
 				return err
 			}
-			if _, err := plug.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host, Networks: w.list(), Nics: w.nics}); err != nil {
-				return errs.Wrap(errs.ClassOf(err), "network services of "+d.GetType(), err, "cannot be restored on host %s", host.GetName())
-			}
 		}
+	}
+	s.note(ctx, host.GetUuid(), told, true)
+	return nil
+}
+
+// syncProvider lets one provider do its part. When it cannot do any of it, that
+// is told of each of its networks.
+func (s *Service) syncProvider(ctx context.Context, host *pluginv1.Host, provider string, w *work, told problems) error {
+	plug, err := s.Plugins.NetworkService(provider)
+	if err != nil {
+		return err
+	}
+	r, err := plug.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host, Networks: w.list(), Nics: w.nics})
+	if err == nil {
+		told.addAll(r.GetProblems())
+		return nil
+	}
+	err = errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be restored on host %s", host.GetName())
+	if isHosts(err) {
+		return err
+	}
+	s.Log.Error("network services not restored", "host", host.GetUuid(), "error", err)
+	for l3 := range w.networks {
+		told.add(l3, err.Error())
 	}
 	return nil
 }
@@ -155,16 +200,15 @@ func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID strin
 	var there []*contract.NICPlan
 	for _, n := range nics {
 		v, err := s.view(ctx, host.GetUuid(), n.L3UUID)
-		switch errs.ClassOf(err) {
-		case "":
-			views[n.L3UUID], there = v, append(there, n)
-		case errs.NotFound:
+		switch {
+		case errs.ClassOf(err) == errs.NotFound:
 			if err := s.releaseL3(ctx, n.L3UUID, n.Bridge, host); err != nil {
 				return err
 			}
-		case errs.Unavailable:
-		default:
+		case err != nil:
 			return err
+		case v != nil:
+			views[n.L3UUID], there = v, append(there, n)
 		}
 	}
 	guests := []contract.GuestNICs{{Guest: contract.Guest{VMUUID: vmUUID}, NICs: there}}

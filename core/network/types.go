@@ -69,6 +69,14 @@ type L3NetworkHostRoute struct {
 	NextHop       string `db:"nexthop" kumo:"size=64"`
 }
 
+// L3NetworkProblem says why a network is not on a host as it says.
+type L3NetworkProblem struct {
+	resource.Ref
+	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
+	HostUUID      string `db:"hostUuid" kumo:"size=32,index"`
+	Reason        string `db:"reason" kumo:"text" caption:"Reason|原因"`
+}
+
 // IPRange is a part of a subnet from which guests get addresses.
 type IPRange struct {
 	resource.Base
@@ -196,6 +204,7 @@ var (
 			{Name: "ipRanges", Type: "IpRange", Column: "l3NetworkUuid", OrderBy: "createDate"},
 			{Name: "networkServices", Type: "NetworkServiceL3NetworkRef", Column: "l3NetworkUuid", OrderBy: "networkServiceType"},
 			{Name: "hostRoute", Type: "L3NetworkHostRoute", Column: "l3NetworkUuid", OrderBy: "createDate"},
+			{Name: "problems", Type: "L3NetworkProblem", Column: "l3NetworkUuid", OrderBy: "createDate"},
 		},
 		Enums: map[string]*resource.Enum{"state": resource.EnabledState, "category": resource.EnumOf("L3Category", "Public", "Private", "System")},
 		View: resource.View{
@@ -219,6 +228,14 @@ var (
 		View: resource.View{
 			Caption: resource.Say("Route", "主机路由"),
 			Part:    true, Label: "prefix",
+		},
+	})
+	ProblemType = resource.Define[L3NetworkProblem](resource.Type{
+		Name: "L3NetworkProblem", OwnedBy: "l3Network", Internal: true,
+		Edges: []resource.Edge{{Name: "l3Network", To: "L3Network", Column: "l3NetworkUuid", OnDelete: resource.Cascade}},
+		View: resource.View{
+			Caption: resource.Say("Problem", "问题"),
+			Part:    true, Label: "reason",
 		},
 	})
 	IPRangeType = resource.Define[IPRange](resource.Type{
@@ -308,7 +325,7 @@ var (
 func Types() []*resource.Type {
 	return []*resource.Type{
 		L2NetworkType.Type, L2ClusterRefType.Type, L2HostRefType.Type, L3NetworkType.Type, DNSType.Type,
-		HostRouteType.Type, IPRangeType.Type, UsedIPType.Type, VMNicType.Type,
+		HostRouteType.Type, ProblemType.Type, IPRangeType.Type, UsedIPType.Type, VMNicType.Type,
 		ProviderType.Type, ProviderServiceType.Type, L3ServiceType.Type,
 	}
 }

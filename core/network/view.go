@@ -33,9 +33,9 @@ type description struct {
 
 // view is one L3 network as its providers see it on a host.
 type view struct {
-	// device is what guests are plugged into there.
-	device string
-	mtu    int32
+	// device is what guests are plugged into there, of which L2 network.
+	device, l2UUID string
+	mtu            int32
 	// byProvider has, for each provider type with services on the network,
 	// the network with just those services.
 	byProvider map[string]*pluginv1.L3Network
@@ -49,6 +49,9 @@ func (s *Service) views(ctx context.Context, hostUUID string, l3UUIDs []string) 
 			continue
 		}
 		v, err := s.view(ctx, hostUUID, uuid)
+		if err == nil && v == nil {
+			err = notThere(uuid, hostUUID)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -57,22 +60,24 @@ func (s *Service) views(ctx context.Context, hostUUID string, l3UUIDs []string) 
 	return result, nil
 }
 
-// view reads one network. Errors: NotFound when there is none, Unavailable when
-// the host does not have it.
+// notThere says that a host does not have the L2 network of an L3 network.
+func notThere(l3UUID, hostUUID string) error {
+	return errs.New(errs.Unavailable, "L3Network "+l3UUID, "its L2 network has not been realized on host %s", hostUUID).
+		WithAdvice("reconnect the host")
+}
+
+// view reads one network, nil when the host does not have it. Errors: NotFound
+// when there is none.
 func (s *Service) view(ctx context.Context, hostUUID, l3UUID string) (*view, error) {
 	d, err := s.describe(ctx, l3UUID)
 	if err != nil {
 		return nil, err
 	}
 	device, err := s.device(ctx, hostUUID, d.l2UUID)
-	if err != nil {
+	if err != nil || device == "" {
 		return nil, err
 	}
-	if device == "" {
-		return nil, errs.New(errs.Unavailable, "L3Network "+d.name, "its L2 network has not been realized on host %s", hostUUID).
-			WithAdvice("reconnect the host")
-	}
-	v := &view{device: device, mtu: d.mtu, byProvider: make(map[string]*pluginv1.L3Network, len(d.services))}
+	v := &view{device: device, l2UUID: d.l2UUID, mtu: d.mtu, byProvider: make(map[string]*pluginv1.L3Network, len(d.services))}
 	for provider, services := range d.services {
 		ip, err := s.serviceIP(ctx, l3UUID, provider)
 		if err != nil {

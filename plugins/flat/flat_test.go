@@ -331,7 +331,7 @@ func TestSyncWithoutARange(t *testing.T) {
 	lost, stray := testL3(), testNIC(2)
 	lost.Uuid, lost.Ranges, lost.ServiceIp = uuid(9), nil, ""
 	stray.L3Uuid = lost.Uuid
-	_, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host,
+	got, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host,
 		Networks: []*pluginv1.L3Network{lost, testL3()}, Nics: []*pluginv1.GuestNIC{stray, testNIC(1)}})
 	if err != nil || len(agent.synced) != 1 {
 		t.Fatalf("%v, %d syncs", err, len(agent.synced))
@@ -343,6 +343,9 @@ func TestSyncWithoutARange(t *testing.T) {
 	one := testNIC(1).NicUuid
 	if want := []string{l3UUID, leaseKey(one), metadataKey(one)}; !slices.Equal(keys, want) {
 		t.Errorf("fragments %v; want %v", keys, want)
+	}
+	if p := got.Problems; !slices.Equal(agent.synced[0].Keep, []string{lost.Uuid}) || len(p) != 1 || p[0].L3Uuid != lost.Uuid || !strings.Contains(p[0].Reason, "no IP range") {
+		t.Errorf("kept %v, told %v", agent.synced[0].Keep, p)
 	}
 }
 
@@ -366,14 +369,9 @@ func TestBadInputReachesNoHost(t *testing.T) {
 		"VM's UUID":            {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].VmUuid = "" }, "VM"},
 		"no range":             {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Ranges = nil }, l3UUID},
 		"range":                {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Ranges[0].NetworkCidr = "10.40.0.7/24" }, l3UUID},
-		"gateway":              {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Ranges[0].Gateway = "10.9.0.1" }, l3UUID},
 		"no service address":   {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].ServiceIp = "" }, l3UUID},
 		"gateway's address":    {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].ServiceIp = "10.40.0.1" }, l3UUID},
 		"no bridge":            {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Bridge = "" }, l3UUID},
-		"domain":               {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].DnsDomain = "a b" }, l3UUID},
-		"DNS":                  {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Dns = []string{"dns.test"} }, l3UUID},
-		"route":                {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].HostRoutes[0].Prefix = "172.16.0.1/16" }, l3UUID},
-		"next hop":             {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].HostRoutes[0].NextHop = "x" }, l3UUID},
 		"no host":              {func(r *pluginv1.PrepareNICsRequest) { r.Host = nil }, nic.VmUuid},
 		"address twice": {func(r *pluginv1.PrepareNICsRequest) {
 			r.Nics = append(r.Nics, testNIC(2))
@@ -453,6 +451,8 @@ func TestBridgeNames(t *testing.T) {
 	}
 }
 
+func strict(_, _ string, err error) error { return err }
+
 // What this plugin accepts the agent must accept too, or a guest's start would
 // fail on the host for what should have been refused before.
 func FuzzFragments(f *testing.F) {
@@ -464,7 +464,7 @@ func FuzzFragments(f *testing.F) {
 		l3.Ranges[0].NetworkCidr, l3.Ranges[0].Gateway, l3.ServiceIp = cidr, gateway, service
 		l3.DnsDomain, l3.Dns, l3.HostRoutes[0].Prefix, l3.Bridge = domain, []string{dns}, route, bridge
 		nic.Ip, nic.Mac, nic.Hostname = ip, mac, hostname
-		fragments, err := fragmentsOf([]*pluginv1.L3Network{l3}, []*pluginv1.GuestNIC{nic})
+		fragments, err := fragmentsOf([]*pluginv1.L3Network{l3}, []*pluginv1.GuestNIC{nic}, &problems{}, strict)
 		if err != nil {
 			requireClass(t, err, errs.Invalid)
 			return
@@ -474,7 +474,7 @@ func FuzzFragments(f *testing.F) {
 				t.Fatalf("the agent refuses %v: %v", fragment, err)
 			}
 		}
-		again, err := fragmentsOf([]*pluginv1.L3Network{l3}, []*pluginv1.GuestNIC{nic})
+		again, err := fragmentsOf([]*pluginv1.L3Network{l3}, []*pluginv1.GuestNIC{nic}, &problems{}, strict)
 		if err != nil || !slices.EqualFunc(fragments, again, func(a, b *hostv1.Fragment) bool { return proto.Equal(a, b) }) {
 			t.Fatalf("not the same twice: %v", err)
 		}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -21,41 +23,60 @@ const namespaceDigits = 10
 func namespaceName(l3UUID string) string { return "kumo-" + l3UUID[len(l3UUID)-namespaceDigits:] }
 
 // fragmentsOf computes the desired state of networks with their services, and
-// then of NICs in them. It refuses bad or double addresses before anything
-// reaches a host (errs.Invalid naming the NIC or the network).
-func fragmentsOf(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC) ([]*hostv1.Fragment, error) {
+// then of NICs in them. Items of a network that are not possible are left out and
+// told. Of a network or NIC that is not possible as a whole, with bad or double
+// addresses, refuse is told before anything reaches a host (errs.Invalid naming
+// the NIC or the network): its error ends the call, without one the network is
+// left out with its NICs, or the NIC.
+func fragmentsOf(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC, told *problems, refuse func(l3UUID, uuid string, err error) error) ([]*hostv1.Fragment, error) {
 	served := make(map[string]*network)
 	taken := make(map[string]string, 2*len(nics))
 	var forNetworks, forNICs []*hostv1.Fragment
 	for _, row := range networks {
-		n, err := parseNetwork(row)
+		n, own, err := networkFragments(row, told)
+		served[row.Uuid] = n
 		if err != nil {
-			return nil, err
-		}
-		if served[row.Uuid] = n; !n.served() {
-			continue
-		}
-		own, err := checked("L3 network "+row.Uuid, n.fragment())
-		if err != nil {
-			return nil, err
+			served[row.Uuid] = &network{row: &pluginv1.L3Network{}} // nothing is served there
+			if err := refuse(row.Uuid, row.Uuid, err); err != nil {
+				return nil, err
+			}
 		}
 		forNetworks = append(forNetworks, own...)
 	}
 	for _, nic := range nics {
-		if err := checkUUID("NIC", nic.NicUuid); err != nil {
-			return nil, err
-		}
-		n := served[nic.L3Uuid]
-		if n == nil {
-			return nil, errs.New(errs.Invalid, "NIC "+nic.NicUuid, "its L3 network %q is not among those of the call", nic.L3Uuid)
-		}
-		own, err := n.nicFragments(nic, taken)
+		own, err := func() ([]*hostv1.Fragment, error) {
+			if err := checkUUID("NIC", nic.NicUuid); err != nil {
+				return nil, err
+			}
+			n := served[nic.L3Uuid]
+			if n == nil {
+				return nil, errs.New(errs.Invalid, "NIC "+nic.NicUuid, "its L3 network %q is not among those of the call", nic.L3Uuid)
+			}
+			return n.nicFragments(nic, taken)
+		}()
 		if err != nil {
-			return nil, err
+			if err := refuse(nic.L3Uuid, nic.NicUuid, err); err != nil {
+				return nil, err
+			}
 		}
 		forNICs = append(forNICs, own...)
 	}
 	return append(forNetworks, forNICs...), nil
+}
+
+func networkFragments(row *pluginv1.L3Network, told *problems) (*network, []*hostv1.Fragment, error) {
+	n, err := parseNetwork(row)
+	if err != nil || !n.served() {
+		return n, nil, err
+	}
+	f := n.fragment()
+	told.add(row.Uuid, n.leaveOut(f.GetDhcpNetwork())...)
+	if domain := f.GetDhcpNetwork().GetDomain(); domain != row.DnsDomain { // guests' names are in it
+		n.row = proto.Clone(row).(*pluginv1.L3Network)
+		n.row.DnsDomain = domain
+	}
+	own, err := checked("L3 network "+row.Uuid, f)
+	return n, own, err
 }
 
 // inUse returns the networks that have one of the NICs, and those NICs. Networks

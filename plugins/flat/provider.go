@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -20,7 +21,8 @@ func metadataKey(nicUUID string) string { return "meta-" + nicUUID }
 // tells the host what has changed of networks that it serves. Errors: Invalid
 // naming the NIC or network with a wrong address, and nothing is changed.
 func (p *provider) PrepareNICs(ctx context.Context, r *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
-	fragments, err := fragmentsOf(r.Networks, r.Nics)
+	told := &problems{}
+	fragments, err := fragmentsOf(r.Networks, r.Nics, told, func(_, _ string, err error) error { return err })
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +32,7 @@ func (p *provider) PrepareNICs(ctx context.Context, r *pluginv1.PrepareNICsReque
 	if err != nil {
 		return nil, err
 	}
-	return &pluginv1.PrepareNICsResponse{}, nil
+	return &pluginv1.PrepareNICsResponse{Problems: told.list}, nil
 }
 
 // unused lists the keys that the networks and NICs may have had and have no more.
@@ -87,11 +89,21 @@ func (p *provider) ReleaseNICs(ctx context.Context, r *pluginv1.ReleaseNICsReque
 
 // SyncHost makes exactly the given NICs' services work on the host and removes
 // what is left of others. Bridges belong to another owner and stay. Networks
-// without one of the NICs are passed over; one without an IP range is left out
-// with its NICs, and the log names it.
+// without one of the NICs are passed over. What is not possible of a network, or
+// for a NIC, stays as it is on the host, is a problem in the answer, and costs the
+// others nothing.
 func (p *provider) SyncHost(ctx context.Context, r *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
+	told := &problems{}
 	networks, nics, lost := inUse(r.Networks, r.Nics)
-	fragments, err := fragmentsOf(networks, nics)
+	for _, l3 := range lost {
+		told.add(l3, "nothing can be changed: the network has no IP range; add one")
+	}
+	keep := lost // with what is in them
+	fragments, err := fragmentsOf(networks, nics, told, func(l3UUID, key string, err error) error {
+		told.add(l3UUID, err.Error())
+		keep = append(keep, key, leaseKey(key), metadataKey(key)) // the network's key, or the NIC's
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -100,13 +112,20 @@ func (p *provider) SyncHost(ctx context.Context, r *pluginv1.SyncHostRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if _, err := agent.Sync(ctx, &hostv1.SyncRequest{Owner: ownerProvider, Fragments: fragments}); err != nil {
+	answer, err := agent.Sync(ctx, &hostv1.SyncRequest{Owner: ownerProvider, Fragments: fragments, Keep: keep})
+	if err != nil {
 		return nil, errs.Wrap(errs.ClassOf(err), object, err, "sync the network services of %d NICs", len(nics))
 	}
-	for _, l3 := range lost {
-		p.log.Warn("network not served: it has no IP range, add one", "l3Network", l3, "host", r.Host.GetUuid())
+	networkOf := map[string]string{}
+	for _, nic := range nics {
+		for _, key := range nicKeys([]*pluginv1.GuestNIC{nic}) {
+			networkOf[key] = nic.L3Uuid
+		}
 	}
-	return &pluginv1.SyncHostResponse{}, nil
+	for _, f := range answer.Failures {
+		told.add(cmp.Or(networkOf[f.Key], f.Key), f.Text) // a network's key is its UUID
+	}
+	return &pluginv1.SyncHostResponse{Problems: told.list}, nil
 }
 
 // ReleaseNetwork removes the network's namespace from the host, and with it

@@ -71,6 +71,8 @@ type recorder struct {
 	applied []*hostv1.ApplyRequest
 	synced  []*hostv1.SyncRequest
 	fail    error
+	// failures are what a sync is answered.
+	failures []*hostv1.SyncFailure
 }
 
 func (r *recorder) Apply(_ context.Context, req *hostv1.ApplyRequest) (*hostv1.ApplyResponse, error) {
@@ -80,7 +82,7 @@ func (r *recorder) Apply(_ context.Context, req *hostv1.ApplyRequest) (*hostv1.A
 
 func (r *recorder) Sync(_ context.Context, req *hostv1.SyncRequest) (*hostv1.SyncResponse, error) {
 	r.synced = append(r.synced, req)
-	return &hostv1.SyncResponse{}, r.fail
+	return &hostv1.SyncResponse{Failures: r.failures}, r.fail
 }
 
 // run runs a program and returns what it says.

@@ -121,6 +121,12 @@ func (n *network) serveDnsmasq(ctx context.Context, ns netns.NsHandle, st networ
 	if err := n.findDnsmasq(); err != nil {
 		return errs.Wrap(errs.Internal, object, err, "cannot look for its dnsmasq")
 	}
+	if err := n.readFiles(); err != nil {
+		return errs.Wrap(errs.Internal, object, err, "cannot read dnsmasq's files")
+	}
+	if err := n.checkConfig(ctx, st, binary); err != nil {
+		return err
+	}
 	changes, err := n.writeFiles(st)
 	if err != nil {
 		return errs.Wrap(errs.Internal, object, err, "cannot write dnsmasq's files")
@@ -179,14 +185,26 @@ func (n *network) stopDnsmasq() error {
 	return p.stop()
 }
 
+// checkConfig lets dnsmasq read a configuration that is new before anything is
+// changed: one that runs is not stopped for another that would not start.
+func (n *network) checkConfig(ctx context.Context, st networkState, binary string) error {
+	text := dnsmasqConfig(st.spec, n.folder)
+	if bytes.Equal(n.written[n.folder.config()], text) {
+		return nil
+	}
+	file := n.folder.config() + ".new"
+	if err := writeFile(file, text, 0o644); err != nil {
+		return errs.Wrap(errs.Internal, "DHCP network "+st.spec.namespace, err, "cannot write dnsmasq's configuration")
+	}
+	defer func() { _ = os.Remove(file) }() // a leftover is written over
+	return testDnsmasq(ctx, binary, file)
+}
+
 // changes says what writeFiles did.
 type changes struct{ config, reload bool }
 
 func (n *network) writeFiles(st networkState) (changes, error) {
 	var c changes
-	if err := n.readFiles(); err != nil {
-		return c, err
-	}
 	wanted := map[string][]byte{n.folder.config(): dnsmasqConfig(st.spec, n.folder)}
 	for _, b := range st.bindings {
 		if st.spec.dhcp {
@@ -222,15 +240,16 @@ func (n *network) writeFiles(st networkState) (changes, error) {
 	return c, nil
 }
 
-// readFiles learns what an earlier agent wrote.
+// readFiles learns what is on the disk, when that is not known: what an earlier
+// agent wrote, or what became of it.
 func (n *network) readFiles() error {
-	for _, folder := range []string{n.folder.bindings(), n.folder.names()} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
-		}
-	}
 	if n.written != nil {
 		return nil
+	}
+	for _, folder := range []string{n.folder.bindings(), n.folder.names()} {
+		if err := errors.Join(os.MkdirAll(folder, 0o755), os.Chmod(folder, 0o755)); err != nil {
+			return err
+		}
 	}
 	written := map[string][]byte{}
 	for _, pattern := range []string{n.folder.config(), n.folder.bindings() + "/*", n.folder.names() + "/*"} {

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -144,38 +143,6 @@ func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragm
 	next = next.without(remove)
 	next.evict(touched)
 	return e.change(ctx, owner, next, touched)
-}
-
-// Sync makes fragments all that the owner has and tells how many were new or
-// different, and how many were removed. It also repairs those that are the
-// same, so it is what a reconnect calls. Errors are those of Apply.
-func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fragment) (changed, removed int, err error) {
-	if err := checkAll(owner, fragments); err != nil {
-		return 0, 0, err
-	}
-	if err := e.take(ctx); err != nil {
-		return 0, 0, err
-	}
-	defer e.release()
-	next := set{}
-	for _, f := range fragments {
-		if next[f.GetKey()] != nil {
-			return 0, 0, errs.New(errs.Invalid, "fragment "+f.GetKey(), "it is given twice")
-		}
-		next[f.GetKey()] = f
-	}
-	old := e.store.set(owner)
-	for key, f := range next {
-		if !proto.Equal(old[key], f) {
-			changed++
-		}
-	}
-	for key := range old {
-		if next[key] == nil {
-			removed++
-		}
-	}
-	return changed, removed, e.change(ctx, owner, next, next)
 }
 
 // Purge removes all that the engine made on the machine, of all owners. It goes

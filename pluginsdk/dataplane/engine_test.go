@@ -256,9 +256,9 @@ func TestSyncRemovesWhatIsNotThere(t *testing.T) {
 	apply(t, e, bridge("l2", "br_c", ""), dhcpNetwork("l3", "br_c"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a"))
 	must(t, e.Apply(t.Context(), "other", []*hostv1.Fragment{bridge("l2", "br_d", "")}, nil))
 	pid := e.networks["br_c_l3"].dnsmasq.pid
-	changed, removed, err := e.Sync(t.Context(), "flat", []*hostv1.Fragment{bridge("l2", "br_c", "")})
-	if err != nil || changed != 0 || removed != 2 {
-		t.Fatalf("changed %d, removed %d, %v", changed, removed, err)
+	synced, err := e.Sync(t.Context(), "flat", []*hostv1.Fragment{bridge("l2", "br_c", "")}, nil)
+	if err != nil || synced.Changed != 0 || synced.Removed != 2 || len(synced.Failures) != 0 {
+		t.Fatalf("%+v, %v", synced, err)
 	}
 	if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
 		t.Error("dnsmasq still runs")

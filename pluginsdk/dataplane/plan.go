@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -16,8 +17,10 @@ import (
 // taken back when do fails.
 type step struct {
 	object string
-	keys   []string
-	do     func(context.Context) error
+	// key is that of the bridge or network that it is about.
+	key  string
+	keys []string
+	do   func(context.Context) error
 	// undo follows a failed do; nil when do undoes itself.
 	undo func(context.Context) error
 }
@@ -35,7 +38,7 @@ func (e *Engine) plan(owner string, old, next, touched set) []step {
 			gone = append(gone, e.removeNetworkStep(owner, old, key))
 		}
 		if b := old[key].GetBridge(); b != nil {
-			bridgesGone = append(bridgesGone, step{object: "bridge " + b.GetName(), keys: []string{key},
+			bridgesGone = append(bridgesGone, step{object: "bridge " + b.GetName(), key: key, keys: []string{key},
 				do: func(context.Context) error { return removeBridge(b) }})
 		}
 	}
@@ -43,10 +46,10 @@ func (e *Engine) plan(owner string, old, next, touched set) []step {
 		if b := next[key].GetBridge(); b != nil {
 			before := old[key].GetBridge()
 			if before.GetName() != "" && before.GetName() != b.GetName() {
-				bridgesGone = append(bridgesGone, step{object: "bridge " + before.GetName(),
+				bridgesGone = append(bridgesGone, step{object: "bridge " + before.GetName(), key: key,
 					do: func(context.Context) error { return removeBridge(before) }})
 			}
-			bridges = append(bridges, step{object: "bridge " + b.GetName(), keys: []string{key},
+			bridges = append(bridges, step{object: "bridge " + b.GetName(), key: key, keys: []string{key},
 				do: func(context.Context) error { return ensureBridge(before, b, e.log) }})
 		}
 	}
@@ -94,7 +97,7 @@ func keysOf(s set, network string) []string {
 
 func (e *Engine) removeNetworkStep(owner string, old set, key string) step {
 	n := fragmentOf(old, key)
-	return step{object: "DHCP network " + n.GetNamespace(), keys: keysOf(old, key), do: func(context.Context) error {
+	return step{object: "DHCP network " + n.GetNamespace(), key: key, keys: keysOf(old, key), do: func(context.Context) error {
 		runtime := e.network(owner, key, n.GetNamespace())
 		delete(e.networks, n.GetNamespace())
 		return runtime.remove()
@@ -103,7 +106,9 @@ func (e *Engine) removeNetworkStep(owner string, old set, key string) step {
 
 func (e *Engine) networkStep(owner string, old, next set, key string) step {
 	name := fragmentOf(next, key).GetNamespace()
-	s := step{object: "DHCP network " + name, keys: append(keysOf(old, key), keysOf(next, key)...)}
+	s := step{object: "DHCP network " + name, key: key, keys: append(keysOf(old, key), keysOf(next, key)...)}
+	slices.Sort(s.keys)
+	s.keys = slices.Compact(s.keys) // what was saved for a key is saved once
 	s.do = func(ctx context.Context) error { return e.convergeNetwork(ctx, owner, next, key) }
 	s.undo = func(ctx context.Context) error {
 		if fragmentOf(old, key).GetNamespace() == name {
@@ -214,6 +219,7 @@ func (e *Engine) revive(n *network, p *process) bool {
 	// With dnsmasq cleared, the converged network has a new process, which
 	// convergeNetwork supervises.
 	n.dnsmasq = nil
+	n.written = nil // its end may come from a damaged file
 	if err := e.convergeNetwork(e.closed, n.owner, e.store.set(n.owner), n.key); err != nil {
 		n.log.Error("dnsmasq cannot be started again", "error", err)
 		n.dnsmasq = p

@@ -142,6 +142,24 @@ func (p *process) stop() error {
 // release stops watching and leaves the process running.
 func (p *process) release() error { return p.pidfd.Close() }
 
+// testDnsmasq refuses a configuration that dnsmasq cannot read.
+func testDnsmasq(ctx context.Context, binary, file string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "--test", "--conf-file="+file)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit) && ctx.Err() == nil:
+		return errs.Wrap(errs.Refused, "dnsmasq", err, "does not take its configuration: %s", strings.TrimSpace(string(out)))
+	}
+	return errs.Wrap(errs.Refused, "dnsmasq", err, "cannot check its configuration").
+		WithAdvice("install the package dnsmasq-base on the host")
+}
+
 // startDnsmasq runs dnsmasq in the namespace. dnsmasq goes into the background
 // only when it is ready, so its first process tells success or the reason. The
 // daemon is nobody's child and outlives us.

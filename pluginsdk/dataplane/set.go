@@ -104,6 +104,16 @@ func (c claims) take(kind, value, key string) error {
 // outside of their network, networks that do not exist. others are the sets of
 // all other owners, for names that are unique on the machine.
 func checkSet(owner string, s set, others map[string]set) error {
+	failures := misfits(owner, s, others)
+	if len(failures) == 0 {
+		return nil
+	}
+	return failures[0].Err
+}
+
+// misfits are the fragments that checkSet refuses. Of two that want one thing
+// the later key is the misfit.
+func misfits(owner string, s set, others map[string]set) (failures []Failure) {
 	machine := claims{}
 	for name, other := range others {
 		if name == owner {
@@ -116,15 +126,15 @@ func checkSet(owner string, s set, others map[string]set) error {
 	}
 	guests := claims{}
 	for _, key := range s.sortedKeys() {
-		f := s[key]
-		if err := claimNames(machine, key, f); err != nil {
-			return err
+		err := claimNames(machine, key, s[key])
+		if err == nil {
+			err = claimGuest(guests, s, s[key])
 		}
-		if err := claimGuest(guests, s, f); err != nil {
-			return err
+		if err != nil {
+			failures = append(failures, Failure{key, err})
 		}
 	}
-	return nil
+	return failures
 }
 
 func claimNames(c claims, key string, f *hostv1.Fragment) error {

@@ -224,9 +224,14 @@ func (s *Server) Apply(ctx context.Context, r *hostv1.ApplyRequest) (*hostv1.App
 
 // Sync replaces all fragments of an owner: see dataplane.Engine.
 func (s *Server) Sync(ctx context.Context, r *hostv1.SyncRequest) (*hostv1.SyncResponse, error) {
-	changed, removed, err := s.engine.Sync(ctx, r.GetOwner(), r.GetFragments())
+	synced, err := s.engine.Sync(ctx, r.GetOwner(), r.GetFragments(), r.GetKeep())
 	if err != nil {
 		return nil, err
 	}
-	return &hostv1.SyncResponse{Changed: int32(changed), Removed: int32(removed)}, nil
+	answer := &hostv1.SyncResponse{Changed: int32(synced.Changed), Removed: int32(synced.Removed)}
+	for _, f := range synced.Failures {
+		s.log.Warn("a fragment is not as it should be", "owner", r.GetOwner(), "key", f.Key, "error", f.Err)
+		answer.Failures = append(answer.Failures, &hostv1.SyncFailure{Key: f.Key, Class: string(errs.ClassOf(f.Err)), Text: f.Err.Error()})
+	}
+	return answer, nil
 }

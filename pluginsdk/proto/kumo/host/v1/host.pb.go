@@ -1201,9 +1201,12 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 }
 
 type SyncRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	Fragments     []*Fragment            `protobuf:"bytes,2,rep,name=fragments,proto3" json:"fragments,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Owner     string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Fragments []*Fragment            `protobuf:"bytes,2,rep,name=fragments,proto3" json:"fragments,omitempty"`
+	// keep are keys whose fragments stay as they are, where they are, with what
+	// belongs to them: their owner cannot say now what they should be.
+	Keep          []string `protobuf:"bytes,3,rep,name=keep,proto3" json:"keep,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1252,10 +1255,19 @@ func (x *SyncRequest) GetFragments() []*Fragment {
 	return nil
 }
 
+func (x *SyncRequest) GetKeep() []string {
+	if x != nil {
+		return x.Keep
+	}
+	return nil
+}
+
 type SyncResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Changed       int32                  `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
-	Removed       int32                  `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Changed int32                  `protobuf:"varint,1,opt,name=changed,proto3" json:"changed,omitempty"`
+	Removed int32                  `protobuf:"varint,2,opt,name=removed,proto3" json:"removed,omitempty"`
+	// failures are the fragments that are not as they should be; all others are.
+	Failures      []*SyncFailure `protobuf:"bytes,3,rep,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1302,6 +1314,74 @@ func (x *SyncResponse) GetRemoved() int32 {
 		return x.Removed
 	}
 	return 0
+}
+
+func (x *SyncResponse) GetFailures() []*SyncFailure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
+type SyncFailure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// class is one of pluginsdk/errs.
+	Class         string `protobuf:"bytes,2,opt,name=class,proto3" json:"class,omitempty"`
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncFailure) Reset() {
+	*x = SyncFailure{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncFailure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncFailure) ProtoMessage() {}
+
+func (x *SyncFailure) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncFailure.ProtoReflect.Descriptor instead.
+func (*SyncFailure) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SyncFailure) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SyncFailure) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *SyncFailure) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
 }
 
 var File_kumo_host_v1_host_proto protoreflect.FileDescriptor
@@ -1393,13 +1473,19 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12.\n" +
 	"\x06upsert\x18\x02 \x03(\v2\x16.kumo.host.v1.FragmentR\x06upsert\x12\x16\n" +
 	"\x06remove\x18\x03 \x03(\tR\x06remove\"\x0f\n" +
-	"\rApplyResponse\"Y\n" +
+	"\rApplyResponse\"m\n" +
 	"\vSyncRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
-	"\tfragments\x18\x02 \x03(\v2\x16.kumo.host.v1.FragmentR\tfragments\"B\n" +
+	"\tfragments\x18\x02 \x03(\v2\x16.kumo.host.v1.FragmentR\tfragments\x12\x12\n" +
+	"\x04keep\x18\x03 \x03(\tR\x04keep\"y\n" +
 	"\fSyncResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\x05R\achanged\x12\x18\n" +
-	"\aremoved\x18\x02 \x01(\x05R\aremoved2\xe5\x06\n" +
+	"\aremoved\x18\x02 \x01(\x05R\aremoved\x125\n" +
+	"\bfailures\x18\x03 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"I\n" +
+	"\vSyncFailure\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05class\x18\x02 \x01(\tR\x05class\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text2\xe5\x06\n" +
 	"\x10HostAgentService\x12=\n" +
 	"\x04Info\x12\x19.kumo.host.v1.InfoRequest\x1a\x1a.kumo.host.v1.InfoResponse\x12U\n" +
 	"\fEnsureFolder\x12!.kumo.host.v1.EnsureFolderRequest\x1a\".kumo.host.v1.EnsureFolderResponse\x12[\n" +
@@ -1429,7 +1515,7 @@ func file_kumo_host_v1_host_proto_rawDescGZIP() []byte {
 	return file_kumo_host_v1_host_proto_rawDescData
 }
 
-var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*InfoRequest)(nil),            // 0: kumo.host.v1.InfoRequest
 	(*InfoResponse)(nil),           // 1: kumo.host.v1.InfoResponse
@@ -1454,44 +1540,46 @@ var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*ApplyResponse)(nil),          // 20: kumo.host.v1.ApplyResponse
 	(*SyncRequest)(nil),            // 21: kumo.host.v1.SyncRequest
 	(*SyncResponse)(nil),           // 22: kumo.host.v1.SyncResponse
-	nil,                            // 23: kumo.host.v1.FetchFileRequest.HeadersEntry
-	(*Fragment)(nil),               // 24: kumo.host.v1.Fragment
+	(*SyncFailure)(nil),            // 23: kumo.host.v1.SyncFailure
+	nil,                            // 24: kumo.host.v1.FetchFileRequest.HeadersEntry
+	(*Fragment)(nil),               // 25: kumo.host.v1.Fragment
 }
 var file_kumo_host_v1_host_proto_depIdxs = []int32{
 	12, // 0: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	12, // 1: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	12, // 2: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	23, // 3: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
+	24, // 3: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
 	12, // 4: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	24, // 5: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
-	24, // 6: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
-	0,  // 7: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
-	2,  // 8: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
-	4,  // 9: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
-	6,  // 10: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
-	8,  // 11: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
-	10, // 12: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
-	13, // 13: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
-	15, // 14: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
-	17, // 15: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
-	19, // 16: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
-	21, // 17: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
-	1,  // 18: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
-	3,  // 19: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
-	5,  // 20: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
-	7,  // 21: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
-	9,  // 22: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
-	11, // 23: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
-	14, // 24: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
-	16, // 25: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
-	18, // 26: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
-	20, // 27: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
-	22, // 28: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
-	18, // [18:29] is the sub-list for method output_type
-	7,  // [7:18] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	25, // 5: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
+	25, // 6: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
+	23, // 7: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	0,  // 8: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
+	2,  // 9: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
+	4,  // 10: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
+	6,  // 11: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
+	8,  // 12: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
+	10, // 13: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
+	13, // 14: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
+	15, // 15: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
+	17, // 16: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
+	19, // 17: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
+	21, // 18: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
+	1,  // 19: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
+	3,  // 20: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
+	5,  // 21: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
+	7,  // 22: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
+	9,  // 23: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
+	11, // 24: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
+	14, // 25: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
+	16, // 26: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
+	18, // 27: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
+	20, // 28: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
+	22, // 29: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
+	19, // [19:30] is the sub-list for method output_type
+	8,  // [8:19] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_kumo_host_v1_host_proto_init() }
@@ -1506,7 +1594,7 @@ func file_kumo_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_host_v1_host_proto_rawDesc), len(file_kumo_host_v1_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

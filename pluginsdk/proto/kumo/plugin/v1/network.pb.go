@@ -707,7 +707,9 @@ func (x *PrepareNICsRequest) GetNics() []*GuestNIC {
 }
 
 type PrepareNICsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// problems are what of the networks was left out; the NICs have the rest.
+	Problems      []*NetworkProblem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -742,6 +744,68 @@ func (*PrepareNICsResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{10}
 }
 
+func (x *PrepareNICsResponse) GetProblems() []*NetworkProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+// NetworkProblem says what of an L3 network is not on the host as the network
+// says.
+type NetworkProblem struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	L3Uuid string                 `protobuf:"bytes,1,opt,name=l3_uuid,json=l3Uuid,proto3" json:"l3_uuid,omitempty"`
+	// reason is for people: object, cause and what to do, in one sentence.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkProblem) Reset() {
+	*x = NetworkProblem{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkProblem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkProblem) ProtoMessage() {}
+
+func (x *NetworkProblem) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkProblem.ProtoReflect.Descriptor instead.
+func (*NetworkProblem) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *NetworkProblem) GetL3Uuid() string {
+	if x != nil {
+		return x.L3Uuid
+	}
+	return ""
+}
+
+func (x *NetworkProblem) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type ReleaseNICsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
@@ -752,7 +816,7 @@ type ReleaseNICsRequest struct {
 
 func (x *ReleaseNICsRequest) Reset() {
 	*x = ReleaseNICsRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +828,7 @@ func (x *ReleaseNICsRequest) String() string {
 func (*ReleaseNICsRequest) ProtoMessage() {}
 
 func (x *ReleaseNICsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +841,7 @@ func (x *ReleaseNICsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNICsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNICsRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ReleaseNICsRequest) GetHost() *Host {
@@ -802,7 +866,7 @@ type ReleaseNICsResponse struct {
 
 func (x *ReleaseNICsResponse) Reset() {
 	*x = ReleaseNICsResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +878,7 @@ func (x *ReleaseNICsResponse) String() string {
 func (*ReleaseNICsResponse) ProtoMessage() {}
 
 func (x *ReleaseNICsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +891,7 @@ func (x *ReleaseNICsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNICsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseNICsResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{13}
 }
 
 type SyncHostRequest struct {
@@ -841,7 +905,7 @@ type SyncHostRequest struct {
 
 func (x *SyncHostRequest) Reset() {
 	*x = SyncHostRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +917,7 @@ func (x *SyncHostRequest) String() string {
 func (*SyncHostRequest) ProtoMessage() {}
 
 func (x *SyncHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +930,7 @@ func (x *SyncHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncHostRequest.ProtoReflect.Descriptor instead.
 func (*SyncHostRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SyncHostRequest) GetHost() *Host {
@@ -892,13 +956,14 @@ func (x *SyncHostRequest) GetNics() []*GuestNIC {
 
 type SyncHostResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Problems      []*NetworkProblem      `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SyncHostResponse) Reset() {
 	*x = SyncHostResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +975,7 @@ func (x *SyncHostResponse) String() string {
 func (*SyncHostResponse) ProtoMessage() {}
 
 func (x *SyncHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +988,14 @@ func (x *SyncHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncHostResponse.ProtoReflect.Descriptor instead.
 func (*SyncHostResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SyncHostResponse) GetProblems() []*NetworkProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
 }
 
 type ReleaseNetworkRequest struct {
@@ -937,7 +1009,7 @@ type ReleaseNetworkRequest struct {
 
 func (x *ReleaseNetworkRequest) Reset() {
 	*x = ReleaseNetworkRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1021,7 @@ func (x *ReleaseNetworkRequest) String() string {
 func (*ReleaseNetworkRequest) ProtoMessage() {}
 
 func (x *ReleaseNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1034,7 @@ func (x *ReleaseNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReleaseNetworkRequest) GetHost() *Host {
@@ -994,7 +1066,7 @@ type ReleaseNetworkResponse struct {
 
 func (x *ReleaseNetworkResponse) Reset() {
 	*x = ReleaseNetworkResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1006,7 +1078,7 @@ func (x *ReleaseNetworkResponse) String() string {
 func (*ReleaseNetworkResponse) ProtoMessage() {}
 
 func (x *ReleaseNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1019,7 +1091,7 @@ func (x *ReleaseNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNetworkResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{17}
 }
 
 var File_kumo_plugin_v1_network_proto protoreflect.FileDescriptor
@@ -1080,8 +1152,12 @@ const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\x12PrepareNICsRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x125\n" +
 	"\bnetworks\x18\x02 \x03(\v2\x19.kumo.plugin.v1.L3NetworkR\bnetworks\x12,\n" +
-	"\x04nics\x18\x03 \x03(\v2\x18.kumo.plugin.v1.GuestNICR\x04nics\"\x15\n" +
-	"\x13PrepareNICsResponse\"l\n" +
+	"\x04nics\x18\x03 \x03(\v2\x18.kumo.plugin.v1.GuestNICR\x04nics\"Q\n" +
+	"\x13PrepareNICsResponse\x12:\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.kumo.plugin.v1.NetworkProblemR\bproblems\"A\n" +
+	"\x0eNetworkProblem\x12\x17\n" +
+	"\al3_uuid\x18\x01 \x01(\tR\x06l3Uuid\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"l\n" +
 	"\x12ReleaseNICsRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12,\n" +
 	"\x04nics\x18\x02 \x03(\v2\x18.kumo.plugin.v1.GuestNICR\x04nics\"\x15\n" +
@@ -1089,8 +1165,9 @@ const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\x0fSyncHostRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x125\n" +
 	"\bnetworks\x18\x02 \x03(\v2\x19.kumo.plugin.v1.L3NetworkR\bnetworks\x12,\n" +
-	"\x04nics\x18\x03 \x03(\v2\x18.kumo.plugin.v1.GuestNICR\x04nics\"\x12\n" +
-	"\x10SyncHostResponse\"r\n" +
+	"\x04nics\x18\x03 \x03(\v2\x18.kumo.plugin.v1.GuestNICR\x04nics\"N\n" +
+	"\x10SyncHostResponse\x12:\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.kumo.plugin.v1.NetworkProblemR\bproblems\"r\n" +
 	"\x15ReleaseNetworkRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
 	"\al3_uuid\x18\x02 \x01(\tR\x06l3Uuid\x12\x16\n" +
@@ -1117,7 +1194,7 @@ func file_kumo_plugin_v1_network_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_network_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_kumo_plugin_v1_network_proto_goTypes = []any{
 	(*L2Network)(nil),              // 0: kumo.plugin.v1.L2Network
 	(*RealizeRequest)(nil),         // 1: kumo.plugin.v1.RealizeRequest
@@ -1130,47 +1207,50 @@ var file_kumo_plugin_v1_network_proto_goTypes = []any{
 	(*GuestNIC)(nil),               // 8: kumo.plugin.v1.GuestNIC
 	(*PrepareNICsRequest)(nil),     // 9: kumo.plugin.v1.PrepareNICsRequest
 	(*PrepareNICsResponse)(nil),    // 10: kumo.plugin.v1.PrepareNICsResponse
-	(*ReleaseNICsRequest)(nil),     // 11: kumo.plugin.v1.ReleaseNICsRequest
-	(*ReleaseNICsResponse)(nil),    // 12: kumo.plugin.v1.ReleaseNICsResponse
-	(*SyncHostRequest)(nil),        // 13: kumo.plugin.v1.SyncHostRequest
-	(*SyncHostResponse)(nil),       // 14: kumo.plugin.v1.SyncHostResponse
-	(*ReleaseNetworkRequest)(nil),  // 15: kumo.plugin.v1.ReleaseNetworkRequest
-	(*ReleaseNetworkResponse)(nil), // 16: kumo.plugin.v1.ReleaseNetworkResponse
-	(*Host)(nil),                   // 17: kumo.plugin.v1.Host
+	(*NetworkProblem)(nil),         // 11: kumo.plugin.v1.NetworkProblem
+	(*ReleaseNICsRequest)(nil),     // 12: kumo.plugin.v1.ReleaseNICsRequest
+	(*ReleaseNICsResponse)(nil),    // 13: kumo.plugin.v1.ReleaseNICsResponse
+	(*SyncHostRequest)(nil),        // 14: kumo.plugin.v1.SyncHostRequest
+	(*SyncHostResponse)(nil),       // 15: kumo.plugin.v1.SyncHostResponse
+	(*ReleaseNetworkRequest)(nil),  // 16: kumo.plugin.v1.ReleaseNetworkRequest
+	(*ReleaseNetworkResponse)(nil), // 17: kumo.plugin.v1.ReleaseNetworkResponse
+	(*Host)(nil),                   // 18: kumo.plugin.v1.Host
 }
 var file_kumo_plugin_v1_network_proto_depIdxs = []int32{
-	17, // 0: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	18, // 0: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 1: kumo.plugin.v1.RealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
-	17, // 2: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	18, // 2: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 3: kumo.plugin.v1.UnrealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
 	5,  // 4: kumo.plugin.v1.L3Network.ranges:type_name -> kumo.plugin.v1.IPRange
 	7,  // 5: kumo.plugin.v1.L3Network.host_routes:type_name -> kumo.plugin.v1.HostRoute
-	17, // 6: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	18, // 6: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
 	6,  // 7: kumo.plugin.v1.PrepareNICsRequest.networks:type_name -> kumo.plugin.v1.L3Network
 	8,  // 8: kumo.plugin.v1.PrepareNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	17, // 9: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
-	8,  // 10: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	17, // 11: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
-	6,  // 12: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
-	8,  // 13: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	17, // 14: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 15: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
-	3,  // 16: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
-	9,  // 17: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
-	11, // 18: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
-	13, // 19: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
-	15, // 20: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
-	2,  // 21: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
-	4,  // 22: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
-	10, // 23: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
-	12, // 24: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
-	14, // 25: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
-	16, // 26: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
-	21, // [21:27] is the sub-list for method output_type
-	15, // [15:21] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	11, // 9: kumo.plugin.v1.PrepareNICsResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	18, // 10: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	8,  // 11: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	18, // 12: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
+	6,  // 13: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
+	8,  // 14: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	11, // 15: kumo.plugin.v1.SyncHostResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	18, // 16: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 17: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
+	3,  // 18: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
+	9,  // 19: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
+	12, // 20: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
+	14, // 21: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
+	16, // 22: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
+	2,  // 23: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
+	4,  // 24: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
+	10, // 25: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
+	13, // 26: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
+	15, // 27: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
+	17, // 28: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
+	23, // [23:29] is the sub-list for method output_type
+	17, // [17:23] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_network_proto_init() }
@@ -1185,7 +1265,7 @@ func file_kumo_plugin_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_network_proto_rawDesc), len(file_kumo_plugin_v1_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

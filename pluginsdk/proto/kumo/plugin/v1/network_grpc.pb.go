@@ -182,7 +182,9 @@ type NetworkServiceServiceClient interface {
 	// what they have.
 	PrepareNICs(ctx context.Context, in *PrepareNICsRequest, opts ...grpc.CallOption) (*PrepareNICsResponse, error)
 	ReleaseNICs(ctx context.Context, in *ReleaseNICsRequest, opts ...grpc.CallOption) (*ReleaseNICsResponse, error)
-	// SyncHost replaces all that the provider has on a host by the given NICs.
+	// SyncHost replaces all that the provider has on a host by the given NICs. What
+	// of a network or NIC is not possible costs the others nothing: it is left as
+	// it was, or left out, and told as a problem. An error is about the host.
 	SyncHost(ctx context.Context, in *SyncHostRequest, opts ...grpc.CallOption) (*SyncHostResponse, error)
 	// ReleaseNetwork removes what the provider keeps for an L3 network on a host.
 	ReleaseNetwork(ctx context.Context, in *ReleaseNetworkRequest, opts ...grpc.CallOption) (*ReleaseNetworkResponse, error)
@@ -249,7 +251,9 @@ type NetworkServiceServiceServer interface {
 	// what they have.
 	PrepareNICs(context.Context, *PrepareNICsRequest) (*PrepareNICsResponse, error)
 	ReleaseNICs(context.Context, *ReleaseNICsRequest) (*ReleaseNICsResponse, error)
-	// SyncHost replaces all that the provider has on a host by the given NICs.
+	// SyncHost replaces all that the provider has on a host by the given NICs. What
+	// of a network or NIC is not possible costs the others nothing: it is left as
+	// it was, or left out, and told as a problem. An error is about the host.
 	SyncHost(context.Context, *SyncHostRequest) (*SyncHostResponse, error)
 	// ReleaseNetwork removes what the provider keeps for an L3 network on a host.
 	ReleaseNetwork(context.Context, *ReleaseNetworkRequest) (*ReleaseNetworkResponse, error)

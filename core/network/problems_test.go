@@ -1,0 +1,64 @@
+package network_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+)
+
+// What is not possible of one network is shown on it, and the host that it is
+// not possible on is connected all the same; it is shown no longer when it has
+// become possible, or the host is gone.
+func TestProblemsAreOfTheirNetworks(t *testing.T) {
+	c := newCloud(t)
+	c.serve(kerneltest.FakeType, "DHCP")
+	second := c.second()
+	c.Do("APICreateVmInstanceMsg", c.vm([]string{c.s.L3}))
+	reason := func(l3 string) string {
+		t.Helper()
+		var all []string
+		for _, p := range c.Get("L3Network", l3).Rows("problems") {
+			c.want("host", p.Text("hostUuid"), c.s.Host)
+			all = append(all, p.Text("reason"))
+		}
+		return strings.Join(all, "\n")
+	}
+	reconnect := func() {
+		t.Helper()
+		c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+		c.want("status", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	}
+	for call, word := range map[string]string{"SyncHost": "bad server", "Realize": "no device"} {
+		c.Calls.Fail(call, errs.New(errs.Invalid, "something", "%s", word))
+		for range 2 { // the second changes nothing
+			reconnect()
+			if got := reason(c.s.L3); !strings.Contains(got, word) {
+				t.Errorf("%s: the network tells %q", call, got)
+			}
+			c.want("what the other network tells", reason(second), "")
+		}
+		c.Calls.Fail(call, nil)
+		reconnect()
+		c.want("what the network tells", reason(c.s.L3), "")
+	}
+
+	// A change that the host does not take, and then does.
+	c.Calls.Fail("PrepareNICs", errs.New(errs.Refused, "something", "no room"))
+	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))
+	if got := reason(c.s.L3); !strings.Contains(got, "no room") {
+		t.Errorf("the network tells %q", got)
+	}
+	c.Calls.Fail("PrepareNICs", nil)
+	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.10"}))
+	c.want("what the network tells", reason(c.s.L3), "")
+
+	c.Calls.Fail("SyncHost", errs.New(errs.Invalid, "something", "%s", strings.Repeat("ü", 3000)))
+	reconnect()
+	if got := reason(c.s.L3); len(got) > 4100 || !strings.HasSuffix(got, "ü …") {
+		t.Errorf("a long reason has %d bytes", len(got))
+	}
+	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host})
+	c.want("problems", c.count("L3NetworkProblem"), 0)
+}
