@@ -26,7 +26,7 @@ type thing struct {
 	resource.Base
 	resource.Owned
 	State    string `db:"state" kumo:"size=32,null"`
-	Password string `db:"password" kumo:"size=64,null,secret"`
+	Password string `db:"password" kumo:"text,null,secret"`
 }
 
 var things = resource.Define[thing](resource.Type{Name: "Thing", Path: "/things"})

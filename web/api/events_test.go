@@ -28,7 +28,7 @@ type guest struct {
 	resource.Base
 	resource.Owned
 	State    string `db:"state" kumo:"size=32"`
-	Password string `db:"password" kumo:"size=32,secret"`
+	Password string `db:"password" kumo:"text,secret"`
 }
 
 var guests = resource.Define[guest](resource.Type{Name: "Guest", Path: "/guests"})
