@@ -41,7 +41,8 @@ func (a Access) String() string {
 
 // Caller is who makes a call. Its zero value is the anonymous caller.
 type Caller struct {
-	// SessionUUID is the session, empty for access keys and the system.
+	// SessionUUID is the row of the session, empty for access keys and the system.
+	// It is not what the client proves itself by.
 	SessionUUID string
 	// AccountUUID owns what the call creates.
 	AccountUUID string

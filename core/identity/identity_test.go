@@ -156,7 +156,7 @@ func TestLogin(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	c, err := f.auth(v.UUID)
-	if err != nil || !c.Admin || c.AccountUUID != AdminUUID || c.SessionUUID != v.UUID {
+	if err != nil || !c.Admin || c.AccountUUID != AdminUUID || c.SessionUUID != keyOf(v.UUID) {
 		t.Errorf("%+v %v", c, err)
 	}
 	for _, x := range [][2]string{{"admin", "wrong"}, {"nobody", "password"}} {
@@ -175,6 +175,30 @@ func TestLogin(t *testing.T) {
 		if _, err := f.auth(bad); code(err) != "ID.1001" && bad != "" {
 			t.Errorf("session %q: %v", bad, err)
 		}
+	}
+}
+
+// TestStoredSessionIsNoToken proves that what the database has of a session is
+// not what a client proves itself by.
+func TestStoredSessionIsNoToken(t *testing.T) {
+	f := setup(t)
+	token := f.mustLogin("admin", "password")
+	rows, err := store.Find(t.Context(), f.st, SessionType, "")
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("%d sessions, %v", len(rows), err)
+	}
+	if rows[0].UUID == token || f.alive(rows[0].UUID) {
+		t.Errorf("with %s of the database one is signed in", rows[0].UUID)
+	}
+	c, err := f.auth(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.do(c, "APIRenewSessionMsg", "sessionUuid", rows[0].UUID); errs.ClassOf(err) != errs.NotFound {
+		t.Errorf("renewed by its row: %v", err)
+	}
+	if _, err := f.do(action.Caller{}, "APILogOutMsg", "sessionUuid", rows[0].UUID); err != nil || !f.alive(token) {
+		t.Errorf("ended by its row, %v", err)
 	}
 }
 
@@ -278,7 +302,7 @@ func TestFlushWritesSeldom(t *testing.T) {
 	f := setup(t)
 	s := f.mustLogin("admin", "password")
 	written := func() resource.Time {
-		row, err := store.Get(t.Context(), f.st, SessionType, s)
+		row, err := store.Get(t.Context(), f.st, SessionType, keyOf(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -408,7 +432,7 @@ func TestUseOfRenewedSessionIsWritten(t *testing.T) {
 	if err := f.sessions.flush(t.Context(), f.writeStep(t.Context())); err != nil {
 		t.Fatal(err)
 	}
-	row, err := store.Get(t.Context(), f.st, SessionType, s)
+	row, err := store.Get(t.Context(), f.st, SessionType, keyOf(s))
 	if err != nil || row.LastUseDate.UnixMilli() != f.clock.now().UnixMilli() {
 		t.Errorf("last use is %v, want %v (%v)", row.LastUseDate, f.clock.now(), err)
 	}

@@ -33,7 +33,7 @@ type logoutParams struct {
 }
 
 type renewParams struct {
-	SessionUUID string `api:"sessionUuid,path,required,resource=Session"`
+	SessionUUID string `api:"sessionUuid,path,required,anytype"`
 	Duration    *int64 `api:"duration,range=60:31536000" doc:"Seconds from now."`
 }
 
@@ -136,6 +136,7 @@ func (s *Service) check(ctx context.Context, c *action.Call, subject string, kno
 func (s *Service) open(ctx context.Context, c *action.Call, accountUUID, checked string) (sessionReply, error) {
 	var row *Session
 	var account *Account
+	token := action.NewUUID()
 	before := s.sessions.generation()
 	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
 		if account, err = store.Get(ctx, tx, AccountType, accountUUID); err != nil {
@@ -144,7 +145,7 @@ func (s *Service) open(ctx context.Context, c *action.Call, accountUUID, checked
 		if account.Password != checked {
 			return wrongPassword(account.Name)
 		}
-		row, err = s.newSession(ctx, tx, account)
+		row, err = s.newSession(ctx, tx, account, token)
 		return err
 	})
 	if err != nil {
@@ -153,7 +154,7 @@ func (s *Service) open(ctx context.Context, c *action.Call, accountUUID, checked
 	x := newSession(row, account)
 	s.sessions.add(x, before)
 	c.Caller = x.caller
-	return viewOf(x.uuid, x.caller, row.ExpiredDate.Time, x.created), nil
+	return viewOf(token, x.caller, row.ExpiredDate.Time, x.created), nil
 }
 
 func (s *Service) apiValidate(ctx context.Context, _ *action.Call, p *sessionParams) (validReply, error) {
@@ -169,7 +170,7 @@ func (s *Service) apiValidate(ctx context.Context, _ *action.Call, p *sessionPar
 
 // endedSession is the plan of a log-out: whoever knows a session's UUID may end it.
 func (s *Service) endedSession(_ context.Context, _ *action.Call, p *logoutParams) (action.Removal, error) {
-	row := action.Row{Type: SessionType.Name, UUID: p.SessionUUID}
+	row := action.Row{Type: SessionType.Name, UUID: keyOf(p.SessionUUID)}
 	return action.Removal{Subject: row, Rows: []action.Row{row}}, nil
 }
 
@@ -177,23 +178,29 @@ func (s *Service) apiLogout(ctx context.Context, _ *action.Call, p *logoutParams
 	if !action.IsUUID(p.SessionUUID) {
 		return action.Empty{}, nil // no session has such a name
 	}
+	uuid := keyOf(p.SessionUUID)
 	// Strangers ask for anything: only a session that exists costs a write.
-	if _, err := store.Get(ctx, s.store, SessionType, p.SessionUUID); err != nil {
+	if _, err := store.Get(ctx, s.store, SessionType, uuid); err != nil {
 		if errs.ClassOf(err) == errs.NotFound {
 			return action.Empty{}, nil
 		}
 		return action.Empty{}, err
 	}
 	return action.Empty{}, s.store.Update(ctx, func(tx *store.Tx) error {
-		tx.OnCommit(func() { s.sessions.dropOne(p.SessionUUID) })
-		return store.Delete(ctx, tx, SessionType.Type, p.SessionUUID)
+		tx.OnCommit(func() { s.sessions.dropOne(uuid) })
+		return store.Delete(ctx, tx, SessionType.Type, uuid)
 	})
 }
 
 func (s *Service) apiRenew(ctx context.Context, c *action.Call, p *renewParams) (sessionReply, error) {
 	x, err := s.sessions.find(ctx, p.SessionUUID)
-	if err != nil {
+	switch {
+	case errs.ClassOf(err) == errs.Unauthenticated: // not the caller's own
+		return sessionReply{}, errs.New(errs.NotFound, "session", "it is unknown or has ended")
+	case err != nil:
 		return sessionReply{}, err
+	case !c.Caller.Admin && x.caller.AccountUUID != c.Caller.AccountUUID:
+		return sessionReply{}, errs.New(errs.Refused, "session", "it is another account's")
 	}
 	d := s.timeout(ctx)
 	if p.Duration != nil {
@@ -205,5 +212,5 @@ func (s *Service) apiRenew(ctx context.Context, c *action.Call, p *renewParams) 
 		tx.OnCommit(func() { x.written.Store(expires.UnixMilli()) })
 		return store.Set(ctx, tx, SessionType.Type, x.uuid, map[string]any{"expiredDate": resource.Time{Time: expires}})
 	})
-	return viewOf(x.uuid, x.caller, expires, x.created), err
+	return viewOf(p.SessionUUID, x.caller, expires, x.created), err
 }

@@ -132,7 +132,7 @@ func (s *Service) Authenticate(ctx context.Context, c action.Credentials) (actio
 // Alive reports whether the session of a caller is still good. It does not live
 // longer for being asked about, as it does for a call.
 func (s *Service) Alive(ctx context.Context, c action.Caller) bool {
-	_, err := s.sessions.find(ctx, c.SessionUUID)
+	_, err := s.sessions.get(ctx, c.SessionUUID)
 	return err == nil
 }
 
@@ -170,8 +170,9 @@ func (s *Service) deleteSessions(ctx context.Context, tx *store.Tx, where string
 	return nil
 }
 
-// newSession makes a session row for an account within its limit.
-func (s *Service) newSession(ctx context.Context, tx *store.Tx, account *Account) (*Session, error) {
+// newSession makes the row of a session that its client has a token for, within
+// the account's limit.
+func (s *Service) newSession(ctx context.Context, tx *store.Tx, account *Account, token string) (*Session, error) {
 	now := s.now()
 	if s.config.String(ctx, category, "enable.unique.session", "") == "true" {
 		err := s.deleteSessions(ctx, tx, "`userUuid` = ?", []any{account.UUID}, func(x *session) bool { return x.caller.UserUUID == account.UUID })
@@ -182,7 +183,7 @@ func (s *Service) newSession(ctx context.Context, tx *store.Tx, account *Account
 	if err := s.makeRoom(ctx, tx, account, now); err != nil {
 		return nil, err
 	}
-	row := &Session{UUID: action.NewUUID(), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))},
+	row := &Session{UUID: keyOf(token), UserUUID: account.UUID, ExpiredDate: resource.Time{Time: now.Add(s.timeout(ctx))},
 		LastUseDate: resource.Time{Time: now}, CreateDate: resource.Time{Time: now}}
 	row.AccountUUID = account.UUID
 	return row, store.Insert(ctx, tx, SessionType, row)

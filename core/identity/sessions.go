@@ -2,6 +2,8 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,7 +16,7 @@ import (
 
 // session is a login in memory. Only its times change.
 type session struct {
-	uuid    string
+	uuid    string // of the row, see keyOf
 	caller  action.Caller
 	created time.Time
 	expires atomic.Int64 // Unix milliseconds
@@ -53,11 +55,24 @@ func unknownSession() error {
 	return errs.New(errs.Unauthenticated, "session", "it is unknown or has expired").WithAdvice("log in again")
 }
 
-// find returns a live session. errs.Unauthenticated.
-func (s *sessions) find(ctx context.Context, uuid string) (*session, error) {
-	if !action.IsUUID(uuid) {
+// keyOf returns the uuid of a session's row. What the client has, its uuid on the
+// wire, is 128 random bits that nothing but its client knows: with a copy of the
+// database one can use no session.
+func keyOf(token string) string {
+	sum := sha256.Sum256([]byte("kumo session " + token))
+	return hex.EncodeToString(sum[:16])
+}
+
+// find returns a client's live session. errs.Unauthenticated.
+func (s *sessions) find(ctx context.Context, token string) (*session, error) {
+	if !action.IsUUID(token) {
 		return nil, unknownSession()
 	}
+	return s.get(ctx, keyOf(token))
+}
+
+// get returns the live session of a row. errs.Unauthenticated.
+func (s *sessions) get(ctx context.Context, uuid string) (*session, error) {
 	s.mu.RLock()
 	x := s.known[uuid]
 	s.mu.RUnlock()

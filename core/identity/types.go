@@ -33,7 +33,7 @@ type Account struct {
 // Session is a login. ExpiredDate and LastUseDate in the database lag behind
 // memory by at most a minute.
 type Session struct {
-	// UUID is what a caller proves itself by.
+	// UUID is not what a caller proves itself by, but made of it; see keyOf.
 	UUID        string        `db:"uuid" kumo:"size=32,immutable,secret"`
 	UserUUID    string        `db:"userUuid" kumo:"size=32,index,immutable"`
 	ExpiredDate resource.Time `db:"expiredDate" kumo:"index"`
