@@ -109,8 +109,12 @@ type Param struct {
 	Secret bool
 	// NoTrim keeps blanks around the text; they are trimmed otherwise.
 	NoTrim bool
-	// MinLength and MaxLength count characters; 0 is no limit.
-	MinLength, MaxLength int
+	// MinLength and MaxLength count characters. A MaxLength of 0 is Most, else
+	// that of the kind, else defaultText: the wire's catalogue has no bound there.
+	MinLength, MaxLength, Most int
+	// Holds is the kind of the text, or of each of a list (kinds.All): it is
+	// checked by that, and handlers get its one spelling.
+	Holds string
 	// Values are the only texts allowed, when there are any. Captions has what
 	// people call some of them.
 	Values   []string

@@ -2,10 +2,10 @@ package action
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // Bounds of every message. What a handler, and the only writer of the database,
@@ -14,6 +14,15 @@ const (
 	// maxElements is how many elements a list or an object may have, unless the
 	// parameter says less.
 	maxElements = 1000
+	// defaultText is how many characters a text may have, unless the parameter
+	// says how many: more than any name, address or path.
+	defaultText = 4096
+	// maxNumber is how large a number may be, unless the parameter says how large:
+	// sums of several fit in 64 bits.
+	maxNumber = 1 << 60
+	// maxJSON is how many bytes a parameter may have of which only its handler
+	// knows the form.
+	maxJSON = 64 << 10
 	// maxTags is how many system tags, and user tags, one message may carry, and
 	// maxTag how many bytes one may have: a user's data travels in tags.
 	maxTags = 200
@@ -36,7 +45,7 @@ func (b *base) checkTags(message string) error {
 			if !utf8.ValidString(t) {
 				return bad("a tag is not valid UTF-8")
 			}
-			if r := harmful(t, false); r >= 0 {
+			if r := kinds.Harmful(t, false); r >= 0 {
 				return bad("a tag has the character %U, which is not allowed", r)
 			}
 		}
@@ -48,28 +57,4 @@ func (b *base) checkTags(message string) error {
 // shown in lists: one line.
 func isName(parameter string) bool {
 	return parameter == "name" || strings.HasSuffix(parameter, "Name")
-}
-
-// harmful returns the first character of a text that may not be in it, -1 when
-// all may: controls, which terminals obey, and marks that change the direction of
-// what is around them, so that a text looks like another one (Unicode Technical
-// Report 36, section 3.5). Other texts than names may have lines and tabs.
-func harmful(s string, name bool) rune {
-	for i := 0; i < len(s); i++ {
-		// Nearly all texts are printable ASCII, and need no table.
-		if c := s[i]; c >= ' ' && c < 0x7f {
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		i += n - 1
-		switch {
-		case r == '\n' || r == '\r' || r == '\t':
-			if name {
-				return r
-			}
-		case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029', r == '\ufeff':
-			return r
-		}
-	}
-	return -1
 }

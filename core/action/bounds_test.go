@@ -9,22 +9,6 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-func TestHarmfulCharacters(t *testing.T) {
-	for text, want := range map[string]rune{
-		"web-1": -1, "雲 ☁ é": -1, "": -1,
-		"a\x00b": 0, "a\x1b[31mb": 0x1b, "\u202ereversed": 0x202e, "a\u2066b": 0x2066, "\x7f": 0x7f, "a\u0085": 0x85, "\ufeffx": 0xfeff,
-	} {
-		for _, name := range []bool{true, false} {
-			if got := harmful(text, name); got != want {
-				t.Errorf("%q, name %t: %U, want %U", text, name, got, want)
-			}
-		}
-	}
-	if harmful("two\nlines\tand a tab", false) != -1 || harmful("two\nlines", true) != '\n' {
-		t.Error("lines are for texts, not for names")
-	}
-}
-
 // Every message is bounded, whatever its handler does: lists, objects, tags, and
 // what texts may be made of.
 func TestBounds(t *testing.T) {

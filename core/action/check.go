@@ -1,6 +1,7 @@
 package action
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // uuidPattern is UUID version 1 to 5 without dashes, lower case.
@@ -43,6 +45,9 @@ func (a *Action) checkFields(params any, b *base) error {
 		v, given := f.value(p)
 		if err := f.check(a.Message, v, given); err != nil {
 			return err
+		}
+		if given && f.holds != nil {
+			f.spell(p, v)
 		}
 	}
 	return nil
@@ -92,20 +97,8 @@ func (f *field) check(message string, v reflect.Value, given bool) error {
 		return f.checkText(v.String(), bad)
 	case kindInt:
 		return f.checkInt(v.Int(), bad)
-	case kindMap:
-		if v.Len() > maxElements {
-			return bad("it has %d entries, at most %d are allowed", v.Len(), maxElements)
-		}
-		for it := v.MapRange(); it.Next(); {
-			if err := f.checkCharacters(it.Key().String(), bad); err != nil {
-				return err
-			}
-			if f.elem == kindText {
-				if err := f.checkCharacters(it.Value().String(), bad); err != nil {
-					return err
-				}
-			}
-		}
+	case kindMap, kindOther:
+		return f.checkWithin(v, bad)
 	case kindList:
 		if v.Len() == 0 && f.NonEmpty {
 			return bad("the list must not be empty")
@@ -120,6 +113,8 @@ func (f *field) check(message string, v reflect.Value, given bool) error {
 				err = f.checkText(v.Index(i).String(), bad)
 			case kindInt:
 				err = f.checkInt(v.Index(i).Int(), bad)
+			default:
+				err = f.checkWithin(v.Index(i), bad)
 			}
 			if err != nil {
 				return err
@@ -143,15 +138,100 @@ func (f *field) checkText(s string, bad func(string, ...any) error) error {
 	if err := f.checkCharacters(s, bad); err != nil {
 		return err
 	}
-	if n := utf8.RuneCountInString(s); f.MaxLength > 0 && n > f.MaxLength {
-		return bad("it has %d characters, at most %d are allowed", n, f.MaxLength)
+	limit := f.limit()
+	if n := utf8.RuneCountInString(s); n > limit {
+		return bad("it has %d characters, at most %d are allowed", n, limit)
 	} else if n < f.MinLength {
 		return bad("it has %d characters, at least %d are needed", n, f.MinLength)
+	}
+	if f.holds != nil {
+		switch _, err := f.holds.Parse(s); {
+		case err != nil && f.Secret:
+			return bad("it is not %s (%s)", f.holds.Is, f.holds.Rule)
+		case err != nil:
+			return bad("%v", err)
+		}
 	}
 	if len(f.Values) > 0 && !slices.Contains(f.Values, s) {
 		return bad("%q is none of %q", shown, f.Values)
 	}
 	return nil
+}
+
+// limit is how many characters a text may have.
+func (f *field) limit() int {
+	if f.holds != nil {
+		return cmp.Or(f.MaxLength, f.Most, f.holds.Max)
+	}
+	return cmp.Or(f.MaxLength, f.Most, defaultText)
+}
+
+// checkWithin applies the bounds of texts, lists and objects to all that is in a
+// value.
+func (f *field) checkWithin(v reflect.Value, bad func(string, ...any) error) error {
+	switch v.Kind() {
+	case reflect.String:
+		if n := utf8.RuneCountInString(v.String()); n > f.limit() {
+			return bad("a text in it has %d characters, at most %d are allowed", n, f.limit())
+		}
+		return f.checkCharacters(v.String(), bad)
+	case reflect.Pointer, reflect.Interface:
+		if !v.IsNil() {
+			return f.checkWithin(v.Elem(), bad)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if err := f.checkWithin(v.Field(i), bad); err != nil {
+				return err
+			}
+		}
+	case reflect.Map, reflect.Slice:
+		if v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 { // JSON that is read later
+			if v.Len() > maxJSON {
+				return bad("it has %d bytes, at most %d are allowed", v.Len(), maxJSON)
+			}
+			return nil
+		}
+		if v.Len() > maxElements {
+			return bad("it has %d elements, at most %d are allowed", v.Len(), maxElements)
+		}
+		if v.Kind() == reflect.Slice {
+			for i := range v.Len() {
+				if err := f.checkWithin(v.Index(i), bad); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		for it := v.MapRange(); it.Next(); {
+			if err := cmp.Or(f.checkWithin(it.Key(), bad), f.checkWithin(it.Value(), bad)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// spell puts the one spelling of a kind's values, which were checked, in the place
+// of what the client wrote. An empty text is none.
+func (f *field) spell(p, v reflect.Value) {
+	one := func(s string) string {
+		spelling, err := f.holds.Parse(s)
+		if err != nil {
+			return s
+		}
+		return spelling
+	}
+	switch {
+	case f.kind == kindList:
+		for i := range v.Len() {
+			v.Index(i).SetString(one(v.Index(i).String()))
+		}
+	case v.CanSet():
+		v.SetString(one(v.String()))
+	default: // of a dynamic action, whose parameters are a map
+		p.SetMapIndex(reflect.ValueOf(f.Name), reflect.ValueOf(one(v.String())))
+	}
 }
 
 // checkCharacters refuses what no text may hold. A secret is never shown, so it
@@ -163,15 +243,19 @@ func (f *field) checkCharacters(s string, bad func(string, ...any) error) error 
 	if f.Secret {
 		return nil
 	}
-	if r := harmful(s, isName(f.Name)); r >= 0 {
+	if r := kinds.Harmful(s, isName(f.Name)); r >= 0 {
 		return bad("it has the character %U, which is not allowed", r)
 	}
 	return nil
 }
 
 func (f *field) checkInt(n int64, bad func(string, ...any) error) error {
-	if f.Range != nil && (n < f.Range[0] || n > f.Range[1]) {
-		return bad("%d is not between %d and %d", n, f.Range[0], f.Range[1])
+	low, high := int64(-maxNumber), int64(maxNumber)
+	if f.Range != nil {
+		low, high = f.Range[0], f.Range[1]
+	}
+	if n < low || n > high {
+		return bad("%d is not between %d and %d", n, low, high)
 	}
 	return nil
 }

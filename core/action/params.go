@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // field is a parameter with the place of its value and how to read it.
@@ -16,6 +17,7 @@ type field struct {
 	kind    kind
 	elem    kind // of lists and maps
 	pointer bool
+	holds   *kinds.Kind  // of Holds
 	first   bool         // its default is the first of the values that come with the action
 	typ     reflect.Type // without the pointer
 }
@@ -66,6 +68,9 @@ func fieldsOf(t reflect.Type) ([]field, error) {
 		f.View.Caption, f.View.Candidates = resource.ParseCaption(sf.Tag.Get("caption")), sf.Tag.Get("candidates")
 		f.View.Where = strings.Fields(sf.Tag.Get("where"))
 		f.setType(sf.Type)
+		if err := f.setHolds(); err != nil {
+			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
+		}
 		if err := f.checkDefault(); err != nil {
 			return nil, fmt.Errorf("field %s: %w", sf.Name, err)
 		}
@@ -131,6 +136,8 @@ func (f *field) option(key, val string) (err error) {
 		f.MinLength, err = strconv.Atoi(val)
 	case "max":
 		f.MaxLength, err = strconv.Atoi(val)
+	case "most":
+		f.Most, err = strconv.Atoi(val)
 	case "values":
 		f.Values = strings.Split(val, "|")
 	case "first":
@@ -139,6 +146,8 @@ func (f *field) option(key, val string) (err error) {
 		f.Default = val
 	case "resource":
 		f.Resource = val
+	case "holds":
+		f.Holds = val
 	case "range":
 		lo, hi, ok := strings.Cut(val, ":")
 		if !ok {
@@ -171,6 +180,19 @@ func (f *field) setType(t reflect.Type) {
 		f.elem = kindOf(t.Elem())
 	}
 	f.Type = TypeWord(f.goType)
+}
+
+// setHolds looks up the kind of values.
+func (f *field) setHolds() error {
+	if f.Holds == "" {
+		return nil
+	}
+	k, ok := kinds.Of(f.Holds)
+	if !ok || f.kind != kindText && (f.kind != kindList || f.elem != kindText) {
+		return fmt.Errorf("it holds %q, which is no kind of text (pluginsdk/kinds)", f.Holds)
+	}
+	f.holds = &k
+	return nil
 }
 
 func kindOf(t reflect.Type) kind {
@@ -247,6 +269,9 @@ func dynamicFields(params []Param) ([]field, error) {
 		f := field{Param: p}
 		f.setType(t)
 		f.Type = p.Type
+		if err := f.setHolds(); err != nil {
+			return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
+		}
 		if err := f.checkDefault(); err != nil {
 			return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
 		}

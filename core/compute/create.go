@@ -214,7 +214,7 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, st
 	if err != nil {
 		return err
 	}
-	root := &contract.VolumePlan{UUID: resource.NewUUID(), Name: "ROOT-for-" + p.Name, Type: "Root", AccountUUID: st.Row.AccountUUID, VMUUID: st.UUID,
+	root := &contract.VolumePlan{UUID: resource.NewUUID(), Name: volumeName("ROOT-for-", p.Name, ""), Type: "Root", AccountUUID: st.Row.AccountUUID, VMUUID: st.UUID,
 		DiskOfferingUUID: offering}
 	if img.MediaType == "ISO" {
 		if wished == 0 {
@@ -242,10 +242,17 @@ func (s *Service) planVolumes(ctx context.Context, q store.Querier, p *newVM, st
 		if err := checkSize("dataDiskSizes", size); err != nil {
 			return err
 		}
-		st.Volumes = append(st.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: fmt.Sprintf("DATA-for-%s-%d", p.Name, i+1), Type: "Data",
+		st.Volumes = append(st.Volumes, &contract.VolumePlan{UUID: resource.NewUUID(), Name: volumeName("DATA-for-", p.Name, fmt.Sprintf("-%d", i+1)), Type: "Data",
 			AccountUUID: st.Row.AccountUUID, VMUUID: st.UUID, DiskOfferingUUID: offerings[i], Size: size, DeviceID: int64(i + 1)})
 	}
 	return nil
+}
+
+// volumeName names a volume after its guest, of whose name it has as many
+// characters as a name may have.
+func volumeName(before, guest, after string) string {
+	name := []rune(guest)
+	return before + string(name[:min(len(name), 255-len(before)-len(after))]) + after
 }
 
 // planDrive gives the guest a CD-ROM drive with an ISO in it.

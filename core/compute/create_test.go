@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -274,4 +275,14 @@ func TestCreateFromISO(t *testing.T) {
 	c.do("Destroy", uuid)
 	c.do("Expunge", uuid)
 	c.Want("drives", len(c.List("VmCdRom")), 0)
+}
+
+// What is named after a guest fits, however long its name is.
+func TestVolumeNames(t *testing.T) {
+	c := newCloud(t)
+	long := strings.Repeat("名", 255)
+	disks := c.vm(c.run(P{"name": long, "dataDiskSizes": []int64{giB}})).Rows("allVolumes")
+	for i, want := range []string{"ROOT-for-" + long[:3*246], "DATA-for-" + long[:3*244] + "-1"} {
+		c.Want("the name of a volume", disks[i].Text("name"), want)
+	}
 }

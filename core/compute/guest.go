@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -171,8 +172,9 @@ func (s *Service) able(hosts []contract.HostCandidate, name, devices, bootMode s
 // nameNICs gives each address a host name: on the default network the wished
 // one or the guest's name when it is one, elsewhere one made of the address.
 func (g *guest) nameNICs(hostname string) {
-	if hostname == "" && label.MatchString(g.Name) {
-		hostname = g.Name
+	if hostname == "" {
+		label, _ := kinds.Of("label")
+		hostname, _ = label.Parse(g.Name) // one that does not fit is told no guest
 	}
 	for _, n := range g.NICs {
 		if n.L3UUID == g.Told.DefaultL3UUID && hostname != "" {

@@ -3,8 +3,6 @@ package compute
 import (
 	"encoding/base64"
 	"errors"
-	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -30,14 +28,19 @@ const (
 	tagMarketplace = "marketplace::true"
 )
 
-// label is one label of a DNS name (RFC 1123, section 2.1).
-var label = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
+// tagKinds are the kinds of what tokens hold.
+var tagKinds = map[string]map[string]string{
+	tagSSHKey:    {"sshkey": "key"},
+	tagHostname:  {"hostname": "label"},
+	tagStaticIP:  {"staticIp": "addr4"},
+	tagCustomMAC: {"mac": "mac"},
+}
 
 func (s *Service) registerTags() error {
 	offers := s.Plugins.GuestOffers()
 	var failed error
 	def := func(pattern string, validate func(tokens map[string]string) error) {
-		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate}
+		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate, Holds: tagKinds[pattern]}
 		if pattern == tagConsolePass {
 			p.Secret = "consolePassword"
 		}
@@ -53,24 +56,9 @@ func (s *Service) registerTags() error {
 		}
 		return nil
 	})
-	def(tagSSHKey, func(t map[string]string) error {
-		if strings.ContainsAny(t["sshkey"], "\r\n\x00") || len(t["sshkey"]) > 16384 {
-			return bad("sshkey", "a key is one line of at most 16384 bytes")
-		}
-		return nil
-	})
-	def(tagHostname, func(t map[string]string) error {
-		if !label.MatchString(t["hostname"]) {
-			return bad("hostname", "%q is not a host name (RFC 1123)", t["hostname"])
-		}
-		return nil
-	})
-	def(tagStaticIP, func(t map[string]string) error {
-		if _, err := netip.ParseAddr(t["staticIp"]); err != nil {
-			return bad("staticIp", "%q is not an IP address", t["staticIp"])
-		}
-		return nil
-	})
+	def(tagSSHKey, nil)
+	def(tagHostname, nil)
+	def(tagStaticIP, nil)
 	def(tagCustomMAC, nil)
 	def(tagConsolePass, func(t map[string]string) error {
 		if p := t["consolePassword"]; strings.HasPrefix(p, "password") || p == "" || len(p) > offers.ConsolePassword {

@@ -144,19 +144,23 @@ func TestTagsAreChecked(t *testing.T) {
 	uuid := c.run(nil)
 	before := c.Dump(taken...)
 	for tag, why := range map[string]string{
-		"userdata::not base64!":          "is not base64",
-		"hostname::-a":                   "is not a host name",
-		"hostname::a.b":                  "is not a host name",
-		"staticIp::" + c.s.L3 + "::10.0": "is not an IP address",
-		"consolePassword::":              "",
-		"consolePassword::too-long-by-1": "1 to 8 characters",
-		"consolePassword::password":      "1 to 8 characters",
-		"bootOrder::HardDisk,Floppy":     "is not one of HardDisk, CdRom, Network",
-		"driver::magic":                  "is not virtio or emulated",
-		"bootMode::UEFI_WITH_CSM":        "compatibility support module",
-		"bootMode::Magic":                "is not Legacy or UEFI",
-		"ha::Sometimes":                  "is not offered",
-		"maxInstancePerHost::0":          "is not a number of at least 1",
+		"userdata::not base64!":                        "is not base64",
+		"hostname::-a":                                 "is not a host name without a domain",
+		"hostname::a.b":                                "is not a host name without a domain",
+		"staticIp::" + c.s.L3 + "::10.0":               "is not the IPv4 address of a machine in a network",
+		"staticIp::" + c.s.L3 + "::169.254.1.1":        "a link-local address",
+		"customMac::" + c.s.L3 + "::01:00:5e:00:00:01": "a multicast address",
+		"customMac::" + c.s.L3 + "::00:00:00:00:00:00": "all zero",
+		"sshkey::ssh-ed25519 AAAA":                     "is not one public key",
+		"consolePassword::":                            "",
+		"consolePassword::too-long-by-1":               "1 to 8 characters",
+		"consolePassword::password":                    "1 to 8 characters",
+		"bootOrder::HardDisk,Floppy":                   "is not one of HardDisk, CdRom, Network",
+		"driver::magic":                                "is not virtio or emulated",
+		"bootMode::UEFI_WITH_CSM":                      "compatibility support module",
+		"bootMode::Magic":                              "is not Legacy or UEFI",
+		"ha::Sometimes":                                "is not offered",
+		"maxInstancePerHost::0":                        "is not a number of at least 1",
 	} {
 		c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{tag}}), why)
 		c.Refused(errs.Invalid, "APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": tag}, why)

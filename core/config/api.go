@@ -17,7 +17,7 @@ type named struct {
 
 type updateParams struct {
 	named
-	Value *string `api:"value,notrim"`
+	Value *string `api:"value,notrim,most=65536"`
 }
 
 type onResource struct {
@@ -27,12 +27,12 @@ type onResource struct {
 
 type updateForParams struct {
 	onResource
-	Value string `api:"value,required,notrim"`
+	Value string `api:"value,required,notrim,most=65536"`
 }
 
 type updateManyParams struct {
 	ResourceUUID    string         `api:"resourceUuid,path,required,anytype"`
-	ResourceConfigs []configChange `api:"resourceConfigs,required,nonempty"`
+	ResourceConfigs []configChange `api:"resourceConfigs,required,nonempty,most=65536"`
 }
 
 type configChange struct {

@@ -121,12 +121,8 @@ func planOf(n *VMNic) *contract.NICPlan {
 // index finds the one that is in use already.
 func insertNIC(ctx context.Context, tx *store.Tx, nic *VMNic, wish string) error {
 	if wish != "" {
-		hw, err := net.ParseMAC(wish)
-		if err != nil || len(hw) != 6 || hw[0]&1 == 1 {
-			return invalid("customMac", "%q is not a unicast MAC address", wish)
-		}
-		nic.MAC = hw.String()
-		err = store.Insert(ctx, tx, VMNicType, nic)
+		nic.MAC = wish
+		err := store.Insert(ctx, tx, VMNicType, nic)
 		if errs.ClassOf(err) == errs.Exists {
 			err = errs.New(errs.Exists, "MAC "+wish, "is in use")
 		}

@@ -13,10 +13,10 @@ import (
 type freeParams struct {
 	L3UUID    string `api:"l3NetworkUuid,resource=L3Network"`
 	RangeUUID string `api:"ipRangeUuid,resource=IpRange"`
-	Start     string `api:"start" doc:"The lowest address wanted."`
+	Start     string `api:"start,holds=addr4" doc:"The lowest address wanted."`
 	Type      string `api:"ipRangeType,values=Normal|AddressPool"`
 	IPVersion *int   `api:"ipVersion,values=4|6"`
-	Limit     int    `api:"limit,default=100"`
+	Limit     int    `api:"limit,default=100,range=1:10000"`
 }
 
 // freeIP is an address that a guest can have.
@@ -30,9 +30,6 @@ type freeIP struct {
 type freeReply struct {
 	Inventories []freeIP `json:"inventories"`
 }
-
-// maxFree bounds one answer: a network can have a million free addresses.
-const maxFree = 10000
 
 func (s *Service) registerFree() error {
 	action.Register(s.Actions, action.Action{
@@ -49,14 +46,8 @@ func (s *Service) freeIPs(ctx context.Context, c *action.Call, p *freeParams) (f
 	switch {
 	case p.L3UUID == "" && p.RangeUUID == "":
 		return reply, invalid("l3NetworkUuid", "is missing").WithAdvice("give it, or ipRangeUuid")
-	case p.Limit < 1 || p.Limit > maxFree:
-		return reply, invalid("limit", "%d is not between 1 and %d", p.Limit, maxFree).WithAdvice("get more in parts, by start")
 	case p.Start != "":
-		a, err := netip.ParseAddr(p.Start)
-		if err != nil || !a.Is4() {
-			return reply, invalid("start", "%q is not an IPv4 address", p.Start)
-		}
-		from = number(a)
+		from = number(netip.MustParseAddr(p.Start))
 	}
 	ranges, err := s.rangesFor(ctx, c, p)
 	if err != nil {

@@ -102,7 +102,7 @@ func TestWordsOfRanges(t *testing.T) {
 		return p
 	}
 	for gateway, why := range map[string]string{"10.9.0.1": "10.9.0.1 is not in 10.8.0.0/24", "10.8.0.0": "the network's or the broadcast address",
-		"10.8.0.255": "no router's", "10.8.0.10": "is inside the range", "10.8.0.20": "is inside the range", "x": "is not an IPv4 address"} {
+		"10.8.0.255": "no router's", "10.8.0.10": "is inside the range", "10.8.0.20": "is inside the range", "x": "is not the IPv4 address of a machine"} {
 		c.Refused(errs.Invalid, "APIAddIpRangeMsg", add(P{"gateway": gateway}), "gateway", why)
 	}
 	c.want("ranges", len(c.Get("L3Network", l3).Rows("ipRanges")), 1)

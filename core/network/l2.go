@@ -3,7 +3,6 @@ package network
 import (
 	"cmp"
 	"context"
-	"regexp"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -19,15 +18,11 @@ import (
 // noVLAN is the wire's type of an untagged network.
 const noVLAN = "L2NoVlanNetwork"
 
-// ifName is what Linux accepts as a device's name, less what would confuse a
-// shell or a file system (net/core/dev.c, dev_valid_name: at most 15 bytes).
-var ifName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$`)
-
 // newL2 holds the parameters of APICreateL2NoVlanNetworkMsg.
 type newL2 struct {
 	kernel.Named
 	ZoneUUID    string `api:"zoneUuid,required,resource=Zone"`
-	Interface   string `api:"physicalInterface,required,max=1024"`
+	Interface   string `api:"physicalInterface,required,max=1024,holds=device"`
 	Type        string `api:"type"`
 	VSwitchType string `api:"vSwitchType,max=1024,first"`
 	Isolated    *bool  `api:"isolated,default=false"`
@@ -75,8 +70,6 @@ func (s *Service) newL2Network(_ *action.Call, p *newL2) (*L2Network, error) {
 	switch {
 	case p.VSwitchType != "" && len(s.switches()) == 0:
 		return nil, invalid("vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("leave it out")
-	case !ifName.MatchString(p.Interface):
-		return nil, invalid("physicalInterface", "%q is no name of a network device", p.Interface)
 	case p.Isolated != nil && *p.Isolated:
 		return nil, unsupported("isolated", "no plugin keeps the guests of a network apart")
 	case p.PVLAN != "":

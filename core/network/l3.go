@@ -3,7 +3,7 @@ package network
 import (
 	"cmp"
 	"context"
-	"regexp"
+	"net/netip"
 	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -18,9 +18,6 @@ import (
 // basicL3 is the wire's default type of a layer 3 network.
 const basicL3 = "L3BasicNetwork"
 
-// dnsName is a DNS name (RFC 1123, section 2.1).
-var dnsName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
-
 // newL3 holds the parameters of APICreateL3NetworkMsg.
 type newL3 struct {
 	kernel.Named
@@ -29,14 +26,14 @@ type newL3 struct {
 	Category   string `api:"category,default=Private,values=Public|Private|System"`
 	IPVersion  *int   `api:"ipVersion,values=4|6"`
 	System     bool   `api:"system,default=false"`
-	DNSDomain  string `api:"dnsDomain"`
+	DNSDomain  string `api:"dnsDomain,holds=domain"`
 	EnableIPAM *bool  `api:"enableIPAM,default=true"`
 }
 
 // l3DNS names a network and a name server.
 type l3DNS struct {
 	L3UUID string `api:"l3NetworkUuid,required,path,resource=L3Network"`
-	DNS    string `api:"dns,required"`
+	DNS    string `api:"dns,required,holds=addr"`
 }
 
 // l3DNSPath is l3DNS with the server in the path.
@@ -61,16 +58,12 @@ func (s *Service) registerL3() error {
 		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a name server that guests are told.",
 	}, func(ctx context.Context, _ *action.Call, p *l3DNS) (action.Ref, error) {
 		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
-		server, err := nameServer(p.DNS)
-		if err != nil {
-			return ref, err
-		}
 		return ref, s.change(ctx, p.L3UUID, func(tx *store.Tx) error {
 			servers, err := store.Find(ctx, tx, DNSType, "`l3NetworkUuid` = ?", p.L3UUID)
 			if err != nil {
 				return err
 			}
-			if slices.ContainsFunc(servers, func(o *L3NetworkDNS) bool { return o.DNS == server || o.DNS == p.DNS }) {
+			if slices.ContainsFunc(servers, func(o *L3NetworkDNS) bool { return o.DNS == p.DNS }) {
 				return refused("L3Network "+p.L3UUID, "has name server %s already", p.DNS)
 			}
 			if len(servers) >= maxDNS {
@@ -80,7 +73,7 @@ func (s *Service) registerL3() error {
 			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 				return err
 			}
-			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: server}
+			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: p.DNS}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, DNSType, row)
 		})
@@ -95,7 +88,7 @@ func (s *Service) registerL3() error {
 	s.registerRoutes()
 	return cmp.Or(
 		s.generic.RegisterUpdateThen(L3NetworkType.Type, action.Normal, s.mayBecome, s.updated,
-			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255},
+			action.Param{Name: "system", Type: "bool?"}, action.Param{Name: "dnsDomain", Type: "string", MaxLength: 255, Holds: "domain"},
 			action.Param{Name: "category", Type: "string", Values: []string{"Public", "Private", "System"}}),
 		s.generic.RegisterState(L3NetworkType.Type, action.Normal, nil),
 		s.generic.RegisterDelete(L3NetworkType.Type, action.Normal, s.l3Unused),
@@ -113,8 +106,6 @@ func newL3Network(c *action.Call, p *newL3) (*L3Network, error) {
 		return nil, invalid("ipVersion", "IPv6 networks are not offered").WithAdvice("use 4")
 	case p.EnableIPAM != nil && !*p.EnableIPAM:
 		return nil, unsupported("enableIPAM", "a network whose addresses others manage is not offered")
-	case p.DNSDomain != "" && !dnsName.MatchString(p.DNSDomain):
-		return nil, invalid("dnsDomain", "%q is not a DNS name", p.DNSDomain)
 	}
 	if (p.System || p.Category == "Public") && !c.Caller.Admin {
 		return nil, errs.New(errs.Denied, "category "+p.Category, "only the administrator may make such a network")
@@ -126,9 +117,6 @@ func newL3Network(c *action.Call, p *newL3) (*L3Network, error) {
 // mayBecome checks the new values of a network's fields by the rules of its
 // creation.
 func (s *Service) mayBecome(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
-	if d, ok := values["dnsDomain"].(string); ok && d != "" && !dnsName.MatchString(d) {
-		return invalid("dnsDomain", "%q is not a DNS name", d)
-	}
 	l3, err := store.Get(ctx, tx, L3NetworkType, uuid)
 	if err != nil {
 		return err
@@ -210,8 +198,8 @@ func (s *Service) forgetL3(ctx context.Context, uuid string, refs []*L2NetworkHo
 // newRoute holds the parameters of APIAddHostRouteToL3NetworkMsg.
 type newRoute struct {
 	L3UUID  string `api:"l3NetworkUuid,required,path,resource=L3Network"`
-	Prefix  string `api:"prefix,required"`
-	NextHop string `api:"nexthop,required"`
+	Prefix  string `api:"prefix,required,holds=cidr4"`
+	NextHop string `api:"nexthop,required,holds=addr4"`
 }
 
 // oldRoute holds the parameters of APIRemoveHostRouteFromL3NetworkMsg.
@@ -227,10 +215,7 @@ func (s *Service) registerRoutes() {
 		Queue: "l3NetworkUuid", Returns: "L3Network", Doc: "Adds a route that guests are told by DHCP.",
 	}, func(ctx context.Context, _ *action.Call, p *newRoute) (action.Ref, error) {
 		ref := action.Ref{Type: "L3Network", UUID: p.L3UUID}
-		prefix, hop, err := parseRoute(p)
-		if err != nil {
-			return ref, err
-		}
+		prefix, hop := netip.MustParsePrefix(p.Prefix), netip.MustParseAddr(p.NextHop)
 		return ref, s.change(ctx, p.L3UUID, func(tx *store.Tx) error {
 			if err := s.routeFits(ctx, tx, p.L3UUID, prefix, hop); err != nil {
 				return err
@@ -238,7 +223,7 @@ func (s *Service) registerRoutes() {
 			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 				return err
 			}
-			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: prefix.String(), NextHop: hop.String()}
+			row := &L3NetworkHostRoute{L3NetworkUUID: p.L3UUID, Prefix: p.Prefix, NextHop: p.NextHop}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, HostRouteType, row)
 		})

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"net"
 	"net/netip"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -18,10 +19,10 @@ type newRange struct {
 	L3UUID      string `api:"l3NetworkUuid,required,path,resource=L3Network"`
 	Name        string `api:"name,required,max=255"`
 	Description string `api:"description,max=2048"`
-	StartIP     string `api:"startIp,required"`
-	EndIP       string `api:"endIp,required"`
-	Netmask     string `api:"netmask,required"`
-	Gateway     string `api:"gateway"`
+	StartIP     string `api:"startIp,required,holds=addr4"`
+	EndIP       string `api:"endIp,required,holds=addr4"`
+	Netmask     string `api:"netmask,required,holds=netmask4"`
+	Gateway     string `api:"gateway,holds=addr4"`
 	Type        string `api:"ipRangeType,values=Normal|AddressPool"`
 }
 
@@ -30,8 +31,8 @@ type newRangeByCIDR struct {
 	L3UUID      string `api:"l3NetworkUuid,required,path,resource=L3Network"`
 	Name        string `api:"name,required,max=255"`
 	Description string `api:"description,max=2048"`
-	CIDR        string `api:"networkCidr,required"`
-	Gateway     string `api:"gateway,max=64"`
+	CIDR        string `api:"networkCidr,required,holds=cidr4"`
+	Gateway     string `api:"gateway,max=64,holds=addr4"`
 	Type        string `api:"ipRangeType,values=Normal|AddressPool"`
 }
 
@@ -69,29 +70,10 @@ func invalid(field, format string, args ...any) *errs.Error {
 	return errs.New(errs.Invalid, field, format, args...)
 }
 
-func parseIPv4(field, text string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(text)
-	if err != nil || !a.Is4() {
-		return a, invalid(field, "%q is not an IPv4 address", text)
-	}
-	// Class D and E, link-local and loopback are no guests' addresses
-	// (spec: network services, IP range; RFC 1112, RFC 3927).
-	if b := a.As4(); b[0] >= 224 || b[0] == 0 || a.IsLoopback() || a.IsLinkLocalUnicast() {
-		return a, invalid(field, "%s cannot be used by guests", text).WithAdvice("use a unicast address")
-	}
-	return a, nil
-}
-
-// parseRange checks what can be told without the database.
+// parseRange checks what can be told without the database of addresses that are
+// addresses.
 func parseRange(p *newRange) (*IPRange, error) {
-	start, err := parseIPv4("startIp", p.StartIP)
-	if err != nil {
-		return nil, err
-	}
-	end, err := parseIPv4("endIp", p.EndIP)
-	if err != nil {
-		return nil, err
-	}
+	start, end := netip.MustParseAddr(p.StartIP), netip.MustParseAddr(p.EndIP)
 	if end.Less(start) {
 		return nil, invalid("endIp", "%s is below startIp %s", end, start)
 	}
@@ -112,10 +94,7 @@ func parseRange(p *newRange) (*IPRange, error) {
 		return nil, invalid("gateway", "a Normal range needs a gateway")
 	}
 	if p.Gateway != "" {
-		gw, err := parseIPv4("gateway", p.Gateway)
-		if err != nil {
-			return nil, err
-		}
+		gw := netip.MustParseAddr(p.Gateway)
 		if !subnet.Contains(gw) {
 			return nil, invalid("gateway", "%s is not in %s", gw, subnet)
 		}
@@ -133,10 +112,7 @@ func parseRange(p *newRange) (*IPRange, error) {
 // expandCIDR turns a subnet into a range: the gateway is the first address
 // unless given, and the range is the larger part beside it.
 func expandCIDR(p *newRangeByCIDR) (*newRange, error) {
-	prefix, err := netip.ParsePrefix(p.CIDR)
-	if err != nil || !prefix.Addr().Is4() {
-		return nil, invalid("networkCidr", "%q is not an IPv4 network such as 10.0.0.0/24", p.CIDR)
-	}
+	prefix := netip.MustParsePrefix(p.CIDR)
 	if prefix.Bits() > 29 || prefix.Bits() < 8 {
 		return nil, invalid("networkCidr", "%s has a prefix of %d bits; 8 to 29 can be used", p.CIDR, prefix.Bits())
 	}
@@ -144,11 +120,7 @@ func expandCIDR(p *newRangeByCIDR) (*newRange, error) {
 	first, last := base+1, base+1<<(32-prefix.Bits())-2
 	gw := first
 	if p.Gateway != "" {
-		a, err := parseIPv4("gateway", p.Gateway)
-		if err != nil {
-			return nil, err
-		}
-		if gw = number(a); gw < first || gw > last {
+		if gw = number(netip.MustParseAddr(p.Gateway)); gw < first || gw > last {
 			return nil, invalid("gateway", "%s is not among the addresses of %s", p.Gateway, p.CIDR)
 		}
 	}
@@ -162,16 +134,11 @@ func expandCIDR(p *newRangeByCIDR) (*newRange, error) {
 }
 
 func maskBits(mask string) (int, error) {
-	a, err := netip.ParseAddr(mask)
-	if err == nil && a.Is4() {
-		m := uint32(number(a))
-		for bits := 8; bits <= 32; bits++ {
-			if m == ^uint32(0)<<(32-bits) {
-				return bits, nil
-			}
-		}
+	b := netip.MustParseAddr(mask).As4()
+	if bits, _ := net.IPMask(b[:]).Size(); bits >= 8 {
+		return bits, nil
 	}
-	return 0, invalid("netmask", "%q is not an IPv4 netmask such as 255.255.255.0", mask)
+	return 0, invalid("netmask", "%s is shorter than 8 bits, which is no subnet", mask)
 }
 
 // number and address convert between an IPv4 address and ipInLong.

@@ -24,34 +24,6 @@ func unsupported(field, format string, args ...any) *errs.Error {
 	return errs.New(errs.Unsupported, field, format, args...).WithAdvice("leave it out")
 }
 
-// nameServer returns the one spelling of a name server's address, of either IP
-// version; guests are told those of their own. Errors: Invalid for what is no
-// machine's address: 0.0.0.0, multicast, class E with the broadcast address
-// (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5), and addresses with a zone,
-// which mean something on one machine only (RFC 4007, section 11).
-func nameServer(text string) (string, error) {
-	a, err := netip.ParseAddr(text)
-	if err != nil {
-		return "", invalid("dns", "%q is not an IP address", text)
-	}
-	a = a.Unmap()
-	if a.Zone() != "" || a.IsUnspecified() || a.IsMulticast() || a.Is4() && (a.As4()[0] >= 224 || a.As4()[0] == 0) {
-		return "", invalid("dns", "%s is the address of no name server", text).WithAdvice("use a unicast address")
-	}
-	return a.String(), nil
-}
-
-// parseRoute checks what can be told of a route without its network.
-func parseRoute(p *newRoute) (prefix netip.Prefix, hop netip.Addr, err error) {
-	if prefix, err = netip.ParsePrefix(p.Prefix); err != nil || !prefix.Addr().Is4() {
-		return prefix, hop, invalid("prefix", "%q is not an IPv4 network such as 10.0.0.0/24", p.Prefix)
-	}
-	if hop, err = netip.ParseAddr(p.NextHop); err != nil || !hop.Is4() {
-		return prefix, hop, invalid("nexthop", "%q is not an IPv4 address", p.NextHop)
-	}
-	return prefix.Masked(), hop, nil
-}
-
 // routeFits applies the rules between a new route and its network: one route to
 // a destination, by a neighbour, and no more than DHCP can carry.
 func (s *Service) routeFits(ctx context.Context, tx *store.Tx, l3UUID string, prefix netip.Prefix, hop netip.Addr) error {

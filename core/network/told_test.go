@@ -10,19 +10,6 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-func TestNameServer(t *testing.T) {
-	for text, want := range map[string]string{
-		"9.9.9.9": "9.9.9.9", "2001:db8::53": "2001:db8::53", "2001:DB8:0:0:0:0:0:53": "2001:db8::53", "::ffff:9.9.9.9": "9.9.9.9",
-		"": "", "9.9.9": "", "dns.example.org": "", "0.0.0.0": "", "0.1.2.3": "", "224.0.0.1": "", "240.0.0.1": "", "255.255.255.255": "",
-		"::": "", "ff02::1": "", "fe80::1%eth0": "", "::ffff:0.0.0.0": "",
-	} {
-		got, err := nameServer(text)
-		if got != want || (want == "") != (errs.ClassOf(err) == errs.Invalid) {
-			t.Errorf("%q: %q, %v; want %q", text, got, err, want)
-		}
-	}
-}
-
 func TestNeighbour(t *testing.T) {
 	for _, x := range []struct {
 		hop, cidr string

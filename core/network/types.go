@@ -7,7 +7,7 @@ type L2Network struct {
 	resource.Base
 	resource.Owned
 	ZoneUUID          string `db:"zoneUuid" kumo:"size=32,index"`
-	PhysicalInterface string `db:"physicalInterface" kumo:"size=1024" caption:"NIC of the hosts|物理网卡"`
+	PhysicalInterface string `db:"physicalInterface" kumo:"size=1024,holds=device" caption:"NIC of the hosts|物理网卡"`
 	Type              string `db:"type" kumo:"size=64"`
 	VSwitchType       string `db:"vSwitchType" kumo:"size=32" caption:"Switch type|虚拟交换机类型"`
 	VirtualNetworkID  int64  `db:"virtualNetworkId" caption:"Virtual network ID|虚拟网络ID"`
@@ -44,7 +44,7 @@ type L3Network struct {
 	ZoneUUID      string `db:"zoneUuid" kumo:"size=32,index"`
 	L2NetworkUUID string `db:"l2NetworkUuid" kumo:"size=32,index"`
 	State         string `db:"state" kumo:"size=32"`
-	DNSDomain     string `db:"dnsDomain" kumo:"size=255,null" caption:"DNS domain|DNS域名"`
+	DNSDomain     string `db:"dnsDomain" kumo:"size=255,null,holds=domain" caption:"DNS domain|DNS域名"`
 	System        bool   `db:"system" caption:"System network|系统网络"`
 	Category      string `db:"category" kumo:"size=32" caption:"Network type|网络类型"`
 	IPVersion     int64  `db:"ipVersion"`
@@ -58,15 +58,15 @@ type L3Network struct {
 type L3NetworkDNS struct {
 	resource.Ref
 	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
-	DNS           string `db:"dns" kumo:"size=64"`
+	DNS           string `db:"dns" kumo:"size=64,holds=addr"`
 }
 
 // L3NetworkHostRoute is a route that guests of a network are told by DHCP.
 type L3NetworkHostRoute struct {
 	resource.Ref
 	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
-	Prefix        string `db:"prefix" kumo:"size=64"`
-	NextHop       string `db:"nexthop" kumo:"size=64"`
+	Prefix        string `db:"prefix" kumo:"size=64,holds=cidr4"`
+	NextHop       string `db:"nexthop" kumo:"size=64,holds=addr4"`
 }
 
 // L3NetworkProblem says why a network is not on a host as it says.
@@ -81,11 +81,11 @@ type L3NetworkProblem struct {
 type IPRange struct {
 	resource.Base
 	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
-	StartIP       string `db:"startIp" kumo:"size=64"`
-	EndIP         string `db:"endIp" kumo:"size=64"`
-	Netmask       string `db:"netmask" kumo:"size=64"`
-	Gateway       string `db:"gateway" kumo:"size=64,null"`
-	NetworkCIDR   string `db:"networkCidr" kumo:"size=64"`
+	StartIP       string `db:"startIp" kumo:"size=64,holds=addr4"`
+	EndIP         string `db:"endIp" kumo:"size=64,holds=addr4"`
+	Netmask       string `db:"netmask" kumo:"size=64,holds=netmask4"`
+	Gateway       string `db:"gateway" kumo:"size=64,null,holds=addr4"`
+	NetworkCIDR   string `db:"networkCidr" kumo:"size=64,holds=cidr4"`
 	IPVersion     int64  `db:"ipVersion"`
 	PrefixLen     int64  `db:"prefixLen"`
 	IPRangeType   string `db:"ipRangeType" kumo:"size=32" caption:"Range type|网络段类型"`
@@ -97,9 +97,9 @@ type UsedIP struct {
 	IPRangeUUID   string `db:"ipRangeUuid" kumo:"size=32"`
 	L3NetworkUUID string `db:"l3NetworkUuid" kumo:"size=32,index"`
 	IPVersion     int64  `db:"ipVersion"`
-	IP            string `db:"ip" kumo:"size=64,index"`
-	Netmask       string `db:"netmask" kumo:"size=64,null"`
-	Gateway       string `db:"gateway" kumo:"size=64,null"`
+	IP            string `db:"ip" kumo:"size=64,index,holds=addr4"`
+	Netmask       string `db:"netmask" kumo:"size=64,null,holds=netmask4"`
+	Gateway       string `db:"gateway" kumo:"size=64,null,holds=addr4"`
 	UsedFor       string `db:"usedFor" kumo:"size=64,null" caption:"Used for|用途"`
 	IPInLong      int64  `db:"ipInLong" caption:"Address as a number|IP数值"`
 	VMNicUUID     string `db:"vmNicUuid" kumo:"size=32,null,index"`
@@ -113,11 +113,11 @@ type VMNic struct {
 	resource.Ident
 	VMInstanceUUID string `db:"vmInstanceUuid" kumo:"size=32,null,index"`
 	L3NetworkUUID  string `db:"l3NetworkUuid" kumo:"size=32,null,index"`
-	IP             string `db:"ip" kumo:"size=64,null,index"`
-	MAC            string `db:"mac" kumo:"size=32,unique"`
+	IP             string `db:"ip" kumo:"size=64,null,index,holds=addr4"`
+	MAC            string `db:"mac" kumo:"size=32,unique,holds=mac"`
 	HypervisorType string `db:"hypervisorType" kumo:"size=32,null"`
-	Netmask        string `db:"netmask" kumo:"size=64,null"`
-	Gateway        string `db:"gateway" kumo:"size=64,null"`
+	Netmask        string `db:"netmask" kumo:"size=64,null,holds=netmask4"`
+	Gateway        string `db:"gateway" kumo:"size=64,null,holds=addr4"`
 	IPVersion      int64  `db:"ipVersion" kumo:"null"`
 	DriverType     string `db:"driverType" kumo:"size=32,null" caption:"NIC model|网卡型号"`
 	InternalName   string `db:"internalName" kumo:"size=32" caption:"Device name|内部名称"`

@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // Kind is the kind of values that a field holds.
@@ -61,6 +63,9 @@ type Field struct {
 	// Volatile: it changes so often, as free capacity does, that what was read
 	// of the other fields stays valid when it changes.
 	Volatile bool
+	// Holds is the kind of the text (kinds.All). Messages check what they write
+	// by their own declarations; rows that do not fit are told of by the doctor.
+	Holds string
 	// Values lists the legal values; empty = any.
 	Values []string
 	// Default is what old rows get when the column is added; text of the kind.
@@ -111,6 +116,9 @@ func (f *Field) check() error {
 	}
 	if f.Sealed() && (f.Kind != Text || f.Default != "") {
 		return fmt.Errorf("field %s: a secret is text without a default, as it is stored sealed", f.Name)
+	}
+	if _, ok := kinds.Of(f.Holds); f.Holds != "" && (!ok || f.Kind != String && f.Kind != Text) {
+		return fmt.Errorf("field %s: it holds %q, which is no kind of text (pluginsdk/kinds)", f.Name, f.Holds)
 	}
 	if (f.Index || f.Unique) && (f.Kind == Text || f.Kind == String && f.Size > maxIndexed) {
 		return fmt.Errorf("field %s: an indexed string holds at most %d characters", f.Name, maxIndexed)
@@ -165,7 +173,7 @@ func (f *Field) setDefaults() {
 
 // parseTag reads a kumo tag: comma-separated size=N, null, secret, hidden,
 // index, unique, immutable, text, values=a|b, default=x, ref=Type, refby=field,
-// unit=x, format=x, range=LOW:HIGH, and doc=..., which is last and may contain
+// unit=x, format=x, holds=kind, range=LOW:HIGH, and doc=..., which is last and may contain
 // commas.
 func (f *Field) parseTag(tag string) error {
 	for tag != "" {
@@ -205,6 +213,8 @@ func (f *Field) setWord(key, value string) bool {
 	switch key {
 	case "ref":
 		f.Ref = value
+	case "holds":
+		f.Holds = value
 	case "refby":
 		f.RefBy = value
 	case "unit":

@@ -18,12 +18,12 @@ type onResource struct {
 
 type createParams struct {
 	onResource
-	Tag string `api:"tag,required,secret"`
+	Tag string `api:"tag,required,secret,most=131072"`
 }
 
 type createManyParams struct {
 	onResource
-	Tags []string `api:"tags,required,nonempty,secret"`
+	Tags []string `api:"tags,required,nonempty,secret,most=131072"`
 }
 
 type deleteParams struct {
@@ -32,7 +32,7 @@ type deleteParams struct {
 
 type updateParams struct {
 	UUID string `api:"uuid,path,required,resource=SystemTag"`
-	Tag  string `api:"tag,required"`
+	Tag  string `api:"tag,required,most=131072"`
 }
 
 // Register adds the API messages of tags. The registry's Lookup decides who
@@ -82,7 +82,7 @@ func (s *Service) createMany(ctx context.Context, c *action.Call, on onResource,
 		return nil, err
 	}
 	for _, text := range tags {
-		p, err := s.check(t.Name, text, c.Caller.Admin)
+		p, _, err := s.check(t.Name, text, c.Caller.Admin)
 		if err != nil {
 			return nil, err
 		}
@@ -120,14 +120,14 @@ func (s *Service) apiUpdate(ctx context.Context, c *action.Call, p *updateParams
 			return errs.New(errs.Refused, "system tag "+p.UUID, "the system made it, so it cannot be changed")
 		}
 		typeName := strings.TrimSuffix(row.ResourceType, "VO")
-		pattern, err := s.check(typeName, p.Tag, c.Caller.Admin)
+		pattern, spelled, err := s.check(typeName, p.Tag, c.Caller.Admin)
 		if err != nil {
 			return err
 		}
 		if old, _ := s.find(typeName, row.text()); old != nil && old != pattern {
 			return errs.New(errs.Invalid, "system tag "+p.UUID, "the new text is of the pattern %s, it must stay %s", pattern.Pattern, old.Pattern)
 		}
-		row.set(pattern, p.Tag)
+		row.set(pattern, spelled)
 		return store.Save(ctx, tx, SystemTagType, row, "tag", "sealed")
 	})
 }

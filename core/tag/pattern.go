@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // Pattern declares a kind of system tag: texts between "::", of which those in
@@ -23,6 +24,9 @@ type Pattern struct {
 	// Single: a resource has at most one tag of the pattern; another one is
 	// refused, rather than one of the two be without effect.
 	Single bool
+	// Holds has the kinds of tokens' values (kinds.All), by token: they are checked
+	// by that, and the tag is stored in their one spelling.
+	Holds map[string]string
 	// Secret names the token whose value clients never see again; it is stored
 	// apart and shown as stars.
 	Secret string
@@ -151,6 +155,23 @@ func Format(pattern string, tokens map[string]string) (string, error) {
 		}
 	}
 	return strings.Join(out, separator), nil
+}
+
+// spell checks the tokens that hold a kind, and puts their one spelling into the
+// tokens and into the tag.
+func (p *Pattern) spell(tag string, tokens map[string]string) (string, error) {
+	if len(p.Holds) == 0 {
+		return tag, nil
+	}
+	for token, holds := range p.Holds {
+		k, _ := kinds.Of(holds)
+		spelling, err := k.Parse(tokens[token])
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", token, err)
+		}
+		tokens[token] = spelling
+	}
+	return Format(p.Pattern, tokens)
 }
 
 // prefix is a LIKE condition that all tags of the pattern fulfil, as clients'

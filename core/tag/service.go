@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // Service makes, finds and deletes tags. It is safe for concurrent use.
@@ -36,6 +37,11 @@ func (s *Service) Define(p Pattern) error {
 	parts, err := parse(p.Pattern)
 	if err != nil {
 		return errs.Wrap(errs.Invalid, "tag pattern of "+p.Resource, err, "")
+	}
+	for token, holds := range p.Holds {
+		if _, known := kinds.Of(holds); !known || !slices.Contains(parts, part{token, true}) {
+			return errs.New(errs.Internal, "tag pattern "+p.Pattern, "%s holds %q, which is no kind, or is no token", token, holds)
+		}
 	}
 	p.parts = parts
 	s.mu.Lock()
@@ -107,9 +113,10 @@ func (s *Service) find(typeName, tag string) (*Pattern, map[string]string) {
 // maxTag bounds a tag; user data is the largest (64 KiB before base64).
 const maxTag = 128 << 10
 
-// check returns the pattern of a system tag that a client gives. The tag's
-// value is never in the error: it may be a password.
-func (s *Service) check(typeName, tag string, admin bool) (*Pattern, error) {
+// check returns the pattern of a system tag that a client gives, and the tag as
+// it is stored. A value is in the error only when its kind is known, as it may be
+// a password.
+func (s *Service) check(typeName, tag string, admin bool) (*Pattern, string, error) {
 	name, _, _ := strings.Cut(tag, separator)
 	if len(name) > 64 {
 		name = name[:64]
@@ -118,23 +125,27 @@ func (s *Service) check(typeName, tag string, admin bool) (*Pattern, error) {
 		return errs.New(errs.Invalid, "system tag "+name+" of "+typeName, format, args...)
 	}
 	if len(tag) > maxTag {
-		return nil, bad("it has %d bytes, at most %d are allowed", len(tag), maxTag)
+		return nil, "", bad("it has %d bytes, at most %d are allowed", len(tag), maxTag)
 	}
 	p, tokens := s.find(typeName, tag)
 	switch {
 	case p == nil:
-		return nil, s.unknown(typeName, name)
+		return nil, "", s.unknown(typeName, name)
 	case p.Inherent:
-		return nil, bad("only the system makes it")
+		return nil, "", bad("only the system makes it")
 	case p.AdminOnly && !admin:
-		return nil, errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
+		return nil, "", errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
+	}
+	spelled, err := p.spell(tag, tokens)
+	if err != nil {
+		return nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
 	}
 	if p.Validate != nil {
 		if err := p.Validate(tokens); err != nil {
-			return nil, errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
+			return nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
 		}
 	}
-	return p, nil
+	return p, spelled, nil
 }
 
 // unknown is the error for a tag that fits no pattern of a type.
@@ -159,16 +170,19 @@ func (s *Service) unknown(typeName, name string) error {
 }
 
 // CheckCreate checks the tags of a create message: every system tag fits a
-// pattern of the type. It implements action.Tags.
+// pattern of the type, and gets its one spelling in its place. It implements
+// action.Tags.
 func (s *Service) CheckCreate(ctx context.Context, typeName string, systemTags, userTags []string) error {
 	admin := true
 	if c := action.FromContext(ctx); c != nil {
 		admin = c.Caller.Admin
 	}
-	for _, t := range systemTags {
-		if _, err := s.check(typeName, t, admin); err != nil {
+	for i, t := range systemTags {
+		_, spelled, err := s.check(typeName, t, admin)
+		if err != nil {
 			return err
 		}
+		systemTags[i] = spelled
 	}
 	return checkUser(typeName, userTags)
 }
@@ -242,9 +256,11 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 			continue
 		}
 		if !inherent {
-			if _, err := s.check(typeName, text, true); err != nil {
+			_, spelled, err := s.check(typeName, text, true)
+			if err != nil {
 				return nil, err
 			}
+			text = spelled
 		}
 		if old := known[text]; old != nil {
 			rows = append(rows, old)

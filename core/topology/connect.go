@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -19,9 +18,6 @@ import (
 // connectTimeout bounds one connect: pushing an agent over a slow line
 // included.
 const connectTimeout = 5 * time.Minute
-
-// hostName is a DNS name (RFC 1123, section 2.1).
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$`)
 
 // PluginHost returns the host with all that its plugin needs to reach it,
 // secrets included; it must never be logged. It reads no column of capacity, so

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"math/rand/v2"
-	"net/netip"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -20,7 +19,7 @@ import (
 var hostParams = []action.Param{
 	{Name: "name", Type: "string", Required: true, MaxLength: 255},
 	{Name: "description", Type: "string", MaxLength: 2048},
-	{Name: "managementIp", Type: "string", Required: true, NoEmptyString: true},
+	{Name: "managementIp", Type: "string", Required: true, NoEmptyString: true, Holds: "host"},
 	{Name: "clusterUuid", Type: "string", Required: true, Resource: "Cluster"},
 }
 
@@ -75,7 +74,7 @@ func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 }
 
 // managementIP is the parameter of a host's updates.
-var managementIP = action.Param{Name: "managementIp", Type: "string", MaxLength: 255}
+var managementIP = action.Param{Name: "managementIp", Type: "string", MaxLength: 255, Holds: "host"}
 
 // checkNewAddress is checkManagementIP for an update.
 func (s *Service) checkNewAddress(ctx context.Context, tx *store.Tx, uuid string, values map[string]any) error {
@@ -108,12 +107,8 @@ func (s *Service) newHost(ctx context.Context, c *action.Call, d *pluginv1.Hyper
 	return st, s.checkManagementIP(ctx, s.Store, st.UUID, st.ManagementIP)
 }
 
-// checkManagementIP refuses what is no address and no host name, and an
-// address that another host has.
+// checkManagementIP refuses an address that another host has.
 func (s *Service) checkManagementIP(ctx context.Context, q store.Querier, uuid, ip string) error {
-	if _, err := netip.ParseAddr(ip); err != nil && !hostName.MatchString(ip) {
-		return errs.New(errs.Invalid, "managementIp", "%q is neither an IP address nor a host name", ip)
-	}
 	other, found, err := store.First(ctx, q, HostType, "`managementIp` = ? AND `uuid` <> ?", ip, uuid)
 	if err != nil {
 		return err

@@ -40,7 +40,7 @@ type Host struct {
 	resource.Base
 	ZoneUUID        string `db:"zoneUuid" kumo:"size=32,index"`
 	ClusterUUID     string `db:"clusterUuid" kumo:"size=32"`
-	ManagementIP    string `db:"managementIp" kumo:"size=255,unique" caption:"Management IP|管理IP"`
+	ManagementIP    string `db:"managementIp" kumo:"size=255,unique,holds=host" caption:"Management IP|管理IP"`
 	HypervisorType  string `db:"hypervisorType" kumo:"size=32"`
 	State           string `db:"state" kumo:"size=32"`
 	Status          string `db:"status" kumo:"size=32"`

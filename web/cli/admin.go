@@ -26,6 +26,32 @@ type Machine interface {
 	Sessions(ctx context.Context, account string) ([]json.RawMessage, error)
 	// EndSessions returns how many ended.
 	EndSessions(ctx context.Context, account string) (int, error)
+	// Misfits returns objects with type, uuid, field, value and why.
+	Misfits(ctx context.Context) ([]json.RawMessage, error)
+}
+
+func (a *App) doctorCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "doctor", Short: "List values that older versions stored and that break a rule of today, on the server's machine",
+		Long: "Looks into the database of this machine's server, which is found by its data folder, whether it runs or not. It changes\n" +
+			"nothing: what is listed goes on working as far as it can, and cannot be written so again.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, err := a.format()
+			if err != nil {
+				return err
+			}
+			found, err := a.Machine.Misfits(cmd.Context())
+			if err != nil {
+				return err
+			}
+			columns := []render.Column{{Title: a.words("TYPE", "类型"), Path: "type"}, {Title: "UUID", Path: "uuid"},
+				{Title: a.words("FIELD", "字段"), Path: "field"}, {Title: a.words("WHY", "原因"), Path: "why"}}
+			return render.List(a.Out, f, columns, "uuid", found)
+		},
+	}
+	a.Machine.Flags(c.Flags())
+	return c
 }
 
 func (a *App) adminCommand() *cobra.Command {

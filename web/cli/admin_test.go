@@ -27,6 +27,11 @@ func (m *fakeMachine) Sessions(_ context.Context, account string) ([]json.RawMes
 	return []json.RawMessage{json.RawMessage(`{"session":"0011","account":"ann","createDate":"c","lastUseDate":"u","expiredDate":"e"}`)}, nil
 }
 
+func (m *fakeMachine) Misfits(context.Context) ([]json.RawMessage, error) {
+	m.asked = append(m.asked, "misfits")
+	return []json.RawMessage{json.RawMessage(`{"type":"VmNic","uuid":"u1","field":"mac","value":"x","why":"it is none"}`)}, nil
+}
+
 func (m *fakeMachine) EndSessions(_ context.Context, account string) (int, error) {
 	m.asked = append(m.asked, fmt.Sprintf("end %q", account))
 	return 3, nil
@@ -39,6 +44,7 @@ func TestAdmin(t *testing.T) {
 		{"admin reset-password", "\n", "", "new password: it must not be empty; nothing was changed"},
 		{"admin reset-password secret", "", "", "unknown"},
 		{"admin sessions", "", `list ""`, "SESSION   ACCOUNT   CREATED   LAST USE   ENDS\n0011      ann       c         u          e"},
+		{"doctor", "", "misfits", "TYPE    UUID   FIELD   WHY\nVmNic   u1     mac     it is none"},
 		{"admin sessions --end --account ann", "", `end "ann"`, "sessions ended: 3"},
 	} {
 		s, m := newSession(t, "http://127.0.0.1:1"), &fakeMachine{}

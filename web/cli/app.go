@@ -146,7 +146,7 @@ func (a *App) root(serve *cobra.Command) *cobra.Command {
 		commands = append([]*cobra.Command{serve}, commands...)
 	}
 	if a.Machine != nil {
-		commands = append(commands, a.adminCommand())
+		commands = append(commands, a.adminCommand(), a.doctorCommand())
 	}
 	for _, c := range commands {
 		c.GroupID = "cloud"

@@ -34,13 +34,14 @@ var inChinese = map[string]string{
 	"Query any resource type, across its relations":                  "查询任意类型的资源，可跨关联",
 	"Sign in to an account and keep the session":                     "登录账户并保存会话",
 	"End the session": "退出登录",
-	"Get back in, on the server's machine, without a log-in": "在服务器本机上找回访问权限，无需登录",
-	"Give an account a new password and end its sessions":    "重置账户密码并结束其会话",
-	"List the sessions, or end them":                         "列出会话，或结束会话",
-	"end the sessions":                                       "结束会话",
-	"name of the account (default: all)":                     "账户名（默认：全部）",
-	"name of the account (default: the first administrator)": "账户名（默认：初始管理员）",
-	"configuration file (YAML; keys are the flags' names)":   "配置文件（YAML，键为选项名）",
+	"Get back in, on the server's machine, without a log-in":                                                  "在服务器本机上找回访问权限，无需登录",
+	"List values that older versions stored and that break a rule of today, on the server's machine":          "在服务器本机上列出旧版本存入且不符合现行规则的值",
+	"Give an account a new password and end its sessions":                                                     "重置账户密码并结束其会话",
+	"List the sessions, or end them":                                                                          "列出会话，或结束会话",
+	"end the sessions":                                                                                        "结束会话",
+	"name of the account (default: all)":                                                                      "账户名（默认：全部）",
+	"name of the account (default: the first administrator)":                                                  "账户名（默认：初始管理员）",
+	"configuration file (YAML; keys are the flags' names)":                                                    "配置文件（YAML，键为选项名）",
 	"folder of the database, the plugins' data and secrets (default: ~/.kumo, for root /var/lib/kumo/server)": "数据库、插件数据和密钥所在目录（默认 ~/.kumo，root 为 /var/lib/kumo/server）",
 	"database: sqlite:PATH or mysql://user:pass@host:port/db (default: sqlite in the data folder)":            "数据库：sqlite:PATH 或 mysql://user:pass@host:port/db（默认为数据目录中的 sqlite）",
 	"Write plugins": "编写插件",
@@ -137,6 +138,8 @@ var loads = map[string]string{"bash": "source <(kumo completion bash)", "zsh": "
 var longInChinese = map[string]string{
 	"Signs in and keeps the session in ~/.config/kumo (or KUMO_CONFIG_DIR), readable by you only,": "登录，并把会话保存在 ~/.config/kumo（或 KUMO_CONFIG_DIR），只有自己可读；\n" +
 		"服务器对自己的描述保存在 ~/.cache/kumo（或 KUMO_CACHE_DIR）。\n密码会询问，或取自 --password-file（- 为标准输入）或 KUMO_PASSWORD。",
+	"Looks into the database of this machine's server, which is found by its data folder, whether it runs or not. It changes": "检查本机服务器的数据库（通过数据目录找到），服务器是否在运行都可以使用。不做任何更改：\n" +
+		"列出的内容会尽可能继续工作，但不能再这样写入。",
 	"Commands the server of this machine by its data folder: who may read and write that needs no log-in.": "通过数据目录对本机的服务器下命令：能读写该目录者无需登录。\n" +
 		"服务器是否在运行都可以使用。所做的更改记入审计记录。",
 	"Asks for the new password twice, or reads it from stdin when that is no terminal. It is never an argument": "询问新密码两次；标准输入不是终端时从标准输入读取。密码从不作为参数或环境变量，\n" +

@@ -99,7 +99,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	services := assembly.New(k)
 	h.OnHost = services.Topology.HostCall
 	k.Wire(p.identity, identity.AdminUUID)
-	p.add(p.core(), p.accounts(), p.operators())
+	p.add(p.core(), p.accounts(), p.operators(), p.doctor())
 	p.add(services.Parts()...)
 	p.add(p.rest())
 	if p.order, err = part.Order(p.made...); err != nil {

@@ -68,6 +68,14 @@ func (m *Machine) EndSessions(ctx context.Context, account string) (int, error) 
 	return g.Ended, err
 }
 
+// Misfits returns the values in the database that break a rule of today, as JSON
+// objects (doctor.Misfit). Of types that plugins add it knows while the server
+// runs.
+func (m *Machine) Misfits(ctx context.Context) ([]json.RawMessage, error) {
+	g, err := m.ask(ctx, listMisfits, wish{})
+	return g.Misfits, err
+}
+
 func (m *Machine) ask(ctx context.Context, message string, w wish) (granted, error) {
 	o, err := resolve(m.flags, nil, m.changed, os.LookupEnv)
 	if err != nil {
@@ -147,5 +155,6 @@ func askDatabase(ctx context.Context, o Options, message string, w wish) (g gran
 	defer func() { err = errors.Join(err, node.Leave(context.WithoutCancel(ctx))) }()
 	cfg := config.New(st, log)
 	id := identity.New(st, cfg, tag.New(st, types), log)
-	return operator{id, audit.New(st, cfg, log)}.do(ctx, os.Getuid(), message, w)
+	look := func(ctx context.Context) ([]json.RawMessage, error) { return misfits(ctx, st, types) }
+	return operator{id, audit.New(st, cfg, log), look}.do(ctx, os.Getuid(), message, w)
 }

@@ -43,6 +43,7 @@ type granted struct {
 	Account  string            `json:"account,omitempty"`
 	Ended    int               `json:"ended"`
 	Sessions []json.RawMessage `json:"sessions,omitempty"`
+	Misfits  []json.RawMessage `json:"misfits,omitempty"`
 	// Class and Error are those of what went wrong; Error has the advice.
 	Class errs.Class `json:"class,omitempty"`
 	Error string     `json:"error,omitempty"`
@@ -60,6 +61,7 @@ func (g *granted) failure() error {
 type operator struct {
 	identity *identity.Service
 	audit    *audit.Service
+	misfits  func(ctx context.Context) ([]json.RawMessage, error)
 }
 
 // What an operator may ask for; the names are the messages of audit records.
@@ -67,6 +69,7 @@ const (
 	resetPassword = "OperatorResetPassword"
 	listSessions  = "OperatorListSessions"
 	endSessions   = "OperatorEndSessions"
+	listMisfits   = "OperatorListMisfits"
 )
 
 // do grants a wish of the user uid of this machine.
@@ -79,8 +82,12 @@ func (o operator) do(ctx context.Context, uid int, message string, w wish) (g gr
 		}
 		account = *found
 	}
-	if message == listSessions {
+	switch message {
+	case listSessions:
 		return o.list(ctx, account.UUID)
+	case listMisfits:
+		g.Misfits, err = o.misfits(ctx)
+		return g, err
 	}
 	about := action.Target{}
 	if account.UUID != "" {
@@ -171,7 +178,10 @@ func socketOf(dir string) (*os.File, *net.UnixAddr, error) {
 // operators serves the socket. This process holds the folder, so a socket that is
 // there is left over from one that was killed.
 func (p *parts) operators() part.Part {
-	h := &http.Server{Handler: operator{p.identity, p.kernel.Audit}, ReadTimeout: 10 * time.Second,
+	h := &http.Server{Handler: operator{p.identity, p.kernel.Audit,
+		func(ctx context.Context) ([]json.RawMessage, error) {
+			return misfits(ctx, p.kernel.Store, p.kernel.Types)
+		}}, ReadTimeout: 10 * time.Second,
 		ErrorLog: p.kernel.Log.Named("operator").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, uidKey{}, peer(c))

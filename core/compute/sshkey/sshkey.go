@@ -4,19 +4,16 @@
 package sshkey
 
 import (
-	"golang.org/x/crypto/ssh"
-
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
-	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
 // KeyPair is a public key; the private one never reaches Kumo.
 type KeyPair struct {
 	resource.Base
 	resource.Owned
-	PublicKey string `db:"publicKey" kumo:"size=4096" caption:"Public key|公钥"`
+	PublicKey string `db:"publicKey" kumo:"size=4096,holds=key" caption:"Public key|公钥"`
 }
 
 // Type declares key pairs: table, query fields, inventory, owner and cascade
@@ -38,7 +35,7 @@ func Types() []*resource.Type { return []*resource.Type{Type.Type} }
 // create holds the parameters of APICreateSshKeyPairMsg.
 type create struct {
 	kernel.Named
-	PublicKey string `api:"publicKey,required,max=4096"`
+	PublicKey string `api:"publicKey,required,max=4096,holds=key"`
 }
 
 // Register registers create, update, delete; the query comes by itself.
@@ -46,9 +43,6 @@ func Register(k *kernel.Kernel) error {
 	kernel.RegisterCreate(k, kernel.Creation[KeyPair, create]{
 		Type: Type, Path: "/ssh-key-pair", Access: action.Normal, Doc: "Stores a public key for guests to use.",
 		Row: func(_ *action.Call, p *create) (*KeyPair, error) {
-			if _, _, _, rest, err := ssh.ParseAuthorizedKey([]byte(p.PublicKey)); err != nil || len(rest) > 0 {
-				return nil, errs.New(errs.Invalid, "publicKey", "is not one key in OpenSSH's authorized_keys format")
-			}
 			return &KeyPair{PublicKey: p.PublicKey}, nil
 		},
 	})

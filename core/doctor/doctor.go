@@ -1,0 +1,92 @@
+// Package doctor finds rows that older versions wrote and that break a rule of
+// today: values that are not of their field's kind, or none of its legal ones. It
+// changes nothing, and a row that it finds stops nothing. It must not import the
+// services.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
+)
+
+// Misfit is a value that breaks a rule.
+type Misfit struct {
+	Type  string `json:"type"`
+	UUID  string `json:"uuid"`
+	Field string `json:"field"`
+	Value string `json:"value"`
+	// Why says what is wrong with the value, and where the rule is from.
+	Why string `json:"why"`
+}
+
+// rule is what a text field must be.
+type rule struct {
+	field *resource.Field
+	kind  kinds.Kind
+}
+
+// Look reads all rows of types that have fields with rules, and calls found for
+// each value that breaks one; an error of found ends it. Secrets are not looked
+// at, nor are empty values.
+func Look(ctx context.Context, q store.Querier, types []*resource.Type, found func(Misfit) error) error {
+	for _, t := range types {
+		rules := rulesOf(t)
+		if len(rules) == 0 {
+			continue
+		}
+		columns := []string{"`uuid`"}
+		for _, r := range rules {
+			columns = append(columns, "`"+r.field.Name+"`")
+		}
+		err := q.Each(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM `"+t.Name+"` ORDER BY `uuid`", nil, func(row *store.Row) error {
+			for i, r := range rules {
+				text := row.Text(i + 1)
+				if why := r.broken(text); text != "" && why != "" {
+					if err := found(Misfit{t.Name, row.Text(0), r.field.Name, text, why}); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rulesOf(t *resource.Type) (rules []rule) {
+	for i := range t.Fields {
+		f := &t.Fields[i]
+		k, holds := kinds.Of(f.Holds)
+		if (holds || len(f.Values) > 0) && !f.Secret && (f.Kind == resource.String || f.Kind == resource.Text) {
+			rules = append(rules, rule{f, k})
+		}
+	}
+	return rules
+}
+
+// broken says how a value breaks the rule, "" when it does not.
+func (r rule) broken(text string) string {
+	if len(r.field.Values) > 0 && !slices.Contains(r.field.Values, text) {
+		return fmt.Sprintf("%.80q is not one of %s", text, strings.Join(r.field.Values, ", "))
+	}
+	if r.kind.Name == "" {
+		return ""
+	}
+	spelling, err := r.kind.Parse(text)
+	switch {
+	case err != nil:
+		return err.Error()
+	case spelling != text:
+		return fmt.Sprintf("%.80q is spelled %q today", text, spelling)
+	}
+	return ""
+}

@@ -1,0 +1,106 @@
+package kinds
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// parseAddr takes IPv4 and IPv6 addresses, and IPv4 addresses in IPv6's clothes.
+func parseAddr(text string) (string, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		return "", errNot
+	}
+	a = a.Unmap()
+	return a.String(), unicast(a)
+}
+
+// unicast refuses what no machine has, or means something on one machine only.
+func unicast(a netip.Addr) error {
+	switch {
+	case a.Zone() != "":
+		return but("has a zone, which means something on one machine only: RFC 4007, section 11")
+	case a.IsUnspecified():
+		return but("the unspecified address")
+	case a.IsMulticast():
+		return but("a multicast address")
+	case a.Is4() && a.As4()[0] == 0:
+		return but("an address of \"this network\", 0.0.0.0/8")
+	case a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return but("the broadcast address")
+	case a.Is4() && a.As4()[0] >= 240:
+		return but("an address of the reserved class E, 240.0.0.0/4")
+	}
+	return nil
+}
+
+// parseAddr4 takes what others in a network can reach.
+func parseAddr4(text string) (string, error) {
+	a, err := netip.ParseAddr(text)
+	switch {
+	case err != nil:
+		return "", errNot
+	case !a.Is4():
+		return "", but("an IPv6 address")
+	case a.IsLoopback():
+		return "", but("a loopback address")
+	case a.IsLinkLocalUnicast():
+		return "", but("a link-local address, 169.254.0.0/16")
+	}
+	return a.String(), unicast(a)
+}
+
+// parseCIDR4 drops the bits of a host.
+func parseCIDR4(text string) (string, error) {
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return "", errNot
+	case !p.Addr().Is4():
+		return "", but("an IPv6 network")
+	}
+	p = p.Masked()
+	switch {
+	case p.Addr().IsLoopback():
+		return "", but("a part of 127.0.0.0/8, which never leaves a machine")
+	case p.Addr().IsUnspecified() && p.Bits() > 0:
+		return "", but("a part of 0.0.0.0/8, which no machine is in")
+	case p.Addr().As4()[0] >= 240:
+		return "", but("a part of the reserved class E, 240.0.0.0/4")
+	}
+	return p.String(), nil
+}
+
+func parseNetmask4(text string) (string, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is4() {
+		return "", errNot
+	}
+	b := a.As4()
+	if ones, bits := net.IPMask(b[:]).Size(); bits == 0 || ones == 0 {
+		return "", but("its bits are not ones followed by zeros")
+	}
+	return a.String(), nil
+}
+
+// parseMAC takes the usual spellings of EUI-48.
+func parseMAC(text string) (string, error) {
+	hw, err := net.ParseMAC(text)
+	switch {
+	case err != nil || len(hw) != 6:
+		return "", errNot
+	case hw[0]&1 == 1:
+		return "", but("a multicast address")
+	case strings.Trim(hw.String(), "0:") == "":
+		return "", but("all zero")
+	}
+	return hw.String(), nil
+}
+
+func parseHost(text string) (string, error) {
+	if _, err := netip.ParseAddr(text); err == nil {
+		return parseAddr(text)
+	}
+	return parseDomain(text)
+}

@@ -1,0 +1,103 @@
+package kinds
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+const (
+	ed25519 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ0c4c6oYgqkq6lY3l9b2m0m7v2i0v3p0wq5n8z1x2y"
+	// other is another key, for texts with several.
+	other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGJ0c4c6oYgqkq6lY3l9b2m0m7v2i0v3p0wq5n8z1x3y"
+)
+
+// spelled has values as people write them, and the spelling of each; "" where it
+// is refused.
+var spelled = map[string]map[string]string{
+	"addr": {
+		"192.0.2.53": "192.0.2.53", " 192.0.2.53\n": "192.0.2.53", "2001:DB8:0:0:0:0:0:53": "2001:db8::53", "::ffff:192.0.2.1": "192.0.2.1", "127.0.0.1": "127.0.0.1", "fe80::1": "fe80::1",
+		"0.0.0.0": "", "::": "", "224.0.0.1": "", "ff02::1": "", "255.255.255.255": "", "240.0.0.1": "", "0.1.2.3": "", "fe80::1%eth0": "", "::ffff:224.0.0.1": "",
+		"192.0.2.053": "", "192.0.2": "", "192.0.2.1/24": "", "dns.example": "", "": "", "1.2.3.4 5.6.7.8": "", "[::1]": "",
+	},
+	"addr4": {
+		"10.0.0.1": "10.0.0.1", "100.64.0.1": "100.64.0.1", "10.0.0.1\r\n": "10.0.0.1",
+		"2001:db8::1": "", "::ffff:10.0.0.1": "", "127.0.0.1": "", "169.254.169.254": "", "0.0.0.0": "", "239.1.1.1": "", "255.255.255.255": "", "250.0.0.1": "",
+	},
+	"cidr4": {
+		"10.0.0.0/24": "10.0.0.0/24", "10.9.8.7/16": "10.9.0.0/16", "0.0.0.0/0": "0.0.0.0/0", "1.2.3.4/0": "0.0.0.0/0", "192.0.2.1/32": "192.0.2.1/32", "224.0.0.0/4": "224.0.0.0/4",
+		"10.0.0.0": "", "10.0.0.0/33": "", "10.0.0.0/08": "", "2001:db8::/32": "", "127.0.0.0/8": "", "0.0.0.0/8": "", "240.0.0.0/4": "", "10.0.0.0/255.0.0.0": "",
+	},
+	"netmask4": {"255.255.255.0": "255.255.255.0", "255.255.255.255": "255.255.255.255", "128.0.0.0": "128.0.0.0", "0.0.0.0": "", "255.0.255.0": "", "0.0.0.255": "", "24": "", "ffff::": ""},
+	"mac": {
+		"FA:16:3E:00:00:01": "fa:16:3e:00:00:01", "fa-16-3e-00-00-01": "fa:16:3e:00:00:01", "fa16.3e00.0001": "fa:16:3e:00:00:01", "fa163e000001": "fa:16:3e:00:00:01",
+		"01:00:5e:00:00:01": "", "ff:ff:ff:ff:ff:ff": "", "00:00:00:00:00:00": "", "fa:16:3e:00:00": "", "fa:16:3e:00:00:00:00:01": "",
+	},
+	"label": {"web07": "web07", "WEB": "WEB", "7": "7", "xn--nxasmq6b": "xn--nxasmq6b", strings.Repeat("a", 63): strings.Repeat("a", 63), strings.Repeat("a", 64): "", "-a": "", "a-": "", "a_b": "", "a.b": "", "ñ": "", "a b": "", "": ""},
+	"domain": {
+		"corp.example": "corp.example", "corp.example.": "corp.example", "localhost": "localhost", "a.b-c.d1": "a.b-c.d1",
+		".example": "", "a..b": "", "a.-b.c": "", "a.b_c": "", "192.0.2.1": "", "1.2.3": "", strings.Repeat(strings.Repeat("a", 49)+".", 5) + "abcd": "", strings.Repeat("a", 64) + ".b": "", "": "", ".": "",
+	},
+	"host":   {"127.0.0.1": "127.0.0.1", "2001:DB8::1": "2001:db8::1", "kvm1.example.": "kvm1.example", "0.0.0.0": "", "224.0.0.5": "", "256.1.1.1": "", "a;b": "", "fe80::1%eth0": ""},
+	"device": {"eth0": "eth0", "enp3s0f0.100": "enp3s0f0.100", "br_x-1": "br_x-1", "": "", ".": "", "../x": "", "-e": "", "a b": "", "a/b": "", strings.Repeat("e", 16): ""},
+	"name":   {"web": "web", " Ñandú \n": "Ñandú", "名 1": "名 1", "": "", " ": "", "a\nb": "", "a\x1b[31m": "", "a\x00": "", "evil\u202egpj": "", "\ufeffa": ""},
+	"key": {
+		ed25519: ed25519, ed25519 + " me@example\r\n": ed25519 + " me@example", "# mine\n\n" + ed25519 + "\n": ed25519, `no-pty,from="10.0.0.0/8" ` + ed25519: `no-pty,from="10.0.0.0/8" ` + ed25519,
+		ed25519 + "\n" + other: "", "ssh-ed25519 AAAA": "", "me": "", "": "", "# mine": "", "-----BEGIN OPENSSH PRIVATE KEY-----": "", ed25519 + " a\x1bb": "",
+	},
+}
+
+func TestParse(t *testing.T) {
+	for _, k := range All {
+		values := spelled[k.Name]
+		if len(values) < 4 {
+			t.Errorf("kind %s has no values to try", k.Name)
+		}
+		for text, want := range values {
+			got, err := k.Parse(text)
+			if got != want || (err == nil) != (want != "") {
+				t.Errorf("%s %.100q: %q, %v, want %q", k.Name, text, got, err, want)
+			}
+			if want == "" {
+				if err != nil && (!strings.Contains(err.Error(), k.Is) || len(err.Error()) > 600) {
+					t.Errorf("%s %.100q: the error does not say what is wanted, or is long: %v", k.Name, text, err)
+				}
+			} else if again, err := k.Parse(got); again != got || err != nil {
+				t.Errorf("%s: the spelling %q is spelled %q, %v", k.Name, got, again, err)
+			}
+		}
+		if _, err := k.Parse(strings.Repeat("1", k.Max+1)); err == nil || len(err.Error()) > 300 {
+			t.Errorf("%s: %d characters: %v", k.Name, k.Max+1, err)
+		}
+	}
+}
+
+func TestOf(t *testing.T) {
+	if !slices.IsSortedFunc(All, func(a, b Kind) int { return strings.Compare(a.Name, b.Name) }) {
+		t.Fatal("the kinds are not in order")
+	}
+	for _, k := range All {
+		if of, ok := Of(k.Name); !ok || of.Is != k.Is || k.Rule == "" {
+			t.Errorf("kind %s: %v, %t", k.Name, of, ok)
+		}
+	}
+	if _, ok := Of("nothing"); ok {
+		t.Error("there is a kind nothing")
+	}
+}
+
+func TestHarmfulCharacters(t *testing.T) {
+	for text, want := range map[string]rune{
+		"web-1": -1, "雲 ☁ é": -1, "": -1,
+		"a\x00b": 0, "a\x1b[31mb": 0x1b, "\u202ereversed": 0x202e, "a\u2066b": 0x2066, "\x7f": 0x7f, "a\u0085": 0x85, "\ufeffx": 0xfeff,
+	} {
+		for _, name := range []bool{true, false} {
+			if got := Harmful(text, name); got != want {
+				t.Errorf("%q, name %t: %U, want %U", text, name, got, want)
+			}
+		}
+	}
+	if Harmful("two\nlines\tand a tab", false) != -1 || Harmful("two\nlines", true) != '\n' {
+		t.Error("lines are for texts, not for names")
+	}
+}
