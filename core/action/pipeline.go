@@ -218,7 +218,14 @@ func (r *Registry) checkTags(ctx context.Context, a *Action, c *Call) error {
 	if t == "" {
 		t = a.Returns
 	}
-	return r.ports.Tags.CheckCreate(ctx, t, system, c.UserTags)
+	if err := r.ports.Tags.CheckCreate(ctx, t, system, c.UserTags); err != nil {
+		return err
+	}
+	if slices.Contains(c.SystemTags, validationOnly) {
+		system = append(system, validationOnly)
+	}
+	c.SystemTags = system // as they are spelled
+	return nil
 }
 
 // checkTargets finds the resources that the call names and checks their owner.

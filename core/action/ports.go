@@ -52,7 +52,8 @@ type Quota interface {
 	Check(ctx context.Context, c *Call, params any) error
 }
 
-// Tags checks the tags of a create message before anything happens.
+// Tags checks the tags of a create message before anything happens, and puts the
+// spelling in which a tag is kept in its place.
 type Tags interface {
 	CheckCreate(ctx context.Context, resourceType string, systemTags, userTags []string) error
 }

@@ -286,3 +286,18 @@ func TestVolumeNames(t *testing.T) {
 		c.Want("the name of a volume", disks[i].Text("name"), want)
 	}
 }
+
+// What a tag asks for is done in the spelling in which the tag is kept.
+func TestTagsAreSpelled(t *testing.T) {
+	c := newCloud(t)
+	vm := c.vm(c.run(P{"systemTags": []string{"customMac::" + c.s.L3 + "::FA-00-00-00-00-77", "staticIp::" + c.s.L3 + "::  10.0.0.77"}}))
+	nic := vm.Rows("vmNics")[0]
+	c.Want("MAC", nic.Text("mac"), "fa:00:00:00:00:77")
+	c.Want("address", nic.Text("ip"), "10.0.0.77")
+	for _, row := range c.List("SystemTag", "resourceUuid="+vm.Text("uuid")) {
+		if tag := row.Text("tag"); strings.Contains(tag, "FA-") || strings.Contains(tag, " ") {
+			t.Errorf("the tag is %q", tag)
+		}
+	}
+	c.Refused(errs.Exists, create, c.s.Guest(P{"systemTags": []string{"customMac::" + c.s.L3 + "::fa00.0000.0077"}}), "in use")
+}
