@@ -13,7 +13,7 @@ OUT=$CACHE/guest
 SOURCE=$ROOT/.make/guest
 DISK_MIB=64
 # What a virtual machine can have, and what the boot counter needs.
-MODULES="virtio_pci virtio_blk virtio_net virtio_scsi virtio_balloon virtio-rng virtio_console sd_mod ata_piix button evdev vfat nls_ascii nls_cp437"
+MODULES="virtio_pci virtio_blk virtio_net virtio_scsi virtio_balloon virtio-rng virtio_console sd_mod ata_piix pvpanic-mmio button evdev vfat nls_ascii nls_cp437"
 
 recipe() { cat "${BASH_SOURCE[0]}" "$SOURCE"/* | sha256sum | cut -d' ' -f1; }
 

@@ -318,7 +318,7 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st 
 	if err != nil {
 		return err
 	}
-	if hosts, err = s.able(hosts, st.Name, devicesOf(st.Tags), bootModeOf(st.Tags)); err != nil {
+	if hosts, err = s.able(hosts, st.Name, st.Architecture, s.asked(st.Tags)); err != nil {
 		return err
 	}
 	var size int64
@@ -331,5 +331,8 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st 
 	}
 	st.HypervisorType = places[0].Host.HypervisorType
 	st.Places = slices.DeleteFunc(places, func(pl contract.Place) bool { return pl.Host.HypervisorType != st.HypervisorType })
-	return s.planDevices(p, st, img)
+	if err := s.planDevices(p, st, img); err != nil {
+		return err
+	}
+	return s.planChoices(st)
 }

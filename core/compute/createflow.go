@@ -66,7 +66,7 @@ func (s *Service) allocateNICs(ctx context.Context, tx *store.Tx, st *creation) 
 		return err
 	}
 	st.NICs = nics
-	st.describe(st.Tags, st.Row.DefaultL3NetworkUUID)
+	s.describe(&st.guest, st.Tags, st.Row.DefaultL3NetworkUUID)
 	return nil
 }
 

@@ -46,6 +46,7 @@ type drive struct {
 type options struct {
 	Devices, BootMode, ConsolePassword string
 	BootOrder                          []string
+	Choices                            map[string]string `json:",omitempty"` // of the hypervisor's guest options, by name
 }
 
 // seat is what a flow takes of a guest's host.
@@ -79,7 +80,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 	if err != nil {
 		return nil, nil, err
 	}
-	g.describe(tags, vm.DefaultL3NetworkUUID)
+	s.describe(g, tags, vm.DefaultL3NetworkUUID)
 	return vm, g, nil
 }
 
@@ -94,9 +95,9 @@ func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *gue
 
 // describe takes from a guest's system tags what its hypervisor and network
 // services need to know. The NICs and drives are there.
-func (g *guest) describe(tags []string, defaultL3 string) {
+func (s *Service) describe(g *guest, tags []string, defaultL3 string) {
 	g.Told = contract.Guest{VMUUID: g.UUID, Name: g.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
-	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags), BootMode: bootModeOf(tags)}
+	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags), BootMode: bootModeOf(tags), Choices: s.choicesOf(tags)}
 	if len(g.Drives) > 0 {
 		g.BootOrder = []string{"cdrom", "hd"}
 	}
@@ -142,10 +143,11 @@ func told(tags []string, pattern, key string) string {
 	return ""
 }
 
-// able leaves of hosts those whose hypervisor has the devices and the boot mode
-// that a guest asks for. When none does, the error says what the first lacks.
-func (s *Service) able(hosts []contract.HostCandidate, name, devices, bootMode string) ([]contract.HostCandidate, error) {
-	if devices == "" && bootMode == "" {
+// able leaves of hosts those whose hypervisor has the devices, the boot mode and
+// the choices that a guest asks for. When none does, the error says what the first
+// lacks.
+func (s *Service) able(hosts []contract.HostCandidate, name, architecture string, o options) ([]contract.HostCandidate, error) {
+	if o.Devices == "" && o.BootMode == "" && len(o.Choices) == 0 {
 		return hosts, nil
 	}
 	var lacks error
@@ -155,7 +157,7 @@ func (s *Service) able(hosts []contract.HostCandidate, name, devices, bootMode s
 		if !known {
 			hv, err := s.Plugins.Hypervisor(h.HypervisorType)
 			if err == nil {
-				err = hv.Offers(devices, bootMode)
+				err = cmp.Or(hv.Offers(o.Devices, o.BootMode), hv.Chooses(o.Choices, architecture))
 			}
 			lacks, ok = cmp.Or(lacks, err), err == nil
 			offers[h.HypervisorType] = ok
@@ -164,7 +166,7 @@ func (s *Service) able(hosts []contract.HostCandidate, name, devices, bootMode s
 	})
 	if len(left) == 0 && lacks != nil {
 		return nil, errs.Wrap(errs.Refused, "VM "+name, lacks, "no host has what its system tags ask for").
-			WithAdvice("leave out the tags driver:: and bootMode::, or use hosts of another hypervisor")
+			WithAdvice("leave out the tag, or use hosts of another hypervisor")
 	}
 	return left, nil
 }
@@ -201,6 +203,12 @@ func (s *Service) host(ctx context.Context, g *guest) (*pluginv1.Host, error) {
 }
 
 // spec describes the guest to its hypervisor.
+func (s *Service) spec(ctx context.Context, g *guest, hv *plugin.Hypervisor) *pluginv1.VM {
+	vm := g.spec(hv)
+	vm.Options = s.options(ctx, g, hv)
+	return vm
+}
+
 func (g *guest) spec(hv *plugin.Hypervisor) *pluginv1.VM {
 	devices := hv.Devices(g.Devices)
 	vm := &pluginv1.VM{Uuid: g.UUID, Name: g.Name, CpuNum: int32(g.CPU), MemoryBytes: g.Memory, Architecture: g.Architecture,

@@ -31,7 +31,7 @@ func (s *Service) rebootFlow() *flow.Def[rebooting] {
 		flow.Do("prepare-network", do[rebooting](s.prepareNetwork), nil),
 		flow.Do("reboot-on-host", func(ctx context.Context, st *rebooting) error {
 			return s.onHost(ctx, &st.guest, "rebooted on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
-				_, err := hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: st.spec(hv), GraceSeconds: st.Grace})
+				_, err := hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: s.spec(ctx, &st.guest, hv), GraceSeconds: st.Grace})
 				return err
 			})
 		}, nil).Timeout(2*hour),

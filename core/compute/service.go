@@ -18,6 +18,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Service keeps guests and offerings.
@@ -35,6 +36,7 @@ type Service struct {
 	resume   *flow.Def[guest]
 	destroy  *flow.Def[guest]
 	expunge  *flow.Def[guest]
+	choices  []*pluginv1.GuestOption           // of all hypervisors
 	reports  batch.Groups[map[string]expected] // of single guests
 }
 
@@ -87,7 +89,7 @@ func (s *Service) Register() error {
 	if err := s.registerTags(); err != nil {
 		return err
 	}
-	for _, f := range []func() error{s.registerSettings, s.registerPlacement, s.registerKeep, s.registerOfferings, s.registerVMs} {
+	for _, f := range []func() error{s.registerSettings, s.registerChoices, s.registerPlacement, s.registerKeep, s.registerOfferings, s.registerVMs} {
 		if err := f(); err != nil {
 			return err
 		}

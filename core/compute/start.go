@@ -84,7 +84,7 @@ func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, st *starting, 
 	if err != nil {
 		return none, err
 	}
-	if hosts, err = s.able(hosts, vm.Name, st.Devices, st.BootMode); err != nil {
+	if hosts, err = s.able(hosts, vm.Name, vm.Architecture, st.options); err != nil {
 		return none, err
 	}
 	places, err := s.storage.Places(ctx, s.Store, contract.PlaceRequest{Hosts: hosts, PrimaryUUID: primary})

@@ -124,7 +124,7 @@ func (s *Service) onHost(ctx context.Context, g *guest, what string, call func(*
 // startOnHost starts the guest as specified.
 func (s *Service) startOnHost(ctx context.Context, g *guest) error {
 	return s.onHost(ctx, g, "started on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
-		_, err := hv.StartVM(ctx, &pluginv1.StartVMRequest{Host: h, Vm: g.spec(hv)})
+		_, err := hv.StartVM(ctx, &pluginv1.StartVMRequest{Host: h, Vm: s.spec(ctx, g, hv)})
 		return err
 	})
 }

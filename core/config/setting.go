@@ -26,6 +26,8 @@ type Setting struct {
 	Min, Max float64
 	// Values are the only texts allowed, when there are any.
 	Values []string
+	// Captions are what people call Values, when schema has no words for them.
+	Captions map[string]resource.Caption
 	// Resources are the types whose resources may override it, the nearest
 	// first: Host, Cluster, Zone. A resource without a value of its own takes
 	// that of the next one it points to.

@@ -1,7 +1,11 @@
 package plugin
 
 import (
+	"cmp"
+	"maps"
 	"slices"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -16,6 +20,9 @@ type GuestOffers struct {
 	RefusedBootModes map[string]string
 	// ConsolePassword is how many characters the password of a console may have.
 	ConsolePassword int
+	// Options are all guest options; one of several hypervisors has the choices of
+	// them all.
+	Options []*pluginv1.GuestOption
 }
 
 // GuestOffers gathers what the hypervisors of the enabled plugins offer.
@@ -40,9 +47,69 @@ func (m *Manager) GuestOffers() GuestOffers {
 				}
 			}
 			o.ConsolePassword = max(o.ConsolePassword, int(h.GetConsolePasswordLength()))
+			o.Options = addOptions(o.Options, h.GetGuestOptions())
 		}
 	}
 	return o
+}
+
+// addOptions adds a hypervisor's options to those of others, which stay as they are.
+func addOptions(all, more []*pluginv1.GuestOption) []*pluginv1.GuestOption {
+	for _, o := range more {
+		same := func(other *pluginv1.GuestOption) bool { return other.GetName() == o.GetName() }
+		i := slices.IndexFunc(all, same)
+		if i < 0 {
+			all = append(all, o)
+			continue
+		}
+		joined := proto.CloneOf(all[i])
+		for _, c := range o.GetChoices() {
+			if !slices.Contains(ChoicesOf(joined), c.GetValue()) {
+				joined.Choices = append(joined.Choices, c)
+			}
+		}
+		all[i] = joined
+	}
+	return all
+}
+
+// ChoicesOf lists the values of an option.
+func ChoicesOf(o *pluginv1.GuestOption) []string {
+	var values []string
+	for _, c := range o.GetChoices() {
+		values = append(values, c.GetValue())
+	}
+	return values
+}
+
+// Usual returns an option's value for guests of an architecture that ask for none,
+// "" for none; without an architecture every choice is possible.
+func Usual(o *pluginv1.GuestOption, architecture string) string {
+	for _, c := range o.GetChoices() {
+		if c.GetUsual() && fits(c, architecture) {
+			return c.GetValue()
+		}
+	}
+	return ""
+}
+
+func fits(c *pluginv1.GuestChoice, architecture string) bool {
+	return architecture == "" || c.GetArchitecture() == "" || c.GetArchitecture() == architecture
+}
+
+// Chooses tells, as errs.Refused, which of the options, by their names, the
+// hypervisor does not declare with that value for guests of an architecture.
+func (h *Hypervisor) Chooses(options map[string]string, architecture string) error {
+	for _, name := range slices.Sorted(maps.Keys(options)) {
+		choice := func(c *pluginv1.GuestChoice) bool { return c.GetValue() == options[name] && fits(c, architecture) }
+		declared := func(o *pluginv1.GuestOption) bool {
+			return o.GetName() == name && slices.ContainsFunc(o.GetChoices(), choice)
+		}
+		if !slices.ContainsFunc(h.Decl.GetGuestOptions(), declared) {
+			return errs.New(errs.Refused, "hypervisor "+h.Decl.GetType(), "it has no %s %q for guests of %s", name, options[name], cmp.Or(architecture, "any architecture"))
+		}
+	}
+	return nil
 }
 
 // Offers tells, as errs.Refused, which of the devices and boot modes that a guest

@@ -60,3 +60,34 @@ func TestOffersOfAHypervisor(t *testing.T) {
 		t.Errorf("of nothing, %q are known everywhere", got)
 	}
 }
+
+// An option has the choices of all hypervisors, of which a guest can have those of
+// its own one and for its architecture.
+func TestGuestOptions(t *testing.T) {
+	choice := func(value, architecture string, usual bool) *pluginv1.GuestChoice {
+		return &pluginv1.GuestChoice{Value: value, Architecture: architecture, Usual: usual}
+	}
+	one := []*pluginv1.GuestOption{{Name: "machine", Choices: []*pluginv1.GuestChoice{choice("a", "x", false), choice("b", "x", true), choice("c", "y", true)}}}
+	two := []*pluginv1.GuestOption{{Name: "machine", Choices: []*pluginv1.GuestChoice{choice("b", "x", false), choice("d", "", true)}}, {Name: "colour"}}
+	all := addOptions(addOptions(nil, one), two)
+	if len(all) != 2 || strings.Join(ChoicesOf(all[0]), "") != "abcd" || len(ChoicesOf(all[1])) != 0 || len(one[0].GetChoices()) != 3 {
+		t.Errorf("together they are %v, and the first is %v", all, one)
+	}
+	for architecture, want := range map[string]string{"x": "b", "y": "c", "": "b", "z": ""} {
+		if got := Usual(one[0], architecture); got != want {
+			t.Errorf("usual for %q is %q", architecture, got)
+		}
+	}
+	h := &Hypervisor{Decl: &pluginv1.HypervisorDecl{Type: "One", GuestOptions: one}}
+	for _, c := range []struct{ value, architecture, lacks string }{
+		{"a", "x", ""}, {"c", "y", ""}, {"c", "", ""}, {"c", "x", `no machine "c" for guests of x`}, {"d", "x", `no machine "d"`},
+	} {
+		err := h.Chooses(map[string]string{"machine": c.value}, c.architecture)
+		if (err == nil) != (c.lacks == "") || err != nil && (!strings.Contains(err.Error(), c.lacks) || errs.ClassOf(err) != errs.Refused) {
+			t.Errorf("%s of %s: %v", c.value, c.architecture, err)
+		}
+	}
+	if err := h.Chooses(nil, "x"); err != nil {
+		t.Errorf("nothing: %v", err)
+	}
+}

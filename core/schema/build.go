@@ -45,7 +45,11 @@ func Build(in Input) (doc *Document, fell []string) {
 		s.Caption = b.caption("setting "+s.Category+"/"+s.Name, s.Name, s.Caption, settingWords[s.Name])
 		if len(s.Values) > 0 {
 			name := s.Category + "." + s.Name
-			b.enum(&resource.Enum{Name: name, Values: values(s.Values)})
+			named := values(s.Values)
+			for i := range named {
+				named[i].Caption = s.Captions[named[i].Name]
+			}
+			b.enum(&resource.Enum{Name: name, Values: named})
 			s.Enum = &name
 		}
 		b.doc.Settings = append(b.doc.Settings, s)

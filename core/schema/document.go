@@ -257,8 +257,9 @@ type Setting struct {
 	Unit     *string          `json:"unit"`
 	Min      *float64         `json:"min"`
 	Max      *float64         `json:"max"`
-	// Values become an enum named category.name.
-	Values []string `json:"-"`
+	// Values become an enum named category.name, with the captions that are there.
+	Values   []string                    `json:"-"`
+	Captions map[string]resource.Caption `json:"-"`
 }
 
 // Plugin is a plugin that is enabled, or whose types are dormant.

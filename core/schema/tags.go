@@ -12,6 +12,8 @@ type TagPattern struct {
 	Resource, Pattern string
 	// Secret names the token whose value nobody sees again.
 	Secret string
+	// Caption is that of the tag and its one token, of a tag that others declare.
+	Caption resource.Caption
 	// CreateOnly tags can be given with a create message only.
 	CreateOnly bool
 }
@@ -49,13 +51,13 @@ func (b *builder) tags(t *resource.Type) []Tag {
 		}
 		for _, token := range tokens(p.Pattern) {
 			s := Shape{Name: token, Kind: "string", Required: true, Secret: token == p.Secret, Ref: opt(b.in.Types.Named(token))}
-			caption := b.caption("tag "+t.Name+" "+p.Pattern+" "+token, token, b.refWords(token, b.in.Types.Named(token)), tagWords[token], fieldWords[token])
+			caption := b.caption("tag "+t.Name+" "+p.Pattern+" "+token, token, p.Caption, b.refWords(token, b.in.Types.Named(token)), tagWords[token], fieldWords[token])
 			s.Caption = &caption
 			s.derive()
 			tag.Params = append(tag.Params, Param{Shape: s, In: "body", RefWhere: []string{}})
 		}
 		name, _, _ := strings.Cut(p.Pattern, "::")
-		words := []resource.Caption{tagWords[name]}
+		words := []resource.Caption{p.Caption, tagWords[name]}
 		if len(tag.Params) == 1 {
 			words = []resource.Caption{*tag.Params[0].Caption}
 		}

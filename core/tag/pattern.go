@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
@@ -32,6 +33,9 @@ type Pattern struct {
 	Secret string
 	// Validate checks the tokens' values; nil accepts all. It must not block.
 	Validate func(tokens map[string]string) error
+	// Caption is what people call the tag and its one token, when schema has no words
+	// for them.
+	Caption resource.Caption
 	// Take does what a tag says, in the transaction that makes its resource; the
 	// tag itself is not kept, and can be given with a create message only. nil
 	// keeps the tag.

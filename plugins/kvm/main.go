@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/kumo-cloud/kumo/plugins/kvm/domain"
 	"github.com/kumo-cloud/kumo/plugins/kvm/driver"
 	"github.com/kumo-cloud/kumo/plugins/kvm/hostlink"
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -49,6 +50,7 @@ func newPlugin() pluginsdk.Plugin {
 					{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
 					{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
 				},
+				GuestOptions: guestOptions(),
 				// VNC's authentication looks at eight (RFC 6143, section 7.2.2).
 				ConsolePasswordLength: 8,
 				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
@@ -58,6 +60,19 @@ func newPlugin() pluginsdk.Plugin {
 		Configure:  func(_ context.Context, env pluginsdk.Env) error { return configure(d, env) },
 		Close:      d.Close,
 		Hypervisor: d,
+	}
+}
+
+// guestOptions have the names of the wire: the tag of machine types and the setting
+// of processors.
+func guestOptions() []*pluginv1.GuestOption {
+	return []*pluginv1.GuestOption{
+		{Name: domain.OptionMachine, Tag: "vmMachineType::{vmMachineType}", Choices: domain.Machines(),
+			Caption: pluginsdk.Say("Machine type", "机器类型")},
+		{Name: domain.OptionProcessor, SettingCategory: "kvm", SettingName: "vm.cpuMode", Choices: domain.Processors(),
+			Caption: pluginsdk.Say("Processor of VMs", "云主机的CPU模式"),
+			Doc: "The processor that guests see from their next start: none is the host's model with KVM and all that the emulator can do without, " +
+				"max is all that is possible in either case, host-model and host-passthrough count with KVM, others are models of libvirt."},
 	}
 }
 

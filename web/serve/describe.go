@@ -60,7 +60,7 @@ func (d *describer) input() schema.Input {
 	}
 	for _, p := range d.kernel.Tags.Patterns() {
 		if !p.Inherent && !p.AdminOnly {
-			in.Tags = append(in.Tags, schema.TagPattern{Resource: p.Resource, Pattern: p.Pattern, Secret: p.Secret, CreateOnly: p.Take != nil})
+			in.Tags = append(in.Tags, schema.TagPattern{Resource: p.Resource, Pattern: p.Pattern, Secret: p.Secret, Caption: p.Caption, CreateOnly: p.Take != nil})
 		}
 	}
 	for _, s := range d.kernel.Config.Settings() {
@@ -73,7 +73,7 @@ func (d *describer) input() schema.Input {
 // for the server.
 func setting(s *config.Setting) schema.Setting {
 	out := schema.Setting{Category: s.Category, Name: s.Name, Caption: s.Caption, Doc: resource.Say(s.Doc, s.Doc), Kind: s.Type, Default: s.Default,
-		On: s.Resources, Values: s.Values}
+		On: s.Resources, Values: s.Values, Captions: s.Captions}
 	if out.On == nil {
 		out.On = []string{}
 	}

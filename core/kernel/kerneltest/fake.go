@@ -109,6 +109,11 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 				BootModes: []*pluginv1.BootMode{
 					{Name: "Legacy", Firmware: "bios"}, {Name: "UEFI", Firmware: "uefi"},
 					{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
+				}, GuestOptions: []*pluginv1.GuestOption{
+					{Name: "machine", Tag: "vmMachineType::{vmMachineType}", Choices: []*pluginv1.GuestChoice{
+						{Value: "new", Architecture: "x86_64", Usual: true}, {Value: "old", Architecture: "x86_64"}, {Value: "arm", Architecture: "aarch64", Usual: true}}},
+					{Name: "processor", SettingCategory: "fake", SettingName: "vm.processor", Doc: "What guests compute with.",
+						Choices: []*pluginv1.GuestChoice{{Value: "plain", Usual: true}, {Value: "fast"}, {Value: "best"}}},
 				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause},
 				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
 				{Type: FakePlainType, VolumeFormat: "raw", Add: &pluginv1.AddMessage{Message: "APIAddFakePlainHostMsg", Path: "/hosts/fake-plain"}}},

@@ -17,7 +17,8 @@ const (
 	maxNICs  = 32
 	// maxPassword is what the VNC protocol uses of a password.
 	maxPassword = 8
-	// maxCDROMs is what an IDE controller has room for.
+	// maxCDROMs is what an IDE controller has room for; on other buses the names of
+	// as many come before those of disks.
 	maxCDROMs = 4
 	// maxSerial is what a virtio disk has room for.
 	maxSerial = 20
@@ -38,6 +39,7 @@ func addDevices(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) erro
 		return err
 	}
 	addSerial(d, vm)
+	addPanic(d, vm)
 	return addScreen(d, vm, o)
 }
 
@@ -59,15 +61,18 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 		}
 		if disk.GetCdrom() {
 			x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("hd", cdroms), Bus: "ide"}
-			if isARM(vm) {
+			switch {
+			case isARM(vm):
 				x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", cdroms), Bus: "scsi"}
+			case isQ35(vm):
+				x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", cdroms), Bus: "sata"}
 			}
 			cdroms++
 		} else {
 			if disk.GetDeviceId() < 0 || disk.GetDeviceId() >= 26*27 {
 				return errs.New(errs.Invalid, object, "disk %s has device number %d", disk.GetUuid(), disk.GetDeviceId())
 			}
-			if x.Target, err = diskTarget(disk, isARM(vm)); err != nil {
+			if x.Target, err = diskTarget(disk, vm); err != nil {
 				return errs.Wrap(errs.Invalid, object, err, "")
 			}
 		}
@@ -90,15 +95,18 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 
 // diskTarget puts a disk on a bus. Machines of ARM have no SATA, and their
 // systems know virtio.
-func diskTarget(disk *pluginv1.Disk, arm bool) (*libvirtxml.DomainDiskTarget, error) {
+func diskTarget(disk *pluginv1.Disk, vm *pluginv1.VM) (*libvirtxml.DomainDiskTarget, error) {
 	n := int(disk.GetDeviceId())
 	switch bus := disk.GetBus(); {
-	case bus == "" || bus == "virtio" || bus == "sata" && arm:
+	case bus == "" || bus == "virtio" || bus == "sata" && isARM(vm):
 		return &libvirtxml.DomainDiskTarget{Dev: deviceName("vd", n), Bus: "virtio"}, nil
+	case bus == "sata" && isQ35(vm):
+		return &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", maxCDROMs+n), Bus: "sata"}, nil
 	case bus == "sata":
 		return &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", n), Bus: "sata"}, nil
 	case bus == "scsi":
-		// CD-ROMs of ARM machines come first on this bus.
+		// CD-ROMs of ARM machines come first on this bus; those of Q35 have names
+		// of the same kind.
 		return &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", maxCDROMs+n), Bus: "scsi"}, nil
 	}
 	return nil, errs.New(errs.Invalid, "disk "+disk.GetUuid(), "bus %q is not virtio, scsi or sata", disk.GetBus())
@@ -221,10 +229,12 @@ func addScreen(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error
 		Listeners: []libvirtxml.DomainGraphicListener{{Address: &libvirtxml.DomainGraphicListenerAddress{Address: o.VNCListen.String()}}},
 	}}}
 	d.Videos = []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "vga"}}}
-	if isARM(vm) {
-		d.Videos[0].Model.Type = "virtio"
+	if isARM(vm) || isQ35(vm) {
 		index := uint(0)
 		d.Controllers = append(d.Controllers, libvirtxml.DomainController{Type: "usb", Index: &index, Model: "qemu-xhci"})
+	}
+	if isARM(vm) {
+		d.Videos[0].Model.Type = "virtio"
 		d.Inputs = append(d.Inputs, libvirtxml.DomainInput{Type: "keyboard", Bus: "usb"})
 	}
 	// A tablet, so that the pointer in the browser and the guest's agree.

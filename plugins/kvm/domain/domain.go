@@ -42,6 +42,9 @@ type Options struct {
 	VNCListen netip.Addr
 	// DiskCache is a cache mode of QEMU: none, writeback, writethrough.
 	DiskCache string
+	// Emulated names the processor of emulated guests of x86 (NearestProcessor); ""
+	// is all that the emulator can do.
+	Emulated string
 }
 
 // CheckUUID refuses what is not a UUID of 32 lower-case hex digits (Invalid).
@@ -79,31 +82,34 @@ func Build(vm *pluginv1.VM, o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	os, err := system(vm)
+	if err != nil {
+		return "", err
+	}
+	processor, err := cpu(vm, o)
+	if err != nil {
+		return "", err
+	}
 	d := &libvirtxml.Domain{
 		Type: "qemu", Name: vm.GetUuid(), UUID: vm.GetUuid(), Title: title(vm.GetName()),
 		Metadata: &libvirtxml.DomainMetadata{XML: metadata},
 		Memory:   &libvirtxml.DomainMemory{Value: uint(vm.GetMemoryBytes() >> 10), Unit: "KiB"},
 		VCPU:     &libvirtxml.DomainVCPU{Placement: "static", Value: uint(vm.GetCpuNum())},
-		OS:       system(vm),
+		OS:       os,
 		SysInfo:  sysInfo(vm),
 		Features: &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}},
-		CPU:      &libvirtxml.DomainCPU{Mode: "custom", Match: "exact", Model: &libvirtxml.DomainCPUModel{Fallback: "forbid", Value: "qemu64"}},
-		Clock:    &libvirtxml.DomainClock{Offset: "utc"},
+		CPU:      processor,
+		Clock:    clock(vm, o),
 		// The guest's own reboot stays on the host; all else ends it, and the
 		// core decides what comes next.
 		OnPoweroff: "destroy", OnReboot: "restart", OnCrash: "destroy",
 		Devices: &libvirtxml.DomainDeviceList{},
 	}
-	if vm.GetPlatform() == "Windows" {
-		d.Clock.Offset = "localtime"
-	}
 	if isARM(vm) {
 		d.Features.APIC = nil
-		d.CPU.Model.Value = "cortex-a57"
 	}
 	if o.KVM {
 		d.Type = "kvm"
-		d.CPU = &libvirtxml.DomainCPU{Mode: "host-model"}
 	} else {
 		d.Features.TCG = &libvirtxml.DomainFeatureTCG{TBCache: &libvirtxml.DomainFeatureTCGTBCache{Unit: "MiB", Size: tbCacheMiB}}
 	}
@@ -127,7 +133,7 @@ func check(vm *pluginv1.VM) error {
 		return errs.New(errs.Invalid, object, "%d processors are not between 1 and %d", vm.GetCpuNum(), maxCPUs)
 	case vm.GetMemoryBytes() < 16<<20:
 		return errs.New(errs.Invalid, object, "%d bytes of memory are less than 16 MiB", vm.GetMemoryBytes())
-	case !slices.Contains([]string{"", "x86_64", "aarch64"}, vm.GetArchitecture()):
+	case !slices.Contains([]string{"", archX86, archARM}, vm.GetArchitecture()):
 		return errs.New(errs.Unsupported, object, "architecture %q is neither x86_64 nor aarch64", vm.GetArchitecture())
 	case !slices.Contains([]string{"", firmwareBIOS, firmwareUEFI}, vm.GetFirmware()):
 		return errs.New(errs.Invalid, object, "firmware %q is neither %s nor %s", vm.GetFirmware(), firmwareBIOS, firmwareUEFI)
@@ -135,7 +141,7 @@ func check(vm *pluginv1.VM) error {
 	return nil
 }
 
-func isARM(vm *pluginv1.VM) bool { return vm.GetArchitecture() == "aarch64" }
+func isARM(vm *pluginv1.VM) bool { return vm.GetArchitecture() == archARM }
 
 // title shows the guest's name in virsh; XML allows no control characters.
 func title(name string) string {
@@ -163,13 +169,17 @@ func metadata(vm *pluginv1.VM) (string, error) {
 	return string(text), nil
 }
 
-func system(vm *pluginv1.VM) *libvirtxml.DomainOS {
+func system(vm *pluginv1.VM) (*libvirtxml.DomainOS, error) {
+	m, err := machine(vm)
+	if err != nil {
+		return nil, err
+	}
 	os := &libvirtxml.DomainOS{
-		Type:   &libvirtxml.DomainOSType{Arch: "x86_64", Machine: "pc", Type: "hvm"},
+		Type:   &libvirtxml.DomainOSType{Arch: archX86, Machine: m, Type: "hvm"},
 		SMBios: &libvirtxml.DomainSMBios{Mode: "sysinfo"},
 	}
 	if isARM(vm) {
-		os.Type.Arch, os.Type.Machine = "aarch64", "virt"
+		os.Type.Arch = archARM
 	}
 	if UEFI(vm) {
 		addUEFI(os, vm)
@@ -183,7 +193,7 @@ func system(vm *pluginv1.VM) *libvirtxml.DomainOS {
 	if len(os.BootDevices) == 0 {
 		os.BootDevices = []libvirtxml.DomainBootDevice{{Dev: "hd"}}
 	}
-	return os
+	return os, nil
 }
 
 // sysInfo lets cloud-init find the metadata service: it asks it on machines

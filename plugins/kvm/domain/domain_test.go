@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -53,12 +54,19 @@ func TestBuild(t *testing.T) {
 		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/data.qcow2", Format: "qcow2", DeviceId: 1, Bus: "scsi"}}}
 	uefi := &pluginv1.VM{Uuid: uuid, Name: "uefi", CpuNum: 1, MemoryBytes: 1 << 30, Firmware: "uefi", BootOrder: []string{"cdrom", "hd"},
 		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/iso", Format: "raw", Cdrom: true}}}
+	q35 := sample()
+	q35.Options = map[string]string{OptionMachine: machineQ35, OptionProcessor: processorNone}
+	q35windows := proto.CloneOf(windows)
+	q35windows.Options = map[string]string{OptionMachine: machineQ35, OptionProcessor: "Haswell"}
 	kvm := options()
 	kvm.KVM = true
+	westmere := options()
+	westmere.Emulated = "Westmere"
 	for name, tc := range map[string]struct {
 		vm *pluginv1.VM
 		o  Options
-	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}, "uefi": {uefi, kvm}} {
+	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}, "uefi": {uefi, kvm},
+		"q35": {q35, westmere}, "q35windows": {q35windows, kvm}} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Build(tc.vm, tc.o)
 			if err != nil {
@@ -95,6 +103,9 @@ func TestBuildRefuses(t *testing.T) {
 		"many processors":  {func(vm *pluginv1.VM) { vm.CpuNum = maxCPUs + 1 }, errs.Invalid},
 		"no memory":        {func(vm *pluginv1.VM) { vm.MemoryBytes = 0 }, errs.Invalid},
 		"architecture":     {func(vm *pluginv1.VM) { vm.Architecture = "vax" }, errs.Unsupported},
+		"machine":          {func(vm *pluginv1.VM) { vm.Options = map[string]string{OptionMachine: "isapc"} }, errs.Invalid},
+		"other's machine":  {func(vm *pluginv1.VM) { vm.Options = map[string]string{OptionMachine: machineVirt} }, errs.Unsupported},
+		"processor":        {func(vm *pluginv1.VM) { vm.Options = map[string]string{OptionProcessor: "host"} }, errs.Invalid},
 		"firmware":         {func(vm *pluginv1.VM) { vm.Firmware = "efi" }, errs.Invalid},
 		"relative disk":    {func(vm *pluginv1.VM) { vm.Disks[0].Source = "disk" }, errs.Invalid},
 		"disk by network":  {func(vm *pluginv1.VM) { vm.Disks[0].Source = "nbd://host/x" }, errs.Unsupported},

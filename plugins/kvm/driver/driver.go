@@ -89,7 +89,8 @@ type slot struct {
 	feed   *feed
 	err    error
 
-	creations creations
+	creations  creations
+	processors processors
 
 	mu sync.Mutex
 	// kvmFailed is set when libvirt could not start a guest by KVM.

@@ -86,6 +86,11 @@ func agentOf(t *testing.T, d *Driver, host *pluginv1.Host) hostv1.HostAgentServi
 // prepare makes the guest's bridge, DHCP network, metadata and disk.
 func prepare(t *testing.T, agent hostv1.HostAgentServiceClient) *pluginv1.VM {
 	t.Helper()
+	return withUserData(t, agent, "#!/bin/sh\necho user-data-was-run\n")
+}
+
+func withUserData(t *testing.T, agent hostv1.HostAgentServiceClient, script string) *pluginv1.VM {
+	t.Helper()
 	root := t.TempDir()
 	_, err := agent.Apply(t.Context(), &hostv1.ApplyRequest{Owner: "flat", Upsert: []*hostv1.Fragment{
 		{Key: "l2", Kind: &hostv1.Fragment_Bridge{Bridge: &hostv1.Bridge{Name: "br_kvm", Alias: "test"}}},
@@ -95,7 +100,7 @@ func prepare(t *testing.T, agent hostv1.HostAgentServiceClient) *pluginv1.VM {
 		}}},
 		{Key: "nic", Kind: &hostv1.Fragment_DhcpBinding{DhcpBinding: &hostv1.DHCPBinding{NetworkKey: "l3", Mac: guestMAC, Ip: "10.40.0.11", Hostname: "web-1", DefaultNetwork: true}}},
 		{Key: "meta", Kind: &hostv1.Fragment_Metadata{Metadata: &hostv1.Metadata{NetworkKey: "l3", Ip: "10.40.0.11", InstanceId: vmUUID, Hostname: "web-1",
-			UserData: []byte("#!/bin/sh\necho user-data-was-run\n")}}},
+			UserData: []byte(script)}}},
 	}})
 	must(t, err)
 	image, disk := filepath.Join(root, "cache", "image.qcow2"), filepath.Join(root, "vol", "disk.qcow2")

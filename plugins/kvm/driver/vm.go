@@ -65,7 +65,7 @@ func (d *Driver) StartVM(ctx context.Context, r *pluginv1.StartVMRequest) (*plug
 
 func (d *Driver) start(ctx context.Context, s *slot, vm *pluginv1.VM) (*pluginv1.VMStatus, error) {
 	kvm, reason := d.useKVM(s)
-	text, err := d.define(s, vm, kvm)
+	text, err := d.define(ctx, s, vm, kvm)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (d *Driver) start(ctx context.Context, s *slot, vm *pluginv1.VM) (*pluginv1
 	if err != nil && kvm && d.cfg.Emulation == Auto && aboutKVM(err) {
 		s.failKVM(err)
 		d.log.Warn("KVM does not work on the host, guests are emulated", "vm", vm.GetUuid(), "error", err)
-		if text, err = d.define(s, vm, false); err != nil {
+		if text, err = d.define(ctx, s, vm, false); err != nil {
 			return nil, err
 		}
 		err = s.create(ctx, vm.GetUuid(), text)
@@ -102,8 +102,15 @@ func (d *Driver) start(ctx context.Context, s *slot, vm *pluginv1.VM) (*pluginv1
 		WithAdvice("its log on the host is %s", domain.Logs(vm.GetUuid())[1])
 }
 
-func (d *Driver) define(s *slot, vm *pluginv1.VM, kvm bool) (string, error) {
-	return domain.Build(vm, domain.Options{KVM: kvm, VNCListen: s.link.Address, DiskCache: d.cfg.DiskCache})
+func (d *Driver) define(ctx context.Context, s *slot, vm *pluginv1.VM, kvm bool) (string, error) {
+	o := domain.Options{KVM: kvm, VNCListen: s.link.Address, DiskCache: d.cfg.DiskCache}
+	if !kvm && domain.IsX86(vm) {
+		var err error
+		if o.Emulated, err = s.processors.nearest(ctx, s); err != nil {
+			return "", err
+		}
+	}
+	return domain.Build(vm, o)
 }
 
 // aboutKVM recognises the messages of libvirt and QEMU when KVM does not work.
@@ -260,7 +267,7 @@ func (d *Driver) RebootVM(ctx context.Context, r *pluginv1.RebootVMRequest) (*pl
 	}
 	// A definition that is wrong must not cost the guest its life.
 	kvm, _ := d.useKVM(s)
-	if _, err := d.define(s, r.GetVm(), kvm); err != nil {
+	if _, err := d.define(ctx, s, r.GetVm(), kvm); err != nil {
 		return nil, err
 	}
 	if err := d.stop(ctx, s, r.GetVm().GetUuid(), time.Duration(r.GetGraceSeconds())*time.Second); err != nil {

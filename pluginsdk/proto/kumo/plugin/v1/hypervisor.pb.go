@@ -864,7 +864,7 @@ type VM struct {
 	// boot_order of hd, cdrom, network.
 	BootOrder       []string `protobuf:"bytes,9,rep,name=boot_order,json=bootOrder,proto3" json:"boot_order,omitempty"`
 	ConsolePassword string   `protobuf:"bytes,10,opt,name=console_password,json=consolePassword,proto3" json:"console_password,omitempty"`
-	// options carries system tags that change the definition, by name.
+	// options has what was chosen of the hypervisor's guest options, by their names.
 	Options map[string]string `protobuf:"bytes,11,rep,name=options,proto3" json:"options,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// firmware is what the machine starts with: bios (also when empty) or uefi. A
 	// machine that knows no BIOS, such as ARM's, has UEFI in any case. What UEFI

@@ -486,8 +486,10 @@ type HypervisorDecl struct {
 	// console_password_length is how many characters the password of a guest's
 	// console has at most; 0: consoles have none.
 	ConsolePasswordLength int32 `protobuf:"varint,9,opt,name=console_password_length,json=consolePasswordLength,proto3" json:"console_password_length,omitempty"`
-	unknownFields         protoimpl.UnknownFields
-	sizeCache             protoimpl.SizeCache
+	// guest_options are further choices for its guests.
+	GuestOptions  []*GuestOption `protobuf:"bytes,10,rep,name=guest_options,json=guestOptions,proto3" json:"guest_options,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HypervisorDecl) Reset() {
@@ -583,6 +585,185 @@ func (x *HypervisorDecl) GetConsolePasswordLength() int32 {
 	return 0
 }
 
+func (x *HypervisorDecl) GetGuestOptions() []*GuestOption {
+	if x != nil {
+		return x.GuestOptions
+	}
+	return nil
+}
+
+// GuestOption is something of a guest that can be chosen, by a system tag of the
+// guest or by a setting; VM.options then has the choice under name.
+type GuestOption struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the key in VM.options, such as "machine".
+	Name    string         `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Choices []*GuestChoice `protobuf:"bytes,2,rep,name=choices,proto3" json:"choices,omitempty"`
+	// tag is the pattern of the system tag that chooses, with one token:
+	// "vmMachineType::{vmMachineType}". A new guest without one is given the usual
+	// choice and keeps it; a guest without one is older than the option, and
+	// VM.options says nothing.
+	Tag string `protobuf:"bytes,3,opt,name=tag,proto3" json:"tag,omitempty"`
+	// setting_category and setting_name are those of the setting that chooses, for
+	// all guests, those of a cluster or one of them; its default is the usual choice.
+	SettingCategory string   `protobuf:"bytes,4,opt,name=setting_category,json=settingCategory,proto3" json:"setting_category,omitempty"`
+	SettingName     string   `protobuf:"bytes,5,opt,name=setting_name,json=settingName,proto3" json:"setting_name,omitempty"`
+	Doc             string   `protobuf:"bytes,6,opt,name=doc,proto3" json:"doc,omitempty"`
+	Caption         *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *GuestOption) Reset() {
+	*x = GuestOption{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestOption) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestOption) ProtoMessage() {}
+
+func (x *GuestOption) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestOption.ProtoReflect.Descriptor instead.
+func (*GuestOption) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GuestOption) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *GuestOption) GetChoices() []*GuestChoice {
+	if x != nil {
+		return x.Choices
+	}
+	return nil
+}
+
+func (x *GuestOption) GetTag() string {
+	if x != nil {
+		return x.Tag
+	}
+	return ""
+}
+
+func (x *GuestOption) GetSettingCategory() string {
+	if x != nil {
+		return x.SettingCategory
+	}
+	return ""
+}
+
+func (x *GuestOption) GetSettingName() string {
+	if x != nil {
+		return x.SettingName
+	}
+	return ""
+}
+
+func (x *GuestOption) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
+func (x *GuestOption) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+// GuestChoice is a value of an option.
+type GuestChoice struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Value string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	// architecture is that of the guests which can have it; empty: all.
+	Architecture string `protobuf:"bytes,2,opt,name=architecture,proto3" json:"architecture,omitempty"`
+	// usual: guests have it that ask for nothing.
+	Usual         bool     `protobuf:"varint,3,opt,name=usual,proto3" json:"usual,omitempty"`
+	Caption       *Caption `protobuf:"bytes,4,opt,name=caption,proto3" json:"caption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestChoice) Reset() {
+	*x = GuestChoice{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestChoice) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestChoice) ProtoMessage() {}
+
+func (x *GuestChoice) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestChoice.ProtoReflect.Descriptor instead.
+func (*GuestChoice) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GuestChoice) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *GuestChoice) GetArchitecture() string {
+	if x != nil {
+		return x.Architecture
+	}
+	return ""
+}
+
+func (x *GuestChoice) GetUsual() bool {
+	if x != nil {
+		return x.Usual
+	}
+	return false
+}
+
+func (x *GuestChoice) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
 // DeviceSet is what kinds of devices a guest has.
 type DeviceSet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -602,7 +783,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -614,7 +795,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -627,7 +808,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DeviceSet) GetName() string {
@@ -674,7 +855,7 @@ type BootMode struct {
 
 func (x *BootMode) Reset() {
 	*x = BootMode{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +867,7 @@ func (x *BootMode) String() string {
 func (*BootMode) ProtoMessage() {}
 
 func (x *BootMode) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +880,7 @@ func (x *BootMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootMode.ProtoReflect.Descriptor instead.
 func (*BootMode) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *BootMode) GetName() string {
@@ -736,7 +917,7 @@ type VolumeBus struct {
 
 func (x *VolumeBus) Reset() {
 	*x = VolumeBus{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -748,7 +929,7 @@ func (x *VolumeBus) String() string {
 func (*VolumeBus) ProtoMessage() {}
 
 func (x *VolumeBus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -761,7 +942,7 @@ func (x *VolumeBus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
 func (*VolumeBus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VolumeBus) GetTag() string {
@@ -798,7 +979,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +991,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +1004,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -888,7 +1069,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1081,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1094,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -958,7 +1139,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1151,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1164,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -1019,7 +1200,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1212,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1225,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Switch) GetName() string {
@@ -1083,7 +1264,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1095,7 +1276,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1108,7 +1289,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1179,7 +1360,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1191,7 +1372,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1204,7 +1385,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -1282,7 +1463,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
 	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
-	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\xa6\x03\n" +
+	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\xe8\x03\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -1293,7 +1474,22 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\adevices\x18\a \x03(\v2\x19.kumo.plugin.v1.DeviceSetR\adevices\x127\n" +
 	"\n" +
 	"boot_modes\x18\b \x03(\v2\x18.kumo.plugin.v1.BootModeR\tbootModes\x126\n" +
-	"\x17console_password_length\x18\t \x01(\x05R\x15consolePasswordLength\"{\n" +
+	"\x17console_password_length\x18\t \x01(\x05R\x15consolePasswordLength\x12@\n" +
+	"\rguest_options\x18\n" +
+	" \x03(\v2\x1b.kumo.plugin.v1.GuestOptionR\fguestOptions\"\xfd\x01\n" +
+	"\vGuestOption\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
+	"\achoices\x18\x02 \x03(\v2\x1b.kumo.plugin.v1.GuestChoiceR\achoices\x12\x10\n" +
+	"\x03tag\x18\x03 \x01(\tR\x03tag\x12)\n" +
+	"\x10setting_category\x18\x04 \x01(\tR\x0fsettingCategory\x12!\n" +
+	"\fsetting_name\x18\x05 \x01(\tR\vsettingName\x12\x10\n" +
+	"\x03doc\x18\x06 \x01(\tR\x03doc\x121\n" +
+	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\x90\x01\n" +
+	"\vGuestChoice\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x12\"\n" +
+	"\farchitecture\x18\x02 \x01(\tR\farchitecture\x12\x14\n" +
+	"\x05usual\x18\x03 \x01(\bR\x05usual\x121\n" +
+	"\acaption\x18\x04 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"{\n" +
 	"\tDeviceSet\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
@@ -1358,50 +1554,56 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
 	(*Field)(nil),              // 2: kumo.plugin.v1.Field
 	(*AddMessage)(nil),         // 3: kumo.plugin.v1.AddMessage
 	(*HypervisorDecl)(nil),     // 4: kumo.plugin.v1.HypervisorDecl
-	(*DeviceSet)(nil),          // 5: kumo.plugin.v1.DeviceSet
-	(*BootMode)(nil),           // 6: kumo.plugin.v1.BootMode
-	(*VolumeBus)(nil),          // 7: kumo.plugin.v1.VolumeBus
-	(*PrimaryStorageDecl)(nil), // 8: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 9: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 10: kumo.plugin.v1.L2NetworkDecl
-	(*Switch)(nil),             // 11: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 12: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 13: kumo.plugin.v1.SettingDecl
+	(*GuestOption)(nil),        // 5: kumo.plugin.v1.GuestOption
+	(*GuestChoice)(nil),        // 6: kumo.plugin.v1.GuestChoice
+	(*DeviceSet)(nil),          // 7: kumo.plugin.v1.DeviceSet
+	(*BootMode)(nil),           // 8: kumo.plugin.v1.BootMode
+	(*VolumeBus)(nil),          // 9: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 10: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 11: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 12: kumo.plugin.v1.L2NetworkDecl
+	(*Switch)(nil),             // 13: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 14: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 15: kumo.plugin.v1.SettingDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	8,  // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	9,  // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	10, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	12, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	13, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	10, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	11, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	12, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	14, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	15, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 7: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 8: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 9: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
 	3,  // 10: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
 	2,  // 11: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	7,  // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	5,  // 13: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	6,  // 14: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	3,  // 15: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 16: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 17: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 18: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	11, // 19: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	1,  // 20: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	9,  // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	7,  // 13: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	8,  // 14: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	5,  // 15: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	6,  // 16: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	1,  // 17: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 18: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 19: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 20: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 21: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 22: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	13, // 23: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	1,  // 24: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -1415,7 +1617,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
