@@ -11,21 +11,21 @@ import (
 func TestGuestsKeepTheirMachine(t *testing.T) {
 	c := newCloud(t)
 	machine := func() string { return c.started().GetOptions()["machine"] }
-	again := func(uuid string) string {
+	restarted := func(uuid string) string {
 		c.do("Stop", uuid)
 		c.do("Start", uuid)
 		return machine()
 	}
 	usual := c.run(nil)
 	c.Want("a new guest's machine", machine(), "new")
-	c.Want("a new guest's machine at its next start", again(usual), "new")
+	c.Want("a new guest's machine at its next start", restarted(usual), "new")
 	chosen := c.run(P{"systemTags": []string{"vmMachineType::old"}})
 	c.Want("the machine that was asked for", machine(), "old")
-	c.Want("the machine that was asked for, at the next start", again(chosen), "old")
+	c.Want("the machine that was asked for, at the next start", restarted(chosen), "old")
 	c.do("Reboot", chosen)
 
 	c.Do("APIDeleteTagMsg", P{"uuid": c.List("SystemTag", "resourceUuid="+usual, "tag=vmMachineType::new")[0].Text("uuid")})
-	c.Want("the machine of a guest without a tag", again(usual), "")
+	c.Want("the machine of a guest without a tag", restarted(usual), "")
 
 	before := c.Dump(taken...)
 	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"vmMachineType::tractor"}}), `"tractor" is not new or old or arm`)
@@ -39,7 +39,7 @@ func TestGuestsKeepTheirMachine(t *testing.T) {
 func TestProcessorOfTheNearestSetting(t *testing.T) {
 	c := newCloud(t)
 	processor := func() string { return c.started().GetOptions()["processor"] }
-	again := func(uuid string) string {
+	restarted := func(uuid string) string {
 		c.do("Reboot", uuid)
 		c.do("Stop", uuid)
 		c.do("Start", uuid)
@@ -51,11 +51,11 @@ func TestProcessorOfTheNearestSetting(t *testing.T) {
 		return P{"category": "fake", "name": "vm.processor", "resourceUuid": resource, "value": value}
 	}
 	c.Do("APIUpdateGlobalConfigMsg", P{"category": "fake", "name": "vm.processor", "value": "best"})
-	c.Want("by the setting", again(uuid), "best")
+	c.Want("by the setting", restarted(uuid), "best")
 	c.Do("APIUpdateResourceConfigMsg", setting(c.s.Cluster, "fast"))
-	c.Want("by the cluster's", again(uuid), "fast")
+	c.Want("by the cluster's", restarted(uuid), "fast")
 	c.Do("APIUpdateResourceConfigMsg", setting(uuid, "plain"))
-	c.Want("by its own", again(uuid), "plain")
+	c.Want("by its own", restarted(uuid), "plain")
 	c.run(P{"systemTags": []string{"resourceConfig::fake::vm.processor::best"}})
 	c.Want("by its own from the beginning", processor(), "best")
 	c.run(nil)

@@ -112,9 +112,10 @@ func (s *Service) insert(ctx context.Context, tx *store.Tx, st *creation) error 
 	host, row := st.Place.Host, *st.Row
 	row.ZoneUUID, row.ClusterUUID, row.HostUUID = host.ZoneUUID, host.ClusterUUID, host.UUID
 	row.HypervisorType, row.CPUSpeed = host.HypervisorType, host.CPUMHz
-	if err := store.Insert(ctx, tx, VMType, &row); err != nil {
+	if err := insertNamed(ctx, tx, &row, st.Tags); err != nil {
 		return err
 	}
+	st.nameNICs(hostnameOf(&row, st.Tags))
 	if st.CdRom != nil {
 		cd := *st.CdRom
 		if err := store.Insert(ctx, tx, CdRomType, &cd); err != nil {

@@ -64,7 +64,8 @@ func (s *Service) destroyVM(ctx context.Context, c *action.Call, uuid string) er
 	return flow.Run(ctx, s.Flows, s.destroy, g, flowOf(c, uuid))
 }
 
-// recoverVM makes a destroyed guest, whose root volume is there, a stopped one.
+// recoverVM makes a destroyed guest, whose root volume is there, a stopped one. It
+// is refused when another guest has the host name that its tag wishes (Exists).
 func (s *Service) recoverVM(ctx context.Context, tx *store.Tx, uuid string) error {
 	vm, err := store.Get(ctx, tx, VMType, uuid)
 	if err != nil {
@@ -76,11 +77,19 @@ func (s *Service) recoverVM(ctx context.Context, tx *store.Tx, uuid string) erro
 	if err := s.storage.SetStatus(ctx, tx, vm.RootVolumeUUID, "Ready"); err != nil {
 		return err
 	}
-	return s.move(ctx, tx, uuid, "stopped", map[string]any{"destroyDate": nil})
+	if err := s.move(ctx, tx, uuid, "stopped", map[string]any{"destroyDate": nil}); err != nil {
+		return err
+	}
+	tags, err := s.Tags.Of(ctx, tx, uuid)
+	if err != nil {
+		return err
+	}
+	vm.State = Stopped
+	return s.claim(ctx, tx, vm, tags)
 }
 
 // destroyFlow ends a guest and keeps what recovery needs: its root volume, NICs
-// and addresses, and what its last host has of it, such as the variables of its
+// and addresses, but not its host name, and what its last host has of it, such as the variables of its
 // firmware. Data volumes are freed and kept.
 func (s *Service) destroyFlow() *flow.Def[guest] {
 	return flow.Define("destroy-vm",
@@ -104,5 +113,5 @@ func (s *Service) destroyed(ctx context.Context, tx *store.Tx, g *guest) error {
 			return err
 		}
 	}
-	return s.left(ctx, tx, g.UUID, "destroyed", map[string]any{"destroyDate": resource.Now()})
+	return s.left(ctx, tx, g.UUID, "destroyed", map[string]any{"destroyDate": resource.Now(), "nameClaim": g.UUID})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -81,6 +80,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 		return nil, nil, err
 	}
 	s.describe(g, tags, vm.DefaultL3NetworkUUID)
+	g.nameNICs(hostnameOf(vm, tags))
 	return vm, g, nil
 }
 
@@ -94,14 +94,13 @@ func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *gue
 }
 
 // describe takes from a guest's system tags what its hypervisor and network
-// services need to know. The NICs and drives are there.
+// services need to know, but for its names. The NICs and drives are there.
 func (s *Service) describe(g *guest, tags []string, defaultL3 string) {
 	g.Told = contract.Guest{VMUUID: g.UUID, Name: g.Name, DefaultL3UUID: defaultL3, Hostnames: map[string]string{}}
 	g.options = options{BootOrder: []string{"hd"}, Devices: devicesOf(tags), BootMode: bootModeOf(tags), Choices: s.choicesOf(tags)}
 	if len(g.Drives) > 0 {
 		g.BootOrder = []string{"cdrom", "hd"}
 	}
-	hostname := ""
 	for _, t := range tags {
 		if m, ok := tag.Match(tagUserData, t); ok {
 			data, err := base64.StdEncoding.DecodeString(m["userdata"])
@@ -111,9 +110,6 @@ func (s *Service) describe(g *guest, tags []string, defaultL3 string) {
 		}
 		if m, ok := tag.Match(tagSSHKey, t); ok {
 			g.Told.SSHKeys = append(g.Told.SSHKeys, m["sshkey"])
-		}
-		if m, ok := tag.Match(tagHostname, t); ok {
-			hostname = m["hostname"]
 		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			g.ConsolePassword = m["consolePassword"]
@@ -125,7 +121,6 @@ func (s *Service) describe(g *guest, tags []string, defaultL3 string) {
 			}
 		}
 	}
-	g.nameNICs(hostname)
 }
 
 // devicesOf is the set of devices that a guest's tags ask for, "" for the usual one.
@@ -169,22 +164,6 @@ func (s *Service) able(hosts []contract.HostCandidate, name, architecture string
 			WithAdvice("leave out the tag, or use hosts of another hypervisor")
 	}
 	return left, nil
-}
-
-// nameNICs gives each address a host name: on the default network the wished
-// one or the guest's name when it is one, elsewhere one made of the address.
-func (g *guest) nameNICs(hostname string) {
-	if hostname == "" {
-		label, _ := kinds.Of("label")
-		hostname, _ = label.Parse(g.Name) // one that does not fit is told no guest
-	}
-	for _, n := range g.NICs {
-		if n.L3UUID == g.Told.DefaultL3UUID && hostname != "" {
-			g.Told.Hostnames[n.L3UUID] = hostname
-		} else if n.IP != "" {
-			g.Told.Hostnames[n.L3UUID] = strings.ReplaceAll(n.IP, ".", "-")
-		}
-	}
 }
 
 // room is what the guest takes of its host.

@@ -44,7 +44,9 @@ func (s *Service) registerTags() error {
 		if pattern == tagConsolePass {
 			p.Secret = "consolePassword"
 		}
-		p.Single = pattern == tagHostname
+		if pattern == tagHostname {
+			p.Single, p.Given = true, s.hostnameGiven
+		}
 		failed = errors.Join(failed, s.Tags.Define(p))
 	}
 	bad := func(field, format string, args ...any) error {
@@ -57,7 +59,12 @@ func (s *Service) registerTags() error {
 		return nil
 	})
 	def(tagSSHKey, nil)
-	def(tagHostname, nil)
+	def(tagHostname, func(t map[string]string) error {
+		if ofAddress(t["hostname"]) {
+			return bad("hostname", "names such as %s are those of guests without one, made of their addresses", t["hostname"])
+		}
+		return nil
+	})
 	def(tagStaticIP, nil)
 	def(tagCustomMAC, nil)
 	def(tagConsolePass, func(t map[string]string) error {

@@ -165,6 +165,9 @@ func (s *Service) checkUpdate(ctx context.Context, tx *store.Tx, uuid string, va
 			return refuse(vm, "%s can be changed while it is Stopped, not %s", f, vm.State).WithAdvice("stop it first")
 		}
 	}
+	if err := s.renamed(ctx, tx, vm, values); err != nil {
+		return err
+	}
 	if l3, ok := values["defaultL3NetworkUuid"].(string); ok {
 		nics, err := s.networks.OfVM(ctx, tx, uuid)
 		if err != nil {

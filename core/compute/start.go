@@ -47,6 +47,9 @@ func (s *Service) startVM(ctx context.Context, c *action.Call, p *startParams) e
 	if st.MaxGuests, err = s.maxGuests(ctx, s.Store, vm, tags); err != nil {
 		return err
 	}
+	if err := s.claimAgain(ctx, vm, tags, st); err != nil {
+		return err
+	}
 	host, err := s.chooseHost(ctx, vm, st, p)
 	if err != nil {
 		return err

@@ -45,6 +45,11 @@ type VMInstance struct {
 	AllocatorStrategy    string `db:"allocatorStrategy" kumo:"size=64,null"`
 	State                string `db:"state" kumo:"size=32,index" caption:"State|状态"`
 	GuestOSType          string `db:"guestOsType" kumo:"size=255,null"`
+	// NameClaim is defaultL3NetworkUuid:host name, in small letters, of a guest that
+	// has the name in its default network: the unique index makes a double use
+	// impossible. Its own UUID is there when the guest has a name made of its
+	// address, or is destroyed; nothing of a guest that has not started since there are claims.
+	NameClaim string `db:"nameClaim" kumo:"size=128,hidden,null,unique"`
 	// DestroyDate is when the guest was destroyed; it is expunged by it.
 	DestroyDate resource.Time `db:"destroyDate" kumo:"hidden,null"`
 }

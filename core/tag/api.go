@@ -97,6 +97,9 @@ func (s *Service) createMany(ctx context.Context, c *action.Call, on onResource,
 			return err
 		}
 		rows, err := s.create(ctx, tx, t.Name, on.ResourceUUID, tags, false)
+		for _, r := range rows {
+			err = cmp.Or(err, s.given(ctx, tx, t.Name, on.ResourceUUID, r.text()))
+		}
 		refs = nil
 		for _, r := range rows {
 			refs = append(refs, action.Ref{Type: "SystemTag", UUID: r.UUID})
@@ -128,8 +131,20 @@ func (s *Service) apiUpdate(ctx context.Context, c *action.Call, p *updateParams
 			return errs.New(errs.Invalid, "system tag "+p.UUID, "the new text is of the pattern %s, it must stay %s", pattern.Pattern, old.Pattern)
 		}
 		row.set(pattern, spelled)
+		if err := s.given(ctx, tx, typeName, row.ResourceUUID, spelled); err != nil {
+			return err
+		}
 		return store.Save(ctx, tx, SystemTagType, row, "tag", "sealed")
 	})
+}
+
+// given tells who wants to know that a resource gets a tag.
+func (s *Service) given(ctx context.Context, tx *store.Tx, typeName, resourceUUID, text string) error {
+	p, tokens := s.find(typeName, text)
+	if p == nil || p.Given == nil {
+		return nil
+	}
+	return p.Given(ctx, tx, resourceUUID, tokens)
 }
 
 func (s *Service) apiCreateUser(ctx context.Context, c *action.Call, p *createParams) (action.Ref, error) {

@@ -36,6 +36,10 @@ type Pattern struct {
 	// Caption is what people call the tag and its one token, when schema has no words
 	// for them.
 	Caption resource.Caption
+	// Given is called in the transaction in which a resource that is there is given
+	// a tag, or another value of it; an error refuses it. It is not called for the
+	// tags of a create message.
+	Given func(ctx context.Context, tx *store.Tx, resourceUUID string, tokens map[string]string) error
 	// Take does what a tag says, in the transaction that makes its resource; the
 	// tag itself is not kept, and can be given with a create message only. nil
 	// keeps the tag.

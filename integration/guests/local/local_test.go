@@ -23,8 +23,13 @@ func TestMain(m *testing.M) { guests.Main(m) }
 // soon is how long an event may take until the API shows it.
 const soon = 10 * time.Second
 
-// userData tells that it ran, and on which guest.
-const userData = "#!/bin/sh\necho \"guest: user data ran on $(hostname)\"\n"
+// userData tells that it ran, on which guest, and what that is.
+const userData = `#!/bin/sh
+echo "guest: user data ran on $(hostname)"
+echo "guest: known as $(wget -qO- http://169.254.169.254/latest/meta-data/local-hostname)"
+echo "guest: host bridge $(cat /sys/bus/pci/devices/0000:00:00.0/device)"
+grep -m1 ^flags /proc/cpuinfo | sed "s/^/guest: processor /"
+`
 
 func address(t *testing.T, device string) string {
 	t.Helper()
@@ -75,10 +80,14 @@ func boot(t *testing.T, c *guests.Cloud) (one, two *guests.Guest) {
 	one.Wants(console,
 		fmt.Sprintf("^guest: address eth0 %s/24 mac %s mtu 1500 ", one.IP, one.MAC),
 		// To its network, the metadata service, the host route and all else.
-		" routes 4$",
+		" search "+guests.Domain+" routes 4$",
 		"^guest: disk /dev/vda boots 1$",
 		"^guest: metadata instance-id "+one.UUID+" hostname web-1$",
-		"^guest: user-data begin$", "^guest: user data ran on web-1$", "^guest: user-data exit 0$")
+		"^guest: user-data begin$", "^guest: user data ran on web-1$", "^guest: user-data exit 0$",
+		"^guest: known as web-1\\."+guests.Domain+"$", "^guest: host bridge 0x29c0$") // Q35's
+	for _, flag := range []string{"cx16", "lahf_lm", "popcnt", "sse4_1", "sse4_2", "ssse3"} { // of x86-64-v2
+		one.Wants(console, "^guest: processor flags.* "+flag+"( |$)")
+	}
 	if !one.Pings() {
 		t.Error("it does not answer a ping")
 	}

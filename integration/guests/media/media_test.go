@@ -38,6 +38,7 @@ func TestMedia(t *testing.T) {
 	guests.Walk(t,
 		guests.Step{Name: "boot from an ISO", Run: c.bootISO},
 		guests.Step{Name: "boot from an upload", Run: c.bootUpload},
+		guests.Step{Name: "boot from a VMDK", Run: c.bootVMDK},
 		guests.Step{Name: "upload of a form, with a restart", Run: c.uploadForm},
 		guests.Step{Name: "uploads that fail", Run: c.failedUploads},
 		guests.Step{Name: "delete while it is uploaded", Run: c.deletedUploads},
