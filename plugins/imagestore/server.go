@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -45,12 +45,11 @@ const (
 	closeWait = 4 * time.Second
 )
 
-var hostnameForm = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]{0,253}[A-Za-z0-9])?$`)
-
 // checkHostname wants an address or a DNS name, as it becomes part of URLs.
 func checkHostname(object, name string) error {
-	if _, err := netip.ParseAddr(name); err != nil && !hostnameForm.MatchString(name) {
-		return errs.New(errs.Invalid, object, "hostname %q is neither an address nor a DNS name", name).
+	host, _ := kinds.Of("host")
+	if _, err := host.Parse(name); err != nil {
+		return errs.Wrap(errs.Invalid, object, err, "hostname").
 			WithAdvice("give the name or address at which hosts reach the management node")
 	}
 	return nil
