@@ -77,7 +77,13 @@ func (n *network) converge(ctx context.Context, st networkState, binary string) 
 		_ = ns.Close()
 	}()
 	n.spec = st.spec
-	if err := ensureLeg(ns, st.spec); err != nil {
+	made, err := ensureLeg(ns, st.spec)
+	if made {
+		if err := errors.Join(n.closeMetadata(), n.stopDnsmasq()); err != nil {
+			return errs.Wrap(errs.Internal, "DHCP network "+st.spec.namespace, err, "cannot end what served on its lost device")
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if err := n.serveMetadata(ns, st); err != nil {

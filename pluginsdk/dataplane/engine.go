@@ -37,7 +37,8 @@ type Engine struct {
 	log      hclog.Logger
 	store    *store
 	networks map[string]*network // by namespace
-	// turn holds one token; who has it may use store and networks.
+	wires    wires
+	// turn holds one token; who has it may use store, networks and wires.
 	turn   chan struct{}
 	closed context.Context
 	close  context.CancelFunc
@@ -60,6 +61,7 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		}
 	}
 	e.turn <- struct{}{}
+	go e.watchLinks()
 	return e, nil
 }
 

@@ -28,51 +28,52 @@ func hashedName(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:6])
 }
 
-// ensureLeg plugs the namespace into the bridge.
-func ensureLeg(ns netns.NsHandle, s networkSpec) error {
+// ensureLeg plugs the namespace into the bridge, and tells whether its device was
+// made for that: what was bound to an earlier one hears nothing on it.
+func ensureLeg(ns netns.NsHandle, s networkSpec) (made bool, err error) {
 	object := "DHCP network " + s.namespace
 	bridge, err := findLink(s.bridge)
 	if err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot look up bridge %s", s.bridge)
+		return made, errs.Wrap(errs.Internal, object, err, "cannot look up bridge %s", s.bridge)
 	}
 	if bridge == nil || bridge.Type() != "bridge" {
-		return errs.New(errs.Refused, object, "the host has no bridge %s", s.bridge).
+		return made, errs.New(errs.Refused, object, "the host has no bridge %s", s.bridge).
 			WithAdvice("attach the L2 network to the host's cluster, or reconnect the host")
 	}
-	leg, err := ensurePair(ns, s)
+	leg, made, err := ensurePair(ns, s)
 	if err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot plug it into bridge %s", s.bridge)
+		return made, errs.Wrap(errs.Internal, object, err, "cannot plug it into bridge %s", s.bridge)
 	}
 	if leg.Attrs().MasterIndex != bridge.Attrs().Index {
 		if err := netlink.LinkSetMaster(leg, bridge); err != nil {
-			return errs.Wrap(errs.Internal, object, err, "cannot plug it into bridge %s", s.bridge)
+			return made, errs.Wrap(errs.Internal, object, err, "cannot plug it into bridge %s", s.bridge)
 		}
 	}
 	// Isolated from the uplink and other legs: see takeUplink.
 	if err := netlink.LinkSetIsolated(leg, true); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot isolate its port")
+		return made, errs.Wrap(errs.Internal, object, err, "cannot isolate its port")
 	}
 	if err := netlink.LinkSetUp(leg); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot bring its port up")
+		return made, errs.Wrap(errs.Internal, object, err, "cannot bring its port up")
 	}
 	if err := inNamespace(ns, func() error { return addressLeg(s) }); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot set its address")
+		return made, errs.Wrap(errs.Internal, object, err, "cannot set its address")
 	}
-	return nil
+	return made, nil
 }
 
-// ensurePair returns the host side of the veth pair. A half without its other
-// half in this namespace is from an earlier life and is replaced.
-func ensurePair(ns netns.NsHandle, s networkSpec) (netlink.Link, error) {
+// ensurePair returns the host side of the veth pair, and whether it was made. A
+// half without its other half in this namespace is from an earlier life and is
+// replaced.
+func ensurePair(ns netns.NsHandle, s networkSpec) (leg netlink.Link, made bool, err error) {
 	name := hostLeg(s.namespace)
-	leg, err := findLink(name)
-	if err != nil {
-		return nil, err
+	if leg, err = findLink(name); err != nil {
+		return nil, false, err
 	}
 	if leg != nil {
 		mark := leg.Attrs().Alias
 		if mark != "" && mark != legAlias+s.namespace {
-			return nil, fmt.Errorf("device %s exists and is not ours", name)
+			return nil, false, fmt.Errorf("device %s exists and is not ours", name)
 		}
 		inside := false
 		err := inNamespace(ns, func() error {
@@ -81,26 +82,26 @@ func ensurePair(ns netns.NsHandle, s networkSpec) (netlink.Link, error) {
 			return err
 		})
 		if err != nil || inside && mark != "" {
-			return leg, err
+			return leg, false, err
 		}
 		if err := netlink.LinkDel(leg); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: legName, PeerNamespace: netlink.NsFd(int(ns))}
 	if err := netlink.LinkAdd(pair); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if leg, err = netlink.LinkByName(name); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	// The kernel takes the mark only now; a leg without one is made again.
 	if err := netlink.LinkSetAlias(leg, legAlias+s.namespace); err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return leg, nil
+	return leg, true, nil
 }
 
 // addressLeg runs in the namespace.

@@ -91,6 +91,7 @@ type slot struct {
 
 	creations  creations
 	processors processors
+	log        hclog.Logger
 
 	mu sync.Mutex
 	// kvmFailed is set when libvirt could not start a guest by KVM.
@@ -145,7 +146,7 @@ func (d *Driver) take(ctx context.Context, host *pluginv1.Host) *slot {
 	if old != nil && old.access == key && old.usable() {
 		return old
 	}
-	s := &slot{access: key, ready: make(chan struct{})}
+	s := &slot{access: key, ready: make(chan struct{}), log: d.log}
 	d.slots[host.GetUuid()] = s
 	go func() {
 		old.close()

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/plugins/kvm/domain"
 	"github.com/kumo-cloud/kumo/plugins/kvm/hostlink"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -59,24 +60,30 @@ func askState(ctx context.Context, s *slot, dom libvirt.Domain) (vmState, error)
 // statusOf asks state and screen of a guest. One that is being started counts
 // as running: it has its place on the host.
 func statusOf(ctx context.Context, s *slot, dom libvirt.Domain) (*pluginv1.VMStatus, error) {
+	status, _, err := look(ctx, s, dom)
+	return status, err
+}
+
+// look is statusOf with the definition of a guest that runs.
+func look(ctx context.Context, s *slot, dom libvirt.Domain) (status *pluginv1.VMStatus, definition string, err error) {
 	uuid := uuidText(dom.UUID)
 	now, err := askState(ctx, s, dom)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	status := &pluginv1.VMStatus{Uuid: uuid, State: stateOf(now.state)}
+	status = &pluginv1.VMStatus{Uuid: uuid, State: stateOf(now.state)}
 	if now.starting() {
 		status.State = pluginv1.VMState_VM_STATE_RUNNING
 	}
 	if status.State != pluginv1.VMState_VM_STATE_RUNNING && status.State != pluginv1.VMState_VM_STATE_PAUSED {
-		return status, nil
+		return status, "", nil
 	}
-	text, err := ask(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
+	definition, err = ask(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (string, error) { return l.DomainGetXMLDesc(dom, 0) })
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	status.VncPort, err = domain.VNCPort(text)
-	return status, err
+	status.VncPort, err = domain.VNCPort(definition)
+	return status, definition, err
 }
 
 func stateOf(state libvirt.DomainState) pluginv1.VMState {
@@ -100,13 +107,14 @@ func list(ctx context.Context, s *slot, object string) ([]*pluginv1.VMStatus, er
 	if err != nil {
 		return nil, err
 	}
-	var out []*pluginv1.VMStatus
+	var all found
 	for _, dom := range domains {
-		if out, err = tell(ctx, s, dom, out); err != nil {
+		if err := all.add(ctx, s, dom); err != nil {
 			return nil, err
 		}
 	}
-	return out, nil
+	all.plug(ctx, s, object)
+	return all.vms, nil
 }
 
 // listOne is list for one guest.
@@ -118,24 +126,55 @@ func listOne(ctx context.Context, s *slot, uuid string) ([]*pluginv1.VMStatus, e
 	if err != nil {
 		return nil, err
 	}
-	return tell(ctx, s, dom, nil)
+	var one found
+	err = one.add(ctx, s, dom)
+	return one.vms, err
 }
 
-// tell adds a guest's status when the guest is this plugin's and has not ended
-// meanwhile.
-func tell(ctx context.Context, s *slot, dom libvirt.Domain, out []*pluginv1.VMStatus) ([]*pluginv1.VMStatus, error) {
+// found is what was found on a host: guests, and where they are plugged in.
+type found struct {
+	vms   []*pluginv1.VMStatus
+	ports []*hostv1.Port
+}
+
+// add looks at a guest when it is this plugin's and has not ended meanwhile.
+func (f *found) add(ctx context.Context, s *slot, dom libvirt.Domain) error {
 	ours, err := isOurs(ctx, s, dom)
 	if err != nil || !ours {
-		return out, err
+		return err
 	}
-	status, err := statusOf(ctx, s, dom)
+	status, definition, err := look(ctx, s, dom)
 	if hostlink.IsGone(err) {
-		return out, nil
+		return nil
 	}
 	if err != nil {
-		return out, err
+		return err
 	}
-	return append(out, status), nil
+	f.vms = append(f.vms, status)
+	if definition != "" {
+		ports, err := domain.Ports(definition)
+		if err != nil {
+			return err
+		}
+		f.ports = append(f.ports, ports...)
+	}
+	return nil
+}
+
+// plug has the agent plug in again what was cut off, as by a bridge that was
+// removed while the agent did not run. Devices of guests that end meanwhile are
+// away; others that stay cut off are logged.
+func (f *found) plug(ctx context.Context, s *slot, object string) {
+	if len(f.ports) == 0 {
+		return
+	}
+	answer, err := hostv1.NewHostAgentServiceClient(s.link.Agent()).Plug(ctx, &hostv1.PlugRequest{Ports: f.ports})
+	if err != nil {
+		s.log.Warn("guests' devices were not looked at", "object", object, "error", err)
+	}
+	for _, failure := range answer.GetFailures() {
+		s.log.Warn("a guest's device is cut off", "object", object, "device", failure.GetKey(), "error", failure.GetText())
+	}
 }
 
 // ListVMs tells the guests that this plugin has on the host, or the one that it

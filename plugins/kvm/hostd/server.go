@@ -235,3 +235,16 @@ func (s *Server) Sync(ctx context.Context, r *hostv1.SyncRequest) (*hostv1.SyncR
 	}
 	return answer, nil
 }
+
+// Plug makes guests' devices ports of their bridges: see dataplane.Engine.
+func (s *Server) Plug(ctx context.Context, r *hostv1.PlugRequest) (*hostv1.PlugResponse, error) {
+	failures, err := s.engine.Plug(ctx, r.GetPorts())
+	if err != nil {
+		return nil, err
+	}
+	answer := &hostv1.PlugResponse{}
+	for _, f := range failures {
+		answer.Failures = append(answer.Failures, &hostv1.SyncFailure{Key: f.Key, Class: string(errs.ClassOf(f.Err)), Text: f.Err.Error()})
+	}
+	return answer, nil
+}

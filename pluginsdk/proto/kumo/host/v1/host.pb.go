@@ -1323,6 +1323,147 @@ func (x *SyncResponse) GetFailures() []*SyncFailure {
 	return nil
 }
 
+type PlugRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ports         []*Port                `protobuf:"bytes,1,rep,name=ports,proto3" json:"ports,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlugRequest) Reset() {
+	*x = PlugRequest{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlugRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlugRequest) ProtoMessage() {}
+
+func (x *PlugRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlugRequest.ProtoReflect.Descriptor instead.
+func (*PlugRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *PlugRequest) GetPorts() []*Port {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+type Port struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Bridge        string                 `protobuf:"bytes,2,opt,name=bridge,proto3" json:"bridge,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Port) Reset() {
+	*x = Port{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Port) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Port) ProtoMessage() {}
+
+func (x *Port) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Port.ProtoReflect.Descriptor instead.
+func (*Port) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Port) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Port) GetBridge() string {
+	if x != nil {
+		return x.Bridge
+	}
+	return ""
+}
+
+type PlugResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// failures are the devices that are cut off.
+	Failures      []*SyncFailure `protobuf:"bytes,1,rep,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlugResponse) Reset() {
+	*x = PlugResponse{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlugResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlugResponse) ProtoMessage() {}
+
+func (x *PlugResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlugResponse.ProtoReflect.Descriptor instead.
+func (*PlugResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PlugResponse) GetFailures() []*SyncFailure {
+	if x != nil {
+		return x.Failures
+	}
+	return nil
+}
+
 type SyncFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1335,7 +1476,7 @@ type SyncFailure struct {
 
 func (x *SyncFailure) Reset() {
 	*x = SyncFailure{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1347,7 +1488,7 @@ func (x *SyncFailure) String() string {
 func (*SyncFailure) ProtoMessage() {}
 
 func (x *SyncFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1360,7 +1501,7 @@ func (x *SyncFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncFailure.ProtoReflect.Descriptor instead.
 func (*SyncFailure) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SyncFailure) GetKey() string {
@@ -1481,11 +1622,18 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\fSyncResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\x05R\achanged\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\x05R\aremoved\x125\n" +
-	"\bfailures\x18\x03 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"I\n" +
+	"\bfailures\x18\x03 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"7\n" +
+	"\vPlugRequest\x12(\n" +
+	"\x05ports\x18\x01 \x03(\v2\x12.kumo.host.v1.PortR\x05ports\"6\n" +
+	"\x04Port\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
+	"\x06bridge\x18\x02 \x01(\tR\x06bridge\"E\n" +
+	"\fPlugResponse\x125\n" +
+	"\bfailures\x18\x01 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"I\n" +
 	"\vSyncFailure\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text2\xe5\x06\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text2\xa4\a\n" +
 	"\x10HostAgentService\x12=\n" +
 	"\x04Info\x12\x19.kumo.host.v1.InfoRequest\x1a\x1a.kumo.host.v1.InfoResponse\x12U\n" +
 	"\fEnsureFolder\x12!.kumo.host.v1.EnsureFolderRequest\x1a\".kumo.host.v1.EnsureFolderResponse\x12[\n" +
@@ -1501,7 +1649,8 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"DeleteFile\x12\x1f.kumo.host.v1.DeleteFileRequest\x1a .kumo.host.v1.DeleteFileResponse\x12N\n" +
 	"\tFetchFile\x12\x1e.kumo.host.v1.FetchFileRequest\x1a\x1f.kumo.host.v1.FetchFileResponse0\x01\x12@\n" +
 	"\x05Apply\x12\x1a.kumo.host.v1.ApplyRequest\x1a\x1b.kumo.host.v1.ApplyResponse\x12=\n" +
-	"\x04Sync\x12\x19.kumo.host.v1.SyncRequest\x1a\x1a.kumo.host.v1.SyncResponseB@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
+	"\x04Sync\x12\x19.kumo.host.v1.SyncRequest\x1a\x1a.kumo.host.v1.SyncResponse\x12=\n" +
+	"\x04Plug\x12\x19.kumo.host.v1.PlugRequest\x1a\x1a.kumo.host.v1.PlugResponseB@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
 
 var (
 	file_kumo_host_v1_host_proto_rawDescOnce sync.Once
@@ -1515,7 +1664,7 @@ func file_kumo_host_v1_host_proto_rawDescGZIP() []byte {
 	return file_kumo_host_v1_host_proto_rawDescData
 }
 
-var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*InfoRequest)(nil),            // 0: kumo.host.v1.InfoRequest
 	(*InfoResponse)(nil),           // 1: kumo.host.v1.InfoResponse
@@ -1540,46 +1689,53 @@ var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*ApplyResponse)(nil),          // 20: kumo.host.v1.ApplyResponse
 	(*SyncRequest)(nil),            // 21: kumo.host.v1.SyncRequest
 	(*SyncResponse)(nil),           // 22: kumo.host.v1.SyncResponse
-	(*SyncFailure)(nil),            // 23: kumo.host.v1.SyncFailure
-	nil,                            // 24: kumo.host.v1.FetchFileRequest.HeadersEntry
-	(*Fragment)(nil),               // 25: kumo.host.v1.Fragment
+	(*PlugRequest)(nil),            // 23: kumo.host.v1.PlugRequest
+	(*Port)(nil),                   // 24: kumo.host.v1.Port
+	(*PlugResponse)(nil),           // 25: kumo.host.v1.PlugResponse
+	(*SyncFailure)(nil),            // 26: kumo.host.v1.SyncFailure
+	nil,                            // 27: kumo.host.v1.FetchFileRequest.HeadersEntry
+	(*Fragment)(nil),               // 28: kumo.host.v1.Fragment
 }
 var file_kumo_host_v1_host_proto_depIdxs = []int32{
 	12, // 0: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	12, // 1: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	12, // 2: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	24, // 3: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
+	27, // 3: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
 	12, // 4: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	25, // 5: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
-	25, // 6: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
-	23, // 7: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	0,  // 8: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
-	2,  // 9: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
-	4,  // 10: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
-	6,  // 11: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
-	8,  // 12: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
-	10, // 13: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
-	13, // 14: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
-	15, // 15: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
-	17, // 16: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
-	19, // 17: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
-	21, // 18: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
-	1,  // 19: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
-	3,  // 20: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
-	5,  // 21: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
-	7,  // 22: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
-	9,  // 23: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
-	11, // 24: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
-	14, // 25: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
-	16, // 26: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
-	18, // 27: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
-	20, // 28: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
-	22, // 29: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
-	19, // [19:30] is the sub-list for method output_type
-	8,  // [8:19] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	28, // 5: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
+	28, // 6: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
+	26, // 7: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	24, // 8: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
+	26, // 9: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	0,  // 10: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
+	2,  // 11: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
+	4,  // 12: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
+	6,  // 13: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
+	8,  // 14: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
+	10, // 15: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
+	13, // 16: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
+	15, // 17: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
+	17, // 18: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
+	19, // 19: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
+	21, // 20: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
+	23, // 21: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
+	1,  // 22: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
+	3,  // 23: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
+	5,  // 24: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
+	7,  // 25: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
+	9,  // 26: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
+	11, // 27: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
+	14, // 28: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
+	16, // 29: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
+	18, // 30: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
+	20, // 31: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
+	22, // 32: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
+	25, // 33: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
+	22, // [22:34] is the sub-list for method output_type
+	10, // [10:22] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_kumo_host_v1_host_proto_init() }
@@ -1594,7 +1750,7 @@ func file_kumo_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_host_v1_host_proto_rawDesc), len(file_kumo_host_v1_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

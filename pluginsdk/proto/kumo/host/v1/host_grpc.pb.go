@@ -34,6 +34,7 @@ const (
 	HostAgentService_FetchFile_FullMethodName      = "/kumo.host.v1.HostAgentService/FetchFile"
 	HostAgentService_Apply_FullMethodName          = "/kumo.host.v1.HostAgentService/Apply"
 	HostAgentService_Sync_FullMethodName           = "/kumo.host.v1.HostAgentService/Sync"
+	HostAgentService_Plug_FullMethodName           = "/kumo.host.v1.HostAgentService/Plug"
 )
 
 // HostAgentServiceClient is the client API for HostAgentService service.
@@ -57,6 +58,8 @@ type HostAgentServiceClient interface {
 	// order; Sync replaces all fragments of an owner.
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
+	// Plug makes guests' devices ports of their bridges where they are not.
+	Plug(ctx context.Context, in *PlugRequest, opts ...grpc.CallOption) (*PlugResponse, error)
 }
 
 type hostAgentServiceClient struct {
@@ -186,6 +189,16 @@ func (c *hostAgentServiceClient) Sync(ctx context.Context, in *SyncRequest, opts
 	return out, nil
 }
 
+func (c *hostAgentServiceClient) Plug(ctx context.Context, in *PlugRequest, opts ...grpc.CallOption) (*PlugResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlugResponse)
+	err := c.cc.Invoke(ctx, HostAgentService_Plug_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostAgentServiceServer is the server API for HostAgentService service.
 // All implementations must embed UnimplementedHostAgentServiceServer
 // for forward compatibility.
@@ -207,6 +220,8 @@ type HostAgentServiceServer interface {
 	// order; Sync replaces all fragments of an owner.
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
+	// Plug makes guests' devices ports of their bridges where they are not.
+	Plug(context.Context, *PlugRequest) (*PlugResponse, error)
 	mustEmbedUnimplementedHostAgentServiceServer()
 }
 
@@ -249,6 +264,9 @@ func (UnimplementedHostAgentServiceServer) Apply(context.Context, *ApplyRequest)
 }
 func (UnimplementedHostAgentServiceServer) Sync(context.Context, *SyncRequest) (*SyncResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Sync not implemented")
+}
+func (UnimplementedHostAgentServiceServer) Plug(context.Context, *PlugRequest) (*PlugResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Plug not implemented")
 }
 func (UnimplementedHostAgentServiceServer) mustEmbedUnimplementedHostAgentServiceServer() {}
 func (UnimplementedHostAgentServiceServer) testEmbeddedByValue()                          {}
@@ -462,6 +480,24 @@ func _HostAgentService_Sync_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostAgentService_Plug_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlugRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostAgentServiceServer).Plug(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostAgentService_Plug_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostAgentServiceServer).Plug(ctx, req.(*PlugRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostAgentService_ServiceDesc is the grpc.ServiceDesc for HostAgentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -508,6 +544,10 @@ var HostAgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Sync",
 			Handler:    _HostAgentService_Sync_Handler,
+		},
+		{
+			MethodName: "Plug",
+			Handler:    _HostAgentService_Plug_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
