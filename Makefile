@@ -16,7 +16,7 @@ HOSTD := $(if $(wildcard plugins/kvm/cmd/kumo-hostd/*.go),bin/plugins/kumo-hostd
 SOURCES := $(shell find main.go core plugins pluginsdk web sql -type f ! -name '*_test.go' ! -name '*.md' ! -path '*/node_modules/*' 2>/dev/null)
 BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build test test-long storm storm-short lint proto bench run down logs guest-image deps clean
+.PHONY: help build test test-long storm storm-short attack lint proto bench run down logs guest-image deps clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ storm-short: export KUMO_STORM_TIME ?= 8s
 storm-short: build ## The storm on simulated hosts as CI has it: short, and with one seed (as root).
 	@echo "storm: $$KUMO_STORM_TIME, KUMO_STORM_SEED=$$KUMO_STORM_SEED"
 	@.make/test.sh -tags storm -run '^TestStorm$$' ./integration/suite
+
+attack: build ## Try to stop a server, and to starve its other users (as root).
+	@.make/test.sh -tags attack -p 1 ./integration/attack
 
 test-long: build ## Run what takes longer than CI may: every crash point, then the storms (as root).
 	@KUMO_TEST_LONG=1 .make/test.sh ./integration/crash

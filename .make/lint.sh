@@ -42,7 +42,7 @@ breaking() ( # a shell of its own, for the trap
 # unused lists functions that no program and no test reaches.
 unused() {
 	local list
-	list=$("${TOOL[@]}" deadcode -test -tags storm ./...) || return
+	list=$("${TOOL[@]}" deadcode -test -tags storm,attack ./...) || return
 	[ -z "$list" ] || die "nothing uses these: $list"
 }
 
@@ -65,8 +65,8 @@ step() {
 
 step "gofmt" format
 # The storms are built with a tag, so that the tests are the same each time.
-step "go vet" "$GO" vet -tags storm ./...
-step "staticcheck" "${TOOL[@]}" staticcheck -tags storm ./...
+step "go vet" "$GO" vet -tags storm,attack ./...
+step "staticcheck" "${TOOL[@]}" staticcheck -tags storm,attack ./...
 step "deadcode" unused
 step "house rules" "$GO" test -count=1 ./integration/house
 step "buf lint" buf lint

@@ -168,6 +168,9 @@ func (s *Server) ready() {
 	s.t.Fatalf("the server did not serve within %s", startTimeout)
 }
 
+// PID is the server's process.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
+
 // Stop ends the server by SIGTERM and fails the test unless it ends well and
 // takes its plugin processes with it. A server that was stopped is a success.
 func (s *Server) Stop() {
