@@ -68,7 +68,7 @@ func (s *Service) registerSessions(r *action.Registry) {
 	action.Register(r, action.Action{Message: "APILogOutMsg", Method: "DELETE", Path: "/accounts/sessions/{sessionUuid}",
 		Access: action.Anonymous, Removes: action.Removes(s.endedSession), Doc: "Ends a session; one that is unknown is a success."}, s.apiLogout)
 	action.Register(r, action.Action{Message: "APIRenewSessionMsg", Method: "PUT", Path: "/accounts/sessions/{sessionUuid}/renew",
-		Async: true, Access: action.Normal, Doc: "Lets a session live longer."}, s.apiRenew)
+		Async: true, Access: action.Normal, View: action.View{Verb: "renew"}, Doc: "Lets a session live longer."}, s.apiRenew)
 }
 
 func wrongPassword(name string) error {

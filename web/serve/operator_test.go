@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/audit"
-	"github.com/kumo-cloud/kumo/core/identity"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
@@ -57,15 +57,19 @@ func (f *office) end() {
 func (f *office) login(password string) (action.Caller, error) {
 	f.Helper()
 	sum := sha512.Sum512([]byte(password))
-	_, err := f.s.kernel.Actions.Do(f.Context(), action.Caller{}, "APILogInByAccountMsg", params{"accountName": "admin", "password": hex.EncodeToString(sum[:])})
+	answer, err := f.s.kernel.Actions.Do(f.Context(), action.Caller{}, "APILogInByAccountMsg", params{"accountName": "admin", "password": hex.EncodeToString(sum[:])})
 	if err != nil {
 		return action.Caller{}, err
 	}
-	row, _, err := store.First(f.Context(), f.s.kernel.Store, identity.SessionType, "1 = 1 ORDER BY `createDate` DESC")
+	var session struct{ Inventory struct{ UUID string } }
+	text, err := json.Marshal(answer)
+	if err == nil {
+		err = json.Unmarshal(text, &session)
+	}
 	if err != nil {
 		f.Fatal(err)
 	}
-	return f.s.identity.Authenticate(f.Context(), action.Credentials{SessionUUID: row.UUID})
+	return f.s.identity.Authenticate(f.Context(), action.Credentials{SessionUUID: session.Inventory.UUID})
 }
 
 // Whoever has the data folder gets back in without a log-in, beside a server that
