@@ -131,7 +131,7 @@ func (c *cloud) wantCDRom(g *guests.Guest, iso string) {
 		{"cat /sys/block/vda/size", fmt.Sprint(blank / 512)},
 		{"ls -d /sys/block/vd?", "/sys/block/vda"},
 		{"cat /sys/bus/scsi/devices/*/type", "5"}, // a CD-ROM (SPC, peripheral device type)
-		{"cat /sys/bus/scsi/devices/*/model", "QEMU DVD-ROM"},
+		{"cat /sys/bus/scsi/devices/*/model", "QEMU CD-ROM"},
 	} {
 		if got := g.Ask(q.command); got != q.want {
 			c.t.Errorf("%s: %q, not %q", q.command, got, q.want)

@@ -62,7 +62,9 @@ func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error 
 		if disk.GetCdrom() {
 			x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("hd", cdroms), Bus: "ide"}
 			switch {
-			case isARM(vm):
+			case isARM(vm), isQ35(vm) && vm.GetPlatform() == "Linux":
+				// The kernels that distributions make for clouds know virtio, and not
+				// always AHCI.
 				x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", cdroms), Bus: "scsi"}
 			case isQ35(vm):
 				x.Target = &libvirtxml.DomainDiskTarget{Dev: deviceName("sd", cdroms), Bus: "sata"}
