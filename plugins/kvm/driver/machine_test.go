@@ -11,13 +11,14 @@ import (
 )
 
 // hardware tells on the console what the guest has, and then its kernel panics.
+// The console shows this text too, before it runs.
 const hardware = `#!/bin/sh
 grep -m1 ^flags /proc/cpuinfo
 echo "clocksource: $(cat /sys/devices/system/clocksource/clocksource0/available_clocksource)"
 echo "entropy: $(cat /sys/class/misc/hw_random/rng_current)"
 echo "bridge: $(cat /sys/bus/pci/devices/0000:00:00.0/device)"
 echo "seconds: $(date +%s)"
-echo hardware-is-told
+echo "hardware is told $((1 + 1))"
 sync
 echo c >/proc/sysrq-trigger
 `
@@ -74,7 +75,7 @@ func TestGuestsHaveTodaysHardware(t *testing.T) {
 				stop()
 				<-watched
 			}()
-			console := waitConsole(t, vmUUID, "hardware-is-told")
+			console := waitConsole(t, vmUUID, "hardware is told 2")
 			flags := lineOf(t, console, "flags")
 			for _, want := range v2 {
 				if !slices.Contains(flags, want) {
