@@ -30,6 +30,9 @@ const (
 	Uplink = "up0"
 	// Gateway is the address on the uplink, from which tests reach guests.
 	Gateway = "172.31.0.1"
+	// Router is in the network, as far as anybody can tell, and Route what the
+	// machine reaches by it.
+	Router, Route = "172.31.0.254", "203.0.113.0/24"
 	// Domain is the network's DNS domain.
 	Domain = "guests.test"
 	// Memory is what each guest has.
@@ -229,5 +232,5 @@ func (c *Cloud) Fill(o Options) {
 	l3 := wire.L3Networks + "/" + c.L3
 	c.Make(l3+"/ip-ranges", wire.Params{"name": "range", "startIp": "172.31.0.10", "endIp": "172.31.0.99", "netmask": "255.255.255.0", "gateway": Gateway})
 	must(c.Client.AttachServices(ctx, c.L3, Provider, "DHCP", "DNS", "Userdata", "HostRoute"))
-	c.Post(l3+"/hostroute", wire.Params{"prefix": "198.51.100.0/24", "nexthop": "172.31.0.254"})
+	c.Post(l3+"/hostroute", wire.Params{"prefix": "198.51.100.0/24", "nexthop": Router})
 }

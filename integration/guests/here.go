@@ -63,7 +63,7 @@ func plugUplink(t testing.TB) {
 	IP(t, "link", "set", Uplink+"p", "up")
 	IP(t, "addr", "add", Gateway+"/24", "dev", Uplink)
 	IP(t, "link", "set", Uplink, "up")
-	IP(t, "route", "add", "203.0.113.0/24", "via", "172.31.0.254")
+	IP(t, "route", "add", Route, "via", Router)
 	t.Cleanup(func() { IP(t, "link", "del", Uplink) })
 }
 
