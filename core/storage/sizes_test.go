@@ -14,7 +14,9 @@ func TestSizesDoNotOverflow(t *testing.T) {
 	c := newCloud(t)
 	free := c.primary().Int("availableCapacity")
 	huge := []int64{math.MaxInt64, math.MaxInt64}
-	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": huge}), "dataDiskSizes", "9223372036854775807 bytes is no size")
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": huge}), "dataDiskSizes", "9223372036854775807")
+	large := []int64{1 << 60, 1 << 60} // what a number of a message may be
+	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"dataDiskSizes": large}), "dataDiskSizes", "1152921504606846976 bytes is no size")
 	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"rootDiskSize": contract.MaxVolumeSize + 1}), "rootDiskSize")
 	c.Refused(errs.Invalid, "APICreateVmInstanceMsg", c.s.Guest(P{"rootDiskSize": 0}), "rootDiskSize")
 	offering := c.Create("APICreateDiskOfferingMsg", P{"name": "huge", "diskSize": math.MaxInt64})
