@@ -107,7 +107,14 @@ func (c *changes) due(hostUUID string) []string {
 func (c *changes) waits(hostUUID string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.late[hostUUID]) > 0
+	return len(c.late[hostUUID]) > 0 || len(c.missing[hostUUID]) > 0
+}
+
+// lacks lists the L2 networks that could not be made on a host.
+func (c *changes) lacks(hostUUID string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.missing[hostUUID]))
 }
 
 // changed tells the hosts of a network's guests that its rows have changed, and

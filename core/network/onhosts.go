@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -150,11 +151,17 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 
 // HostConnected makes the cluster's networks on a host, and takes away before
 // those that the cluster gave up while the host was gone. One that cannot be made
-// costs the others nothing: it is told of the L3 networks on it (Sync)
-// (topology.HostObserver).
+// costs the others nothing: it is told of the L3 networks on it (Sync), and tried
+// again with each ping (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
 	s.changes.due(h.GetUuid()) // it is told everything
+	return s.realizeAll(ctx, h)
+}
+
+// realizeAll makes the cluster's networks on a host, and notes which cannot be.
+// Errors are about the host.
+func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
 	l2s, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?)", h.GetClusterUuid())
 	if err != nil {
 		return err
@@ -202,11 +209,32 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VM
 // catchUp does on a host what could not be done before.
 func (s *Service) catchUp(ctx context.Context, h *pluginv1.Host) {
 	s.tidy(ctx, h)
+	if lacked := s.changes.lacks(h.GetUuid()); len(lacked) > 0 {
+		s.makeUp(ctx, h, lacked)
+	}
 	for _, l3 := range s.changes.due(h.GetUuid()) {
 		if err := s.refresh(ctx, h, l3); err != nil {
 			s.changes.postpone(h.GetUuid(), l3)
 			s.Log.Warn("host not told of a changed network yet", "host", h.GetUuid(), "l3Network", l3, "error", err)
 		}
+	}
+}
+
+// makeUp makes networks on a host that could not be made when it connected, and
+// has the L3 networks on them told to it.
+func (s *Service) makeUp(ctx context.Context, h *pluginv1.Host, l2UUIDs []string) {
+	err := s.realizeAll(ctx, h)
+	left := s.changes.lacks(h.GetUuid())
+	l2UUIDs = slices.DeleteFunc(l2UUIDs, func(uuid string) bool { return slices.Contains(left, uuid) })
+	var l3s []string
+	if err == nil {
+		l3s, err = store.Texts(ctx, s.Store, "SELECT `uuid` FROM `L3Network` WHERE `l2NetworkUuid` IN (?)", l2UUIDs)
+	}
+	if err != nil { // the next ping does it
+		s.Log.Warn("networks not made on host yet", "host", h.GetUuid(), "error", err)
+	}
+	for _, l3 := range l3s {
+		s.changes.postpone(h.GetUuid(), l3)
 	}
 }
 

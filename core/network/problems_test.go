@@ -44,6 +44,18 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 		c.want("what the network tells", reason(c.s.L3), "")
 	}
 
+	// What could not be made when the host connected is made with its next ping.
+	c.Calls.Fail("Realize", errs.New(errs.Invalid, "something", "no device"))
+	reconnect()
+	c.Calls.Fail("Realize", nil)
+	before := len(c.Calls.Of("Realize"))
+	for range 2 { // the second has nothing to do
+		c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+		c.Idle(c.s.Host)
+		c.want("what the network tells", reason(c.s.L3), "")
+	}
+	c.want("times it was made", len(c.Calls.Of("Realize"))-before, 1)
+
 	// A change that the host does not take, and then does.
 	c.Calls.Fail("PrepareNICs", errs.New(errs.Refused, "something", "no room"))
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))

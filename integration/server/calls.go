@@ -40,11 +40,12 @@ func (s *Server) Ready() {
 	s.t.Errorf("hosts are still Connecting after %s", startTimeout)
 }
 
-// Recover connects the hosts that a fault has cut off, and waits like Settle.
+// Recover connects the hosts anew, when a fault is over that has cut them off or
+// kept networks from them, and waits like Settle.
 func (s *Server) Recover(db *sql.DB) {
 	s.t.Helper()
 	s.Ready()
-	page, err := s.Client.Query(s.t.Context(), wire.Hosts, "status!=Connected")
+	page, err := s.Client.Query(s.t.Context(), wire.Hosts)
 	for _, raw := range page.Inventories {
 		var host struct{ UUID string }
 		err = errors.Join(err, json.Unmarshal(raw, &host))
