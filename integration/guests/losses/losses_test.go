@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -70,16 +71,37 @@ func (h *host) until(limit time.Duration, what string, done func() bool) time.Du
 	return time.Since(begin)
 }
 
+// heard keeps what ping says, and tells of its first answer.
+type heard struct {
+	strings.Builder
+	first chan struct{}
+	once  sync.Once
+}
+
+func (o *heard) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), "bytes from") {
+		o.once.Do(func() { close(o.first) })
+	}
+	return o.Builder.Write(p)
+}
+
 var pinged = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)
 
-// pings counts the packets of the guest that are lost while f runs.
+// pings counts the packets of the guest that are lost while f runs, beyond a tenth:
+// a machine that does much else loses one now and then, and those at the end are
+// on their way when ping ends.
 func (h *host) pings(f func()) (lost int) {
 	h.t.Helper()
-	ping := exec.Command("ping", "-n", "-q", "-i", "0.1", "-W", "5", h.guest.IP)
-	var out strings.Builder
+	ping := exec.Command("ping", "-n", "-i", "0.1", "-W", "5", h.guest.IP)
+	out := heard{first: make(chan struct{})}
 	ping.Stdout = &out
 	if err := ping.Start(); err != nil {
 		h.t.Fatal(err)
+	}
+	select {
+	case <-out.first: // before that, what f takes away ping may never have seen
+	case <-time.After(healed):
+		h.t.Errorf("%s does not answer", h.guest.IP)
 	}
 	f()
 	time.Sleep(time.Second) // for answers on their way
@@ -97,7 +119,7 @@ func (h *host) pings(f func()) (lost int) {
 		h.t.Fatalf("ping says %q", out.String())
 	}
 	h.t.Logf("%d of %d packets came back", received, sent)
-	return max(0, sent-received-1) // the last one was on its way when ping ended
+	return max(0, sent-received-max(1, sent/10))
 }
 
 // served checks that the guest has all services of its network.
