@@ -38,7 +38,7 @@ type Reply struct {
 	Body    json.RawMessage
 	// Schema maps JSON paths of the body to Java classes; may be nil.
 	Schema map[string]string
-	// Query tells that the body's schema is always shown.
+	// Query tells that the body has its schema already, which is always shown.
 	Query bool
 }
 

@@ -70,16 +70,17 @@ type QueryResult struct {
 	Total       int64
 	// HasTotal adds "total"; CountOnly leaves "inventories" out.
 	HasTotal, CountOnly bool
-	// Schema has full paths: "inventories[0].nics[1]".
+	// Schema has full paths: "inventories[0].nics[1]"; nil is not written.
 	Schema map[string]string
 	// Names are what the resources are called that the inventories refer to, when
 	// they were asked for: a JSON object by UUID.
 	Names json.RawMessage
 }
 
-// Querier runs the query of a URL. Errors in the grammar are *HTTPError.
+// Querier runs the query of a URL. Its answer is that of QueryResult.Body, which
+// others may be given too: nobody changes it. Errors in the grammar are *HTTPError.
 type Querier interface {
-	Query(ctx context.Context, typeName string, v url.Values, c Caller) (*QueryResult, error)
+	Query(ctx context.Context, typeName string, v url.Values, c Caller) (json.RawMessage, error)
 }
 
 // Planner answers ?plan=true: the tree that a removal would touch, as JSON can

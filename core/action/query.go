@@ -28,11 +28,11 @@ func (r *Registry) serveQuery(ctx context.Context, req *Request) (*Reply, error)
 			v = url.Values{"q": {"uuid=" + req.Input.Path[i+1]}, "names": v["names"]}
 		}
 	}
-	res, err := r.ports.Query.Query(ctx, req.Action.Query, v, c.Caller)
+	body, err := r.ports.Query.Query(ctx, req.Action.Query, v, c.Caller)
 	if err != nil {
 		return nil, err
 	}
-	return &Reply{Body: res.body(), Schema: res.Schema, Query: true}, nil
+	return &Reply{Body: body, Query: true}, nil
 }
 
 // servePlan answers what a delete or detach would touch.

@@ -57,7 +57,8 @@ func (r *Registry) renderRefs(ctx context.Context, refs Refs) (json.RawMessage, 
 		items = append(items, inv)
 		full = prefixSchema(full, "inventories["+strconv.Itoa(i)+"]", schema)
 	}
-	return (&QueryResult{Inventories: items}).body(), full, nil
+	body, err := (&QueryResult{Inventories: items}).Body()
+	return body, full, err
 }
 
 func (r *Registry) inventory(ctx context.Context, ref Ref) (json.RawMessage, map[string]string, error) {
@@ -83,14 +84,17 @@ func prefixSchema(dst map[string]string, prefix string, schema map[string]string
 	return dst
 }
 
-// body writes {"inventories":[…],"total":N} from ready parts.
-func (q *QueryResult) body() json.RawMessage {
-	var b bytes.Buffer
-	n := 32
-	for _, inv := range q.Inventories {
-		n += len(inv) + 1
+// Body writes {"inventories":[…],"total":N,"names":{…},"schema":{…}} from ready
+// parts, in a text of its exact size, as it may be kept for long.
+func (q *QueryResult) Body() (json.RawMessage, error) {
+	var schema []byte
+	if q.Schema != nil {
+		var err error
+		if schema, err = json.Marshal(q.Schema); err != nil {
+			return nil, errs.Wrap(errs.Internal, "the answer", err, "write its schema")
+		}
 	}
-	b.Grow(n)
+	b := bytes.NewBuffer(make([]byte, 0, q.size()+len(schema)))
 	b.WriteByte('{')
 	if !q.CountOnly {
 		b.WriteString(`"inventories":[`)
@@ -113,8 +117,24 @@ func (q *QueryResult) body() json.RawMessage {
 		b.WriteString(`,"names":`)
 		b.Write(q.Names)
 	}
+	if schema != nil {
+		if b.Len() > 1 {
+			b.WriteByte(',')
+		}
+		b.WriteString(`"schema":`)
+		b.Write(schema)
+	}
 	b.WriteByte('}')
-	return b.Bytes()
+	return b.Bytes(), nil
+}
+
+// size is about the length of the body without its schema.
+func (q *QueryResult) size() int {
+	n := 64 + len(q.Names) // the members' names, and the total
+	for _, inv := range q.Inventories {
+		n += len(inv) + 1
+	}
+	return n
 }
 
 // text returns the value of a text parameter, "" when it has none.

@@ -80,7 +80,7 @@ func (r renderer) Inventory(ctx context.Context, typeName, uuid string) (json.Ra
 
 // Query answers the query of a URL (action.Querier), from memory while nothing
 // that it was made of has changed.
-func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c action.Caller) (json.RawMessage, error) {
 	limited, end, err := r.dear.begin(ctx, v, c)
 	if err != nil {
 		return nil, r.dear.explain(ctx, typeName, c, err)
@@ -90,24 +90,21 @@ func (r renderer) Query(ctx context.Context, typeName string, v url.Values, c ac
 	return res, r.dear.explain(ctx, typeName, c, err)
 }
 
-func (r renderer) remembered(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+func (r renderer) remembered(ctx context.Context, typeName string, v url.Values, c action.Caller) (json.RawMessage, error) {
 	key := "query\x00" + typeName + "\x00" + c.AccountUUID + "\x00" + strconv.FormatBool(c.Admin) + v.Encode()
-	return store.Remember(ctx, r.store, key, func(db store.Querier) (*action.QueryResult, int, error) {
+	return store.Remember(ctx, r.store, key, func(db store.Querier) (json.RawMessage, int, error) {
 		res, err := r.ask(ctx, db, typeName, v, c)
 		if err != nil {
 			return nil, 0, err
 		}
-		size := len(res.Schema)*64 + len(res.Names)
-		for _, inventory := range res.Inventories {
-			size += len(inventory) + 24
-		}
-		return res, size, nil
+		body, err := res.Body()
+		return body, cap(body), err
 	})
 }
 
-// AskQuery answers the query of a URL as a caller sees it; its errors are those
-// of the API.
-func (k *Kernel) AskQuery(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error) {
+// AskQuery answers the query of a URL as a caller sees it (action.Querier); its
+// errors are those of the API.
+func (k *Kernel) AskQuery(ctx context.Context, typeName string, v url.Values, c action.Caller) (json.RawMessage, error) {
 	return k.shown.Query(ctx, typeName, v, c)
 }
 

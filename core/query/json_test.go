@@ -66,7 +66,7 @@ func TestRenderRow(t *testing.T) {
 		{`["x",1]|[5]|["[1,\"u\",\"7\"]"]|[]|["[1,\"u\",\"q\\\"\"]","[2,\"u\",\"\\u00e9\"]"]||`,
 			`{"a":"x","b":true,"c":5,"l":[{"n":7}],"d":[],"v":["q\"","\u00e9"]}`, "org.base"},
 	} {
-		o, text, err := renderRow(sampleShape(), "", strings.Split(c.row, "|"), nil, 0)
+		o, text, err := renderRow(sampleShape(), "", strings.Split(c.row, "|"), nil)
 		if err != nil {
 			t.Errorf("%s: %v", c.row, err)
 			continue
@@ -77,7 +77,7 @@ func TestRenderRow(t *testing.T) {
 	}
 	for _, broken := range []string{"", "[", "[]||||||", `["x"]||||||`, `["x",1]|||||`, `["x",1]]||||||`, `["x,1]||||||`, `["x",1]|5|||||`, `["x",1]|"[5]"|||||`,
 		`["x" 1]||||||`, `["x",1]||["no array"]||||`, `["x",1]||["[1,\"u\",7"]||||`, `["x",1]||[[1,"u"]]||||`} {
-		if _, text, err := renderRow(sampleShape(), "", strings.Split(broken, "|"), nil, 0); err == nil {
+		if _, text, err := renderRow(sampleShape(), "", strings.Split(broken, "|"), nil); err == nil {
 			t.Errorf("%s was read as %s", broken, text)
 		}
 	}
@@ -90,7 +90,7 @@ func FuzzRenderRow(f *testing.F) {
 	f.Add(`["x",1]|[5]|["[1,\"u\",\"7\"]"]|[]|[]||`)
 	f.Fuzz(func(t *testing.T, text string) {
 		row := strings.Split(text, "|")
-		_, got, err := renderRow(sampleShape(), "", row, nil, 0)
+		_, got, err := renderRow(sampleShape(), "", row, nil)
 		valid := !slices.ContainsFunc(row, func(c string) bool { return c != "" && !json.Valid([]byte(c)) })
 		if err == nil && valid && !json.Valid(got) {
 			t.Errorf("%q became %q", text, got)

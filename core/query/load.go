@@ -62,7 +62,6 @@ type answer struct {
 	inventories []json.RawMessage
 	objects     []*object
 	uuids       []string // of the rows
-	size        int      // of a text
 }
 
 // read runs a query with the columns of a rendering.
@@ -93,11 +92,10 @@ func textsOf(row *store.Row, i int, texts columns) columns {
 
 // add renders one more row.
 func (a *answer) add(s *shape, uuid string, texts columns, c children) error {
-	o, text, err := renderRow(s, uuid, texts, c, a.size)
+	o, text, err := renderRow(s, uuid, texts, c)
 	if err != nil {
 		return err
 	}
-	a.size = len(text) + len(text)/8 // the next one is much like it
 	a.objects, a.inventories, a.uuids = append(a.objects, o), append(a.inventories, text), append(a.uuids, uuid)
 	return nil
 }

@@ -1,10 +1,12 @@
 package query
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -78,10 +80,16 @@ type writer struct {
 }
 
 // renderRow makes an inventory of a row: an array of its cells, and one of each
-// part. uuid is the row's, for its lists among the children. size is how long
-// it may become.
-func renderRow(s *shape, uuid string, row columns, c children, size int) (o *object, text []byte, err error) {
-	w := &writer{out: make([]byte, 0, size), children: c}
+// part. uuid is the row's, for its lists among the children. The text has its
+// exact size, as it may be kept for long.
+func renderRow(s *shape, uuid string, row columns, c children) (o *object, text []byte, err error) {
+	scratch := scratches.Get().(*[]byte)
+	w := &writer{out: (*scratch)[:0], children: c}
+	defer func() {
+		if *scratch = w.out; cap(w.out) <= maxScratch {
+			scratches.Put(scratch)
+		}
+	}()
 	o = &object{fqn: s.typ.FQN, uuid: uuid}
 	w.out = append(w.out, '{')
 	if err := row.optional(func(in *reader) error { return w.cells(s.cells, in) }); err != nil {
@@ -90,8 +98,14 @@ func renderRow(s *shape, uuid string, row columns, c children, size int) (o *obj
 	if err := w.parts(s, o, &row); err != nil {
 		return nil, nil, err
 	}
-	return o, append(w.out, '}'), nil
+	w.out = append(w.out, '}')
+	return o, bytes.Clone(w.out), nil
 }
+
+// scratches are what inventories are written in.
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxScratch = 64 << 10 // a larger one is rare, and is not kept
 
 // begin starts a member of the object that is being written.
 func (w *writer) begin(key string) {

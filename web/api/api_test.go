@@ -150,7 +150,7 @@ func (c *cloud) Plan(_ context.Context, r action.Removal) (any, error) {
 	return map[string]string{"type": r.Subject.Type, "uuid": r.Subject.UUID}, nil
 }
 
-func (c *cloud) Query(ctx context.Context, _ string, v url.Values, _ action.Caller) (*action.QueryResult, error) {
+func (c *cloud) Query(ctx context.Context, _ string, v url.Values, _ action.Caller) (json.RawMessage, error) {
 	out := &action.QueryResult{Schema: map[string]string{}}
 	uuid, ok := strings.CutPrefix(v.Get("q"), "uuid=")
 	if v.Get("q") != "" && !ok {
@@ -165,7 +165,7 @@ func (c *cloud) Query(ctx context.Context, _ string, v url.Values, _ action.Call
 		out.Schema["inventories[0]"] = "org.zstack.header.zone.ZoneInventory"
 	}
 	out.CountOnly = v.Get("count") == "true"
-	return out, nil
+	return out.Body()
 }
 
 // queue runs soon what is submitted.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -24,7 +25,7 @@ type EventOptions struct {
 	Alive        func(ctx context.Context, c action.Caller) bool
 	// Query answers a query as the caller sees it: what it does not show is not
 	// told.
-	Query func(ctx context.Context, typeName string, v url.Values, c action.Caller) (*action.QueryResult, error)
+	Query func(ctx context.Context, typeName string, v url.Values, c action.Caller) (json.RawMessage, error)
 
 	// HeartBeat is the time after which a stream without events has a comment,
 	// 15 s when it is zero.

@@ -56,7 +56,7 @@ func (s *Server) writeReply(w http.ResponseWriter, req *http.Request, r *action.
 		return http.StatusAccepted
 	}
 	b := []byte(r.Body)
-	if r.Query || req.Header.Get("X-JSON-Schema") != "" {
+	if !r.Query && req.Header.Get("X-JSON-Schema") != "" {
 		b = withSchema(b, r.Schema)
 	}
 	s.writeJSON(w, http.StatusOK, b)

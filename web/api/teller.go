@@ -279,8 +279,8 @@ func (t *teller) show(ctx context.Context, typeName string, list []*untold) {
 		names = append(names, f)
 	}
 	slices.Sort(names)
-	res, err := t.Query(ctx, typeName, url.Values{"q": {"uuid?=" + strings.Join(uuids, ",")}, "fields": {strings.Join(names, ",")},
-		"limit": {strconv.Itoa(len(list))}}, t.caller)
+	shown, err := t.rows(ctx, typeName, url.Values{"q": {"uuid?=" + strings.Join(uuids, ",")}, "fields": {strings.Join(names, ",")},
+		"limit": {strconv.Itoa(len(list))}})
 	if err != nil {
 		if ctx.Err() == nil {
 			t.server.log.Warn("events not told", "type", typeName, "error", err)
@@ -288,19 +288,31 @@ func (t *teller) show(ctx context.Context, typeName string, list []*untold) {
 		}
 		return
 	}
-	shown := make(map[string]map[string]json.RawMessage, len(res.Inventories))
-	for _, inventory := range res.Inventories {
-		var row map[string]json.RawMessage
-		var uuid string
-		if json.Unmarshal(inventory, &row) == nil && json.Unmarshal(row["uuid"], &uuid) == nil {
-			shown[uuid] = row
-		}
-	}
 	for _, u := range list {
 		if row, ok := shown[u.UUID]; ok && (u.Verb != store.Updated || len(u.Fields) > 0) {
 			t.resource(u, row)
 		}
 	}
+}
+
+// rows are what the subscriber sees of a query, by UUID.
+func (t *teller) rows(ctx context.Context, typeName string, v url.Values) (map[string]map[string]json.RawMessage, error) {
+	body, err := t.Query(ctx, typeName, v, t.caller)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct{ Inventories []map[string]json.RawMessage }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, err
+	}
+	rows := make(map[string]map[string]json.RawMessage, len(answer.Inventories))
+	for _, row := range answer.Inventories {
+		var uuid string
+		if json.Unmarshal(row["uuid"], &uuid) == nil {
+			rows[uuid] = row
+		}
+	}
+	return rows, nil
 }
 
 // told is an event of a resource on the wire.
