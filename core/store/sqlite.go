@@ -36,7 +36,7 @@ func openSQLite(ctx context.Context, s *Store, d dsn) error {
 	if err != nil {
 		return errors.Join(s.explain(err, ""), lock.Close())
 	}
-	readers, err := openFile(d, "deferred", "query_only(1)", "cache_size(-8192)", "temp_store(MEMORY)",
+	readers, err := openFile(d, "deferred", "query_only(1)", "cache_size(-2048)", "temp_store(MEMORY)",
 		"mmap_size("+strconv.Itoa(mapped)+")")
 	if err != nil {
 		return errors.Join(s.explain(err, ""), conn.Close(), db.Close(), lock.Close())

@@ -166,20 +166,21 @@ func (s *server) memory() (memory, error) {
 	return m, nil
 }
 
-// resident reads VmRSS of a process.
+// resident reads what a process has in memory, each page once: VmRSS has a page
+// of a file that several connections map as often as they do.
 func resident(pid int) (int64, error) {
-	path := fmt.Sprintf("/proc/%d/status", pid)
+	path := fmt.Sprintf("/proc/%d/smaps_rollup", pid)
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.SplitSeq(string(text), "\n") {
-		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if value, ok := strings.CutPrefix(line, "Pss:"); ok {
 			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kib << 10, err
 		}
 	}
-	return 0, fmt.Errorf("%s has no VmRSS", path)
+	return 0, fmt.Errorf("%s has no Pss", path)
 }
 
 // tail returns the end of a log, for error messages.
