@@ -22,8 +22,11 @@ import (
 	"github.com/kumo-cloud/kumo/web/api"
 )
 
-// drainTimeout is how long running steps and calls have to end at a stop.
-const drainTimeout = 60 * time.Second
+// Bounds of a stop.
+const (
+	drainTimeout = 60 * time.Second // of running steps and calls
+	connTimeout  = 5 * time.Second  // of clients that are still sending or reading
+)
 
 // Run serves until ctx ends or SIGTERM or SIGINT comes, then ends in order:
 // no new calls, running flows finish their step (the rest is resumed at the
@@ -140,7 +143,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	flows := make(chan error, 1)
 	go func() { flows <- s.kernel.Flows.Stop(end) }()
-	if err := h.Shutdown(end); err != nil && !errors.Is(err, http.ErrServerClosed) {
+	if err := endConnections(end, h, connTimeout); err != nil {
 		s.log.Warn("connections cut", "error", err)
 	}
 	if err := <-flows; err != nil {
@@ -153,6 +156,19 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 		s.log.Warn("traces of flows not kept", "error", err)
 	}
 	return nil
+}
+
+// endConnections ends a server: calls that are being answered have the grace to
+// end, then their connections are cut, as a client that sends its body byte by
+// byte never ends. What runs on behalf of a connection goes on.
+func endConnections(ctx context.Context, h *http.Server, grace time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	err := h.Shutdown(ctx)
+	if err == nil || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return errors.Join(err, h.Close())
 }
 
 // close stops all parts; after a failed start too. The context that start was
