@@ -145,10 +145,11 @@ func (f *field) checkText(s string, bad func(string, ...any) error) error {
 		return bad("it has %d characters, at least %d are needed", n, f.MinLength)
 	}
 	if f.holds != nil {
-		switch _, err := f.holds.Parse(s); {
-		case err != nil && f.Secret:
-			return bad("it is not %s (%s)", f.holds.Is, f.holds.Rule)
-		case err != nil:
+		parse := f.holds.Parse
+		if f.Secret {
+			parse = f.holds.ParseSecret
+		}
+		if _, err := parse(s); err != nil {
 			return bad("%v", err)
 		}
 	}

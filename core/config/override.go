@@ -55,10 +55,11 @@ func (s *Service) setFor(ctx context.Context, tx *store.Tx, d *Setting, resource
 		return "", err
 	}
 	if found {
-		row.Value = v.text
-		err = store.Save(ctx, tx, ResourceConfigType, row, "value")
+		row.set(d, v.text)
+		err = store.Save(ctx, tx, ResourceConfigType, row, "value", "sealed")
 	} else {
-		row = &ResourceConfig{ResourceUUID: resourceUUID, ResourceType: typ.VO(), Name: d.Name, Category: d.Category, Description: d.Doc, Value: v.text}
+		row = &ResourceConfig{ResourceUUID: resourceUUID, ResourceType: typ.VO(), Name: d.Name, Category: d.Category, Description: d.Doc}
+		row.set(d, v.text)
 		row.UUID = resource.NewUUID()
 		if row.AccountUUID, err = access.Owner(ctx, tx, s.store.Registry(), typ, resourceUUID); err == nil {
 			err = store.Insert(ctx, tx, ResourceConfigType, row)
@@ -119,8 +120,8 @@ func (s *Service) DeleteFor(ctx context.Context, tx *store.Tx, resourceUUID stri
 	return nil
 }
 
-// effective returns a resource's value and the overrides that it could come
-// from, the nearest first.
+// effective returns what clients see of a resource's value, and the overrides that
+// it could come from, the nearest first.
 func (s *Service) effective(ctx context.Context, d *Setting, resourceUUID string) (string, []*ResourceConfig, error) {
 	chain, err := s.chain(ctx, d, resourceUUID)
 	if err != nil {
@@ -133,5 +134,5 @@ func (s *Service) effective(ctx context.Context, d *Setting, resourceUUID string
 	slices.SortFunc(rows, func(a, b *ResourceConfig) int {
 		return slices.Index(chain, a.ResourceUUID) - slices.Index(chain, b.ResourceUUID)
 	})
-	return s.String(ctx, d.Category, d.Name, resourceUUID), rows, nil
+	return d.shown(s.String(ctx, d.Category, d.Name, resourceUUID)), rows, nil
 }

@@ -54,10 +54,14 @@ func New(st *store.Store, log hclog.Logger) *Service {
 // Load has read the database. errs.Invalid when the default does not fit the
 // type.
 func (s *Service) Define(d Setting) error {
+	if err := d.check(); err != nil {
+		return err
+	}
 	v, err := d.parse(d.Default)
 	if err != nil {
 		return errs.Wrap(errs.Invalid, d.label(), err, "its default")
 	}
+	d.Default = v.text
 	s.change(func(w *view) {
 		w.settings[d.key()] = &d
 		if _, ok := w.values[d.key()]; !ok {
@@ -97,17 +101,20 @@ func (s *Service) Load(ctx context.Context) error {
 		if overs, err = store.Find(ctx, tx, ResourceConfigType, ""); err != nil {
 			return err
 		}
-		return s.complete(ctx, tx, settings, rows)
+		if err := s.complete(ctx, tx, settings, rows); err != nil {
+			return err
+		}
+		return seal(ctx, tx, settings, overs)
 	})
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "settings", err, "load them")
 	}
 	s.change(func(w *view) {
 		for _, r := range rows {
-			s.take(w, r.Category, r.Name, "", r.Value)
+			s.take(w, r.Category, r.Name, "", r.text())
 		}
 		for _, r := range overs {
-			s.take(w, r.Category, r.Name, r.ResourceUUID, r.Value)
+			s.take(w, r.Category, r.Name, r.ResourceUUID, r.text())
 		}
 	})
 	return nil
@@ -133,14 +140,15 @@ func (s *Service) complete(ctx context.Context, tx *store.Tx, settings map[key]*
 				Description: d.Doc, DefaultValue: d.Default, Value: d.Default})
 			continue
 		}
-		if row.Description == d.Doc && row.DefaultValue == d.Default {
+		text := row.text()
+		if text == row.DefaultValue {
+			text = d.Default // nobody had set it
+		}
+		if !row.set(d, text) && row.Description == d.Doc && row.DefaultValue == d.Default {
 			continue
 		}
-		if row.Value == row.DefaultValue {
-			row.Value = d.Default // nobody had set it
-		}
 		row.Description, row.DefaultValue = d.Doc, d.Default
-		if err := store.Save(ctx, tx, GlobalConfigType, row, "description", "defaultValue", "value"); err != nil {
+		if err := store.Save(ctx, tx, GlobalConfigType, row, "description", "defaultValue", "value", "sealed"); err != nil {
 			return err
 		}
 	}
@@ -148,6 +156,20 @@ func (s *Service) complete(ctx context.Context, tx *store.Tx, settings map[key]*
 		return nil
 	}
 	return store.Insert(ctx, tx, GlobalConfigType, fresh...)
+}
+
+// seal seals what resources had of their own before their setting became a secret.
+func seal(ctx context.Context, tx *store.Tx, settings map[key]*Setting, overs []*ResourceConfig) error {
+	for _, r := range overs {
+		d := settings[key{r.Category, r.Name}]
+		if d == nil || !r.set(d, r.text()) {
+			continue
+		}
+		if err := store.Save(ctx, tx, ResourceConfigType, r, "value", "sealed"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take puts a stored value into a view under construction.
@@ -326,12 +348,13 @@ func (s *Service) Set(ctx context.Context, category, name, value string) (string
 		if !found {
 			return errs.New(errs.Internal, d.label(), "it has no row; settings were not loaded")
 		}
-		uuid, row.Value = row.UUID, value
-		if err := store.Save(ctx, tx, GlobalConfigType, row, "value"); err != nil {
+		uuid = row.UUID
+		row.set(d, v.text)
+		if err := store.Save(ctx, tx, GlobalConfigType, row, "value", "sealed"); err != nil {
 			return err
 		}
 		if d.Apply != nil {
-			if err := d.Apply(ctx, tx, value); err != nil {
+			if err := d.Apply(ctx, tx, v.text); err != nil {
 				return err
 			}
 		}
@@ -345,7 +368,7 @@ func (s *Service) Set(ctx context.Context, category, name, value string) (string
 func (s *Service) Reset(ctx context.Context) error {
 	settings := s.view.Load().settings
 	return s.store.Update(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(ctx, "UPDATE `GlobalConfig` SET `value` = `defaultValue`"); err != nil {
+		if _, err := tx.Exec(ctx, "UPDATE `GlobalConfig` SET `value` = `defaultValue`, `sealed` = ?", nil); err != nil {
 			return err
 		}
 		for _, d := range settings {

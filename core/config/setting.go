@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // Setting declares one setting. Its default is here and nowhere else.
@@ -24,6 +25,12 @@ type Setting struct {
 	// Min and Max are the inclusive bounds of numbers; both zero is none, and
 	// a zero Max alone has no upper bound.
 	Min, Max float64
+	// Holds is the kind of a string (kinds.All): a value is checked by that, and
+	// kept in its one spelling; an empty one is none.
+	Holds string
+	// Secret: a string without a default whose value clients never see again. It is
+	// sealed in the database, shown as stars, and told to who reads it by String.
+	Secret bool
 	// Values are the only texts allowed, when there are any.
 	Values []string
 	// Captions are what people call Values, when schema has no words for them.
@@ -60,7 +67,30 @@ type parsed struct {
 	boolean bool
 }
 
-// parse checks a value. errs.Invalid when it does not fit.
+// masked is what clients see of a secret value.
+const masked = "*****"
+
+// shown is what clients see of a value.
+func (s *Setting) shown(text string) string {
+	if s.Secret && text != "" {
+		return masked
+	}
+	return text
+}
+
+// check finds a declaration that contradicts itself.
+func (s *Setting) check() error {
+	_, known := kinds.Of(s.Holds)
+	switch {
+	case s.Holds != "" && (!known || s.Type != "string"):
+		return errs.New(errs.Invalid, s.label(), "it holds %q, which is no kind of text (pluginsdk/kinds)", s.Holds)
+	case s.Secret && (s.Type != "string" || s.Default != "" || len(s.Values) > 0 || s.Apply != nil):
+		return errs.New(errs.Invalid, s.label(), "a secret is a text without a default, and no choice")
+	}
+	return nil
+}
+
+// parse checks a value. errs.Invalid when it does not fit; the error has no secret.
 func (s *Setting) parse(text string) (parsed, error) {
 	v := parsed{text: text}
 	bad := func(format string, args ...any) (parsed, error) {
@@ -72,6 +102,9 @@ func (s *Setting) parse(text string) (parsed, error) {
 	var err error
 	switch s.Type {
 	case "string":
+		if v.text, err = s.spell(text); err != nil {
+			return bad("%v", err)
+		}
 	case "bool":
 		switch {
 		case strings.EqualFold(text, "true"):
@@ -114,6 +147,20 @@ func (s *Setting) parse(text string) (parsed, error) {
 		}
 	}
 	return v, nil
+}
+
+// spell returns the one spelling of a text.
+func (s *Setting) spell(text string) (string, error) {
+	k, holds := kinds.Of(s.Holds)
+	switch {
+	case !holds:
+		return text, nil
+	case strings.TrimSpace(text) == "":
+		return "", nil
+	case s.Secret:
+		return k.ParseSecret(text)
+	}
+	return k.Parse(text)
 }
 
 const maxValue = 64 << 10

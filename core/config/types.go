@@ -1,6 +1,10 @@
 package config
 
-import "github.com/kumo-cloud/kumo/core/resource"
+import (
+	"cmp"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+)
 
 // GlobalConfig is the row of a setting.
 type GlobalConfig struct {
@@ -10,7 +14,26 @@ type GlobalConfig struct {
 	Category     string `db:"category" kumo:"size=64,index,immutable"`
 	Description  string `db:"description" kumo:"size=2048,null"`
 	DefaultValue string `db:"defaultValue" kumo:"text" caption:"Default|默认值"`
-	Value        string `db:"value" kumo:"text"`
+	// Value is what clients see; Sealed is a secret one.
+	Value  string `db:"value" kumo:"text"`
+	Sealed string `db:"sealed" kumo:"text,null,secret"`
+}
+
+// text returns the value, also a secret one.
+func (g *GlobalConfig) text() string { return cmp.Or(g.Sealed, g.Value) }
+
+// set gives the row a value; it reports whether that is another one.
+func (g *GlobalConfig) set(d *Setting, text string) bool {
+	return set(d, text, &g.Value, &g.Sealed)
+}
+
+func set(d *Setting, text string, value, sealed *string) bool {
+	oldValue, oldSealed := *value, *sealed
+	*value, *sealed = d.shown(text), ""
+	if d.Secret {
+		*sealed = text
+	}
+	return *value != oldValue || *sealed != oldSealed
 }
 
 // ResourceConfig is the row of an override.
@@ -23,7 +46,17 @@ type ResourceConfig struct {
 	Name         string `db:"name" kumo:"size=255,immutable"`
 	Description  string `db:"description" kumo:"size=2048,null"`
 	Category     string `db:"category" kumo:"size=64,immutable"`
-	Value        string `db:"value" kumo:"text"`
+	// Value is what clients see; Sealed is a secret one.
+	Value  string `db:"value" kumo:"text"`
+	Sealed string `db:"sealed" kumo:"text,null,secret"`
+}
+
+// text returns the value, also a secret one.
+func (r *ResourceConfig) text() string { return cmp.Or(r.Sealed, r.Value) }
+
+// set gives the row a value; it reports whether that is another one.
+func (r *ResourceConfig) set(d *Setting, text string) bool {
+	return set(d, text, &r.Value, &r.Sealed)
 }
 
 // The resource types of settings.

@@ -194,7 +194,7 @@ func (b *builder) param(a *action.Action, typeName string, act *Action, p action
 		out.In = "query"
 	}
 	s := &out.Shape
-	s.Required, s.Secret, s.Unit, s.Format = p.Required, p.Secret, opt(p.View.Unit), opt(p.View.Format)
+	s.Required, s.Secret, s.Holds, s.Unit, s.Format = p.Required, p.Secret, opt(p.Holds), opt(p.View.Unit), opt(p.View.Format)
 	if p.MaxLength > 0 {
 		s.MaxLength = &p.MaxLength
 	}

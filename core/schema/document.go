@@ -113,8 +113,10 @@ type Shape struct {
 	Ref     *string           `json:"ref"`
 	RefBy   *string           `json:"refBy,omitempty"`
 	// Required: of a field, it is never absent; of a parameter, it must be given.
-	Required  bool    `json:"required"`
-	Secret    bool    `json:"secret"`
+	Required bool `json:"required"`
+	Secret   bool `json:"secret"`
+	// Holds is the kind of a text (pluginsdk/kinds), such as "addr4".
+	Holds     *string `json:"holds,omitempty"`
 	Enum      *string `json:"enum"`
 	Default   any     `json:"default"`
 	MaxLength *int    `json:"maxLength"`
@@ -251,12 +253,15 @@ type Setting struct {
 	Caption  resource.Caption `json:"caption"`
 	Doc      resource.Caption `json:"doc"`
 	Kind     string           `json:"kind"`
-	Enum     *string          `json:"enum"`
-	Default  string           `json:"default"`
-	On       []string         `json:"on"`
-	Unit     *string          `json:"unit"`
-	Min      *float64         `json:"min"`
-	Max      *float64         `json:"max"`
+	// Holds is the kind of a text; of a secret, clients see stars.
+	Holds   *string  `json:"holds,omitempty"`
+	Secret  bool     `json:"secret,omitempty"`
+	Enum    *string  `json:"enum"`
+	Default string   `json:"default"`
+	On      []string `json:"on"`
+	Unit    *string  `json:"unit"`
+	Min     *float64 `json:"min"`
+	Max     *float64 `json:"max"`
 	// Values become an enum named category.name, with the captions that are there.
 	Values   []string                    `json:"-"`
 	Captions map[string]resource.Caption `json:"-"`

@@ -12,6 +12,8 @@ type TagPattern struct {
 	Resource, Pattern string
 	// Secret names the token whose value nobody sees again.
 	Secret string
+	// Holds has the kinds of tokens' values, by token.
+	Holds map[string]string
 	// Caption is that of the tag and its one token, of a tag that others declare.
 	Caption resource.Caption
 	// CreateOnly tags can be given with a create message only.
@@ -50,7 +52,7 @@ func (b *builder) tags(t *resource.Type) []Tag {
 			tag.When = "create"
 		}
 		for _, token := range tokens(p.Pattern) {
-			s := Shape{Name: token, Kind: "string", Required: true, Secret: token == p.Secret, Ref: opt(b.in.Types.Named(token))}
+			s := Shape{Name: token, Kind: "string", Required: true, Secret: token == p.Secret, Holds: opt(p.Holds[token]), Ref: opt(b.in.Types.Named(token))}
 			caption := b.caption("tag "+t.Name+" "+p.Pattern+" "+token, token, p.Caption, b.refWords(token, b.in.Types.Named(token)), tagWords[token], fieldWords[token])
 			s.Caption = &caption
 			s.derive()

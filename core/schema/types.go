@@ -116,7 +116,7 @@ func (b *builder) states(t *resource.Type) []State {
 func (b *builder) field(t *resource.Type, f *resource.Field) Field {
 	kind := f.Kind.String()
 	ref := b.in.Types.RefOf(t, f)
-	s := Shape{Name: f.Name, Kind: kind, Ref: opt(ref), RefBy: opt(f.RefBy), Required: !f.Null, Secret: f.Secret,
+	s := Shape{Name: f.Name, Kind: kind, Ref: opt(ref), RefBy: opt(f.RefBy), Required: !f.Null, Secret: f.Secret, Holds: opt(f.Holds),
 		Doc: optCaption(resource.Say(f.Doc, "")), Unit: opt(f.Unit), Format: opt(f.Format), Default: typedDefault(kind, f.Default)}
 	caption := b.caption(t.Name+"."+f.Name, f.Name, f.Caption, b.refWords(f.Name, ref), fieldWords[f.Name])
 	s.Caption = &caption

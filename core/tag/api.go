@@ -32,7 +32,7 @@ type deleteParams struct {
 
 type updateParams struct {
 	UUID string `api:"uuid,path,required,resource=SystemTag"`
-	Tag  string `api:"tag,required,most=131072"`
+	Tag  string `api:"tag,required,secret,most=131072"`
 }
 
 // Register adds the API messages of tags. The registry's Lookup decides who

@@ -173,7 +173,11 @@ func (p *Pattern) spell(tag string, tokens map[string]string) (string, error) {
 	}
 	for token, holds := range p.Holds {
 		k, _ := kinds.Of(holds)
-		spelling, err := k.Parse(tokens[token])
+		parse := k.Parse
+		if token == p.Secret {
+			parse = k.ParseSecret
+		}
+		spelling, err := parse(tokens[token])
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", token, err)
 		}

@@ -190,6 +190,32 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// Tags have no characters that terminals obey, whichever message brings them; a
+// secret, which nobody sees, may have any, and is in no error.
+func TestHarmful(t *testing.T) {
+	f := setup(t)
+	f.define(t, Pattern{Pattern: "password::{word}", Secret: "word"}, Pattern{Pattern: "pin::{pin}", Secret: "pin", Holds: map[string]string{"pin": "label"}})
+	do := func(msg, tag string) error {
+		_, err := f.r.Do(t.Context(), action.Caller{AccountUUID: "alice"}, msg, map[string]any{"resourceType": "VmInstanceVO", "resourceUuid": vm1, "tag": tag})
+		return err
+	}
+	for _, bad := range []string{"a\x1b[2Jb", "a\u202eb", "a\x00", "a\u2066b"} {
+		for msg, tag := range map[string]string{"APICreateSystemTagMsg": "staticIp::l3::" + bad, "APICreateUserTagMsg": bad} {
+			if err := do(msg, tag); errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), "which is not allowed") {
+				t.Errorf("%s %q: %v", msg, tag, err)
+			}
+		}
+	}
+	for tag, want := range map[string]bool{"password::a\x1b[2Jb": true, "pin::7411": true, "pin::s3 cret": false} {
+		if err := do("APICreateSystemTagMsg", tag); (err == nil) != want || err != nil && strings.Contains(err.Error(), "s3 cret") {
+			t.Errorf("%q: %v", tag, err)
+		}
+	}
+	if err := do("APICreateUserTagMsg", "two\nlines"); err != nil {
+		t.Error(err)
+	}
+}
+
 // A pattern that is defined again replaces the first, in its place.
 func TestDefineAgain(t *testing.T) {
 	f := setup(t)

@@ -136,6 +136,9 @@ func (s *Service) check(typeName, tag string, admin bool) (*Pattern, string, err
 	case p.AdminOnly && !admin:
 		return nil, "", errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
 	}
+	if r := kinds.Harmful(tag, false); r >= 0 && p.Secret == "" {
+		return nil, "", bad("it has the character %U, which is not allowed", r)
+	}
 	spelled, err := p.spell(tag, tokens)
 	if err != nil {
 		return nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
@@ -191,6 +194,9 @@ func checkUser(typeName string, tags []string) error {
 	for _, t := range tags {
 		if t == "" || len(t) > 2048 {
 			return errs.New(errs.Invalid, "user tag of "+typeName, "it has %d bytes; 1 to 2048 are allowed", len(t))
+		}
+		if r := kinds.Harmful(t, false); r >= 0 {
+			return errs.New(errs.Invalid, "user tag of "+typeName, "it has the character %U, which is not allowed", r)
 		}
 	}
 	return nil

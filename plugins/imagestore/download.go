@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -34,7 +35,7 @@ const (
 // newClient follows few redirects, keeps the length that the server says (no
 // transparent decompression) and reaches what the request allows.
 func newClient(object string, reach *pluginv1.Reach) (*http.Client, error) {
-	listed, err := outbound.Networks(strings.Join(reach.GetNetworks(), ","))
+	listed, err := kinds.Networks(strings.Join(reach.GetNetworks(), ","))
 	if err != nil {
 		return nil, errs.Wrap(errs.Invalid, object, err, "the networks that it may come from")
 	}

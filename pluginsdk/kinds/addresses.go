@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"unicode"
 )
 
 // parseAddr takes IPv4 and IPv6 addresses, and IPv4 addresses in IPv6's clothes.
@@ -103,4 +104,76 @@ func parseHost(text string) (string, error) {
 		return parseAddr(text)
 	}
 	return parseDomain(text)
+}
+
+// parseEndpoint takes where a service listens: any address of the machine, or all.
+func parseEndpoint(text string) (string, error) {
+	a, err := netip.ParseAddrPort(text)
+	switch {
+	case err != nil:
+		return "", errNot
+	case a.Addr().Zone() != "":
+		return "", but("has a zone, which means something on one machine only: RFC 4007, section 11")
+	}
+	return a.String(), nil
+}
+
+// parseNetworks takes what somebody allows or forbids, so all of them that there
+// are; an address is the network that has it alone. Networks reads the spelling.
+func parseNetworks(text string) (string, error) {
+	var words []string
+	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		n, err := parseNetwork(word)
+		if err != nil {
+			return "", but("%.80q in it is no network, and no address", word)
+		}
+		if n.IsSingleIP() {
+			words = append(words, n.Addr().String())
+		} else {
+			words = append(words, n.String())
+		}
+	}
+	if len(words) == 0 {
+		return "", errNot
+	}
+	return strings.Join(words, ","), nil
+}
+
+// parseNetwork takes one network or address. IPv4 in IPv6's clothes is IPv4, as
+// addresses that are compared with it are.
+func parseNetwork(text string) (netip.Prefix, error) {
+	n, err := netip.ParsePrefix(text)
+	if err != nil {
+		a, err := netip.ParseAddr(text)
+		if err != nil || a.Zone() != "" {
+			return n, errNot
+		}
+		n = netip.PrefixFrom(a, a.BitLen())
+	}
+	if a := n.Addr(); a.Is4In6() && n.Bits() >= 96 {
+		n = netip.PrefixFrom(a.Unmap(), n.Bits()-96)
+	}
+	return n.Masked(), nil
+}
+
+// Networks returns the networks of a text of the kind networks; an empty one has
+// none.
+func Networks(text string) ([]netip.Prefix, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	k, _ := Of("networks")
+	spelling, err := k.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var all []netip.Prefix
+	for word := range strings.SplitSeq(spelling, ",") {
+		n, err := parseNetwork(word)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, n)
+	}
+	return all, nil
 }

@@ -34,12 +34,14 @@ var All = []Kind{
 	{"cidr4", "an IPv4 network such as 10.0.0.0/24", "RFC 4632, section 3.1", 64, parseCIDR4},
 	{"device", "the name of a network device", "at most 15 letters, digits, '.', '_' and '-' in Linux", 15, parseDevice},
 	{"domain", "a DNS name", "RFC 1123, section 2.1; RFC 1035, section 2.3.4", 255, parseDomain},
+	{"endpoint", "an IP address and a port such as 0.0.0.0:7172", "RFC 3986, section 3.2", 64, parseEndpoint},
 	{"host", "an IP address or a host name", "RFC 1123, section 2.1", 255, parseHost},
 	{"key", "one public key in OpenSSH's authorized_keys format", "sshd(8)", 16384, parseKey},
 	{"label", "a host name without a domain", "RFC 1123, section 2.1", 63, parseLabel},
 	{"mac", "the MAC address of one station", "IEEE 802, section 8.2", 64, parseMAC},
 	{"name", "a name of one line", "Unicode Technical Report 36, section 3.5", 255, parseName},
 	{"netmask4", "an IPv4 netmask such as 255.255.255.0", "RFC 950", 64, parseNetmask4},
+	{"networks", "a list of networks such as 10.0.0.0/24 and addresses, with commas between", "RFC 4632, section 3.1; RFC 4291, section 2.3", 65536, parseNetworks},
 }
 
 // Of returns the kind of a name.
@@ -77,6 +79,15 @@ func (k Kind) Parse(text string) (string, error) {
 		return "", fmt.Errorf("%q is not %s, but %s (%s)", trimmed, k.Is, why, k.Rule)
 	}
 	return "", fmt.Errorf("%q is not %s (%s)", trimmed, k.Is, k.Rule)
+}
+
+// ParseSecret is Parse for values that nobody may see: an error does not have it.
+func (k Kind) ParseSecret(text string) (string, error) {
+	out, err := k.Parse(text)
+	if err != nil {
+		return "", fmt.Errorf("it is not %s (%s)", k.Is, k.Rule)
+	}
+	return out, nil
 }
 
 // errNot is the reason when there is nothing to add to what the kind is.

@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -41,6 +42,14 @@ var spelled = map[string]map[string]string{
 	"host":   {"127.0.0.1": "127.0.0.1", "2001:DB8::1": "2001:db8::1", "kvm1.example.": "kvm1.example", "0.0.0.0": "", "224.0.0.5": "", "256.1.1.1": "", "a;b": "", "fe80::1%eth0": ""},
 	"device": {"eth0": "eth0", "enp3s0f0.100": "enp3s0f0.100", "br_x-1": "br_x-1", "": "", ".": "", "../x": "", "-e": "", "a b": "", "a/b": "", strings.Repeat("e", 16): ""},
 	"name":   {"web": "web", " Ñandú \n": "Ñandú", "名 1": "名 1", "": "", " ": "", "a\nb": "", "a\x1b[31m": "", "a\x00": "", "evil\u202egpj": "", "\ufeffa": ""},
+	"endpoint": {
+		"0.0.0.0:7172": "0.0.0.0:7172", "127.0.0.1:0": "127.0.0.1:0", " [::1]:80 ": "[::1]:80", "[2001:DB8::1]:80": "[2001:db8::1]:80",
+		"localhost:80": "", "10.0.0.1": "", "10.0.0.1:65536": "", ":80": "", "[fe80::1%eth0]:80": "", "": "",
+	},
+	"networks": {
+		"10.0.0.0/24": "10.0.0.0/24", " 10.1.2.3/8,\n2001:DB8::1 ": "10.0.0.0/8,2001:db8::1", "192.0.2.1/32": "192.0.2.1", "127.0.0.0/8": "127.0.0.0/8", "::ffff:10.0.0.0/104": "10.0.0.0/8",
+		"": "", ",": "", "10.0.0.0/33": "", "fe80::1%eth0": "", "10.0.0.0/8;11.0.0.0/8": "", "10.0.0.0/8,example.org": "", "10.0.0.256": "",
+	},
 	"key": {
 		ed25519: ed25519, ed25519 + " me@example\r\n": ed25519 + " me@example", "# mine\n\n" + ed25519 + "\n": ed25519, `no-pty,from="10.0.0.0/8" ` + ed25519: `no-pty,from="10.0.0.0/8" ` + ed25519,
 		ed25519 + "\n" + other: "", "ssh-ed25519 AAAA": "", "me": "", "": "", "# mine": "", "-----BEGIN OPENSSH PRIVATE KEY-----": "", ed25519 + " a\x1bb": "",
@@ -99,5 +108,25 @@ func TestHarmfulCharacters(t *testing.T) {
 	}
 	if Harmful("two\nlines\tand a tab", false) != -1 || Harmful("two\nlines", true) != '\n' {
 		t.Error("lines are for texts, not for names")
+	}
+}
+
+func TestNetworks(t *testing.T) {
+	for text, want := range map[string]string{"": "[]", " ": "[]", "10.1.2.3/8,::1 , 192.0.2.7": "[10.0.0.0/8 ::1/128 192.0.2.7/32]", ",": "", "10.0.0.0/33": "", "localhost": ""} {
+		got, err := Networks(text)
+		if (err == nil) != (want != "") || err == nil && fmt.Sprint(got) != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+}
+
+// An error about a secret does not have it.
+func TestParseSecret(t *testing.T) {
+	k, _ := Of("host")
+	if got, err := k.ParseSecret(" Host.example. "); got != "Host.example" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := k.ParseSecret("s3cret word"); err == nil || strings.Contains(err.Error(), "s3cret") || !strings.Contains(err.Error(), k.Is) {
+		t.Errorf("%v", err)
 	}
 }

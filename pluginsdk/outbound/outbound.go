@@ -14,11 +14,9 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -57,24 +55,6 @@ func (p Policy) Check(ip netip.Addr) error {
 	}
 	return errs.New(errs.Denied, "address "+ip.String(), "is %s, which is not to be called for accounts", kind).
 		WithAdvice("name another address, or have the administrator list its network in the setting outbound/allowedNetworks")
-}
-
-// Networks reads a list of networks and addresses, with commas between. Errors:
-// Invalid.
-func Networks(text string) ([]netip.Prefix, error) {
-	var all []netip.Prefix
-	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
-		n, err := netip.ParsePrefix(word)
-		if err != nil {
-			a, err := netip.ParseAddr(word)
-			if err != nil || a.Zone() != "" {
-				return nil, errs.New(errs.Invalid, "networks", "%q is no network such as 10.0.0.0/24, and no address", word)
-			}
-			n = netip.PrefixFrom(a, a.BitLen())
-		}
-		all = append(all, n.Masked())
-	}
-	return all, nil
 }
 
 // Shown is what of a URL may be kept and shown: user, password, query and fragment

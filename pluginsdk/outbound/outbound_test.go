@@ -2,7 +2,6 @@ package outbound
 
 import (
 	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -119,18 +118,4 @@ func listenOn(t *testing.T, ip string, h http.Handler) string {
 	s.Start()
 	t.Cleanup(s.Close)
 	return s.URL
-}
-
-func TestNetworks(t *testing.T) {
-	for text, want := range map[string]string{"": "[]", " , ": "[]", "10.1.2.3/8,::1 , 192.0.2.7": "[10.0.0.0/8 ::1/128 192.0.2.7/32]"} {
-		got, err := Networks(text)
-		if err != nil || fmt.Sprint(got) != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"10.0.0.0/33", "localhost", "fe80::1%eth0", "10.0.0.0/8;::1"} {
-		if got, err := Networks(text); errs.ClassOf(err) != errs.Invalid {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
 }

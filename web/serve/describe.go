@@ -60,7 +60,7 @@ func (d *describer) input() schema.Input {
 	}
 	for _, p := range d.kernel.Tags.Patterns() {
 		if !p.Inherent && !p.AdminOnly {
-			in.Tags = append(in.Tags, schema.TagPattern{Resource: p.Resource, Pattern: p.Pattern, Secret: p.Secret, Caption: p.Caption, CreateOnly: p.Take != nil})
+			in.Tags = append(in.Tags, schema.TagPattern{Resource: p.Resource, Pattern: p.Pattern, Secret: p.Secret, Holds: p.Holds, Caption: p.Caption, CreateOnly: p.Take != nil})
 		}
 	}
 	for _, s := range d.kernel.Config.Settings() {
@@ -72,8 +72,11 @@ func (d *describer) input() schema.Input {
 // setting describes a setting. A size is a number of bytes for clients as it is
 // for the server.
 func setting(s *config.Setting) schema.Setting {
-	out := schema.Setting{Category: s.Category, Name: s.Name, Caption: s.Caption, Doc: resource.Say(s.Doc, s.Doc), Kind: s.Type, Default: s.Default,
+	out := schema.Setting{Category: s.Category, Name: s.Name, Caption: s.Caption, Doc: resource.Say(s.Doc, s.Doc), Kind: s.Type, Default: s.Default, Secret: s.Secret,
 		On: s.Resources, Values: s.Values, Captions: s.Captions}
+	if s.Holds != "" {
+		out.Holds = &s.Holds
+	}
 	if out.On == nil {
 		out.On = []string{}
 	}

@@ -1,0 +1,2 @@
+ALTER TABLE `GlobalConfig` ADD COLUMN `sealed` {{.Text}};
+ALTER TABLE `ResourceConfig` ADD COLUMN `sealed` {{.Text}};
