@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // How texts compare, in all languages and on both databases alike: letters that
@@ -15,6 +17,12 @@ import (
 // SQLite does this by functions of ours (core/store), MySQL by LOWER(UPPER(x)) in
 // a collation that knows today's letters; a test compares the two for every
 // character there is.
+
+// Compose returns a text with each letter and its marks as one character where
+// there is one (Unicode Annex 15, NFC): some systems write "é" as two. Texts that
+// people write are kept so, and asked for so; otherwise names that look alike would
+// differ, and nobody would find one that another system wrote.
+func Compose(s string) string { return norm.NFC.String(s) }
 
 // Fold returns a text in the letters that it compares by.
 func Fold(s string) string {

@@ -1,7 +1,6 @@
 package action
 
 import (
-	"strings"
 	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -51,10 +50,4 @@ func (b *base) checkTags(message string) error {
 		}
 	}
 	return nil
-}
-
-// isName tells whether a parameter is what people call something, which is
-// shown in lists: one line.
-func isName(parameter string) bool {
-	return parameter == "name" || strings.HasSuffix(parameter, "Name")
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
@@ -244,7 +245,7 @@ func (f *field) checkCharacters(s string, bad func(string, ...any) error) error 
 	if f.Secret {
 		return nil
 	}
-	if r := kinds.Harmful(s, isName(f.Name)); r >= 0 {
+	if r := kinds.Harmful(s, resource.IsName(f.Name)); r >= 0 {
 		return bad("it has the character %U, which is not allowed", r)
 	}
 	return nil

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kumo-cloud/kumo/core/resource"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // Input is the parameters of a request before they are typed. URL variables
@@ -178,7 +181,15 @@ func (f *field) fromTexts(dst reflect.Value, texts []string) error {
 	if len(texts) != 1 {
 		return fmt.Errorf("given %d times, but it takes one value", len(texts))
 	}
-	return scalarFromText(dst, f.kind, texts[0], f.NoTrim)
+	return scalarFromText(dst, f.kind, f.spelled(texts[0]), f.NoTrim)
+}
+
+// spelled is a text of the parameter in the characters in which it is kept.
+func (f *field) spelled(text string) string {
+	if resource.IsProse(f.Name) {
+		return schemasql.Compose(text)
+	}
+	return text
 }
 
 func scalarFromText(dst reflect.Value, k kind, text string, noTrim bool) error {
@@ -258,7 +269,11 @@ func (f *field) fromJSON(dst reflect.Value, raw json.RawMessage) error {
 	case kindMap:
 		return f.mapFromJSON(dst, raw)
 	}
-	return scalarFromJSON(dst, f.kind, raw, f.NoTrim)
+	err := scalarFromJSON(dst, f.kind, raw, f.NoTrim)
+	if err == nil && f.kind == kindText {
+		dst.SetString(f.spelled(dst.String()))
+	}
+	return err
 }
 
 func (f *field) mapFromJSON(dst reflect.Value, raw json.RawMessage) error {
@@ -345,12 +360,12 @@ func (in *Input) base() (base, error) {
 	return b, nil
 }
 
-// trimmed takes the blanks around texts, as they are taken from parameters: a
-// key that comes with its line end is the key.
+// trimmed takes the blanks around tags, as they are taken from parameters: a
+// key that comes with its line end is the key. Letters are composed.
 func trimmed(texts []string) []string {
 	out := slices.Clone(texts)
 	for i, t := range out {
-		out[i] = strings.TrimSpace(t)
+		out[i] = schemasql.Compose(strings.TrimSpace(t))
 	}
 	return out
 }

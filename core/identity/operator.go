@@ -26,7 +26,7 @@ type OpenSession struct {
 // Named returns the account of a name, the first administrator for "".
 // errs.NotFound.
 func (s *Service) Named(ctx context.Context, name string) (*Account, error) {
-	where, arg := s.named(), schemasql.Fold(name)
+	where, arg := s.named(), schemasql.Fold(schemasql.Compose(name))
 	if name == "" {
 		where, arg = "`uuid` = ?", AdminUUID
 	}

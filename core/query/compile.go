@@ -136,6 +136,7 @@ func (c *compiler) like(col column, op Op, value string) (string, error) {
 	if col.field.IsUUID() {
 		value = strings.ToLower(value)
 	}
+	value = spelled(col.field, value)
 	not := ""
 	if op == NotLike {
 		not = "NOT "

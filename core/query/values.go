@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/resource"
+	schemasql "github.com/kumo-cloud/kumo/sql"
 )
 
 // timeFormats are those that clients write; the first is the wire's own. A
@@ -19,7 +20,7 @@ func typed(f *resource.Field, text string) (any, error) {
 		if f.IsUUID() {
 			return strings.ToLower(text), nil
 		}
-		return text, nil
+		return spelled(f, text), nil
 	case resource.Bool:
 		switch strings.ToLower(strings.TrimSpace(text)) {
 		case "true", "1":
@@ -44,6 +45,14 @@ func typed(f *resource.Field, text string) (any, error) {
 		}
 	}
 	return nil, invalid("%s is a number, not %s", f.Name, clip(text))
+}
+
+// spelled is a client's text as texts of the field are kept.
+func spelled(f *resource.Field, text string) string {
+	if resource.IsProse(f.Name) {
+		return schemasql.Compose(text)
+	}
+	return text
 }
 
 func typedTime(f *resource.Field, text string) (any, error) {

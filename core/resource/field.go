@@ -272,3 +272,14 @@ func kindOf(t reflect.Type) (Kind, bool) {
 	}
 	return 0, false
 }
+
+// IsName tells whether a parameter or field of this name is what people call
+// something, which is shown in lists: one line.
+func IsName(member string) bool { return member == "name" || strings.HasSuffix(member, "Name") }
+
+// IsProse tells whether a parameter or field of this name has what people write
+// for people, in any language: names, descriptions, tags. It is kept composed
+// (schemasql.Compose); other texts, such as paths, are kept as they come.
+func IsProse(member string) bool {
+	return IsName(member) || member == "description" || member == "tag"
+}

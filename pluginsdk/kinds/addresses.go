@@ -95,6 +95,10 @@ func parseMAC(text string) (string, error) {
 		return "", but("a multicast address")
 	case strings.Trim(hw.String(), "0:") == "":
 		return "", but("all zero")
+	case hw[0] == 0xfe:
+		// A tap device has its guest's address with this first byte, so that the
+		// bridge takes no guest's for its own (libvirt, virNetDevTapCreateInBridgePort).
+		return "", but("begins with fe:, as hosts' ends of guests' devices do")
 	}
 	return hw.String(), nil
 }
