@@ -153,7 +153,11 @@ func (s *Service) apiUpdateAccount(ctx context.Context, c *action.Call, p *updat
 	if len(values) == 0 {
 		return ref, nil
 	}
-	return ref, s.store.Update(ctx, func(tx *store.Tx) error { return s.saveAccount(ctx, tx, c, before, values) })
+	err = s.store.Update(ctx, func(tx *store.Tx) error { return s.saveAccount(ctx, tx, c, before, values) })
+	if err == nil && p.Password != nil {
+		s.guesses.forgive(before.UUID) // those were guesses at another password
+	}
+	return ref, err
 }
 
 func (s *Service) saveAccount(ctx context.Context, tx *store.Tx, c *action.Call, before *Account, values map[string]any) error {

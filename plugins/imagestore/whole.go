@@ -194,7 +194,9 @@ func isPage(head []byte, size int64, mediaType string) bool {
 	case kind == "text/html", strings.HasSuffix(kind, "/xml"), strings.HasSuffix(kind, "+xml"), strings.HasSuffix(kind, "/json"), strings.HasSuffix(kind, "+json"):
 		return true
 	}
-	return strings.HasPrefix(kind, "text/") && size < 4096 // shorter than any file system
+	// Shorter than any file system, or than a disk's sector whatever was said of it: a
+	// pointer to a large file, a message that a server said under the disk's name.
+	return strings.HasPrefix(kind, "text/") && size < 4096 || size < 512
 }
 
 func isText(b []byte) bool {
