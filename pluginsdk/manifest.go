@@ -1,10 +1,13 @@
 package pluginsdk
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Names of the optional services that manifests declare and of the permissions
@@ -42,6 +45,16 @@ func CheckManifest(p Plugin) error {
 		}
 	}
 	c.strategies(p)
+	c.settings(m.Settings)
+	for _, d := range m.Hypervisors {
+		c.fields(d.Fields)
+	}
+	for _, d := range m.PrimaryStorages {
+		c.fields(d.Fields)
+	}
+	for _, d := range m.BackupStorages {
+		c.fields(d.Fields)
+	}
 	slices.Sort(c.wrong)
 	if len(c.wrong) == 0 {
 		return nil
@@ -80,6 +93,31 @@ func (c *manifestCheck) strategies(p Plugin) {
 	c.strategy("backup storage", typesOf(m.BackupStorages), p.BackupStorage != nil)
 	c.strategy("L2 network", typesOf(m.L2Networks), p.L2Network != nil)
 	c.strategy("network service", typesOf(m.NetworkServices), p.NetworkService != nil)
+}
+
+// settings checks that what settings say of themselves fits together.
+func (c *manifestCheck) settings(all []*pluginv1.SettingDecl) {
+	for _, d := range all {
+		if spelling, err := ParseSetting(d, d.Default); err != nil || spelling != d.Default {
+			c.fail(fmt.Sprintf("setting %s has the default %q, which is spelled %q, %v", d.Name, d.Default, spelling, err))
+		}
+		if d.Secret && d.Default != "" {
+			c.fail("setting " + d.Name + " is a secret with a default")
+		}
+		c.holds("setting "+d.Name, d.Kind, d.Holds)
+	}
+}
+
+func (c *manifestCheck) fields(all []*pluginv1.Field) {
+	for _, f := range all {
+		c.holds("field "+f.Name, f.Kind, f.Holds)
+	}
+}
+
+func (c *manifestCheck) holds(what, kind, holds string) {
+	if _, known := kinds.Of(holds); holds != "" && (!known || kind != "" && kind != "string" && kind != "text") {
+		c.fail(what + " holds " + holds + ", which is no kind of text")
+	}
 }
 
 func (c *manifestCheck) strategy(kind string, types []string, implemented bool) {

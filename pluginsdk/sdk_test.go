@@ -301,6 +301,9 @@ func TestConfigureOnce(t *testing.T) {
 }
 
 func TestCheckManifest(t *testing.T) {
+	setting := func(d *pluginv1.SettingDecl) func(*pluginsdk.Plugin) {
+		return func(p *pluginsdk.Plugin) { p.Manifest.Settings = append(p.Manifest.Settings, d) }
+	}
 	tests := []struct {
 		name   string
 		change func(*pluginsdk.Plugin)
@@ -318,6 +321,15 @@ func TestCheckManifest(t *testing.T) {
 			"option host-gateway is implemented, not declared"},
 		{"unknown option", func(p *pluginsdk.Plugin) { p.Manifest.PrimaryStorages[0].Optional = []string{"fly"} }, "option fly is declared"},
 		{"permission", func(p *pluginsdk.Plugin) { p.Manifest.Permissions = []string{"root"} }, "permission root does not exist"},
+		{"setting of no kind", setting(&pluginv1.SettingDecl{Name: "s", Holds: "colour"}), "setting s holds colour, which is no kind of text"},
+		{"number of a kind", setting(&pluginv1.SettingDecl{Name: "s", Kind: "int", Default: "1", Holds: "mac"}), "setting s holds mac"},
+		{"default that does not fit", setting(&pluginv1.SettingDecl{Name: "s", Holds: "mac", Default: "x"}), `setting s has the default "x"`},
+		{"default in another spelling", setting(&pluginv1.SettingDecl{Name: "s", Holds: "mac", Default: "FA:00:00:00:00:01"}), `which is spelled "fa:00:00:00:00:01"`},
+		{"default of a secret", setting(&pluginv1.SettingDecl{Name: "s", Secret: true, Default: "x"}), "setting s is a secret with a default"},
+		{"setting of unknown type", setting(&pluginv1.SettingDecl{Name: "s", Kind: "matrix"}), `its kind "matrix" is not string, int or bool`},
+		{"field of no kind", func(p *pluginsdk.Plugin) {
+			p.Manifest.PrimaryStorages[0].Fields = []*pluginv1.Field{{Name: "f", Holds: "colour"}}
+		}, "field f holds colour, which is no kind of text"},
 		{"twice", func(p *pluginsdk.Plugin) {
 			p.Manifest.L2Networks = append(p.Manifest.L2Networks, p.Manifest.L2Networks[0])
 		}, "L2 network Sample is declared twice"},

@@ -289,5 +289,10 @@ func (f *field) checkDefault() error {
 	if err := f.fromTexts(v, []string{f.Default}); err != nil {
 		return fmt.Errorf("default %q: %w", f.Default, err)
 	}
+	if f.holds != nil {
+		if _, err := f.holds.Parse(f.Default); err != nil {
+			return fmt.Errorf("default: %w", err)
+		}
+	}
 	return nil
 }

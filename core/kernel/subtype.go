@@ -49,7 +49,7 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		}
 		t.Fields = append(t.Fields, resource.Field{
 			Name: name, Kind: kind, Size: size, Null: true, Secret: f.GetSecret(), Hidden: shadows,
-			Values: f.GetValues(), Doc: f.GetDoc(), Caption: Said(f.GetCaption()), Unit: f.GetUnit(),
+			Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Doc: f.GetDoc(), Caption: Said(f.GetCaption()), Unit: f.GetUnit(),
 		})
 	}
 	return resource.Declare(*t)
@@ -170,15 +170,20 @@ func AddParams(base []action.Param, fields []*pluginv1.Field) []action.Param {
 		}
 		p := action.Param{
 			Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(),
-			MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Default: f.GetDefault(), Doc: f.GetDoc(),
+			MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Default: f.GetDefault(), Doc: f.GetDoc(),
 			View: action.ParamView{Caption: Said(f.GetCaption()), Unit: f.GetUnit()},
-		}
-		if f.GetMin() != 0 || f.GetMax() != 0 {
-			p.Range = &[2]int64{f.GetMin(), f.GetMax()}
 		}
 		params = append(params, p)
 	}
 	return params
+}
+
+// bounds are those of a number, nil for none.
+func bounds(f *pluginv1.Field) *[2]int64 {
+	if f.GetMin() == 0 && f.GetMax() == 0 {
+		return nil
+	}
+	return &[2]int64{f.GetMin(), f.GetMax()}
 }
 
 func wireType(kind string) string {

@@ -1,11 +1,17 @@
 package kernel
 
 import (
+	"context"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -98,5 +104,61 @@ func TestFieldValuesAndFacts(t *testing.T) {
 	}
 	if _, err := FieldValues(nil, []*pluginv1.Field{{Name: "n", Kind: "int", Default: "many"}}); err == nil {
 		t.Error("a default of the wrong kind is accepted")
+	}
+}
+
+// A plugin's field is checked as a parameter of the core is, with the same errors,
+// and the handler gets the one spelling.
+func TestFieldsHoldKinds(t *testing.T) {
+	own := []*pluginv1.Field{
+		{Name: "gateway", Kind: "string", Holds: "addr4", Default: "10.0.0.1"},
+		{Name: "pin", Kind: "string", Holds: "label", Secret: true},
+		{Name: "retries", Kind: "int", Min: 1, Max: 3, Default: "2"},
+		{Name: "mode", Kind: "string", Values: []string{"on", "off"}},
+	}
+	sub, err := Subtype(base.Type, "Disk", &pluginv1.AddMessage{Subtype: "DiskStore", InventoryClass: "org.Disk"}, own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, _ := sub.Field("gateway"); f.Holds != "addr4" {
+		t.Errorf("the doctor does not know what gateway holds: %+v", f)
+	}
+	if f, _ := sub.Field("retries"); f.Range == nil || *f.Range != [2]int64{1, 3} {
+		t.Errorf("retries is declared as %+v", f)
+	}
+	var got map[string]any
+	r := action.NewRegistry(hclog.NewNullLogger())
+	r.Wire(action.Ports{Lookup: action.NewLookup(nil, resource.NewRegistry())})
+	err = r.RegisterDynamic(action.Action{Message: "APIAddDiskMsg", Method: "POST", Path: "/disks", Access: action.Admin, Params: AddParams(nil, own)},
+		func(_ context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
+			got = p
+			return action.Ref{}, nil
+		})
+	if err != nil {
+		t.Fatal(err)
+	}
+	do := func(name string, v any) error {
+		got = nil
+		_, err := r.Do(t.Context(), action.Caller{AccountUUID: "a", Admin: true}, "APIAddDiskMsg", map[string]any{name: v})
+		return err
+	}
+	if err := do("pin", " 7411 "); err != nil || got["pin"] != "7411" || got["gateway"] != "10.0.0.1" {
+		t.Errorf("%v, %v", got, err)
+	}
+	for name, wrong := range map[string][2]any{
+		"gateway": {"127.0.0.1", `"127.0.0.1" is not the IPv4 address of a machine in a network, but a loopback address (RFC 1122`},
+		"pin":     {"s3 cret", "it is not a host name without a domain (RFC 1123"},
+		"retries": {4, "4 is not between 1 and 3"},
+		"mode":    {"half", `"half" is none of`},
+	} {
+		err := do(name, wrong[0])
+		if errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), fmt.Sprint(wrong[1])) || strings.Contains(err.Error(), "s3 cret") || got != nil {
+			t.Errorf("%s %v: %v", name, wrong[0], err)
+		}
+	}
+	for _, f := range []*pluginv1.Field{{Name: "a", Holds: "colour"}, {Name: "a", Kind: "int", Holds: "addr"}} {
+		if _, err := Subtype(base.Type, "Disk", &pluginv1.AddMessage{Subtype: "X"}, []*pluginv1.Field{f}); err == nil {
+			t.Errorf("%+v is accepted", f)
+		}
 	}
 }

@@ -24,9 +24,12 @@ func TestStartAndStop(t *testing.T) {
 	c := start(t, func(cfg *plugin.Config) {
 		install(t, cfg.Dir, "other", "other")
 		cfg.Enabled = []string{"sample", "other"}
-		cfg.Settings = map[string]map[string]string{"sample": {"colour": "blue"}}
+		cfg.Settings = map[string]map[string]string{"sample": {"colour": "blue", "token": "t0ps3cret", "mirror": " 2001:DB8:0::1 ", "port": "081"}}
 	})
 	got := facts(t, c.sample(t))
+	if got["token"] != "t0ps3cret" || got["mirror"] != "2001:db8::1" || got["port"] != "81" {
+		t.Errorf("settings of the plugin: %v", got)
+	}
 	if got["colour"] != "blue" || got["secret"] != "" || got["data"] != filepath.Join(c.cfg.DataDir, "sample") {
 		t.Errorf("environment of the plugin: %v", got)
 	}
@@ -128,6 +131,11 @@ func TestStartRefuses(t *testing.T) {
 			}
 		}
 	}
+	wrong := func(setting, value string) func(*testing.T, *plugin.Config) {
+		return func(_ *testing.T, cfg *plugin.Config) {
+			cfg.Settings = map[string]map[string]string{"sample": {setting: value}}
+		}
+	}
 	tests := []struct {
 		name  string
 		setup func(*testing.T, *plugin.Config)
@@ -139,7 +147,14 @@ func TestStartRefuses(t *testing.T) {
 		{"wrong name", func(t *testing.T, cfg *plugin.Config) { install(t, cfg.Dir, "other", "sample") }, `its manifest says that it is "other"`},
 		{"unknown setting", func(t *testing.T, cfg *plugin.Config) {
 			cfg.Settings = map[string]map[string]string{"sample": {"size": "1"}}
-		}, `it has no setting "size" (its settings are: colour)`},
+		}, `it has no setting "size" (its settings are: colour, token, mirror, port, mode)`},
+		{"no kind of text", wrong("mirror", "224.0.0.1"), `setting mirror: "224.0.0.1" is not an IP address or a host name, but a multicast address (RFC 1123`},
+		{"secret of no kind", wrong("token", "not a t0ken"), "setting token: it is not a host name without a domain"},
+		{"secret too long", wrong("token", strings.Repeat("t0ken", 5)), "setting token: it has 25 characters, at most 20 are allowed"},
+		{"number out of bounds", wrong("port", "65536"), `setting port: "65536" is not between 1 and 65535`},
+		{"number that is none", wrong("port", ""), `setting port: "" is not a whole number`},
+		{"no choice", wrong("mode", "half"), `setting mode: "half" is not one of on, off`},
+		{"control characters", wrong("colour", "a\x1b[31m"), "setting colour: it has the character U+001B"},
 		{"its own refusal", func(t *testing.T, cfg *plugin.Config) {
 			cfg.Settings = map[string]map[string]string{"sample": {"colour": "none"}}
 		}, "setting colour: configure plugin sample: none is no colour"},
@@ -158,7 +173,7 @@ func TestStartRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = m.Start(t.Context())
-			if !errors.Is(err, errs.Invalid) || !strings.Contains(err.Error(), tt.want) {
+			if !errors.Is(err, errs.Invalid) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "t0ken") {
 				t.Errorf("got %v, want %s", err, tt.want)
 			}
 			for _, s := range m.Status() {

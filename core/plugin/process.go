@@ -242,20 +242,28 @@ func (p *process) configure(ctx context.Context, cfg Config, host *hostSide) err
 	return err
 }
 
-// settingsFor gives every declared setting its value or default.
+// settingsFor gives every declared setting its value or default, checked and
+// spelled as the manifest says.
 func settingsFor(m *pluginv1.Manifest, values map[string]string) (map[string]string, error) {
 	out := make(map[string]string, len(m.Settings))
 	names := make([]string, 0, len(m.Settings))
 	for _, s := range m.Settings {
-		out[s.Name] = s.Default
+		text, given := values[s.Name]
+		if !given {
+			text = s.Default
+		}
+		spelling, err := pluginsdk.ParseSetting(s, text)
+		if err != nil {
+			return nil, errs.Wrap(errs.Invalid, "plugin "+m.Name, err, "")
+		}
+		out[s.Name] = spelling
 		names = append(names, s.Name)
 	}
-	for name, v := range values {
+	for name := range values {
 		if _, ok := out[name]; !ok {
 			return nil, errs.New(errs.Invalid, "plugin "+m.Name, "it has no setting %q", name).
 				WithAdvice("its settings are: %s", orNone(names))
 		}
-		out[name] = v
 	}
 	return out, nil
 }

@@ -44,7 +44,7 @@ func pluginOf(s *store) pluginsdk.Plugin {
 				Fields: fields(),
 			}},
 			Settings: []*pluginv1.SettingDecl{
-				{Name: settingListen, Default: defaultListen,
+				{Name: settingListen, Default: defaultListen, Holds: "endpoint",
 					Doc: "Address and port at which images are served, such as 0.0.0.0:7172. The default serves only readers on the management node."},
 				{Name: settingFileFolders,
 					Doc: "Comma-separated folders of the management node from which administrators may add file:// images. Empty, the default, allows no file."},
@@ -60,7 +60,7 @@ func pluginOf(s *store) pluginsdk.Plugin {
 
 func fields() []*pluginv1.Field {
 	return []*pluginv1.Field{
-		{Name: "hostname", Kind: "string", Required: true, MaxLength: 255,
+		{Name: "hostname", Kind: "string", Required: true, MaxLength: 255, Holds: "host",
 			Doc: "Name or address at which hosts reach the management node."},
 		{Name: "username", Kind: "string", Required: true, MaxLength: 255,
 			Doc: "Accepted for clients that send it; the store is local and needs no login."},

@@ -33,7 +33,8 @@ func main() {
 			Name: name, Version: version,
 			Hypervisors: []*pluginv1.HypervisorDecl{{Type: typ, Optional: []string{pluginsdk.OptionalPause}}},
 			Permissions: []string{pluginsdk.PermissionHostCall},
-			Settings:    []*pluginv1.SettingDecl{{Name: "colour", Default: "red"}},
+			Settings: []*pluginv1.SettingDecl{{Name: "colour", Default: "red"}, {Name: "token", Secret: true, Holds: "label", MaxLength: 20},
+				{Name: "mirror", Holds: "host"}, {Name: "port", Kind: "int", Default: "80", Min: 1, Max: 65535}, {Name: "mode", Values: []string{"on", "off"}, Default: "on"}},
 		},
 		Configure: func(_ context.Context, env pluginsdk.Env) error {
 			d.env = env
@@ -57,6 +58,7 @@ type driver struct {
 func (d *driver) ConnectHost(context.Context, *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error) {
 	return &pluginv1.ConnectHostResponse{Facts: &pluginv1.HostFacts{Fields: map[string]string{
 		"pid": strconv.Itoa(os.Getpid()), "version": version, "colour": d.env.Settings["colour"],
+		"token": d.env.Settings["token"], "mirror": d.env.Settings["mirror"], "port": d.env.Settings["port"],
 		"data": d.env.DataDir, "secret": os.Getenv("KUMO_TEST_SECRET"),
 	}}}, nil
 }

@@ -226,7 +226,11 @@ type Field struct {
 	Doc     string   `protobuf:"bytes,11,opt,name=doc,proto3" json:"doc,omitempty"`
 	Caption *Caption `protobuf:"bytes,12,opt,name=caption,proto3" json:"caption,omitempty"`
 	// unit of a number: "bytes", "seconds", "count", "percent", "megahertz".
-	Unit          string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
+	Unit string `protobuf:"bytes,13,opt,name=unit,proto3" json:"unit,omitempty"`
+	// holds is what kind of text a string or text is: a word of package
+	// pluginsdk/kinds, such as "host". What does not fit is refused, and the plugin
+	// gets the one spelling of what does.
+	Holds         string `protobuf:"bytes,14,opt,name=holds,proto3" json:"holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -348,6 +352,13 @@ func (x *Field) GetCaption() *Caption {
 func (x *Field) GetUnit() string {
 	if x != nil {
 		return x.Unit
+	}
+	return ""
+}
+
+func (x *Field) GetHolds() string {
+	if x != nil {
+		return x.Holds
 	}
 	return ""
 }
@@ -1349,11 +1360,22 @@ func (x *NetworkServiceDecl) GetServiceIpTag() string {
 }
 
 type SettingDecl struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Default       string                 `protobuf:"bytes,2,opt,name=default,proto3" json:"default,omitempty"`
-	Doc           string                 `protobuf:"bytes,3,opt,name=doc,proto3" json:"doc,omitempty"`
-	Secret        bool                   `protobuf:"varint,4,opt,name=secret,proto3" json:"secret,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Name    string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Default string                 `protobuf:"bytes,2,opt,name=default,proto3" json:"default,omitempty"`
+	Doc     string                 `protobuf:"bytes,3,opt,name=doc,proto3" json:"doc,omitempty"`
+	// secret values are in no error and no log of the core; they have no default.
+	Secret bool `protobuf:"varint,4,opt,name=secret,proto3" json:"secret,omitempty"`
+	// kind is string, int or bool; empty means string.
+	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	// holds is what kind of text a string is, as Field.holds; an empty value is none.
+	Holds  string   `protobuf:"bytes,6,opt,name=holds,proto3" json:"holds,omitempty"`
+	Values []string `protobuf:"bytes,7,rep,name=values,proto3" json:"values,omitempty"`
+	// min and max are the inclusive bounds of an int; both zero means none.
+	Min int64 `protobuf:"varint,8,opt,name=min,proto3" json:"min,omitempty"`
+	Max int64 `protobuf:"varint,9,opt,name=max,proto3" json:"max,omitempty"`
+	// max_length of a string in characters; zero means 65536.
+	MaxLength     int32 `protobuf:"varint,10,opt,name=max_length,json=maxLength,proto3" json:"max_length,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1416,6 +1438,48 @@ func (x *SettingDecl) GetSecret() bool {
 	return false
 }
 
+func (x *SettingDecl) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SettingDecl) GetHolds() string {
+	if x != nil {
+		return x.Holds
+	}
+	return ""
+}
+
+func (x *SettingDecl) GetValues() []string {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *SettingDecl) GetMin() int64 {
+	if x != nil {
+		return x.Min
+	}
+	return 0
+}
+
+func (x *SettingDecl) GetMax() int64 {
+	if x != nil {
+		return x.Max
+	}
+	return 0
+}
+
+func (x *SettingDecl) GetMaxLength() int32 {
+	if x != nil {
+		return x.MaxLength
+	}
+	return 0
+}
+
 var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
@@ -1437,7 +1501,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
-	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xc5\x02\n" +
+	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xdb\x02\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -1453,7 +1517,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	" \x01(\bR\x04fact\x12\x10\n" +
 	"\x03doc\x18\v \x01(\tR\x03doc\x121\n" +
 	"\acaption\x18\f \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
-	"\x04unit\x18\r \x01(\tR\x04unit\"\x98\x02\n" +
+	"\x04unit\x18\r \x01(\tR\x04unit\x12\x14\n" +
+	"\x05holds\x18\x0e \x01(\tR\x05holds\"\x98\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -1535,12 +1600,20 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x10hypervisor_types\x18\x06 \x03(\tR\x0fhypervisorTypes\x12\x1d\n" +
 	"\n" +
 	"service_ip\x18\a \x01(\bR\tserviceIp\x12$\n" +
-	"\x0eservice_ip_tag\x18\b \x01(\tR\fserviceIpTag\"e\n" +
+	"\x0eservice_ip_tag\x18\b \x01(\tR\fserviceIpTag\"\xea\x01\n" +
 	"\vSettingDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x10\n" +
 	"\x03doc\x18\x03 \x01(\tR\x03doc\x12\x16\n" +
-	"\x06secret\x18\x04 \x01(\bR\x06secretBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\x06secret\x18\x04 \x01(\bR\x06secret\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05holds\x18\x06 \x01(\tR\x05holds\x12\x16\n" +
+	"\x06values\x18\a \x03(\tR\x06values\x12\x10\n" +
+	"\x03min\x18\b \x01(\x03R\x03min\x12\x10\n" +
+	"\x03max\x18\t \x01(\x03R\x03max\x12\x1d\n" +
+	"\n" +
+	"max_length\x18\n" +
+	" \x01(\x05R\tmaxLengthBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_manifest_proto_rawDescOnce sync.Once
