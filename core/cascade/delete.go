@@ -2,6 +2,7 @@ package cascade
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime/debug"
@@ -357,6 +358,8 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 		switch {
 		case err == nil, flow.IsStopped(err):
 			return err
+		case s.Mode == Enforcing && errors.As(err, new(alive)):
+			return errs.Wrap(errs.ClassOf(err), n.Type+" "+n.UUID, err, "stays, and so does %s %s", s.Type, s.UUID)
 		case s.Mode == Enforcing:
 			failures[i] = err
 			return nil

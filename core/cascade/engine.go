@@ -24,7 +24,7 @@ const (
 	Permissive Mode = iota
 	// Enforcing: checks are skipped, what objects is detached, and a resource
 	// goes although the outside world could not be cleaned; that is kept for
-	// the garbage collector.
+	// the garbage collector. What lives on there stops the delete (Alive).
 	Enforcing
 )
 
@@ -35,6 +35,16 @@ func (m Mode) String() string {
 	}
 	return "Permissive"
 }
+
+// Alive is what Deleter.Delete returns of a row that stands for something which
+// goes on where it cannot be reached, and needs what the row has: its addresses,
+// its part of a machine. The row stays then, and all that it depends on, also with
+// Enforcing. The error says how to end it, or that it has ended.
+func Alive(err error) error { return alive{err} }
+
+type alive struct{ error }
+
+func (a alive) Unwrap() error { return a.error }
 
 // Deleter is what a service knows of deleting the rows of a type. All of it is
 // optional: the default removes the row.

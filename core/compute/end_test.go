@@ -147,6 +147,41 @@ func TestHostIsDeletedByForce(t *testing.T) {
 	c.Want("cluster", c.vm(uuid).Text("clusterUuid"), c.s.Cluster)
 }
 
+// A guest that runs on a host which stays, and does not answer, is not forgotten with
+// its storage: it keeps its record, addresses and part of the host until it is gone.
+// It is so that nothing else is given them meanwhile.
+func TestGuestOutlivesForce(t *testing.T) {
+	c := newCloud(t)
+	c.services()
+	uuid := c.run(nil)
+	rows := append([]string{"UsedIp"}, taken...)
+	before := c.Dump(rows...)
+	force := P{"uuid": c.s.Primary, "deleteMode": "Enforcing"}
+	for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", "ReleaseNICs"} {
+		c.Calls.Fail(method, onFire())
+	}
+	c.Refused(errs.Unavailable, "APIDeletePrimaryStorageMsg", force, "VM vm", "may still run on host "+c.s.Host, "on fire", "delete the host first")
+	c.Idle(uuid)
+	c.Want("what is there", c.Dump(rows...), before)
+	c.Calls.Fail("StopVM", nil) // it is stopped, and what is left is bits
+	c.Do("APIDeletePrimaryStorageMsg", force)
+	c.Want("guests", len(c.List("VmInstance")), 0)
+	c.Want("guests on the host", len(c.World.Guests(c.s.Host)), 0)
+}
+
+// Guests of a host that is deleted by force with its cluster are on no host, whatever
+// the host told of them meanwhile.
+func TestClusterIsDeletedByForce(t *testing.T) {
+	for range 5 {
+		c := newCloud(t)
+		uuid := c.run(nil)
+		c.Calls.Fail("StopVM", onFire())
+		c.Do("APIDeleteClusterMsg", P{"uuid": c.s.Cluster, "deleteMode": "Enforcing"})
+		c.Want("state", c.state(uuid), "Stopped")
+		c.Want("host", c.vm(uuid).Text("hostUuid"), "")
+	}
+}
+
 // A cluster that is deleted leaves its guests stopped and without a cluster.
 func TestClusterIsDeleted(t *testing.T) {
 	c := newCloud(t)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -380,9 +381,13 @@ func (s *Service) follow(ctx context.Context, vm *VMInstance, now string) error 
 	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.move(ctx, tx, vm.UUID, ev, nil) })
 }
 
-// appeared adopts a stopped guest that was started behind our back.
+// appeared adopts a stopped guest that was started behind our back. A host that is
+// being deleted gets none: it would stay the guest's host when it is gone.
 func (s *Service) appeared(ctx context.Context, g *guest, hostUUID string) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := cascade.Guard(ctx, tx, "Host", hostUUID); err != nil {
+			return err
+		}
 		if err := s.hosts.Reserve(ctx, tx, hostUUID, g.room(0)); err != nil {
 			return err
 		}

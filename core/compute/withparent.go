@@ -14,7 +14,9 @@ import (
 // deleted (cascade.Deleter).
 
 // deleteVM removes a guest for good when what it depends on is deleted. With
-// Enforcing, a host or storage that cannot be reached is no obstacle.
+// Enforcing, a host or storage that cannot be reached is no obstacle, unless the
+// guest may run on a host that stays (cascade.Alive): others would be given its
+// addresses and its part of the host.
 func (s *Service) deleteVM(ctx context.Context, uuid string, m cascade.Mode) error {
 	vm, err := store.Get(ctx, s.Store, VMType, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -32,9 +34,33 @@ func (s *Service) deleteVM(ctx context.Context, uuid string, m cascade.Mode) err
 	if err == nil || m != cascade.Enforcing {
 		return err
 	}
+	if err := s.alive(ctx, uuid, err); err != nil {
+		return err
+	}
 	s.Log.Warn("guest forgotten", "vm", uuid, "error", err)
 	cause := err
 	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.forget(ctx, tx, uuid, cause) })
+}
+
+// alive is the error that a guest which could not be ended because of cause may
+// still run on a host that stays; nil when it does not, or its host goes as well.
+func (s *Service) alive(ctx context.Context, uuid string, cause error) error {
+	vm, err := store.Get(ctx, s.Store, VMType, uuid)
+	if errs.ClassOf(err) == errs.NotFound {
+		return nil
+	}
+	if err != nil || vm.HostUUID == "" {
+		return err
+	}
+	switch err := cascade.Intact(ctx, s.Store, cascade.Parent{Type: "Host", UUID: vm.HostUUID}); errs.ClassOf(err) {
+	case "":
+		return cascade.Alive(errs.Wrap(errs.ClassOf(cause), "VM "+vm.Name, cause, "may still run on host %s", vm.HostUUID).
+			WithAdvice("repeat it when that host answers, or delete the host first when it will not come back"))
+	case errs.Refused, errs.NotFound:
+		return nil
+	default:
+		return err
+	}
 }
 
 // forget removes a guest's rows without touching the world, and notes what is
