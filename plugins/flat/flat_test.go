@@ -251,7 +251,7 @@ func TestMissingInterface(t *testing.T) {
 	}
 }
 
-func kinds(fragments []*hostv1.Fragment) (keys []string, network *hostv1.DHCPNetwork) {
+func kindsOf(fragments []*hostv1.Fragment) (keys []string, network *hostv1.DHCPNetwork) {
 	for _, f := range fragments {
 		keys = append(keys, f.Key)
 		if n := f.GetDhcpNetwork(); n != nil {
@@ -291,7 +291,7 @@ func TestOnlyAttachedServices(t *testing.T) {
 				t.Fatalf("applied %v", agent.applied)
 			}
 			got := agent.applied[0]
-			keys, n := kinds(got.Upsert)
+			keys, n := kindsOf(got.Upsert)
 			if !slices.Equal(keys, c.upsert) || !slices.Equal(got.Remove, c.gone) {
 				t.Errorf("upsert %v, remove %v", keys, got.Remove)
 			}

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"net"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -156,11 +157,24 @@ func parseNetwork(row *pluginv1.L3Network) (*network, error) {
 	return n, nil
 }
 
+// address4 takes addresses of machines, as the agent does.
+func address4(text string) (netip.Addr, error) {
+	spelling, err := kinds.Parse("addr", text)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	a, err := netip.ParseAddr(spelling)
+	if err == nil && !a.Is4() {
+		err = fmt.Errorf("%q is no IPv4 address", text)
+	}
+	return a, err
+}
+
 // address parses an address that must be usable by a machine in the network.
 func (n *network) address(object, what, text string) (netip.Addr, error) {
-	a, err := netip.ParseAddr(text)
-	if err != nil || !a.Is4() {
-		return a, errs.New(errs.Invalid, object, "%s %q is no IPv4 address", what, text)
+	a, err := address4(text)
+	if err != nil {
+		return a, errs.Wrap(errs.Invalid, object, err, "%s", what)
 	}
 	if !n.cidr.Contains(a) || (n.cidr.Bits() < 31 && a == n.cidr.Addr()) {
 		return a, errs.New(errs.Invalid, object, "%s %s is not a machine's address in %s", what, a, n.cidr)
@@ -223,11 +237,11 @@ func (n *network) nicFragments(nic *pluginv1.GuestNIC, taken map[string]string) 
 	if ip == n.service {
 		return nil, errs.New(errs.Invalid, object, "address %s is that of the DHCP service of L3 network %s", ip, n.row.Uuid)
 	}
-	mac, err := net.ParseMAC(nic.Mac)
+	mac, err := kinds.Parse("mac", nic.Mac)
 	if err != nil {
-		return nil, errs.New(errs.Invalid, object, "%q is no MAC address", nic.Mac)
+		return nil, errs.Wrap(errs.Invalid, object, err, "")
 	}
-	for _, used := range []string{ip.String(), mac.String()} {
+	for _, used := range []string{ip.String(), mac} {
 		key := n.row.Uuid + " " + used
 		if other, ok := taken[key]; ok {
 			return nil, errs.New(errs.Invalid, object, "address %s is also that of %s", used, other)
@@ -243,7 +257,7 @@ func (n *network) nicFragments(nic *pluginv1.GuestNIC, taken map[string]string) 
 		out = append(out, &hostv1.Fragment{
 			Key: leaseKey(nic.NicUuid),
 			Kind: &hostv1.Fragment_DhcpBinding{DhcpBinding: &hostv1.DHCPBinding{
-				NetworkKey: n.row.Uuid, Mac: mac.String(), Ip: ip.String(),
+				NetworkKey: n.row.Uuid, Mac: mac, Ip: ip.String(),
 				// The agent names guests by their NIC in the default network only.
 				Hostname: hostname, DefaultNetwork: nic.DefaultNetwork,
 			}},

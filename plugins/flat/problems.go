@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -45,9 +46,9 @@ func (n *network) leaveOut(f *hostv1.DHCPNetwork) (reasons []string) {
 // each (RFC 2132, section 3.8).
 func (n *network) nameServers(all []string, out func(string, ...any)) (good []string) {
 	for _, text := range all {
-		a, err := netip.ParseAddr(text)
+		_, err := address4(text)
 		switch {
-		case err != nil || !a.Is4() || a.IsUnspecified() || a.As4()[0] >= 224:
+		case err != nil:
 			out("name server %q is left out: it is no machine's IPv4 address; remove it", text)
 		case 4*(len(good)+1) > optionSize:
 			out("name server %s is left out: DHCP tells %d at most; remove some", text, optionSize/4)
@@ -67,12 +68,12 @@ func (n *network) routes(all []*hostv1.Route, out func(string, ...any)) (good []
 		size += 1 + 4 + 4
 	}
 	for _, r := range all {
-		prefix, err := netip.ParsePrefix(r.Prefix)
-		if err != nil || !prefix.Addr().Is4() {
+		spelling, err := kinds.Parse("cidr4", r.Prefix)
+		if err != nil {
 			out("the route to %q is left out: that is no IPv4 network; remove it", r.Prefix)
 			continue
 		}
-		prefix = prefix.Masked()
+		prefix := netip.MustParsePrefix(spelling)
 		if _, err := n.address("", "next hop", r.NextHop); err != nil {
 			out("the route to %s is left out: its next hop %q is no machine's address in %s; remove it", prefix, r.NextHop, n.cidr)
 			continue

@@ -55,7 +55,7 @@ func TestItemsAreLeftOut(t *testing.T) {
 			t.Errorf("%s: told are %s, and at a sync %s", name, told, reasons(synced.Problems))
 		}
 		for _, fragments := range [][]*hostv1.Fragment{agent.applied[0].Upsert, agent.synced[0].Fragments} {
-			keys, n := kinds(fragments)
+			keys, n := kindsOf(fragments)
 			if len(keys) != 3 || !c.same(n) {
 				t.Errorf("%s: fragments %v, network %v", name, keys, n)
 			}
@@ -92,7 +92,7 @@ func TestSyncGoesOnPastANetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	one := testNIC(1).NicUuid
-	if keys, _ := kinds(agent.synced[0].Fragments); !slices.Equal(keys, []string{l3UUID, leaseKey(one), metadataKey(one)}) {
+	if keys, _ := kindsOf(agent.synced[0].Fragments); !slices.Equal(keys, []string{l3UUID, leaseKey(one), metadataKey(one)}) {
 		t.Errorf("fragments %v", keys)
 	}
 	for _, key := range []string{bad.Uuid, leaseKey(outside.NicUuid), metadataKey(outside.NicUuid)} {

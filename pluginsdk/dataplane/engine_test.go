@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -111,7 +112,9 @@ func guest(t *testing.T, near, bridgeName string) (mac net.HardwareAddr, run fun
 	must(t, inNamespace(ns, func() error {
 		l, err := netlink.LinkByName("eth0")
 		if err == nil {
-			mac = l.Attrs().HardwareAddr
+			mac = slices.Clone(l.Attrs().HardwareAddr)
+			mac[0] = 0x52 // Linux draws some that no guest may have
+			err = netlink.LinkSetHardwareAddr(l, mac)
 		}
 		return err
 	}))

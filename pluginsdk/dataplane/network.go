@@ -42,8 +42,8 @@ func parseNetwork(object string, n *hostv1.DHCPNetwork) (networkSpec, error) {
 		return networkSpec{}, errs.New(errs.Invalid, object, format, args...)
 	}
 	var err error
-	if s.cidr, err = netip.ParsePrefix(n.GetNetworkCidr()); err != nil || !s.cidr.Addr().Is4() || s.cidr != s.cidr.Masked() {
-		return bad("%s is no IPv4 network", quote(n.GetNetworkCidr()))
+	if s.cidr, err = parsePrefix(object, n.GetNetworkCidr()); err != nil {
+		return networkSpec{}, err
 	}
 	if s.address, err = netip.ParsePrefix(n.GetAddress()); err != nil || !s.address.Addr().Is4() {
 		return bad("%s is no IPv4 address with prefix length", quote(n.GetAddress()))
@@ -67,9 +67,9 @@ func parseNetwork(object string, n *hostv1.DHCPNetwork) (networkSpec, error) {
 		s.dns = append(s.dns, ip)
 	}
 	for _, r := range n.GetRoutes() {
-		prefix, err := netip.ParsePrefix(r.GetPrefix())
-		if err != nil || !prefix.Addr().Is4() || prefix != prefix.Masked() {
-			return bad("%s is no IPv4 route prefix", quote(r.GetPrefix()))
+		prefix, err := parsePrefix(object, r.GetPrefix())
+		if err != nil {
+			return networkSpec{}, err
 		}
 		hop, err := parseIPv4(object, r.GetNextHop())
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
 
@@ -21,17 +22,13 @@ const (
 )
 
 var (
-	ownerPattern = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
-	keyPattern   = regexp.MustCompile(`^[!-~]+$`)
-	// Linux allows more in a device name, but nothing that we need.
-	devicePattern    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}$`)
+	ownerPattern     = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+	keyPattern       = regexp.MustCompile(`^[!-~]+$`)
 	namespacePattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	// The state folder goes into dnsmasq's configuration, where commas, spaces
 	// and newlines mean something.
 	folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 	aliasPattern  = regexp.MustCompile(`^[ -~]*$`)
-	// RFC 1123 section 2.1.
-	labelPattern = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?$`)
 )
 
 // CheckOwner refuses an owner that is not a short lower-case name, such as
@@ -44,30 +41,18 @@ func CheckOwner(owner string) error {
 }
 
 // CheckDevice refuses what is not a usable network device name (errs.Invalid).
-func CheckDevice(object, name string) error {
-	if !devicePattern.MatchString(name) {
-		return errs.New(errs.Invalid, object, "%s is no network device name: 1 to 15 letters, digits, dots, dashes and underscores", quote(name))
-	}
-	return nil
-}
+func CheckDevice(object, name string) error { return exact(object, "device", name) }
 
 // CheckHostname refuses what is not one label of RFC 1123 (errs.Invalid).
-func CheckHostname(object, name string) error {
-	if !labelPattern.MatchString(name) {
-		return errs.New(errs.Invalid, object, "%s is no host name: 1 to 63 letters, digits and inner dashes", quote(name))
-	}
-	return nil
-}
+func CheckHostname(object, name string) error { return exact(object, "label", name) }
 
 // CheckDomain refuses what is not a domain name of RFC 1123 (errs.Invalid).
-func CheckDomain(object, name string) error {
-	if len(name) > 253 {
-		return errs.New(errs.Invalid, object, "the domain name is longer than 253 bytes")
-	}
-	for _, label := range strings.Split(name, ".") {
-		if !labelPattern.MatchString(label) {
-			return errs.New(errs.Invalid, object, "%s is no domain name", quote(name))
-		}
+func CheckDomain(object, name string) error { return exact(object, "domain", name) }
+
+// exact refuses what is not of a kind in its one spelling (errs.Invalid).
+func exact(object, kind, text string) error {
+	if err := kinds.Exact(kind, text); err != nil {
+		return errs.Wrap(errs.Invalid, object, err, "")
 	}
 	return nil
 }
@@ -163,7 +148,11 @@ func checkMetadata(object string, m *hostv1.Metadata) error {
 		return errs.New(errs.Invalid, object, "the instance ID must have visible ASCII characters only")
 	}
 	if m.GetHostname() != "" {
-		if err := CheckDomain(object, m.GetHostname()); err != nil {
+		check := CheckDomain
+		if !strings.Contains(m.GetHostname(), ".") {
+			check = CheckHostname
+		}
+		if err := check(object, m.GetHostname()); err != nil {
 			return err
 		}
 	}
@@ -179,22 +168,33 @@ func checkMetadata(object string, m *hostv1.Metadata) error {
 }
 
 func parseMAC(object, text string) (net.HardwareAddr, error) {
-	mac, err := net.ParseMAC(text)
-	if err != nil || len(mac) != 6 {
-		return nil, errs.New(errs.Invalid, object, "%s is no MAC address", quote(text))
+	spelling, err := kinds.Parse("mac", text)
+	if err != nil {
+		return nil, errs.Wrap(errs.Invalid, object, err, "")
 	}
-	if mac[0]&1 != 0 {
-		return nil, errs.New(errs.Invalid, object, "MAC address %s is a group address", mac)
-	}
-	return mac, nil
+	return net.ParseMAC(spelling)
 }
 
+// parseIPv4 takes more than the core does for guests: what older versions gave
+// them still has to be served.
 func parseIPv4(object, text string) (netip.Addr, error) {
-	ip, err := netip.ParseAddr(text)
-	if err != nil || !ip.Is4() || ip.IsUnspecified() || ip.IsMulticast() {
-		return netip.Addr{}, errs.New(errs.Invalid, object, "%s is no IPv4 address of a machine", quote(text))
+	spelling, err := kinds.Parse("addr", text)
+	if err != nil {
+		return netip.Addr{}, errs.Wrap(errs.Invalid, object, err, "")
+	}
+	ip, err := netip.ParseAddr(spelling)
+	if err != nil || !ip.Is4() {
+		return netip.Addr{}, errs.New(errs.Invalid, object, "%s is no IPv4 address", quote(text))
 	}
 	return ip, nil
+}
+
+// parsePrefix takes a network without bits of a host.
+func parsePrefix(object, text string) (netip.Prefix, error) {
+	if err := exact(object, "cidr4", text); err != nil {
+		return netip.Prefix{}, err
+	}
+	return netip.ParsePrefix(text)
 }
 
 // quote shows a rejected value without letting it flood or break the message.

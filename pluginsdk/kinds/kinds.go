@@ -81,6 +81,26 @@ func (k Kind) Parse(text string) (string, error) {
 	return "", fmt.Errorf("%q is not %s (%s)", trimmed, k.Is, k.Rule)
 }
 
+// Parse is Kind.Parse of the kind of a name, for plugins and agents; an unknown
+// kind has no values.
+func Parse(kind, text string) (string, error) {
+	k, ok := Of(kind)
+	if !ok {
+		return "", fmt.Errorf("there is no kind %q", kind)
+	}
+	return k.Parse(text)
+}
+
+// Exact refuses what is not of a kind, or not in its one spelling: what is written
+// into configurations as it is.
+func Exact(kind, text string) error {
+	spelling, err := Parse(kind, text)
+	if err == nil && spelling != text {
+		err = fmt.Errorf("%.80q is spelled %q", text, spelling)
+	}
+	return err
+}
+
 // ParseSecret is Parse for values that nobody may see: an error does not have it.
 func (k Kind) ParseSecret(text string) (string, error) {
 	out, err := k.Parse(text)

@@ -37,7 +37,7 @@ var spelled = map[string]map[string]string{
 	"label": {"web07": "web07", "WEB": "WEB", "7": "7", "xn--nxasmq6b": "xn--nxasmq6b", strings.Repeat("a", 63): strings.Repeat("a", 63), strings.Repeat("a", 64): "", "-a": "", "a-": "", "a_b": "", "a.b": "", "ñ": "", "a b": "", "": ""},
 	"domain": {
 		"corp.example": "corp.example", "corp.example.": "corp.example", "localhost": "localhost", "a.b-c.d1": "a.b-c.d1",
-		".example": "", "a..b": "", "a.-b.c": "", "a.b_c": "", "192.0.2.1": "", "1.2.3": "", strings.Repeat(strings.Repeat("a", 49)+".", 5) + "abcd": "", strings.Repeat("a", 64) + ".b": "", "": "", ".": "",
+		".example": "", "a..b": "", "a.-b.c": "", "a.b_c": "", "192.0.2.1": "", "1.2.3": "", "123": "", strings.Repeat(strings.Repeat("a", 49)+".", 5) + "abcd": "", strings.Repeat("a", 64) + ".b": "", "": "", ".": "",
 	},
 	"host":   {"127.0.0.1": "127.0.0.1", "2001:DB8::1": "2001:db8::1", "kvm1.example.": "kvm1.example", "0.0.0.0": "", "224.0.0.5": "", "256.1.1.1": "", "a;b": "", "fe80::1%eth0": ""},
 	"device": {"eth0": "eth0", "enp3s0f0.100": "enp3s0f0.100", "br_x-1": "br_x-1", "": "", ".": "", "../x": "", "-e": "", "a b": "", "a/b": "", strings.Repeat("e", 16): ""},
@@ -117,6 +117,21 @@ func TestNetworks(t *testing.T) {
 		if (err == nil) != (want != "") || err == nil && fmt.Sprint(got) != want {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
+	}
+}
+
+// What goes into configurations as it is must be spelled as it is stored.
+func TestExact(t *testing.T) {
+	for text, want := range map[string]bool{"corp.example": true, "corp.example.": false, "corp.example\n": false, " corp.example": false, "a_b": false, "": false} {
+		if err := Exact("domain", text); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if got, err := Parse("mac", "FA-16-3E-00-00-01"); got != "fa:16:3e:00:00:01" || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	if _, err := Parse("colour", "red"); err == nil {
+		t.Error("a kind that is none has a value")
 	}
 }
 

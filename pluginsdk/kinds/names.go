@@ -1,7 +1,6 @@
 package kinds
 
 import (
-	"net/netip"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -49,7 +48,7 @@ func parseDomain(text string) (string, error) {
 		}
 		last = l
 	}
-	if _, err := netip.ParseAddr(text); err == nil || strings.Contains(text, ".") && strings.Trim(last, "0123456789") == "" {
+	if strings.Trim(last, "0123456789") == "" {
 		return "", but("an address, or looks like one")
 	}
 	return text, nil

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"encoding/xml"
 	"fmt"
-	"net"
 	"net/netip"
 	"path"
 	"regexp"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -231,9 +231,8 @@ func VNCPort(text string) (int32, error) {
 }
 
 func checkNIC(object string, n *pluginv1.NIC) error {
-	mac, err := net.ParseMAC(n.GetMac())
-	if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
-		return errs.New(errs.Invalid, object, "%q is no MAC address of a NIC", n.GetMac())
+	if _, err := kinds.Parse("mac", n.GetMac()); err != nil {
+		return errs.Wrap(errs.Invalid, object, err, "")
 	}
 	if err := dataplane.CheckDevice(object, n.GetBridge()); err != nil {
 		return err

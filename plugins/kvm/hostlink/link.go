@@ -21,6 +21,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -281,10 +282,11 @@ func hostAddress(ctx context.Context, host *pluginv1.Host) (netip.Addr, error) {
 		}
 		ip = found[0]
 	}
-	if ip.IsUnspecified() || ip.IsMulticast() {
-		return ip, errs.New(errs.Invalid, object(host), "its management address %q is not that of one machine", name)
+	spelling, err := kinds.Parse("addr", ip.String())
+	if err != nil {
+		return ip, errs.Wrap(errs.Invalid, object(host), err, "its management address %q", name)
 	}
-	return ip.Unmap(), nil
+	return netip.ParseAddr(spelling)
 }
 
 // isLocal reports whether the address is of this machine.

@@ -2,13 +2,12 @@ package driver
 
 import (
 	"context"
-	"net"
-	"net/netip"
 
 	"github.com/kumo-cloud/kumo/plugins/simulator/world"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -108,12 +107,12 @@ func bindings(in []*pluginv1.GuestNIC) ([]world.Binding, error) {
 		if !world.IsUUID(n.GetVmUuid()) {
 			return nil, errs.New(errs.Invalid, object, "its VM's UUID %q is not 32 lower-case hex digits", n.GetVmUuid())
 		}
-		if _, err := net.ParseMAC(n.GetMac()); err != nil {
-			return nil, errs.New(errs.Invalid, object, "MAC %q is none", n.GetMac())
+		if _, err := kinds.Parse("mac", n.GetMac()); err != nil {
+			return nil, errs.Wrap(errs.Invalid, object, err, "")
 		}
 		if ip := n.GetIp(); ip != "" {
-			if _, err := netip.ParseAddr(ip); err != nil {
-				return nil, errs.New(errs.Invalid, object, "address %q is none", ip)
+			if _, err := kinds.Parse("addr", ip); err != nil {
+				return nil, errs.Wrap(errs.Invalid, object, err, "")
 			}
 		}
 		out[i] = world.Binding{NIC: n.GetNicUuid(), VM: n.GetVmUuid(), L3: n.GetL3Uuid(), MAC: n.GetMac(), IP: n.GetIp()}
