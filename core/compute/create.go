@@ -171,6 +171,9 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, s
 		return "", errs.New(errs.Invalid, "defaultL3NetworkUuid", "%s is not among l3NetworkUuids", defaultL3)
 	}
 	st.Row.DefaultL3NetworkUUID = defaultL3
+	if err := s.domainFits(ctx, q, defaultL3, told(st.Tags, tagHostname, "hostname")); err != nil {
+		return "", err
+	}
 	for _, t := range st.Tags {
 		for _, pattern := range []string{tagStaticIP, tagCustomMAC} {
 			m, ok := tag.Match(pattern, t)

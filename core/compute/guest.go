@@ -109,7 +109,7 @@ func (s *Service) describe(g *guest, tags []string, defaultL3 string) {
 			}
 		}
 		if m, ok := tag.Match(tagSSHKey, t); ok {
-			g.Told.SSHKeys = append(g.Told.SSHKeys, m["sshkey"])
+			g.Told.SSHKeys = append(g.Told.SSHKeys, strings.Split(m["sshkey"], "\n")...)
 		}
 		if m, ok := tag.Match(tagConsolePass, t); ok {
 			g.ConsolePassword = m["consolePassword"]

@@ -30,8 +30,8 @@ const (
 
 // tagKinds are the kinds of what tokens hold.
 var tagKinds = map[string]map[string]string{
-	tagSSHKey:    {"sshkey": "key"},
-	tagHostname:  {"hostname": "label"},
+	tagSSHKey:    {"sshkey": "keys"},
+	tagHostname:  {"hostname": "hostname"},
 	tagStaticIP:  {"staticIp": "addr4"},
 	tagCustomMAC: {"mac": "mac"},
 }
@@ -60,8 +60,8 @@ func (s *Service) registerTags() error {
 	})
 	def(tagSSHKey, nil)
 	def(tagHostname, func(t map[string]string) error {
-		if ofAddress(t["hostname"]) {
-			return bad("hostname", "names such as %s are those of guests without one, made of their addresses", t["hostname"])
+		if name := labelOf(t["hostname"]); ofAddress(name) {
+			return bad("hostname", "names such as %s are those of guests without one, made of their addresses", name)
 		}
 		return nil
 	})

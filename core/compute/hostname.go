@@ -36,9 +36,42 @@ func ofAddress(hostname string) bool {
 	return err == nil
 }
 
+// labelOf is the name of a machine without its domain.
+func labelOf(hostname string) string {
+	label, _, _ := strings.Cut(hostname, ".")
+	return label
+}
+
+// domainFits refuses a host name with a domain that is not its network's. The
+// domain is the network's alone: dnsmasq leaves one out that does not fit where a
+// host is declared (its manual, dhcp-host), and a guest would be told by DHCP of
+// another name than by its metadata, of which cloud-init takes what is before the
+// first dot (util.get_hostname_fqdn). A network whose domain changes later takes its
+// guests with it.
+func (s *Service) domainFits(ctx context.Context, q store.Querier, l3UUID, hostname string) error {
+	_, domain, full := strings.Cut(hostname, ".")
+	if !full {
+		return nil
+	}
+	object := "host name " + hostname
+	if l3UUID == "" {
+		return errs.New(errs.Invalid, object, "the VM is in no L3 network, whose domain it could have").WithAdvice("leave the domain out")
+	}
+	has, err := s.networks.Domain(ctx, q, l3UUID)
+	switch {
+	case err != nil:
+		return err
+	case has == "":
+		return errs.New(errs.Invalid, object, "L3 network %s has no DNS domain", l3UUID).WithAdvice("leave the domain out, or give the network that domain")
+	case !strings.EqualFold(has, domain):
+		return errs.New(errs.Invalid, object, "the domain of L3 network %s is %s", l3UUID, has).WithAdvice("leave the domain out: the network adds its own")
+	}
+	return nil
+}
+
 // wishOf is the host name that a guest wishes, by its tag or by its own name.
 func wishOf(vm *VMInstance, tags []string) (hostname string, byTag bool) {
-	if hostname = told(tags, tagHostname, "hostname"); hostname != "" {
+	if hostname = labelOf(told(tags, tagHostname, "hostname")); hostname != "" {
 		return hostname, true
 	}
 	label, _ := kinds.Of("label")
@@ -128,6 +161,9 @@ func (s *Service) claim(ctx context.Context, tx *store.Tx, vm *VMInstance, tags 
 // hostnameGiven claims a name that a guest's tag begins to wish.
 func (s *Service) hostnameGiven(ctx context.Context, tx *store.Tx, uuid string, tokens map[string]string) error {
 	vm, err := store.Get(ctx, tx, VMType, uuid)
+	if err == nil {
+		err = s.domainFits(ctx, tx, vm.DefaultL3NetworkUUID, tokens["hostname"])
+	}
 	if err != nil {
 		return err
 	}

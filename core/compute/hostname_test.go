@@ -80,6 +80,33 @@ func TestHostNamesDiffer(t *testing.T) {
 	c.run(named("db", nil))
 }
 
+// A host name with the network's domain is the name in that domain; with another one
+// it is refused, also when it is given later.
+func TestFullHostNames(t *testing.T) {
+	c := newCloud(t)
+	c.services()
+	full := named("web.corp.example", nil)
+	c.Refused(errs.Invalid, create, c.s.Guest(full), "host name web.corp.example", "has no DNS domain")
+	c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "dnsDomain": "Corp.example"})
+	before := c.Dump(taken...)
+	for _, name := range []string{"web.example", "web.eu.corp.example", "web.corp.example.org"} {
+		c.Refused(errs.Invalid, create, c.s.Guest(named(name, nil)), "host name "+name, "is Corp.example", "leave the domain out")
+	}
+	c.Refused(errs.Invalid, create, c.s.Guest(named("10-0-0-5.corp.example", nil)), "made of their addresses")
+	c.Want("rows after refusals", c.Dump(taken...), before)
+	first := c.run(full)
+	c.Want("the name", c.toldName(), "web")
+	c.Want("the name at the next start", c.again(first), "web")
+	c.Refused(errs.Exists, create, c.s.Guest(named("WEB", nil)), first)
+	c.Refused(errs.Exists, create, c.s.Guest(named("Web.CORP.example", nil)), first)
+	tag := c.List("SystemTag", "resourceUuid="+first, "tag~=hostname::%")[0].Text("uuid")
+	c.Refused(errs.Invalid, "APIUpdateSystemTagMsg", P{"uuid": tag, "tag": "hostname::db.example"}, "is Corp.example")
+	c.Do("APIUpdateSystemTagMsg", P{"uuid": tag, "tag": "hostname::db.corp.example"})
+	c.Want("the new name", c.again(first), "db")
+	c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "dnsDomain": "other.example"})
+	c.Want("the name in another domain", c.again(first), "db")
+}
+
 // A guest that is destroyed gives its name up, and has it again when it is recovered
 // unless another one has it by then.
 func TestHostNamesOfDestroyedGuests(t *testing.T) {

@@ -3,6 +3,7 @@ package compute_test
 import (
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
@@ -145,13 +146,15 @@ func TestTagsAreChecked(t *testing.T) {
 	before := c.Dump(taken...)
 	for tag, why := range map[string]string{
 		"userdata::not base64!":                        "is not base64",
-		"hostname::-a":                                 "is not a host name without a domain",
-		"hostname::a.b":                                "is not a host name without a domain",
+		"hostname::-a":                                 "is not a host name, alone or with its domain",
+		"hostname::a.b":                                "has no DNS domain",
+		"hostname::10.0.0.5":                           "an address, or looks like one",
 		"staticIp::" + c.s.L3 + "::10.0":               "is not the IPv4 address of a machine in a network",
 		"staticIp::" + c.s.L3 + "::169.254.1.1":        "a link-local address",
 		"customMac::" + c.s.L3 + "::01:00:5e:00:00:01": "a multicast address",
 		"customMac::" + c.s.L3 + "::00:00:00:00:00:00": "all zero",
-		"sshkey::ssh-ed25519 AAAA":                     "is not one public key",
+		"sshkey::ssh-ed25519 AAAA":                     "key 1 is none",
+		"sshkey::" + keyA + "\n" + "ssh-rsa AAAA":      "key 2 is none",
 		"consolePassword::":                            "",
 		"consolePassword::too-long-by-1":               "1 to 8 characters",
 		"consolePassword::password":                    "1 to 8 characters",
@@ -170,4 +173,27 @@ func TestTagsAreChecked(t *testing.T) {
 		c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{tag}}), "is not among l3NetworkUuids")
 	}
 	c.Want("what is there", c.Dump(taken...), before)
+}
+
+const (
+	keyA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGnnEdiCwzVGSsyTJQmvnBDlyD1Qu6n+SgZqVhdaiHCH"
+	keyB = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGnnEdiCwzVGSsyTJQmvnBDlyD1Qu6n+SgZqVhdaiHCI"
+)
+
+// A tag may have a file of keys, with what such files have beside keys.
+func TestKeysOfAFile(t *testing.T) {
+	c := newCloud(t)
+	c.services()
+	uuid := c.run(P{"systemTags": []string{"sshkey::# mine\r\n" + keyA + " me\r\n\r\n  # hers\r\n" + keyB + "\r\n" + keyA + " me\r\n"}})
+	keys := func() string {
+		r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
+		return strings.Join(r.GetNics()[0].GetSshKeys(), "|")
+	}
+	c.Want("the keys", keys(), keyA+" me|"+keyB)
+	c.Want("the tag", c.List("SystemTag", "resourceUuid="+uuid)[0].Text("tag"), "sshkey::"+keyA+" me\n"+keyB)
+	c.Create("APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": "sshkey::" + keyB + " again"})
+	c.do("Stop", uuid)
+	c.do("Start", uuid)
+	c.Want("the keys later", keys(), keyA+" me|"+keyB+"|"+keyB+" again")
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"sshkey::" + keyA + strings.Repeat("\n"+keyA, 1000)}}), "65536 characters")
 }

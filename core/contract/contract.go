@@ -183,6 +183,8 @@ type Networks interface {
 	// Check says whether a guest may be plugged in these networks, and returns
 	// their zone.
 	Check(ctx context.Context, q store.Querier, l3UUIDs []string) (zoneUUID string, err error)
+	// Domain returns the DNS domain of a network, "" for none.
+	Domain(ctx context.Context, q store.Querier, l3UUID string) (string, error)
 	// Clusters returns the clusters in which all the networks can be used.
 	Clusters(ctx context.Context, q store.Querier, l3UUIDs []string) ([]string, error)
 	// Allocate takes MACs and addresses and inserts the NICs' rows.

@@ -290,6 +290,15 @@ func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*
 	return plans, nil
 }
 
+// Domain implements contract.Networks.
+func (s *Service) Domain(ctx context.Context, q store.Querier, l3UUID string) (string, error) {
+	l3, err := store.Get(ctx, q, L3NetworkType, l3UUID)
+	if err != nil {
+		return "", err
+	}
+	return l3.DNSDomain, nil
+}
+
 // ensureServiceIPs gives each provider of a network that needs an address of
 // its own one, as soon as the network has both a service of it and a range.
 func (s *Service) ensureServiceIPs(ctx context.Context, tx *store.Tx, l3UUID string) error {

@@ -39,7 +39,15 @@ var spelled = map[string]map[string]string{
 		"corp.example": "corp.example", "corp.example.": "corp.example", "localhost": "localhost", "a.b-c.d1": "a.b-c.d1",
 		".example": "", "a..b": "", "a.-b.c": "", "a.b_c": "", "192.0.2.1": "", "1.2.3": "", "123": "", strings.Repeat(strings.Repeat("a", 49)+".", 5) + "abcd": "", strings.Repeat("a", 64) + ".b": "", "": "", ".": "",
 	},
-	"host":   {"127.0.0.1": "127.0.0.1", "2001:DB8::1": "2001:db8::1", "kvm1.example.": "kvm1.example", "0.0.0.0": "", "224.0.0.5": "", "256.1.1.1": "", "a;b": "", "fe80::1%eth0": ""},
+	"host": {"127.0.0.1": "127.0.0.1", "2001:DB8::1": "2001:db8::1", "kvm1.example.": "kvm1.example", "0.0.0.0": "", "224.0.0.5": "", "256.1.1.1": "", "a;b": "", "fe80::1%eth0": ""},
+	"hostname": {
+		"web07": "web07", "7": "7", " Web.corp.example.\n": "Web.corp.example", strings.Repeat("a", 63) + ".example": strings.Repeat("a", 63) + ".example",
+		"web.": "", "10.0.0.1": "", "web.7": "", "a_b.example": "", ".example": "", strings.Repeat("a", 64): "", "a b": "", "": "", ".": "",
+	},
+	"keys": {
+		ed25519: ed25519, "# mine\r\n\r\n  " + ed25519 + " me \r\n#x\n" + other + "\n" + ed25519 + " me\n\n": ed25519 + " me\n" + other,
+		ed25519 + "\n" + other + "\nssh-ed25519 AAAA": "", ed25519 + "\n-----BEGIN OPENSSH PRIVATE KEY-----\n": "", ed25519 + "\n" + other + " a\x1bb": "", "# mine\n\n": "", "": "",
+	},
 	"device": {"eth0": "eth0", "enp3s0f0.100": "enp3s0f0.100", "br_x-1": "br_x-1", "": "", ".": "", "../x": "", "-e": "", "a b": "", "a/b": "", strings.Repeat("e", 16): ""},
 	"name":   {"web": "web", " Ñandú \n": "Ñandú", "名 1": "名 1", "": "", " ": "", "a\nb": "", "a\x1b[31m": "", "a\x00": "", "evil\u202egpj": "", "\ufeffa": ""},
 	"endpoint": {

@@ -1,6 +1,7 @@
 package kinds
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -80,30 +81,68 @@ func parseName(text string) (string, error) {
 	return text, nil
 }
 
+// parseHostname takes a label, or one with a domain behind it.
+func parseHostname(text string) (string, error) {
+	if strings.Contains(strings.TrimSuffix(text, "."), ".") {
+		return parseDomain(text)
+	}
+	return text, label(text)
+}
+
 // parseKey takes one key, as ssh-keygen writes it and as people keep it in files:
 // with its options and comment, among comments and empty lines.
 func parseKey(text string) (string, error) {
-	key := ""
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if key != "" {
-			return "", but("there are several")
-		}
-		key = line
+	lines := keyLines(text)
+	switch len(lines) {
+	case 0:
+		return "", errNot
+	case 1:
+		return lines[0], checkKey(lines[0])
 	}
-	if strings.Contains(key, "PRIVATE KEY") {
-		return "", but("a private key, which must not be shown to anybody")
+	return "", but("there are several")
+}
+
+// parseKeys takes a file of keys; each counts once.
+func parseKeys(text string) (string, error) {
+	var keys []string
+	for n, line := range keyLines(text) {
+		switch err := checkKey(line); {
+		case err == errNot:
+			return "", but("key %d is none", n+1)
+		case err != nil:
+			return "", but("key %d is %w", n+1, err)
+		case !slices.Contains(keys, line):
+			keys = append(keys, line)
+		}
 	}
-	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(key)); err != nil {
+	if len(keys) == 0 {
 		return "", errNot
 	}
-	if r := Harmful(key, true); r >= 0 && r != '\t' {
-		return "", but("has the character %U, which is not allowed", r)
+	return strings.Join(keys, "\n"), nil
+}
+
+// keyLines are the lines with keys of a file (sshd(8), AUTHORIZED_KEYS FILE
+// FORMAT): "empty lines and lines starting with a # are ignored".
+func keyLines(text string) (lines []string) {
+	for line := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			lines = append(lines, line)
+		}
 	}
-	return key, nil
+	return lines
+}
+
+func checkKey(line string) error {
+	if strings.Contains(line, "PRIVATE KEY") {
+		return but("a private key, which must not be shown to anybody")
+	}
+	if _, _, _, _, err := ssh.ParseAuthorizedKey([]byte(line)); err != nil {
+		return errNot
+	}
+	if r := Harmful(line, true); r >= 0 && r != '\t' {
+		return but("one with the character %U, which is not allowed", r)
+	}
+	return nil
 }
 
 // Harmful returns the first character of a text that may not be in it, -1 when
