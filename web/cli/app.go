@@ -215,7 +215,12 @@ func (a *App) client() (*client.Client, error) {
 }
 
 // say tells the person something that is no result.
-func (a *App) say(format string, args ...any) { fmt.Fprintf(a.Err, format+"\n", args...) }
+func (a *App) say(format string, args ...any) { printLine(a.Err, format, args...) }
+
+// printLine writes one line that is harmless for a terminal, whatever is in args.
+func printLine(w io.Writer, format string, args ...any) {
+	fmt.Fprintln(w, render.Safe(fmt.Sprintf(format, args...)))
+}
 
 // must is for errors that only a mistake in this package's own tables causes.
 func must(err error) {

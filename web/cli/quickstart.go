@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -64,7 +63,7 @@ func (a *App) quickstartCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(a.Out, "%s %s %s\n", vm.Name, vm.UUID, vm.IP)
+			printLine(a.Out, "%s %s %s", vm.Name, vm.UUID, vm.IP)
 			return nil
 		},
 	}

@@ -95,6 +95,12 @@ func TestStatus(t *testing.T) {
 	if want := "server   " + server.URL + "   serving\nversion  1.2.3\n" + "plugin   kvm            running\n"; code != 0 || s.out.String() != want {
 		t.Errorf("got %q %s, want %q", s.out.String(), text, want)
 	}
+	// What a server says of itself does not act on the terminal.
+	server.answers["GET /healthz"] = `{"plugins":{"k\u202evm":"down: \u001b[2J\u009b\u2066x"}}`
+	server.answers["PUT /management-nodes/actions"] = `{"version":"1\u001b]0;x\u0007"}`
+	if _, text := s.run("status"); strings.ContainsAny(s.out.String()+text, "\x1b\u009b\u202e\u2066\x07") || !strings.Contains(s.out.String(), `down: \u001b[2J\u009b\u2066x`) || !strings.Contains(s.out.String(), `1\u001b]0;x\u0007`) {
+		t.Errorf("got %q %q", s.out.String(), text)
+	}
 	server.Close()
 	if code, _ := s.run("status"); code != 1 {
 		t.Error("a dead server must give exit code 1")

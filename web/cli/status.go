@@ -85,12 +85,12 @@ func (a *App) printHealth(f render.Format, h health) error {
 		}
 		return render.Raw(a.Out, f, raw)
 	}
-	fmt.Fprintf(a.Out, "server   %s   %s\n", h.Server, h.State)
+	printLine(a.Out, "server   %s   %s", h.Server, h.State)
 	if h.Version != "" {
-		fmt.Fprintf(a.Out, "version  %s\n", h.Version)
+		printLine(a.Out, "version  %s", h.Version)
 	}
 	if h.PID > 0 {
-		fmt.Fprintf(a.Out, "process  %d\n", h.PID)
+		printLine(a.Out, "process  %d", h.PID)
 	}
 	var parts struct{ Plugins map[string]string }
 	if len(h.Health) > 0 {
@@ -99,7 +99,7 @@ func (a *App) printHealth(f render.Format, h health) error {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(parts.Plugins)) {
-		fmt.Fprintf(a.Out, "plugin   %-12s   %s\n", name, parts.Plugins[name])
+		printLine(a.Out, "plugin   %-12s   %s", name, parts.Plugins[name])
 	}
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -180,6 +179,6 @@ func (a *App) forget(ctx context.Context, c *client.Client, t *schema.Type, uuid
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), forgetTime)
 	defer cancel()
 	if _, err := c.Do(ctx, client.Call{Method: http.MethodDelete, Path: t.Path + "/" + uuid}); err != nil {
-		fmt.Fprintf(a.Err, "%s %s is not removed yet: %v\n", t.Noun, uuid, err)
+		a.say("%s %s is not removed yet: %v", t.Noun, uuid, err)
 	}
 }

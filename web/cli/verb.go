@@ -156,7 +156,7 @@ func (a *App) send(ctx context.Context, c *client.Client, f render.Format, r ver
 	}
 	if job != nil {
 		if r.noWait {
-			fmt.Fprintln(a.Out, job.UUID)
+			printLine(a.Out, "%s", job.UUID)
 			return nil
 		}
 		stop := a.progress(what, nil)
