@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -60,6 +61,7 @@ type Engine struct {
 	parked   map[string]parked          // flows that wait for Collect
 	open     map[string]map[string]bool // by dispatch key: flows that neither run nor are over, and whether they are undone
 	stopping chan struct{}              // closed by Stop
+	left     atomic.Bool                // Stop waits no longer: what fails now may fail for the end of the process
 	idle     chan struct{}              // made by Stop, closed when nothing is active
 }
 
@@ -173,7 +175,9 @@ func (e *Engine) stopped() bool {
 // Stop lets every running flow finish the step it is in, and then stop without
 // an undo: it stays in the journal and goes on after the next start. New flows
 // are refused. Stop waits for all that until ctx ends, and then returns
-// errs.Timeout with the number of flows that still run. It may be repeated.
+// errs.Timeout with the number of flows that still run. Their steps are repeated
+// after the next start, as after a kill: when one fails from then on, because
+// what it needs has ended, the flow is not undone. It may be repeated.
 func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	if !e.stopped() {
@@ -192,6 +196,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
+		e.left.Store(true)
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		return errs.Wrap(errs.Timeout, "flows", ctx.Err(), "%d are still in a step", len(e.active))

@@ -124,6 +124,55 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestStopLeaves: a step, or an undo, that does not end in time is repeated after
+// the next start, though it fails when what it needs has ended.
+func TestStopLeaves(t *testing.T) {
+	for _, undoing := range []bool{false, true} {
+		w := newWorld(t)
+		in, gate := make(chan struct{}), make(chan struct{})
+		var tries, undone atomic.Int64
+		hang := func(context.Context, *none) error {
+			if tries.Add(1) == 1 {
+				close(in)
+				<-gate
+				return errs.New(errs.Unavailable, "plugin", "it has ended")
+			}
+			return nil
+		}
+		steps := []flow.Step[none]{tx("a"), flow.Do("first", hang, func(context.Context, *none) error { undone.Add(1); return nil })}
+		want := "forward first"
+		if undoing {
+			steps = []flow.Step[none]{tx("a"), flow.Do("first", func(context.Context, *none) error { return nil }, hang),
+				flow.Do("second", func(context.Context, *none) error { return errs.New(errs.Refused, "second", "no") }, nil)}
+			want = "undoing second"
+		}
+		d := flow.Define("leave", steps...)
+		e := begin(w, d)
+		result := make(chan error, 1)
+		go func() { result <- flow.Run(context.Background(), e, d, &none{}, flow.Options{}) }()
+		<-in
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := e.Stop(over); errs.ClassOf(err) != errs.Timeout {
+			t.Errorf("Stop while a step runs: %v", err)
+		}
+		close(gate)
+		if err := <-result; !flow.IsStopped(err) {
+			t.Errorf("Run returned %v", err)
+		}
+		if got := phases(t, e); got != want || undone.Load() != 0 {
+			t.Errorf("journal %q instead of %q, undone %d", got, want, undone.Load())
+		}
+		next := begin(w, d)
+		if err := next.Resume(context.Background(), inline); err != nil {
+			t.Fatal(err)
+		}
+		if got := phases(t, next); got != "" || tries.Load() != 2 || undone.Load() != 0 {
+			t.Errorf("after resume: journal %q, tried %d times, undone %d", got, tries.Load(), undone.Load())
+		}
+	}
+}
+
 // TestStop: a running step ends, then the flow waits in the journal and goes
 // on in the next process from the step that was not begun.
 func TestStop(t *testing.T) {

@@ -266,7 +266,7 @@ func (r *run[S]) update(fn func(ctx context.Context, tx *store.Tx) error) error 
 	if r.aborted {
 		panic(Abort{})
 	}
-	return err
+	return r.unlessLeft(err)
 }
 
 // settle answers what became of a commit that failed: nil when it is in the
@@ -385,6 +385,15 @@ func (r *run[S]) call(ctx context.Context, i int, undo bool, f func(context.Cont
 	took := r.trace.stepped(err)
 	if r.e.Hooks.Step != nil {
 		r.e.Hooks.Step(r.def.name, st.name, undo, took, err)
+	}
+	return r.unlessLeft(err)
+}
+
+// unlessLeft makes errStopped of an error that may come from the end of the
+// process: the journal stays as it is.
+func (r *run[S]) unlessLeft(err error) error {
+	if err != nil && r.e.left.Load() {
+		return errStopped
 	}
 	return err
 }

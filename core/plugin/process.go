@@ -30,7 +30,7 @@ const (
 	// takes 50 ms; a loaded machine or a cold disk may need much more.
 	startTimeout = 30 * time.Second
 	// goodbyeTimeout is what a process has to end after it was asked to.
-	goodbyeTimeout = 5 * time.Second
+	goodbyeTimeout = 2 * time.Second
 )
 
 // binary is a plugin's file with the hash that was taken when it was found. A

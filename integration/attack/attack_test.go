@@ -192,6 +192,37 @@ func TestSlowBodies(t *testing.T) {
 	a.ends()
 }
 
+// A step that hangs does not hold a stop, and is not undone for it: the next
+// server goes on with it.
+func TestStepThatHangs(t *testing.T) {
+	a := newTarget(t)
+	a.Faults("CreateVolume:hang")
+	job := strings.Repeat("d", 32)
+	if !a.Begin(job, http.MethodPost, wire.VMs, map[string]any{"params": a.cloud.VM("made")}) {
+		t.Fatal("the creation was not taken")
+	}
+	db := a.Database()
+	hanging := func() (n int) {
+		if err := db.QueryRowContext(t.Context(), "SELECT count(*) FROM `Flow` WHERE `job` = ?", job).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for end := time.Now().Add(time.Minute); hanging() == 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the flow has not begun")
+		}
+	}
+	a.ends()
+	if hanging() != 1 {
+		t.Error("the flow is over")
+	}
+	a.Faults("")
+	if err := a.Again().Outcome(job); err != nil {
+		t.Errorf("the creation did not go on: %v", err)
+	}
+}
+
 // Large bodies of strangers are not kept.
 func TestLargeBodies(t *testing.T) {
 	a := newTarget(t)

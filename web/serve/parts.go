@@ -14,7 +14,7 @@ func (p *parts) add(made ...part.Part) { p.made = append(p.made, made...) }
 // giveUp stops what has been made of a server that will not be one. The error
 // for which it is given up is the one to tell.
 func (p *parts) giveUp(ctx context.Context) {
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), partsTimeout)
 	defer cancel()
 	_ = part.Parts(p.made).Stop(end)
 }

@@ -22,10 +22,11 @@ import (
 	"github.com/kumo-cloud/kumo/web/api"
 )
 
-// Bounds of a stop.
+// Bounds of a stop, which ends within ten seconds whatever runs: what does not
+// end in time is cut off, and goes on after the next start as after a kill.
 const (
-	drainTimeout = 60 * time.Second // of running steps and calls
-	connTimeout  = 5 * time.Second  // of clients that are still sending or reading
+	workTimeout  = 5 * time.Second // of running steps, calls and connections
+	partsTimeout = 2 * time.Second // then, of the parts; plugins have as much again to end
 )
 
 // Run serves until ctx ends or SIGTERM or SIGINT comes, then ends in order:
@@ -139,11 +140,17 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	}
 	s.log.Info("stopping: running steps end, the rest is resumed at the next start")
 	s.ready.Store(false)
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	s.drain(context.WithoutCancel(ctx), h)
+	return nil
+}
+
+// drain has running work end, as far as it does in time.
+func (s *server) drain(ctx context.Context, h *http.Server) {
+	end, cancel := context.WithTimeout(ctx, workTimeout)
 	defer cancel()
 	flows := make(chan error, 1)
 	go func() { flows <- s.kernel.Flows.Stop(end) }()
-	if err := endConnections(end, h, connTimeout); err != nil {
+	if err := endConnections(end, h); err != nil {
 		s.log.Warn("connections cut", "error", err)
 	}
 	if err := <-flows; err != nil {
@@ -152,18 +159,17 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	if err := s.kernel.Dispatch.Drain(end); err != nil {
 		s.log.Warn("work did not end in time", "error", err)
 	}
-	if _, err := s.kernel.Flows.FlushTraces(end); err != nil {
+	ctx, cancel = context.WithTimeout(ctx, partsTimeout)
+	defer cancel()
+	if _, err := s.kernel.Flows.FlushTraces(ctx); err != nil {
 		s.log.Warn("traces of flows not kept", "error", err)
 	}
-	return nil
 }
 
-// endConnections ends a server: calls that are being answered have the grace to
-// end, then their connections are cut, as a client that sends its body byte by
-// byte never ends. What runs on behalf of a connection goes on.
-func endConnections(ctx context.Context, h *http.Server, grace time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, grace)
-	defer cancel()
+// endConnections ends a server: calls that are being answered have until ctx ends,
+// then their connections are cut, as a client that sends its body byte by byte
+// never ends. What runs on behalf of a connection goes on.
+func endConnections(ctx context.Context, h *http.Server) error {
 	err := h.Shutdown(ctx)
 	if err == nil || errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -174,7 +180,7 @@ func endConnections(ctx context.Context, h *http.Server, grace time.Duration) er
 // close stops all parts; after a failed start too. The context that start was
 // given has ended before.
 func (s *server) close() {
-	end, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	end, cancel := context.WithTimeout(context.Background(), partsTimeout)
 	defer cancel()
 	if err := s.order.Stop(end); err != nil {
 		s.log.Error("not all has ended as it should", "error", err)

@@ -34,7 +34,9 @@ func TestSlowBodiesDoNotHoldAStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-reading
-	if err := endConnections(t.Context(), h, time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+	over, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := endConnections(over, h); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the end of a server with a slow client gives %v", err)
 	}
 	if err := <-read; err == nil {
@@ -43,7 +45,7 @@ func TestSlowBodiesDoNotHoldAStop(t *testing.T) {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Error(err)
 	}
-	if err := endConnections(t.Context(), h, time.Millisecond); err != nil {
+	if err := endConnections(over, h); err != nil {
 		t.Errorf("the end of a server that has ended: %v", err)
 	}
 }
