@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -169,6 +170,17 @@ func (s *Server) HTTPServer() *http.Server {
 	return h
 }
 
+// fromHere tells whether a request comes from this machine, and by no proxy.
+func fromHere(req *http.Request) bool {
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
+		if req.Header.Get(h) != "" {
+			return false
+		}
+	}
+	ip := net.ParseIP(clientOf(req))
+	return ip != nil && ip.IsLoopback()
+}
+
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, req *http.Request) { s.engine.ServeHTTP(w, req) }
 
@@ -269,11 +281,17 @@ func (s *Server) serveRoute(w http.ResponseWriter, req *http.Request, r *route, 
 }
 
 // serveHealth answers 200 while the server serves. A plugin that is down is
-// told, and is no reason for another status: the rest goes on.
+// told, and is no reason for another status: the rest goes on. Whoever asks from
+// another machine is told that something is wrong, and not about the paths here.
 func (s *Server) serveHealth(c *gin.Context) {
 	if s.opt.Ready != nil {
 		if err := s.opt.Ready(c.Request.Context()); err != nil {
-			s.write(c.Writer, http.StatusServiceUnavailable, typeText, []byte(err.Error()+"\n"))
+			s.log.Debug("asked for its health, and not well", "client", c.Request.RemoteAddr, "error", err)
+			text := err.Error()
+			if !fromHere(c.Request) {
+				text = "not serving: kumo's log, and this page asked for on the server's machine, say why"
+			}
+			s.write(c.Writer, http.StatusServiceUnavailable, typeText, []byte(text+"\n"))
 			return
 		}
 	}
