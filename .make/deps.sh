@@ -22,6 +22,7 @@ TEST_PACKAGES=(
 	busybox-static # plays a guest in tests of networks
 	xorriso isolinux # an ISO that boots
 	systemd-boot-efi # a disk that boots by UEFI only
+	xz-utils bzip2 zstd # compressed images
 )
 
 policy=/usr/sbin/policy-rc.d

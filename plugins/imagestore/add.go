@@ -26,8 +26,8 @@ const (
 )
 
 // AddImage brings an image into the store: it streams the bytes to a draft,
-// checks the checksum, what the image is and that it is whole, and commits. It leaves nothing
-// behind when it fails. A repeat for an image that is there succeeds, unless
+// checks the checksum, unpacks what is compressed, checks what the image is and
+// that it is whole, and commits. It leaves nothing behind when it fails. A repeat for an image that is there succeeds, unless
 // format or checksum differ (Exists).
 func (s *store) AddImage(ctx context.Context, r *pluginv1.AddImageRequest) (*pluginv1.AddImageResponse, error) {
 	f, err := s.folder(r.Store, r.ImageUuid)
@@ -130,6 +130,9 @@ func (a *adding) take(ctx context.Context, src *source) (_ *pluginv1.AddImageRes
 		return nil, err
 	}
 	if err := a.want.check(a.object, rec.came().sums); err != nil {
+		return nil, err
+	}
+	if err := a.unpack(ctx, d, &rec, src); err != nil {
 		return nil, err
 	}
 	if rec.VirtualBytes, err = inspect(ctx, a.object, src.name, d.file, rec.Format); err != nil {

@@ -76,8 +76,8 @@ func (a *adding) convert(ctx context.Context, d *draft, rec *record) error {
 	if err != nil {
 		return errors.Join(a.failed(err, "read the converted image"), f.Close())
 	}
-	was := rec.came()
-	rec.Came = &was
+	came := rec.came()
+	rec.Came = &came
 	rec.Format, rec.File, rec.FileBytes, rec.sums = a.format, imageFile(a.format), n, sums{MD5: hex.EncodeToString(sum.Sum(nil))}
 	return d.replace(f)
 }

@@ -41,7 +41,8 @@ type record struct {
 	VirtualBytes int64  `json:"virtualBytes"`
 	sums
 	Added time.Time `json:"added"`
-	// Came is what came when the image was converted; else it is as it came.
+	// Came is what came when the image was unpacked or converted; else it is as it
+	// came.
 	Came *came `json:"came,omitempty"`
 }
 

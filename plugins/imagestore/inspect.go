@@ -20,8 +20,8 @@ var imageFormats = []string{"qcow2", "raw", "iso", "vmdk", "vdi", "vhdx"}
 // isoMagicAt is where a volume descriptor's identifier stands (ECMA-119).
 const isoMagicAt = 16*2048 + 1
 
-// magics tell formats by their first bytes. Compressed files are among them
-// because they are the commonest mistake.
+// magics tell formats by their first bytes. Archives are among them because they
+// are a common mistake.
 var magics = []struct{ name, bytes string }{
 	{"qcow2", "QFI\xfb"}, {"vmdk", "KDMV"}, {"vmdk", "COWD"}, {"vmdk", "# Disk DescriptorFile"},
 	{"vhdx", "vhdxfile"}, {"vpc", "conectix"}, {"qed", "QED\x00"}, {"luks", "LUKS\xba\xbe"},
@@ -98,7 +98,7 @@ func checkBytes(object string, f *os.File, format string) error {
 		seen = "something else"
 	}
 	return errs.New(errs.Invalid, object, "its bytes are %s, not %s as was said", seen, format).
-		WithAdvice("give the right format, and unpack compressed images first")
+		WithAdvice("give the right format, and take the image out of its archive first")
 }
 
 func formatOf(head []byte) string {
@@ -106,6 +106,9 @@ func formatOf(head []byte) string {
 		if strings.HasPrefix(string(head), m.bytes) {
 			return m.name
 		}
+	}
+	if len(head) > 262 && string(head[257:262]) == "ustar" {
+		return "tar"
 	}
 	if len(head) > 68 && binary.LittleEndian.Uint32(head[64:]) == 0xbeda107f {
 		return "vdi"

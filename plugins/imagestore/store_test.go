@@ -274,7 +274,7 @@ func TestAddFailureLeavesNothing(t *testing.T) {
 		"qcow2 not raw":   {"file://" + path, "raw", "", errs.Invalid, "its bytes are qcow2"},
 		"text not qcow2":  {"file://" + filepath.Join(dir, "disk.raw"), "qcow2", "", errs.Invalid, "something else"},
 		"raw not iso":     {"file://" + filepath.Join(dir, "disk.raw"), "iso", "", errs.Invalid, "not iso"},
-		"packed":          {"file://" + filepath.Join(dir, "zip.raw"), "raw", "", errs.Invalid, "gzip"},
+		"packed":          {"file://" + filepath.Join(dir, "zip.raw"), "raw", "", errs.Invalid, "cannot be unpacked (gzip)"},
 		"empty":           {"file://" + filepath.Join(dir, "empty.raw"), "raw", "", errs.Invalid, "empty"},
 		"unknown format":  {"file://" + path, "doc", "", errs.Invalid, "format"},
 		"backing file":    {"file://" + backed, "qcow2", "", errs.Invalid, "another file"},
