@@ -2,9 +2,11 @@ package job
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net/http"
 	"net/url"
@@ -60,7 +62,22 @@ func (h hook) Name() string { return "web hook" }
 // JobUUID implements dispatch.Work.
 func (h hook) JobUUID() string { return h.uuid }
 
-// host is whom the hook calls: one that hangs does not take all workers.
+// owner is on whose behalf it is called: accounts take turns and none has all
+// workers, however many servers that hang it names. Strangers are as one.
+func (h hook) owner() string { return cmp.Or(h.account, "strangers") }
+
+// perServer is how many hooks of an account call one server at once, fewer than an
+// account may have workers: a server that hangs does not hold up the account's others.
+const perServer = 4
+
+// key is one of as many queues that the hooks of an account to one server have.
+func (h hook) key() string {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(h.uuid)) // never fails
+	return fmt.Sprintf("%s %s %d", h.owner(), h.host(), sum.Sum32()%perServer)
+}
+
+// host is whom the hook calls.
 func (h hook) host() string {
 	u, err := url.Parse(h.url)
 	if err != nil {
@@ -92,7 +109,7 @@ func (s *Service) queueHook(h hook) {
 // submit hands a pending hook to the workers. The queue is larger than what
 // can be pending, so it refuses only after Stop.
 func (s *Service) submit(h hook) {
-	if err := s.hooks.Submit(dispatch.Item{Kind: "webhook", Owner: h.host(), Work: h}); err != nil {
+	if err := s.hooks.Submit(dispatch.Item{Kind: "webhook", Key: h.key(), Owner: h.owner(), Work: h}); err != nil {
 		s.pending--
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -645,6 +646,62 @@ func TestWebHookOfWhom(t *testing.T) {
 	if r.count() != 3 || !strings.HasPrefix(r.last(), "POST "+id(11)) {
 		t.Errorf("called %d times, the last time %s", r.count(), r.last())
 	}
+}
+
+// TestWebHooksThatHang: however many servers an account names that take its hooks and
+// do not answer, the hooks of others are called at once, and so are its own to others.
+func TestWebHooksThatHang(t *testing.T) {
+	s := open(t)
+	good := newReceiver(t)
+	hang, end := make(chan struct{}), make(chan struct{})
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		select {
+		case hang <- struct{}{}:
+		case <-end:
+		}
+		<-end
+	})}}
+	bad.Start()
+	defer bad.Close()
+	defer close(end)
+	j := service(t, s, nil)
+	j.Configure(job.Settings{HookTimeout: time.Minute, Trusted: func(string) bool { return true }})
+	call := func(n int, account, url string) {
+		accept(t, j, job.Job{UUID: fmt.Sprintf("%x%031x", n%16, n), AccountUUID: account, WebHook: url})
+		j.Finish(ctx, fmt.Sprintf("%x%031x", n%16, n), job.Outcome{Result: json.RawMessage("{}")})
+	}
+	mallory, bob := strings.Repeat("a", 32), strings.Repeat("b", 32)
+	port := l.Addr().(*net.TCPAddr).Port
+	for n := range 100 {
+		call(n, mallory, fmt.Sprintf("http://127.0.0.%d:%d/", n+1, port))
+	}
+	calls := func(n int) {
+		t.Helper()
+		for range n {
+			<-hang
+		}
+		select {
+		case <-hang:
+			t.Errorf("more than %d workers are taken", n)
+		case <-time.After(50 * time.Millisecond): // what comes later is no matter
+		}
+	}
+	calls(6) // what one account may have of the eight
+	call(200, bob, good.URL)
+	eventually(t, "another account's hook is called", func() bool { return good.count() == 1 })
+
+	j = service(t, open(t), nil)
+	j.Configure(job.Settings{HookTimeout: time.Minute, Trusted: func(string) bool { return true }})
+	for n := range 100 {
+		call(n, mallory, fmt.Sprintf("http://127.0.0.1:%d/", port))
+	}
+	calls(4) // what one server may have of the six
+	call(200, mallory, good.URL)
+	eventually(t, "the account's hook to another server is called", func() bool { return good.count() == 2 })
 }
 
 // BenchmarkAccept measures accepting and finishing jobs, 100 at once.
