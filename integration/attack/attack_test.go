@@ -34,9 +34,11 @@ type target struct {
 	ann   *wire.Client
 }
 
-func newTarget(t *testing.T) *target {
+func newTarget(t *testing.T) *target { return newTargetOf(t, server.Options{}) }
+
+func newTargetOf(t *testing.T, o server.Options) *target {
 	t.Helper()
-	s := server.Start(t, server.Options{})
+	s := server.Start(t, o)
 	cloud, err := wire.NewCloud(t.Context(), s.Client, wire.Spec{Name: "attacked"})
 	if err != nil {
 		t.Fatal(err)
@@ -240,12 +242,16 @@ func TestLargeBodies(t *testing.T) {
 	a.ends()
 }
 
-// Connections that say nothing leave descriptors for plugins and others.
+// Connections that say nothing leave descriptors for plugins and others, also where
+// there are few.
 func TestIdleConnections(t *testing.T) {
-	a := newTarget(t)
+	a := newTargetOf(t, server.Options{Files: 1024})
 	conns := make([]net.Conn, 4000)
 	defer closeAll(conns)
-	many(len(conns), func(i int) { conns[i] = a.knock("") })
+	from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}, Timeout: patience}
+	many(len(conns), func(i int) {
+		conns[i], _ = from.Dial("tcp", strings.TrimPrefix(a.URL, "http://")) // it may take no more
+	})
 	a.works("beside idle connections")
 	pid := a.Plugin("simulator")
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
@@ -272,6 +278,50 @@ func TestGuessers(t *testing.T) {
 	cancel()
 	guessers.Wait()
 	a.ends()
+}
+
+// What an account does on a host that hangs delays no other account's work.
+func TestHostThatHangs(t *testing.T) {
+	a := newTarget(t)
+	shared := map[string]any{"shareResource": wire.Params{"resourceUuids": []string{a.cloud.Image, a.cloud.L3Network}, "toPublic": true}}
+	if _, err := a.Client.Call(t.Context(), http.MethodPut, "/accounts/resources/actions", shared); err != nil {
+		t.Fatal(err)
+	}
+	on := func(host, name string) wire.Params {
+		p := a.cloud.VM(name)
+		p["hostUuid"] = host
+		return p
+	}
+	hanging, good := a.cloud.Hosts[0], a.cloud.Hosts[1]
+	a.Faults("StartVM:hang=40s:on=" + hanging)
+	var all sync.WaitGroup
+	defer all.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for i := range 400 { // more than there are places for work
+		all.Go(func() {
+			_, _ = a.ann.Create(ctx, wire.VMs, on(hanging, fmt.Sprintf("h%d", i))) // nobody waits for it
+		})
+	}
+	for began := time.Now(); ; {
+		n, err := a.Client.Count(ctx, wire.VMs, "name~=h%", "state=Starting")
+		if err == nil && n >= 100 {
+			break
+		}
+		if time.Since(began) > 6*patience {
+			t.Fatalf("%d guests wait for the host, %v", n, err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for i := range 10 {
+		began := time.Now()
+		_, err := a.Client.Create(ctx, wire.VMs, on(good, fmt.Sprintf("g%d", i)))
+		if took := time.Since(began); err != nil || took > patience {
+			t.Errorf("guest %d on another host took %s: %v", i, took, err)
+		}
+	}
+	a.works("beside a host that hangs")
+	a.Faults("")
 }
 
 // A flood of refused calls of strangers pushes no outcome of others out.

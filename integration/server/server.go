@@ -40,6 +40,9 @@ type Options struct {
 	Env []string
 	// Args are added to the arguments.
 	Args []string
+	// Files is how many descriptors it and its plugins may each have open; 0 leaves
+	// what the test may.
+	Files int
 	// MayDie is for a server that a test makes end by itself.
 	MayDie bool
 }
@@ -92,8 +95,12 @@ func Launch(t testing.TB, o Options) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.cmd = exec.Command(binary, append([]string{"serve", "--data-dir", o.Dir, "--listen", addr, "--plugin-dir", pluginDir,
-		"--plugins", strings.Join(o.Plugins, ","), "--db", o.DB}, o.Args...)...)
+	command := []string{binary}
+	if o.Files > 0 {
+		command = []string{"/bin/sh", "-c", fmt.Sprintf("ulimit -n %d; exec \"$0\" \"$@\"", o.Files), binary}
+	}
+	s.cmd = exec.Command(command[0], append(append(command[1:], "serve", "--data-dir", o.Dir, "--listen", addr, "--plugin-dir", pluginDir,
+		"--plugins", strings.Join(o.Plugins, ","), "--db", o.DB), o.Args...)...)
 	s.cmd.Env = append(Environ(), o.Env...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	if err := s.cmd.Start(); err != nil {
