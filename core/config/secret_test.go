@@ -174,3 +174,59 @@ func TestBecomesSecret(t *testing.T) {
 		}
 	}
 }
+
+// Values of before there was a rule are found, without secrets; all others are not,
+// and what they do not fit is the default.
+func TestLook(t *testing.T) {
+	_, st, _ := setup(t)
+	ctx := t.Context()
+	load := func(holds string, secret bool) *Service {
+		x := New(st, storetest.Logger(t))
+		define(t, x)
+		for _, name := range []string{"mirror", "other"} {
+			if err := x.Define(Setting{Category: "net", Name: name, Type: "string", Holds: holds, Resources: []string{"Host"}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Define(Setting{Category: "net", Name: "token", Type: "string", Holds: holds, Secret: secret}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Load(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	s := load("", false)
+	for name, value := range map[string]string{"mirror": "224.0.0.1", "other": "Mirror.example", "token": "s3 cret"} {
+		if _, err := s.Set(ctx, "net", name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.SetFor(ctx, "net", "other", host1, "2001:DB8::1"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	look := func(s *Service) string {
+		got = nil
+		if err := s.Look(ctx, st, func(typeName, _, value, why string) error {
+			got = append(got, typeName+" "+value+" "+why)
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(got, "\n")
+	}
+	if text := look(s); text != "" {
+		t.Errorf("without a rule: %s", text)
+	}
+	s = load("host", true)
+	text := look(s)
+	for _, want := range []string{`GlobalConfig 224.0.0.1 setting net/mirror: "224.0.0.1" is not an IP address`, "GlobalConfig ***** setting net/token: it is not an IP address", `ResourceConfig 2001:DB8::1 setting net/other: "2001:DB8::1" is spelled "2001:db8::1" today`} {
+		if len(got) != 3 || !strings.Contains(text, want) || strings.Contains(text, "s3 cret") {
+			t.Errorf("found %q, want %q", got, want)
+		}
+	}
+	if s.String(ctx, "net", "mirror", "") != "" || s.String(ctx, "net", "other", "") != "Mirror.example" || s.String(ctx, "net", "other", host1) != "2001:db8::1" {
+		t.Error("what is read is not the default, or the one spelling")
+	}
+}

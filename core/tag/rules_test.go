@@ -280,3 +280,43 @@ func TestUpdate(t *testing.T) {
 		t.Errorf("a token without a value: %v", err)
 	}
 }
+
+// Tags of before there was a rule are found, without their secrets; all others are
+// not.
+func TestLook(t *testing.T) {
+	f := setup(t)
+	f.define(t, Pattern{Pattern: "nic::{mac}"}, Pattern{Pattern: "pin::{pin}", Secret: "pin"}, Pattern{Pattern: "level::{n}"}, Pattern{Pattern: "note::{text}"}, Pattern{Pattern: "gone::{x}"})
+	long := "level::" + strings.Repeat("9", 5000)
+	if err := f.create(t, "nic::FA:00:00:00:00:01", "nic::x", "nic::fa:00:00:00:00:02", "pin::s3 cret", "pin::7411", "level::1", long, "note::x", "gone::x"); err != nil {
+		t.Fatal(err)
+	}
+	later := &fixture{Service: New(f.st, f.types)}
+	later.define(t, Pattern{Pattern: "nic::{mac}", Holds: map[string]string{"mac": "mac"}}, Pattern{Pattern: "pin::{pin}", Secret: "pin", Holds: map[string]string{"pin": "label"}},
+		Pattern{Pattern: "level::{n}", Validate: func(tokens map[string]string) error {
+			if len(tokens["n"]) > 1 {
+				return errors.New("it is no level")
+			}
+			return nil
+		}}, Pattern{Pattern: "note::{text}"})
+	var got []string
+	if err := later.Look(t.Context(), f.st, func(_, tag, why string) error {
+		got = append(got, tag+" "+why)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(got)
+	want := []string{long[:255] + "… it is no level", `nic::FA:00:00:00:00:01 "nic::FA:00:00:00:00:01" is spelled "nic::fa:00:00:00:00:01" today`, `nic::x mac: "x" is not the MAC address`, "pin::***** pin: it is not a host name"}
+	if len(got) != len(want) || strings.Contains(strings.Join(got, " "), "s3 cret") {
+		t.Fatalf("found %q", got)
+	}
+	for i := range want {
+		if !strings.HasPrefix(got[i], want[i]) {
+			t.Errorf("found %q, want %q", got[i], want[i])
+		}
+	}
+	enough := errors.New("enough")
+	if err := later.Look(t.Context(), f.st, func(string, string, string) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("it went on: %v", err)
+	}
+}

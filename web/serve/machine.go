@@ -69,8 +69,8 @@ func (m *Machine) EndSessions(ctx context.Context, account string) (int, error) 
 }
 
 // Misfits returns the values in the database that break a rule of today, as JSON
-// objects (doctor.Misfit). Of types that plugins add it knows while the server
-// runs.
+// objects (doctor.Misfit). Of tags, settings and the types that plugins add it knows
+// while the server runs.
 func (m *Machine) Misfits(ctx context.Context) ([]json.RawMessage, error) {
 	g, err := m.ask(ctx, listMisfits, wish{})
 	return g.Misfits, err

@@ -178,10 +178,7 @@ func socketOf(dir string) (*os.File, *net.UnixAddr, error) {
 // operators serves the socket. This process holds the folder, so a socket that is
 // there is left over from one that was killed.
 func (p *parts) operators() part.Part {
-	h := &http.Server{Handler: operator{p.identity, p.kernel.Audit,
-		func(ctx context.Context) ([]json.RawMessage, error) {
-			return misfits(ctx, p.kernel.Store, p.kernel.Types)
-		}}, ReadTimeout: 10 * time.Second,
+	h := &http.Server{Handler: operator{p.identity, p.kernel.Audit, p.misfits}, ReadTimeout: 10 * time.Second,
 		ErrorLog: p.kernel.Log.Named("operator").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, uidKey{}, peer(c))

@@ -14,8 +14,10 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/audit"
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -89,6 +91,7 @@ func TestOperatorGetsBackIn(t *testing.T) {
 			t.Cleanup(f.end)
 			f.withServer()
 			f.withoutServer()
+			f.misfits()
 		})
 	}
 }
@@ -166,6 +169,35 @@ func (f *office) withoutServer() {
 	n, err := store.Count(ctx, f.s.kernel.Store, audit.Type.Type, "`message` = ? AND `success` = ?", resetPassword, true)
 	if err != nil || n != 2 {
 		f.Errorf("%d records of new passwords, %v", n, err)
+	}
+	f.end()
+}
+
+// misfits has a tag and a setting of an older version: a server starts with them, and
+// tells them.
+func (f *office) misfits() {
+	ctx := f.Context()
+	f.serve()
+	if found, err := f.m.Misfits(ctx); err != nil || len(found) != 0 {
+		f.Fatalf("without any: %s, %v", found, err)
+	}
+	row := &tag.SystemTag{ResourceUUID: resource.NewUUID(), ResourceType: "VmInstanceVO", Tag: "hostname::a_b", Type: "System"}
+	row.UUID = resource.NewUUID()
+	err := f.s.kernel.Store.Update(ctx, func(tx *store.Tx) error {
+		if _, err := tx.Exec(ctx, "UPDATE `GlobalConfig` SET `value` = ? WHERE `name` = 'allowedNetworks'", "10.0.0.0/40"); err != nil {
+			return err
+		}
+		return store.Insert(ctx, tx, tag.SystemTagType, row)
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.end()
+	f.serve()
+	found, err := f.m.Misfits(ctx)
+	text := fmt.Sprintf("%s", found)
+	if err != nil || len(found) != 2 || !strings.Contains(text, row.UUID) || !strings.Contains(text, "hostname::a_b") || !strings.Contains(text, "outbound/allowedNetworks") {
+		f.Errorf("found %s, %v", text, err)
 	}
 	f.end()
 }
