@@ -77,8 +77,9 @@ func introspectMySQL(ctx context.Context, q Querier) (schema, error) {
 }
 
 // EnsureTypes makes the tables, columns and indexes that the declarations
-// want and the database does not have, and seals their secrets. It never drops
-// or narrows anything, and a repeat changes nothing. Rows that exist get a new
+// want and the database does not have, widens columns of texts that have become
+// longer, and seals their secrets. It never drops or narrows anything, and a repeat
+// changes nothing. Rows that exist get a new
 // column's default.
 func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error {
 	if err := s.ensureTables(ctx, types); err != nil {
@@ -129,8 +130,12 @@ func migration(d schemasql.Dialect, have schema, types []*resource.Type) string 
 			continue
 		}
 		for i := range t.Fields {
-			if _, ok := old.columns[t.Fields[i].Name]; !ok {
-				fmt.Fprintf(&b, "ALTER TABLE `%s` ADD COLUMN %s;\n", t.Name, column(&t.Fields[i]))
+			f := &t.Fields[i]
+			switch have, ok := old.columns[f.Name]; {
+			case !ok:
+				fmt.Fprintf(&b, "ALTER TABLE `%s` ADD COLUMN %s;\n", t.Name, column(f))
+			case d == schemasql.MySQL && narrow(have, f):
+				fmt.Fprintf(&b, "ALTER TABLE `%s` MODIFY COLUMN %s;\n", t.Name, column(f))
 			}
 		}
 		for _, ix := range indexes(t) {
@@ -145,6 +150,17 @@ func migration(d schemasql.Dialect, have schema, types []*resource.Type) string 
 		}
 	}
 	return b.String()
+}
+
+// narrow reports a column of MySQL, as introspect describes it, that does not hold
+// all texts of its field: an older version declared it shorter, or a secret as a
+// string, which is longer when it is sealed. SQLite's columns hold any text.
+func narrow(have string, f *resource.Field) bool {
+	var size int
+	if _, err := fmt.Sscanf(have, "varchar(%d)", &size); err != nil {
+		return false
+	}
+	return f.Kind == resource.Text || f.Kind == resource.String && f.Size > size
 }
 
 func createTable(b *strings.Builder, t *resource.Type) {

@@ -238,3 +238,70 @@ func TestSealStatements(t *testing.T) {
 		}
 	}
 }
+
+// A plugin's secret that an older version stored in a string has room when it is
+// sealed, as long as a secret may be, and is sealed with the first start.
+func TestSealOldColumns(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, dsn string) {
+		declare := func(kind resource.Kind, secret bool, size int) *resource.Type {
+			typ, err := resource.Declare(resource.Type{Name: "Vault", Path: "/vaults", FQN: "org.example.VaultInventory", Fields: []resource.Field{
+				{Name: "password", Kind: kind, Null: true, Secret: secret}, {Name: "place", Size: size}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return typ
+		}
+		open := func(typ *resource.Type) *store.Store {
+			s, err := store.OpenDeclared(ctx, dsn, storetest.Seal(t), nil, typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		longest := strings.Repeat("雲", 255)
+		old := open(declare(resource.String, false, 64))
+		id := resource.NewUUID()
+		update(t, old, func(tx *store.Tx) error {
+			return store.InsertValues(ctx, tx, declare(resource.String, false, 64), map[string]any{"uuid": id, "name": "old", "password": longest, "place": "cellar"})
+		})
+		mustClose(t, old)
+		now := declare(resource.Text, true, 255)
+		var schemas []string
+		for range 2 {
+			s := open(now)
+			row, err := store.GetValues(ctx, s, now, id)
+			if err != nil || row["password"] != longest || row["place"] != "cellar" {
+				t.Errorf("it holds %v, %v", row, err)
+			}
+			if err := s.Each(ctx, "SELECT `password` FROM `Vault` WHERE `uuid` = ?", []any{id}, func(r *store.Row) error {
+				if text := r.Text(0); !strings.HasPrefix(text, "kumo-sealed:") {
+					t.Errorf("it is stored as %.40q", text)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			update(t, s, func(tx *store.Tx) error {
+				return store.Set(ctx, tx, now, id, map[string]any{"password": strings.Repeat("雲", 65536)})
+			})
+			if row, err := store.GetValues(ctx, s, now, id); err != nil || row["password"] != strings.Repeat("雲", 65536) {
+				t.Errorf("the longest is lost: %v", err)
+			}
+			update(t, s, func(tx *store.Tx) error {
+				if err := store.Set(ctx, tx, now, id, map[string]any{"password": longest}); err != nil {
+					return err
+				}
+				return store.InsertValues(ctx, tx, now, map[string]any{"uuid": resource.NewUUID(), "name": "new", "place": strings.Repeat("雲", 255)})
+			})
+			text, err := s.Schema(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			schemas = append(schemas, text)
+			mustClose(t, s)
+		}
+		if schemas[0] != schemas[1] {
+			t.Errorf("a second start changes the schema:\n%s\n%s", schemas[0], schemas[1])
+		}
+	})
+}
