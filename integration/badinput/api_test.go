@@ -240,21 +240,26 @@ func (l *lab) calls() []call {
 	}
 }
 
+// marshal is the text of a body, nil for none.
+func marshal(t *testing.T, body any) []byte {
+	t.Helper()
+	if body == nil {
+		return nil
+	}
+	text, err := json.Marshal(body)
+	if raw, ok := body.(json.RawMessage); err != nil && ok {
+		return raw
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // errorOf makes a call and returns its error, of the job if it became one.
 func (l *lab) errorOf(t *testing.T, c call) *wire.Error {
 	t.Helper()
-	var text []byte
-	if c.body != nil {
-		var err error
-		if text, err = json.Marshal(c.body); err != nil {
-			if raw, ok := c.body.(json.RawMessage); ok {
-				text = raw
-			} else {
-				t.Fatal(err)
-			}
-		}
-	}
-	status, answer, err := l.s.Client.Raw(t.Context(), c.method, c.path, c.header, text)
+	status, answer, err := l.s.Client.Raw(t.Context(), c.method, c.path, c.header, marshal(t, c.body))
 	if err != nil {
 		t.Fatal(err)
 	}

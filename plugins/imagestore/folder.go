@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -67,7 +68,7 @@ func folderOf(st *pluginv1.Storage) (folder, error) {
 	object := "image store " + st.GetUuid()
 	root := strings.TrimRight(st.GetUrl(), "/")
 	if !plainPath.MatchString(root) || filepath.Clean(root) != root {
-		return folder{}, errs.New(errs.Invalid, object, "url %q is not a clean absolute path of letters, digits and . _ - + @", st.GetUrl()).
+		return folder{}, errs.New(errs.Invalid, object, "url %q is not a clean absolute path of letters, digits and . _ - + @", outbound.ShownText(st.GetUrl())).
 			WithAdvice("give a folder of the management node, such as /var/lib/kumo/images")
 	}
 	if under := within(root, storeForbidden); under != "" {

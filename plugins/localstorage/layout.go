@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -32,7 +33,7 @@ func layoutOf(s *pluginv1.Storage) (layout, error) {
 	object := "local storage " + s.GetUuid()
 	root := strings.TrimRight(s.GetUrl(), "/")
 	invalid := func(why string) (layout, error) {
-		return layout{}, errs.New(errs.Invalid, object, "url %q %s", s.GetUrl(), why).
+		return layout{}, errs.New(errs.Invalid, object, "url %q %s", outbound.ShownText(s.GetUrl()), why).
 			WithAdvice("give the absolute path of a folder for volumes, such as /var/lib/kumo/local")
 	}
 	if !plainPath.MatchString(root) || path.Clean(root) != root {
