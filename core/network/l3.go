@@ -134,7 +134,14 @@ func (s *Service) mayBecome(ctx context.Context, tx *store.Tx, uuid string, valu
 	if c := action.FromContext(ctx); l3.Category != was && l3.Category != "Private" && c != nil && !c.Caller.Admin {
 		return errs.New(errs.Denied, "category "+l3.Category, "only the administrator may make such a network")
 	}
-	return nil
+	if l3.Category == was || l3.Category == "Public" {
+		return nil
+	}
+	row, found, err := store.First(ctx, tx, IPRangeType, "`l3NetworkUuid` = ? AND `ipRangeType` = ?", uuid, pool)
+	if err == nil && found {
+		return refused("L3Network "+l3.Name, "has the address pool %s, which needs a Public network", row.Name).WithAdvice("delete the pool first")
+	}
+	return err
 }
 
 // l3Unused refuses to delete a network in which guests have NICs.

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -89,8 +90,8 @@ func parseRange(p *newRange) (*IPRange, error) {
 	if bits < 31 && (number(start) == lo || number(end) == hi) {
 		return nil, invalid("startIp", "the range %s-%s holds the network's or the broadcast address of %s", start, end, subnet)
 	}
-	kind := cmp.Or(p.Type, "Normal")
-	if p.Gateway == "" && kind == "Normal" {
+	kind := cmp.Or(p.Type, normal)
+	if p.Gateway == "" && kind == normal {
 		return nil, invalid("gateway", "a Normal range needs a gateway")
 	}
 	if p.Gateway != "" {
@@ -150,6 +151,30 @@ func address(n int64) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
+// The types of ranges. The addresses of a pool are for services; it needs a Normal
+// range beside it, and goes with the last one (spec: network services, section 1).
+const (
+	normal = "Normal"
+	pool   = "AddressPool"
+)
+
+// carries tells whether another range of the network is one that a pool needs.
+func (n *IPRange) carries(o *IPRange) bool {
+	return o.IPRangeType == normal && o.IPVersion == n.IPVersion && o.UUID != n.UUID
+}
+
+// poolsOf returns the pools that a range leaves without a Normal one when it goes.
+func poolsOf(ctx context.Context, q store.Querier, row *IPRange) ([]*IPRange, error) {
+	if row.IPRangeType != normal {
+		return nil, nil
+	}
+	all, err := store.Find(ctx, q, IPRangeType, "`l3NetworkUuid` = ? AND `ipVersion` = ?", row.L3NetworkUUID, row.IPVersion)
+	if err != nil || slices.ContainsFunc(all, row.carries) {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(o *IPRange) bool { return o.IPRangeType != pool }), nil
+}
+
 // addRange applies the rules between ranges (spec: network services): ranges
 // of one network share one CIDR and one gateway and do not overlap.
 func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
@@ -175,7 +200,7 @@ func (s *Service) rangeFits(ctx context.Context, tx *store.Tx, row *IPRange) err
 	if err != nil {
 		return err
 	}
-	if row.IPRangeType == "AddressPool" && l3.Category != "Public" {
+	if row.IPRangeType == pool && l3.Category != "Public" {
 		return refused("L3Network "+l3.Name, "is %s; an address pool needs a Public network", l3.Category)
 	}
 	others, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ?", row.L3NetworkUUID)
@@ -186,6 +211,9 @@ func (s *Service) rangeFits(ctx context.Context, tx *store.Tx, row *IPRange) err
 		if err := fits(row, o); err != nil {
 			return err
 		}
+	}
+	if row.IPRangeType == pool && !slices.ContainsFunc(others, row.carries) {
+		return refused("L3Network "+l3.Name, "has no Normal IP range, without which an address pool is of no use").WithAdvice("add a Normal range first")
 	}
 	return s.routesFit(ctx, tx, row)
 }
@@ -209,8 +237,21 @@ func fits(n, o *IPRange) error {
 	return nil
 }
 
-// rangeUnused refuses to delete a range whose addresses guests have.
+// rangeUnused refuses to delete a range whose addresses guests have, and the last
+// Normal one beside a pool.
 func (s *Service) rangeUnused(ctx context.Context, uuid string) error {
+	row, found, err := store.First(ctx, s.Store, IPRangeType, "`uuid` = ?", uuid)
+	if err != nil || !found {
+		return err
+	}
+	pools, err := poolsOf(ctx, s.Store, row)
+	if err != nil {
+		return err
+	}
+	if len(pools) > 0 {
+		return refused("IpRange "+row.Name, "is the last Normal range of its network, which has the address pool %s", pools[0].Name).
+			WithAdvice("delete the pool first")
+	}
 	used, found, err := store.First(ctx, s.Store, UsedIPType, "`ipRangeUuid` = ? AND `vmNicUuid` IS NOT NULL", uuid)
 	if err != nil || !found {
 		return err
@@ -218,27 +259,38 @@ func (s *Service) rangeUnused(ctx context.Context, uuid string) error {
 	return refused("IpRange "+uuid, "address %s is in use by NIC %s", used.IP, used.VMNicUUID).WithAdvice("destroy and expunge the guests that use it first")
 }
 
-// deleteRange removes a range with its free addresses; a provider's own address
-// moves to another range when there is one. Addresses that guests have stay
-// theirs, in no range, until the guests go: nobody else may be given them.
+// deleteRange removes a range with its free addresses, and pools that would be left
+// without a Normal one; a provider's own address moves to another range when there
+// is one. Addresses that guests have stay theirs, in no range, until the guests go:
+// nobody else may be given them.
 func (s *Service) deleteRange(ctx context.Context, uuid string, _ cascade.Mode) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		row, found, err := store.First(ctx, tx, IPRangeType, "`uuid` = ?", uuid)
 		if err != nil || !found {
 			return err
 		}
-		if err := s.dropServiceIPs(ctx, tx, row.L3NetworkUUID, uuid); err != nil {
+		pools, err := poolsOf(ctx, tx, row)
+		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ? AND `vmNicUuid` IS NULL", uuid); err != nil {
-			return err
-		}
-		if _, err := tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = '' WHERE `ipRangeUuid` = ?", uuid); err != nil {
-			return err
-		}
-		if err := s.Tags.DeleteRow(ctx, tx, IPRangeType.Type, uuid); err != nil {
-			return err
+		for _, gone := range append(pools, row) {
+			if err := s.dropRange(ctx, tx, gone); err != nil {
+				return err
+			}
 		}
 		return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)
 	})
+}
+
+func (s *Service) dropRange(ctx context.Context, tx *store.Tx, row *IPRange) error {
+	if err := s.dropServiceIPs(ctx, tx, row.L3NetworkUUID, row.UUID); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `ipRangeUuid` = ? AND `vmNicUuid` IS NULL", row.UUID); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = '' WHERE `ipRangeUuid` = ?", row.UUID); err != nil {
+		return err
+	}
+	return s.Tags.DeleteRow(ctx, tx, IPRangeType.Type, row.UUID)
 }

@@ -82,7 +82,7 @@ func machine(a netip.Addr, subnet netip.Prefix) bool {
 // routesFit refuses the first range of a network in which a route's next hop
 // would not be a neighbour.
 func (s *Service) routesFit(ctx context.Context, tx *store.Tx, row *IPRange) error {
-	if row.IPRangeType != "Normal" {
+	if row.IPRangeType != normal {
 		return nil
 	}
 	routes, err := store.Find(ctx, tx, HostRouteType, "`l3NetworkUuid` = ?", row.L3NetworkUUID)
