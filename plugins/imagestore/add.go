@@ -20,7 +20,7 @@ const (
 	copyBuffer = 1 << 20
 	// progressEvery is the rate at which progress is reported to the core.
 	progressEvery = time.Second
-	// uploadAttempts is how often a broken upload may be begun again
+	// uploadAttempts is how often an upload may break off and bring nothing new
 	// (specification of compute and storage, section 5).
 	uploadAttempts = 3
 )
@@ -86,23 +86,18 @@ type adding struct {
 	format string // in which the store keeps it
 }
 
-// fromUpload waits for a client's upload. One that breaks off may be begun
-// again; one that is whole but wrong may not.
+// fromUpload waits for a client's upload. One that breaks off may go on, or be
+// begun again; one that is whole but wrong may not.
 func (a *adding) fromUpload(ctx context.Context) (*pluginv1.AddImageResponse, error) {
-	wait := a.limits.firstUpload
-	for attempt := 1; ; attempt++ {
-		src, err := a.uploads.next(ctx, a.req.ImageUuid, wait)
-		if err != nil {
-			return nil, a.classed(ctx, errs.Wrap(errs.ClassOf(err), a.object, err, "wait for its upload"))
-		}
-		resp, err := a.take(ctx, src)
-		src.done(err)
-		if err == nil || errs.ClassOf(err) != errs.Unavailable || attempt == uploadAttempts {
-			return resp, err
-		}
-		a.log.Warn("upload broke off, waiting for the next attempt", "image", a.req.ImageUuid, "attempt", attempt, "error", err)
-		wait = a.limits.idle
+	src, err := a.uploads.open(ctx, a.req.ImageUuid, a.limits.firstUpload, a.limits.idle, func(err error) {
+		a.log.Warn("upload broke off, waiting for it to go on", "image", a.req.ImageUuid, "error", err)
+	})
+	if err != nil {
+		return nil, a.classed(ctx, errs.Wrap(errs.ClassOf(err), a.object, err, "wait for its upload"))
 	}
+	resp, err := a.take(ctx, src)
+	src.done(err)
+	return resp, err
 }
 
 // take makes an image of the source's bytes.

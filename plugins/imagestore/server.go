@@ -246,7 +246,8 @@ func (s *server) preflight(w http.ResponseWriter, _ *http.Request) {
 func allowBrowsers(w http.ResponseWriter) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Allow-Methods", "PUT, POST")
-	w.Header().Set("Access-Control-Allow-Headers", "Content-Type, X-IMAGE-UUID, "+sizeHeader)
+	w.Header().Set("Access-Control-Allow-Headers", "Content-Type, Content-Range, X-IMAGE-UUID, "+sizeHeader)
+	w.Header().Set("Access-Control-Expose-Headers", "Range")
 }
 
 // signingKey reads the key, or makes it at the first start. Processes that

@@ -101,8 +101,9 @@ func (w *watched) Read(p []byte) (int, error) {
 		defer t.Stop()
 	}
 	n, err := w.src.Read(p)
+	var known *errs.Error
 	switch {
-	case err == nil || errors.Is(err, io.EOF):
+	case err == nil || errors.Is(err, io.EOF) || errors.Is(err, errRestarted) || errors.As(err, &known):
 		return n, err
 	case w.ctx.Err() != nil:
 		return n, w.ctx.Err()

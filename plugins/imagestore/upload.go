@@ -33,7 +33,7 @@ type uploads struct {
 
 // meeting is where both sides of one image meet; the last to leave removes it.
 type meeting struct {
-	offers  chan *source
+	offers  chan *piece
 	present int
 }
 
@@ -46,7 +46,7 @@ func (u *uploads) enter(image string) (m *meeting, leave func()) {
 	defer u.mu.Unlock()
 	m = u.meets[image]
 	if m == nil {
-		m = &meeting{offers: make(chan *source)}
+		m = &meeting{offers: make(chan *piece)}
 		u.meets[image] = m
 	}
 	m.present++
@@ -59,34 +59,33 @@ func (u *uploads) enter(image string) (m *meeting, leave func()) {
 	}
 }
 
-// next waits for a client that sends the image. Its done must be called.
-func (u *uploads) next(ctx context.Context, image string, wait time.Duration) (*source, error) {
+// next waits for a client's request.
+func (u *uploads) next(ctx context.Context, image string, wait time.Duration) (*piece, error) {
 	m, leave := u.enter(image)
 	defer leave()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case src := <-m.offers:
-		return src, nil
+	case p := <-m.offers:
+		return p, nil
 	case <-timer.C:
-		return nil, errs.New(errs.Timeout, "", "no upload began within %s", wait).
+		return nil, errs.New(errs.Timeout, "image "+image, "no upload began, or went on, within %s", wait).
 			WithAdvice("add the image again and send it to the new URL")
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-// take hands a client's body to AddImage and returns how it ended.
-func (u *uploads) take(ctx context.Context, image string, body io.Reader, size int64, abort func()) error {
+// take hands a client's request to AddImage and returns how it ended.
+func (u *uploads) take(ctx context.Context, image string, p *piece) error {
 	m, leave := u.enter(image)
 	defer leave()
-	result := make(chan error, 1)
-	src := &source{Reader: body, size: size, name: "the upload", abort: abort, done: func(err error) { result <- err }}
+	p.result = make(chan error, 1)
 	timer := time.NewTimer(u.patience)
 	defer timer.Stop()
 	select {
-	case m.offers <- src:
-		return <-result
+	case m.offers <- p:
+		return <-p.result
 	case <-timer.C:
 		return errs.New(errs.Refused, "image "+image, "nothing waits for this upload: it has been taken, or given up").
 			WithAdvice("add the image again and send it to the new URL")
@@ -97,15 +96,20 @@ func (u *uploads) take(ctx context.Context, image string, body io.Reader, size i
 
 // serve answers PUT and POST of a link that the server has checked.
 func (u *uploads) serve(w http.ResponseWriter, r *http.Request, image string) {
-	body, size, err := uploadBody(r)
+	p, err := pieceOf(r)
 	if err == nil {
 		conn := http.NewResponseController(w)
-		err = u.take(r.Context(), image, body, size, func() {
+		p.abort = func() {
 			// Fails only when the connection is gone, and then nothing is blocked.
 			_ = conn.SetReadDeadline(time.Now())
-		})
+		}
+		err = u.take(r.Context(), image, p)
 	}
 	status := uploadStatus(err)
+	var part *partial
+	if errors.As(err, &part) {
+		status, err = part.tell(w.Header())
+	}
 	answer := map[string]string{"image": image}
 	if err != nil {
 		answer["error"] = err.Error()
