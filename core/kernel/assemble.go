@@ -144,7 +144,7 @@ func (k *Kernel) RegisterParts() error {
 			return err
 		}
 	}
-	if err := k.Config.DefineOutbound(); err != nil {
+	if err := k.Config.DefineNetworks(); err != nil {
 		return err
 	}
 	k.Tags.Register(k.Actions)

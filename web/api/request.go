@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
@@ -185,7 +186,7 @@ func (s *Server) serveAction(ctx context.Context, req *http.Request, r *route, v
 	if err != nil {
 		return nil, nil, err
 	}
-	call := action.Request{Action: e.action, Client: clientOf(req)}
+	call := action.Request{Action: e.action, Client: s.clientOf(req)}
 	if e.action.Access != action.Anonymous {
 		if in.credErr != nil {
 			return e, nil, in.credErr
@@ -208,14 +209,39 @@ func (s *Server) serveAction(ctx context.Context, req *http.Request, r *route, v
 	return e, reply, err
 }
 
-// clientOf is the address that the connection comes from. What a client says
-// of itself (X-Forwarded-For) is not believed: limits depend on it.
-func clientOf(req *http.Request) string {
+// forwardedFor is where proxies say whom they ask for: each appends the address
+// that asked it.
+const forwardedFor = "X-Forwarded-For"
+
+// clientOf is the address that the connection comes from, or that the last of the
+// proxies which the operator lists was asked from. What anybody else says of
+// itself is not believed: limits depend on it.
+func (s *Server) clientOf(req *http.Request) string {
 	host, _, err := net.SplitHostPort(req.RemoteAddr)
 	if err != nil {
 		return req.RemoteAddr
 	}
-	return host
+	said := req.Header.Values(forwardedFor)
+	if len(said) == 0 || s.opt.Proxies == nil {
+		return host
+	}
+	proxies := s.opt.Proxies(req.Context())
+	trusted := func(a netip.Addr) bool {
+		return slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(a) })
+	}
+	at, err := netip.ParseAddr(host)
+	hops := strings.Split(strings.Join(said, ","), ",")
+	for i := len(hops) - 1; err == nil && i >= 0 && trusted(at.Unmap()); i-- {
+		next, bad := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if bad != nil {
+			break // the proxy before it is all that is known
+		}
+		at = next
+	}
+	if err != nil {
+		return host
+	}
+	return at.Unmap().String()
 }
 
 // wantsPlan reads plan=true. On a GET it is a parameter like any other.

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -44,6 +44,9 @@ type Options struct {
 	// PollHold is how long a poll waits for its job, at most one second; nil:
 	// one second. Longer would look like a lost server to some clients.
 	PollHold func(ctx context.Context) time.Duration
+	// Proxies are the networks of reverse proxies, whose word is taken for who
+	// their clients are; nil: none.
+	Proxies func(ctx context.Context) []netip.Prefix
 
 	// MaxBody bounds request bodies, 4 MiB.
 	MaxBody int64
@@ -172,13 +175,13 @@ func (s *Server) HTTPServer() *http.Server {
 
 // fromHere tells whether a request comes from this machine, and by no proxy.
 func fromHere(req *http.Request) bool {
-	for _, h := range []string{"Forwarded", "X-Forwarded-For", "Via"} {
+	for _, h := range []string{"Forwarded", forwardedFor, "Via"} {
 		if req.Header.Get(h) != "" {
 			return false
 		}
 	}
-	ip := net.ParseIP(clientOf(req))
-	return ip != nil && ip.IsLoopback()
+	at, err := netip.ParseAddrPort(req.RemoteAddr)
+	return err == nil && at.Addr().Unmap().IsLoopback()
 }
 
 // ServeHTTP implements http.Handler.

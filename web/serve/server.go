@@ -111,6 +111,7 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 		},
 		Samples:       p.samples,
 		CheckTimeZone: func(ctx context.Context) bool { return p.kernel.Config.Bool(ctx, "rest", "checkTimeZone", "") },
+		Proxies:       p.kernel.Config.TrustedProxies,
 		PollHold: func(ctx context.Context) time.Duration {
 			return time.Duration(p.kernel.Config.Int64(ctx, "rest", "poll.hold", "")) * time.Millisecond
 		},
