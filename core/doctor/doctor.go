@@ -1,7 +1,8 @@
 // Package doctor finds rows that older versions wrote and that break a rule of
 // today: values that are not of their field's kind, or none of its legal ones. It
-// changes nothing, and a row that it finds stops nothing. It must not import the
-// services.
+// changes nothing, and a row that it finds stops nothing. Of tags and settings, whose
+// rules are no field's, their services tell the same (tag.Service.Look,
+// config.Service.Look). It must not import the services.
 package doctor
 
 import (
