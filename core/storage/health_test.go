@@ -52,6 +52,40 @@ func TestSharedStorageIsLostAndFound(t *testing.T) {
 	c.VM(c.s, nil)
 }
 
+// A storage that is gone costs nobody else anything: its hosts connect, guests of
+// other storages are shown, stop and start, and new ones are made.
+// https://github.com/saltstack/salt/issues/60132: guests could not be shown while one
+// pool was stopped. https://github.com/virt-manager/virt-manager/issues/623: one pool
+// took the connection of its host with it.
+func TestLostStorageCostsOthersNothing(t *testing.T) {
+	c := newCloud(t)
+	mine := c.VM(c.s, P{"primaryStorageUuidForRootVolume": c.s.Primary}).Text("uuid")
+	other := c.Create("APIAddFakePrimaryStorageMsg", P{"name": "other", "zoneUuid": c.s.Zone, "url": "/other"})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": other})
+	theirs := c.VM(c.s, P{"name": "theirs", "primaryStorageUuidForRootVolume": other}).Text("uuid")
+	for _, method := range []string{"StorageCapacity", "ConnectStorage", "AttachHost", "CreateVolume", "DeleteVolume"} {
+		c.Calls.On(method, func(request any) error {
+			if r, ok := request.(interface{ GetStorage() *pluginv1.Storage }); ok && r.GetStorage().GetUuid() == other {
+				return gone("other")
+			}
+			return nil
+		})
+	}
+	look, _ := c.Storage.Rounds()
+	for range 3 {
+		look(t.Context())
+	}
+	c.Want("the lost one", c.Get("PrimaryStorage", other).Text("status"), "Disconnected")
+	c.Want("the other one", c.primary().Text("status"), "Connected")
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.Want("the host", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	c.Want("the guest on it", c.Get("VmInstance", theirs).Text("state"), "Running")
+	c.Do("APIStopVmInstanceMsg", P{"uuid": mine})
+	c.Do("APIStartVmInstanceMsg", P{"uuid": mine})
+	c.VM(c.s, P{"name": "new"})
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"primaryStorageUuidForRootVolume": other}), "Disconnected")
+}
+
 // What a medium has is followed; what was promised to volumes stays promised.
 func TestCapacityFollows(t *testing.T) {
 	c := newCloud(t)
