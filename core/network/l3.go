@@ -73,6 +73,9 @@ func (s *Service) registerL3() error {
 			if err := cascade.Guard(ctx, tx, L3NetworkType.Name, p.L3UUID); err != nil {
 				return err
 			}
+			if err := serverFits(ctx, tx, p.L3UUID, p.DNS); err != nil {
+				return err
+			}
 			row := &L3NetworkDNS{L3NetworkUUID: p.L3UUID, DNS: p.DNS}
 			row.UUID = resource.NewUUID()
 			return store.Insert(ctx, tx, DNSType, row)

@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // newRange holds the parameters of APIAddIpRangeMsg.
@@ -128,6 +129,10 @@ func expandCIDR(p *newRangeByCIDR) (*newRange, error) {
 	start, end := gw+1, last
 	if gw-first > last-gw {
 		start, end = first, gw-1
+	}
+	hosts, _ := kinds.Of("addr4")
+	if _, err := hosts.Parse(address(start).String()); err != nil {
+		return nil, invalid("networkCidr", "%v", err)
 	}
 	mask := address(int64(^uint32(0) << (32 - prefix.Bits())))
 	return &newRange{L3UUID: p.L3UUID, StartIP: address(start).String(), EndIP: address(end).String(),

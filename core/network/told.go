@@ -51,6 +51,25 @@ func (s *Service) routeFits(ctx context.Context, tx *store.Tx, l3UUID string, pr
 	return neighbour(hop, ranges[0].NetworkCIDR)
 }
 
+// serverFits refuses a name server that no guest of the network can ask: one that is
+// each guest itself, or no machine (RFC 1122, section 3.2.1.3).
+func serverFits(ctx context.Context, tx *store.Tx, l3UUID, dns string) error {
+	a, err := netip.ParseAddr(dns)
+	if err != nil || a.IsLoopback() {
+		return invalid("dns", "%s is a loopback address, by which each guest would ask itself", dns)
+	}
+	ranges, err := store.Find(ctx, tx, IPRangeType, "`l3NetworkUuid` = ?", l3UUID)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		if subnet, err := netip.ParsePrefix(r.NetworkCIDR); err == nil && subnet.Contains(a) && !machine(a, subnet) {
+			return invalid("dns", "%s is the network's or the broadcast address of %s, no server's", a, subnet)
+		}
+	}
+	return nil
+}
+
 // routeSize is how many bytes a route takes in the option: the prefix's length,
 // its significant bytes, and the next hop (RFC 3442).
 func routeSize(p netip.Prefix) int { return 1 + (p.Bits()+7)/8 + 4 }

@@ -281,7 +281,7 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 		}
 		if p != nil && p.Single {
 			if old := fits(have, p); old != nil {
-				return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "%s has one already: %s", uuid, old.Tag).
+				return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "%s has one already: %s", uuid, p.show(old.Tag)).
 					WithAdvice("change that one, or delete it first")
 			}
 		}

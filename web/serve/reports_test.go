@@ -38,6 +38,12 @@ func TestReports(t *testing.T) {
 		{"https://github.com/containernetworking/plugins/issues/1295", addRange, ranged("10.9.0.255", "10.9.0.255"), "broadcast"},
 		{"https://github.com/containernetworking/plugins/issues/1295", addRange, ranged("10.9.0.0", "10.9.0.0"), "broadcast"},
 		{"https://github.com/containernetworking/plugins/issues/1295", addRange, ranged("10.9.0.200", "10.9.0.100"), "below"},
+		{"https://github.com/containernetworking/plugins/issues/1295", "APIAddIpRangeByNetworkCidrMsg", params{"l3NetworkUuid": fresh, "name": "r", "networkCidr": "224.1.0.0/24"}, "multicast"},
+		{"https://github.com/containernetworking/plugins/issues/1295", "APIAddIpRangeByNetworkCidrMsg", params{"l3NetworkUuid": fresh, "name": "r", "networkCidr": "169.254.0.0/16"}, "link-local"},
+		{"https://github.com/SUSE-Cloud/automation/pull/3290", "APIAddDnsToL3NetworkMsg", params{"l3NetworkUuid": l3, "dns": "10.7.0.255"}, "broadcast"},
+		{"https://github.com/SUSE-Cloud/automation/pull/3290", "APIAddDnsToL3NetworkMsg", params{"l3NetworkUuid": l3, "dns": "127.0.0.53"}, "loopback"},
+		// Of two wishes one would be without effect.
+		{"https://github.com/OSU-Net/cyder/issues/543", create, vm("two", "staticIp::"+l3+"::10.7.0.20", "staticIp::"+l3+"::10.7.0.21"), "another one"},
 		// Stations have no group address (IEEE 802, 8.2), and a guest must not have the
 		// address of its own device on the host.
 		{"https://github.com/Telmate/terraform-provider-proxmox/issues/660", create, mac("a3:e9:3d:22:fc:ae"), "multicast"},
