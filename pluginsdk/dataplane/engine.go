@@ -42,26 +42,32 @@ type Engine struct {
 	turn   chan struct{}
 	closed context.Context
 	close  context.CancelFunc
+	// lacks is what is not as it should be; repaired is closed when all that an
+	// earlier engine left has been looked at.
+	lacks    lacks
+	repaired chan struct{}
 }
 
-// Open reads the state that an earlier Engine left in the folder, takes over
-// the daemons that still run, and repairs what is missing. What cannot be
-// repaired is logged, and tried again by the next Apply or Sync that has it.
-func Open(ctx context.Context, cfg Config) (*Engine, error) {
+// Open reads the state that an earlier Engine left in the folder. The daemons that
+// still run are taken over, and what is missing is repaired, after Open has
+// returned, one bridge and network after another, with other calls between them:
+// something that takes long keeps nothing else waiting. What cannot be repaired is
+// among the Failures, and tried again by the next Apply or Sync that has it.
+func Open(cfg Config) (*Engine, error) {
 	e, err := load(cfg)
 	if err != nil {
 		return nil, err
 	}
-	for _, owner := range e.store.owners() {
-		all := e.store.set(owner)
-		for _, step := range e.plan(owner, all, all, all) {
-			if err := step.do(ctx); err != nil {
-				e.log.Error("network state could not be restored", "owner", owner, "object", step.object, "error", err)
-			}
-		}
+	left := e.left()
+	for _, l := range left {
+		e.lacks.note(l.owner, l.key, errWaits)
 	}
 	e.turn <- struct{}{}
-	go e.watchLinks()
+	go func() {
+		e.repair(left)
+		close(e.repaired)
+		e.watchLinks()
+	}()
 	return e, nil
 }
 
@@ -93,7 +99,7 @@ func load(cfg Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{cfg: cfg, log: cfg.Log, store: s, networks: map[string]*network{}, turn: make(chan struct{}, 1)}
+	e := &Engine{cfg: cfg, log: cfg.Log, store: s, networks: map[string]*network{}, turn: make(chan struct{}, 1), repaired: make(chan struct{})}
 	e.closed, e.close = context.WithCancel(context.Background())
 	return e, nil
 }

@@ -130,11 +130,11 @@ func (e *Engine) look() error {
 	for _, owner := range e.store.owners() {
 		have := e.store.set(owner)
 		broken := all.broken(have, lost)
-		for _, step := range e.plan(owner, have, have, broken) {
-			e.log.Warn("a device is not as it should be, making it again", "object", step.object)
-			failed = errors.Join(failed, step.do(e.closed))
-			mended = true
+		for key := range broken {
+			e.log.Warn("a device is not as it should be, making it again", "owner", owner, "key", key)
 		}
+		did, err := e.restore(owner, have, broken)
+		mended, failed = mended || did, errors.Join(failed, err)
 	}
 	if mended {
 		if all, err = listLinks(); err != nil {

@@ -168,6 +168,7 @@ func (e *Engine) run(ctx context.Context, owner string, next set, s step) error 
 				err = errors.Join(err, e.store.put(owner, key, nil))
 			}
 		}
+		e.lacks.note(owner, s.key, err)
 		return err
 	}
 	if s.undo != nil {
@@ -220,7 +221,9 @@ func (e *Engine) revive(n *network, p *process) bool {
 	// convergeNetwork supervises.
 	n.dnsmasq = nil
 	n.written = nil // its end may come from a damaged file
-	if err := e.convergeNetwork(e.closed, n.owner, e.store.set(n.owner), n.key); err != nil {
+	err := e.convergeNetwork(e.closed, n.owner, e.store.set(n.owner), n.key)
+	e.lacks.note(n.owner, n.key, err)
+	if err != nil {
 		n.log.Error("dnsmasq cannot be started again", "error", err)
 		n.dnsmasq = p
 		return false

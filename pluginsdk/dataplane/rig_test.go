@@ -33,10 +33,11 @@ func (l testLog) Write(p []byte) (int, error) {
 func openEngine(t *testing.T, folder string) *Engine {
 	t.Helper()
 	log := hclog.New(&hclog.LoggerOptions{Output: testLog{t}, Level: hclog.Debug})
-	e, err := Open(t.Context(), Config{StateDir: folder, Log: log})
+	e, err := Open(Config{StateDir: folder, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
+	<-e.repaired
 	return e
 }
 

@@ -65,7 +65,7 @@ func Serve(ctx context.Context, o Options, ready func()) (err error) {
 	if err != nil {
 		return err
 	}
-	engine, err := dataplane.Open(ctx, dataplane.Config{StateDir: o.StateDir, Log: o.Log.Named("dataplane")})
+	engine, err := dataplane.Open(dataplane.Config{StateDir: o.StateDir, Log: o.Log.Named("dataplane")})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
