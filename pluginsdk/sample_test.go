@@ -85,6 +85,9 @@ func (s *sample) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) 
 		return nil, errors.New("plain error")
 	case "wrapped":
 		return nil, fmt.Errorf("export: %w", errs.New(errs.NotFound, "volume 1", "gone").WithAdvice("scan again"))
+	case "no agent":
+		lost := errs.New(errs.Unavailable, "host h1", "its agent does not answer").OfCheck("agent")
+		return nil, errs.Wrap(errs.Unavailable, "volume 1", errors.Join(errors.New("no"), lost), "cannot be made")
 	case "bare class":
 		return nil, fmt.Errorf("export volume: %w", errs.Exhausted)
 	case "operation":

@@ -52,6 +52,17 @@ func TestErrorsKeepTheirClass(t *testing.T) {
 	}
 }
 
+// TestErrorsKeepTheirCheck wants the check of a host that a cause names back, and
+// none of an error that names none.
+func TestErrorsKeepTheirCheck(t *testing.T) {
+	hv := plugintest.Loopback(t, samplePlugin()).Hypervisor()
+	for name, want := range map[string]string{"no agent": "agent", "wrapped": "", string(errs.Unavailable): ""} {
+		if _, err := hv.CheckHost(t.Context(), host(name)); err == nil || errs.CheckOf(err) != want {
+			t.Errorf("%s: %v has the check %q, want %q", name, err, errs.CheckOf(err), want)
+		}
+	}
+}
+
 func TestErrorForms(t *testing.T) {
 	hv := plugintest.Loopback(t, samplePlugin()).Hypervisor()
 	tests := []struct {

@@ -68,7 +68,7 @@ func ToStatus(err error) error {
 	detail := &pluginv1.ErrorDetail{Class: string(class)}
 	message := err.Error()
 	if isKnown {
-		detail.Object, detail.Advice = known.Object, known.Advice
+		detail.Object, detail.Advice, detail.Check = known.Object, known.Advice, errs.CheckOf(err)
 		message = bareMessage(message, known)
 	}
 	st, detailErr := status.New(code, message).WithDetails(detail)
@@ -145,5 +145,5 @@ func fromDetail(st *status.Status, d *pluginv1.ErrorDetail) *errs.Error {
 			class = errs.Internal
 		}
 	}
-	return &errs.Error{Class: class, Object: d.Object, Message: st.Message(), Advice: d.Advice}
+	return &errs.Error{Class: class, Object: d.Object, Message: st.Message(), Advice: d.Advice, Check: d.Check}
 }

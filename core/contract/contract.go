@@ -16,6 +16,16 @@ type HostCandidate struct {
 // Cluster is what may be attached to a cluster asks of it.
 type Cluster struct{ UUID, Name, ZoneUUID, HypervisorType string }
 
+// HostCheck is what a service found of something on a host.
+type HostCheck struct {
+	// Name is what people call it, such as "primary storage"; ResourceUUID is the
+	// resource that it is about, "" where it is about the host alone. Together they
+	// name one check of a host.
+	Name, ResourceUUID string
+	// Reason says why it is not as it should be; "" when it is.
+	Reason string
+}
+
 // Hosts is the service of hosts and their clusters.
 type Hosts interface {
 	// Cluster returns a cluster. Errors: NotFound.
@@ -39,6 +49,13 @@ type Hosts interface {
 	// EachConnected does that for the hosts of a cluster, one after another,
 	// until fn returns an error.
 	EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error
+	// Checked shows what was found on a host just now, beside what else is known of
+	// it: it costs the host nothing. It writes only what differs from before, so it
+	// may be called as often as something is looked at. A host that is gone is passed
+	// over.
+	Checked(ctx context.Context, hostUUID string, found ...HostCheck)
+	// Unchecked forgets a check that the host has no longer, in tx; none is a success.
+	Unchecked(ctx context.Context, tx *store.Tx, hostUUID, name, resourceUUID string) error
 }
 
 // Image is what the making of a volume needs to know of an image.

@@ -6,6 +6,7 @@ package errtext
 import (
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -51,6 +52,22 @@ func toRecord(err error, depth int) *record {
 		r.Cause = toRecord(e.Err, depth+1)
 	}
 	return r
+}
+
+// maxShort bounds what Short keeps, in bytes.
+const maxShort = 4000
+
+// Short bounds a text that is told in a row, such as a reason: what is too long
+// ends with " …".
+func Short(text string) string {
+	if len(text) <= maxShort {
+		return text
+	}
+	end := maxShort
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + " …"
 }
 
 // Decode returns the error that Encode kept; nil for "". Text that Encode did

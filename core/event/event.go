@@ -136,6 +136,9 @@ func (b *Bus) Committed(changes []store.Change) {
 	}
 	now, events := time.Now().UTC(), make([]Event, 0, len(changes))
 	for _, c := range changes {
+		if c.Verb == store.Updated && len(c.Fields) == 1 && c.Fields[0] == "lastOpDate" {
+			continue // it was only looked at
+		}
 		e, ok := eventOf(c), true
 		if f := b.also[c.Type]; f != nil {
 			e, ok = f(c)

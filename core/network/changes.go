@@ -36,7 +36,12 @@ const (
 type changes struct {
 	mu    sync.Mutex
 	count map[string]uint64
-	late  map[string]map[string]bool // by host, the networks it could not be told of
+	// late has by host the networks that it could not be told of, and whether the
+	// guests in them are to be restored, too.
+	late map[string]map[string]bool
+	// unserved has by host the providers that could not do their part when it
+	// connected, and are to be asked again.
+	unserved map[string][]string
 	// missing has by host why L2 networks could not be made when it connected.
 	missing map[string]map[string]string
 }
@@ -83,7 +88,7 @@ func (c *changes) of(l3UUIDs ...string) (sum uint64) {
 	return sum
 }
 
-func (c *changes) postpone(hostUUID, l3UUID string) {
+func (c *changes) postpone(hostUUID, l3UUID string, restore bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.late == nil {
@@ -92,15 +97,34 @@ func (c *changes) postpone(hostUUID, l3UUID string) {
 	if c.late[hostUUID] == nil {
 		c.late[hostUUID] = map[string]bool{}
 	}
-	c.late[hostUUID][l3UUID] = true
+	c.late[hostUUID][l3UUID] = c.late[hostUUID][l3UUID] || restore
 }
 
 // due returns, and forgets, the networks that a host has to be told of.
-func (c *changes) due(hostUUID string) []string {
+func (c *changes) due(hostUUID string) map[string]bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	list := slices.Sorted(maps.Keys(c.late[hostUUID]))
+	late := c.late[hostUUID]
 	delete(c.late, hostUUID)
+	return late
+}
+
+// unservedBy notes a provider that could not do its part on a host.
+func (c *changes) unservedBy(hostUUID, provider string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unserved == nil {
+		c.unserved = map[string][]string{}
+	}
+	c.unserved[hostUUID] = append(c.unserved[hostUUID], provider)
+}
+
+// served returns, and forgets, the providers of unservedBy.
+func (c *changes) served(hostUUID string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.unserved[hostUUID]
+	delete(c.unserved, hostUUID)
 	return list
 }
 
@@ -133,22 +157,27 @@ func (s *Service) changed(ctx context.Context, l3UUID string, restore bool) erro
 			ctx, cancel := context.WithTimeout(ctx, tidyTimeout)
 			defer cancel()
 			err := s.hosts.OnConnected(ctx, host, func(h *pluginv1.Host) error {
-				if err := s.refresh(ctx, h, l3UUID); err != nil || !restore {
-					return err
-				}
-				for _, vm := range vms {
-					s.guests.RestoreNetwork(ctx, h, vm)
-				}
-				return nil
+				return s.refreshAll(ctx, h, l3UUID, restore, vms)
 			})
 			if err != nil {
-				s.changes.postpone(host, l3UUID)
+				s.changes.postpone(host, l3UUID, restore)
 				s.Log.Warn("host not told of a changed network yet", "host", host, "l3Network", l3UUID, "error", err)
 			}
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+// refreshAll is refresh, with restore for the guests' own bindings, too.
+func (s *Service) refreshAll(ctx context.Context, h *pluginv1.Host, l3UUID string, restore bool, vms []string) error {
+	if err := s.refresh(ctx, h, l3UUID); err != nil || !restore {
+		return err
+	}
+	for _, vm := range vms {
+		s.guests.RestoreNetwork(ctx, h, vm)
+	}
+	return nil
 }
 
 // guestsByHost returns the guests with a NIC in a network, by their host.
@@ -175,10 +204,10 @@ func (s *Service) refresh(ctx context.Context, h *pluginv1.Host, l3UUID string) 
 		}
 		told := problems{l3UUID: nil}
 		err = s.apply(ctx, h, l3UUID, v, told)
-		if err != nil && !isHosts(err) {
+		if err != nil && !isHosts(ctx, err) {
 			told.add(l3UUID, err.Error())
 		}
-		if err == nil || !isHosts(err) {
+		if err == nil || !isHosts(ctx, err) {
 			s.note(ctx, h.GetUuid(), told, false)
 		}
 		if err != nil {

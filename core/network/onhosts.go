@@ -2,12 +2,15 @@ package network
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -156,6 +159,7 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
 	s.changes.due(h.GetUuid()) // it is told everything
+	s.changes.served(h.GetUuid())
 	return s.realizeAll(ctx, h)
 }
 
@@ -169,7 +173,7 @@ func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
 	missing := map[string]string{}
 	for _, l2 := range l2s {
 		err := s.realize(ctx, l2, h)
-		if isHosts(err) {
+		if isHosts(ctx, err) {
 			return err
 		}
 		if err != nil {
@@ -178,6 +182,9 @@ func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
 		}
 	}
 	s.changes.connected(h.GetUuid(), missing)
+	reasons := slices.Collect(maps.Values(missing))
+	slices.Sort(reasons)
+	s.hosts.Checked(ctx, h.GetUuid(), contract.HostCheck{Name: checkNetworks, Reason: strings.Join(reasons, "; ")})
 	return nil
 }
 
@@ -212,12 +219,40 @@ func (s *Service) catchUp(ctx context.Context, h *pluginv1.Host) {
 	if lacked := s.changes.lacks(h.GetUuid()); len(lacked) > 0 {
 		s.makeUp(ctx, h, lacked)
 	}
-	for _, l3 := range s.changes.due(h.GetUuid()) {
-		if err := s.refresh(ctx, h, l3); err != nil {
-			s.changes.postpone(h.GetUuid(), l3)
+	failed := false
+	for l3, restore := range s.changes.due(h.GetUuid()) {
+		vms, err := s.guestsByHost(ctx, l3)
+		if err == nil {
+			err = s.refreshAll(ctx, h, l3, restore, vms[h.GetUuid()])
+		}
+		if err != nil {
+			failed = true
+			s.changes.postpone(h.GetUuid(), l3, restore)
 			s.Log.Warn("host not told of a changed network yet", "host", h.GetUuid(), "l3Network", l3, "error", err)
 		}
 	}
+	if failed {
+		return
+	}
+	for _, provider := range s.changes.served(h.GetUuid()) {
+		s.checkedService(ctx, h.GetUuid(), provider, "")
+	}
+}
+
+// Names of what this service looks at on hosts, among their checks.
+const (
+	checkNetworks = "networks"
+	checkServices = "network services"
+)
+
+// checkedService shows on a host whether a provider did its part there.
+func (s *Service) checkedService(ctx context.Context, hostUUID, provider, reason string) {
+	uuids, err := store.Texts(ctx, store.Cached(s.Store), "SELECT `uuid` FROM `NetworkServiceProvider` WHERE `type` = ?", provider)
+	if err != nil || len(uuids) == 0 {
+		s.Log.Error("network service provider not found", "provider", provider, "error", err)
+		return
+	}
+	s.hosts.Checked(ctx, hostUUID, contract.HostCheck{Name: checkServices, ResourceUUID: uuids[0], Reason: reason})
 }
 
 // makeUp makes networks on a host that could not be made when it connected, and
@@ -234,7 +269,7 @@ func (s *Service) makeUp(ctx context.Context, h *pluginv1.Host, l2UUIDs []string
 		s.Log.Warn("networks not made on host yet", "host", h.GetUuid(), "error", err)
 	}
 	for _, l3 := range l3s {
-		s.changes.postpone(h.GetUuid(), l3)
+		s.changes.postpone(h.GetUuid(), l3, false)
 	}
 }
 
@@ -269,5 +304,7 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 		}
 	}
 	s.changes.connected(h.GetUuid(), nil)
+	s.changes.due(h.GetUuid())
+	s.changes.served(h.GetUuid())
 	return s.forgetProblems(ctx, h.GetUuid())
 }

@@ -179,15 +179,27 @@ func (s *Service) syncProvider(ctx context.Context, host *pluginv1.Host, provide
 	r, err := plug.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host, Networks: w.list(), Nics: w.nics})
 	if err == nil {
 		told.addAll(r.GetProblems())
+		s.checkedService(ctx, host.GetUuid(), provider, "")
 		return nil
 	}
 	err = errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be restored on host %s", host.GetName())
-	if isHosts(err) {
+	if isHosts(ctx, err) {
 		return err
 	}
 	s.Log.Error("network services not restored", "host", host.GetUuid(), "error", err)
+	if len(w.networks) == 0 { // it only has nothing to take away yet
+		return nil
+	}
+	s.checkedService(ctx, host.GetUuid(), provider, err.Error())
+	again := errs.Retryable(err) // with the next ping
+	if again {
+		s.changes.unservedBy(host.GetUuid(), provider)
+	}
 	for l3 := range w.networks {
 		told.add(l3, err.Error())
+		if again {
+			s.changes.postpone(host.GetUuid(), l3, true)
+		}
 	}
 	return nil
 }

@@ -179,6 +179,6 @@ func TestSyncAtConnect(t *testing.T) {
 	if others := guests(second); others["calls"] != 2 || len(others) != 2 || others["networks"] != 0 {
 		t.Errorf("a host without guests was told %v", others)
 	}
-	c.Calls.Fail("SyncHost", noDHCP())
-	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "dnsmasq")
+	c.Calls.Fail("SyncHost", errs.New(errs.Unavailable, "the agent", "does not answer").OfCheck(kerneltest.FakeRequired))
+	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "does not answer")
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"github.com/kumo-cloud/kumo/core/errtext"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -18,9 +18,6 @@ import (
 // the network that it is about, and costs neither the host nor other networks
 // anything. What keeps a host from working at all is no problem of a network: it
 // is an error of the host (isHosts).
-
-// maxReason bounds what is kept of a network on a host, in bytes.
-const maxReason = 4000
 
 // problems has for L3 networks why they are not on a host as they say; nothing
 // for those that are.
@@ -42,29 +39,17 @@ func (p problems) text(l3UUID string) string {
 			all = append(all, reason)
 		}
 	}
-	text := strings.Join(all, "; ")
-	if len(text) <= maxReason {
-		return text
-	}
-	end := maxReason
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + " …"
+	return errtext.Short(strings.Join(all, "; "))
 }
 
 // isHosts tells an error of the host, the plugin or the database as a whole:
-// nothing is known of the network, and it is done again when they are back.
-func isHosts(err error) bool {
+// nothing is known of the network, and it is done again when they are back. That
+// is what names a check of the host (errs.CheckOf), what no plugin has sent, and
+// what ends with ctx. What a plugin sends otherwise is about the one network,
+// whatever its class is.
+func isHosts(ctx context.Context, err error) bool {
 	var told *errs.Error
-	if err != nil && !errors.As(err, &told) {
-		return true
-	}
-	switch errs.ClassOf(err) {
-	case errs.Unavailable, errs.Timeout, errs.Cancelled:
-		return true
-	}
-	return false
+	return err != nil && (ctx.Err() != nil || !errors.As(err, &told) || errs.CheckOf(err) != "")
 }
 
 // note records what is told of networks on a host now: those in p, and with all

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // What is not possible of one network is shown on it, and the host that it is
@@ -73,4 +74,61 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 	}
 	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host})
 	c.want("problems", c.count("L3NetworkProblem"), 0)
+}
+
+// What cannot be reached for one network now costs that network, and is done with
+// the next ping; only what says so is about the host.
+func TestUnavailableIsNotTheHosts(t *testing.T) {
+	c := newCloud(t)
+	c.serve(kerneltest.FakeType, "DHCP")
+	vm := c.Do("APICreateVmInstanceMsg", c.vm([]string{c.s.L3})).Text("uuid")
+	second := c.second()
+	c.Do("APICreateVmInstanceMsg", c.vm([]string{second}))
+	state := func(name string) string {
+		return c.List("HostCheck", "hostUuid="+c.s.Host, "name="+name)[0].Text("state")
+	}
+	problems := func() int { return c.count("L3NetworkProblem") }
+
+	first := false
+	c.Calls.On("Realize", func(any) error {
+		if first = !first; first {
+			return errs.New(errs.Unavailable, "the uplink", "has no carrier")
+		}
+		return nil
+	})
+	for range 2 {
+		c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+		c.want("status", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	}
+	c.want("networks", state("networks"), "Failed")
+	c.Calls.Fail("Realize", nil)
+	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+	c.Idle(c.s.Host)
+	c.want("networks", state("networks"), "Ok")
+
+	c.Calls.Fail("SyncHost", noDHCP())
+	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+	c.want("status", c.Get("Host", c.s.Host).Text("status"), "Connected")
+	c.want("problems", problems(), 1) // the other network has no services
+	c.want("services", c.List("HostCheck", "hostUuid="+c.s.Host, "name=network services", "state=Failed")[0].Text("reason") != "", true)
+	c.Calls.Fail("SyncHost", nil)
+	c.Calls.Forget()
+	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+	c.Idle(c.s.Host)
+	c.Idle(vm)
+	restored := false
+	for _, r := range c.Calls.Of("PrepareNICs") {
+		for _, nic := range r.(*pluginv1.PrepareNICsRequest).GetNics() {
+			restored = restored || nic.GetVmUuid() == vm
+		}
+	}
+	c.want("the guest's services are restored", restored, true)
+	c.want("problems", problems(), 0)
+	c.want("failed services", c.count("HostCheck", "name=network services", "state=Failed"), 0)
+
+	// What is about the host, or nobody's word, keeps it away.
+	c.Calls.Fail("SyncHost", errs.Wrap(errs.Unavailable, "services", errs.New(errs.Unavailable, "the host", "is away").OfCheck(kerneltest.FakeRequired), "not possible"))
+	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "is away")
+	c.Calls.Fail("SyncHost", nil)
+	c.Until("it is back", func() bool { return c.Get("Host", c.s.Host).Text("status") == "Connected" })
 }

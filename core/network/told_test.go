@@ -78,9 +78,10 @@ func TestChanges(t *testing.T) {
 	if c.of("a", "b") == before {
 		t.Error("a change is not seen")
 	}
-	c.postpone("h", "b")
-	c.postpone("h", "a")
-	if !c.waits("h") || c.waits("g") || fmt.Sprint(c.due("h")) != "[a b]" || c.waits("h") || len(c.due("h")) != 0 {
+	c.postpone("h", "b", true)
+	c.postpone("h", "b", false)
+	c.postpone("h", "a", false)
+	if !c.waits("h") || c.waits("g") || fmt.Sprint(c.due("h")) != "map[a:false b:true]" || c.waits("h") || len(c.due("h")) != 0 {
 		t.Error("what a host has to be told is not kept once")
 	}
 }

@@ -238,12 +238,13 @@ func (s *supervised) process(ctx context.Context, not *process) (*process, error
 	}
 }
 
-// unavailable says that the plugin is down, and since what.
+// unavailable says that the plugin is down, and since what. Whatever is asked of it
+// fails as well, so that is said as of a check.
 func (s *supervised) unavailable(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
-		return errs.New(errs.Unavailable, "plugin "+s.name, "it is stopped").
+		return errs.New(errs.Unavailable, "plugin "+s.name, "it is stopped").OfCheck("plugin " + s.name).
 			WithAdvice("the management node is starting or ending; repeat the call later")
 	}
 	if cause == nil {
@@ -251,6 +252,6 @@ func (s *supervised) unavailable(cause error) error {
 	}
 	// The cause is told, not wrapped: ErrConnectionLost must not get out of a
 	// handle, or a caller's caller would repeat what was repeated here.
-	return errs.New(errs.Unavailable, "plugin "+s.name, "it is not running: %v", cause).
+	return errs.New(errs.Unavailable, "plugin "+s.name, "it is not running: %v", cause).OfCheck("plugin " + s.name).
 		WithAdvice("it is being restarted: repeat the call; if this stays, see the plugin's lines in the log")
 }

@@ -150,6 +150,8 @@ var valueWords = map[string]word{
 	"Destroyed":          toned("Destroyed", "已删除", resource.Halted),
 	"Expunging":          passing("Expunging", "彻底删除中"),
 	"Unknown":            toned("Unknown", "未知", resource.Warning),
+	"Ok":                 toned("OK", "正常", resource.Success),
+	"Failed":             toned("Failed", "异常", resource.Failed),
 	"NoState":            toned("No state", "无状态", resource.Warning),
 	"Crashed":            toned("Crashed", "已崩溃", resource.Failed),
 	"Enabled":            toned("Enabled", "已启用", resource.Success),

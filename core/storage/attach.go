@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -116,7 +117,7 @@ func (s *Service) attachHost(ctx context.Context, psUUID string, h *pluginv1.Hos
 	if err != nil {
 		return err
 	}
-	return s.attachKnown(ctx, psUUID, h, ref != nil)
+	return s.attachKnown(ctx, psUUID, h, ref != nil && !ref.Fresh)
 }
 
 func (s *Service) attachKnown(ctx context.Context, psUUID string, h *pluginv1.Host, known bool) error {
@@ -128,9 +129,13 @@ func (s *Service) attachKnown(ctx context.Context, psUUID string, h *pluginv1.Ho
 	if err != nil {
 		return fmt.Errorf("attach primary storage %s to host %s: %w", st.GetName(), h.GetName(), err)
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.Store.Update(ctx, func(tx *store.Tx) error {
 		return s.saveHostRef(ctx, tx, psUUID, h.GetUuid(), plug.Decl.GetHostLocal(), r.GetCapacity())
 	})
+	if err == nil {
+		s.checked(ctx, psUUID, h.GetUuid(), s.tooFull(ctx, psUUID, r.GetCapacity()))
+	}
+	return err
 }
 
 // hostRef returns the link of a host to a storage, nil when there is none.
@@ -142,19 +147,26 @@ func (s *Service) hostRef(ctx context.Context, psUUID, hostUUID string) (*Primar
 	return ref, nil
 }
 
-// attachOrLose is attachHost for a host that may have the storage already: then
-// the link is Disconnected on failure, and lost tells that it was so.
-func (s *Service) attachOrLose(ctx context.Context, psUUID string, h *pluginv1.Host) (lost bool, err error) {
+// attachOrLose is attachHost for a host of the storage's clusters, whether it has
+// the storage or should have it: on failure its link is Disconnected, and attached
+// with the first look that finds it possible.
+func (s *Service) attachOrLose(ctx context.Context, psUUID string, h *pluginv1.Host) error {
+	failed := s.attachHost(ctx, psUUID, h)
+	if failed == nil || ctx.Err() != nil || errs.CheckOf(failed) != "" {
+		return failed
+	}
+	ctx = context.WithoutCancel(ctx)
 	ref, err := s.hostRef(ctx, psUUID, h.GetUuid())
+	if err == nil && ref == nil {
+		ref = &PrimaryStorageHostRef{PrimaryStorageUUID: psUUID, HostUUID: h.GetUuid(), Status: Disconnected, Fresh: true}
+		ref.UUID = resource.NewUUID()
+		err = s.Store.Update(ctx, func(tx *store.Tx) error { return store.Insert(ctx, tx, HostRefType, ref) })
+	}
 	if err != nil {
-		return false, err
+		return errors.Join(failed, err)
 	}
-	err = s.attachKnown(ctx, psUUID, h, ref != nil)
-	if err != nil && ref != nil {
-		s.lostLink(context.WithoutCancel(ctx), ref.UUID, err)
-		return true, err
-	}
-	return false, err
+	s.lostLink(ctx, ref.UUID, failed)
+	return failed
 }
 
 func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Host) error {
@@ -180,7 +192,7 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	for _, ref := range refs {
 		attached[ref.PrimaryStorageUUID] = true
 		// One storage that is lost is no reason to keep the host out.
-		if lost, err := s.attachOrLose(ctx, ref.PrimaryStorageUUID, h); err != nil && !lost {
+		if err := s.attachOrLose(ctx, ref.PrimaryStorageUUID, h); errs.CheckOf(err) != "" || ctx.Err() != nil {
 			return err
 		}
 	}

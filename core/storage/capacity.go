@@ -66,8 +66,8 @@ func (s *Service) saveHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUI
 			ref.TotalCapacity, ref.TotalPhysical, ref.AvailablePhysical = total, total, free
 		}
 		_, err := tx.Exec(ctx, "UPDATE `PrimaryStorageHostRef` SET `status` = ?, `totalCapacity` = ?, `totalPhysicalCapacity` = ?, "+
-			"`availablePhysicalCapacity` = ?, `availableCapacity` = `availableCapacity` + ? WHERE `uuid` = ?",
-			Connected, ref.TotalCapacity, ref.TotalPhysical, ref.AvailablePhysical, grown, ref.UUID)
+			"`availablePhysicalCapacity` = ?, `availableCapacity` = `availableCapacity` + ?, `fresh` = ? WHERE `uuid` = ?",
+			Connected, ref.TotalCapacity, ref.TotalPhysical, ref.AvailablePhysical, grown, false, ref.UUID)
 		if err != nil {
 			return err
 		}
@@ -94,6 +94,9 @@ func savePrimary(ctx context.Context, tx *store.Tx, psUUID string, total, free i
 }
 
 func (s *Service) removeHostRef(ctx context.Context, tx *store.Tx, psUUID, hostUUID string) error {
+	if err := s.hosts.Unchecked(ctx, tx, hostUUID, checkName, psUUID); err != nil {
+		return err
+	}
 	n, err := tx.Exec(ctx, "DELETE FROM `PrimaryStorageHostRef` WHERE `primaryStorageUuid` = ? AND `hostUuid` = ?", psUUID, hostUUID)
 	if err != nil || n == 0 {
 		return err

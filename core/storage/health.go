@@ -3,10 +3,12 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -143,6 +145,9 @@ func (s *Service) checkLink(ctx context.Context, uuid string) error {
 	}
 	if ref.Status == Connected {
 		_, err := s.capacityOf(ctx, link{ref.PrimaryStorageUUID, ref.HostUUID})
+		if err != nil { // shown with the first look, and lost when that stays so
+			s.checked(context.WithoutCancel(ctx), ref.PrimaryStorageUUID, ref.HostUUID, err.Error())
+		}
 		return err
 	}
 	return s.hosts.OnConnected(ctx, ref.HostUUID, func(h *pluginv1.Host) error {
@@ -181,7 +186,26 @@ func (s *Service) lostLink(ctx context.Context, uuid string, cause error) {
 		}
 		return s.sumIfLocal(ctx, tx, ref.PrimaryStorageUUID)
 	})
+	s.checked(ctx, ref.PrimaryStorageUUID, ref.HostUUID, cause.Error())
 	s.tellLost(link{ref.PrimaryStorageUUID, ref.HostUUID}, cause, err)
+}
+
+// checkName is what a storage is called among the checks of a host.
+const checkName = "primary storage"
+
+// checked shows on a host what was found of a storage there.
+func (s *Service) checked(ctx context.Context, psUUID, hostUUID, reason string) {
+	s.hosts.Checked(ctx, hostUUID, contract.HostCheck{Name: checkName, ResourceUUID: psUUID, Reason: reason})
+}
+
+// tooFull says why nothing new is placed on a medium; "" when there is room.
+func (s *Service) tooFull(ctx context.Context, psUUID string, c *pluginv1.Capacity) string {
+	total, free := bytesOf(c)
+	reserved := s.Config.Int64(ctx, catPrimary, "reservedCapacity", psUUID)
+	if free >= min(reserved, total) {
+		return ""
+	}
+	return fmt.Sprintf("its medium has %d bytes free of %d, and %d are reserved: nothing new is placed there, and guests are paused when they cannot write; free space on it", free, total, reserved)
 }
 
 func (s *Service) tellLost(l link, cause, err error) {
@@ -214,7 +238,7 @@ func (s *Service) reconnect(ctx context.Context, uuid string) error {
 	refs, err := store.Find(ctx, s.Store, ClusterRefType, "`primaryStorageUuid` = ?", uuid)
 	for _, ref := range refs {
 		err = errors.Join(err, s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
-			if _, e := s.attachOrLose(ctx, uuid, h); e != nil {
+			if e := s.attachOrLose(ctx, uuid, h); e != nil {
 				err = errors.Join(err, e) // the others are attached all the same
 			}
 			return nil

@@ -1,6 +1,7 @@
 package storage_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
@@ -179,8 +180,8 @@ func TestCapacityOfLinksFollows(t *testing.T) {
 	c.Refused(errs.Unavailable, "APISyncPrimaryStorageCapacityMsg", P{"primaryStorageUuid": c.s.Primary}, "not mounted")
 }
 
-// One storage that is lost does not keep a host out that had it before; a host
-// that never had it cannot be added.
+// One storage that is lost does not keep a host out, one that is new neither; each
+// gets it as soon as that is possible.
 func TestHostConnectsWithoutALostStorage(t *testing.T) {
 	c, second := localSite(t)
 	c.Calls.On("AttachHost", func(r any) error {
@@ -193,9 +194,27 @@ func TestHostConnectsWithoutALostStorage(t *testing.T) {
 	c.Want("host", c.Get("Host", c.s.Host).Text("status"), "Connected")
 	c.Want("its link", c.link(c.s.Host).Status, "Disconnected")
 	c.Want("the other link", c.link(second).Status, "Connected")
-	c.Refused(errs.Unavailable, "APIAddFakeHostMsg", P{"name": "new", "clusterUuid": c.s.Cluster, "managementIp": "10.255.1.1"}, "not mounted")
-	c.Want("hosts", len(c.List("Host")), 2)
+	c.check(c.s.Host, "Failed", "this one")
+	c.check(second, "Ok", "")
+	third := c.Create("APIAddFakeHostMsg", P{"name": "new", "clusterUuid": c.s.Cluster, "managementIp": "10.255.1.1"})
+	c.Want("its link", c.link(third).Status, "Disconnected")
+	c.check(third, "Failed", "this one")
+	_, look := c.Storage.Rounds()
+	look(t.Context())
+	r, _ := kerneltest.Last[*pluginv1.AttachHostRequest](c.Calls, "AttachHost")
+	c.Want("last asked", r.GetHost().GetUuid() != second, true)
 	c.Calls.Fail("AttachHost", nil)
+	c.Calls.Forget()
+	look(t.Context())
+	for _, v := range c.Calls.Of("AttachHost") { // of what never was there nothing is expected
+		r := v.(*pluginv1.AttachHostRequest)
+		c.Want("known", r.GetKnown(), r.GetHost().GetUuid() != third)
+	}
+	c.Want("its link", c.link(third).Status, "Connected")
+	c.check(third, "Ok", "")
+	c.Do("APIReconnectHostMsg", P{"uuid": third})
+	r, _ = kerneltest.Last[*pluginv1.AttachHostRequest](c.Calls, "AttachHost")
+	c.Want("known", r.GetKnown(), true)
 	c.Do("APIReconnectPrimaryStorageMsg", P{"uuid": c.s.Primary})
 	c.Want("its link", c.link(c.s.Host).Status, "Connected")
 }
@@ -313,5 +332,35 @@ func TestHostsAreToldWhatTheyHad(t *testing.T) {
 				c.Want("known when it was given up", r.(*pluginv1.AttachHostRequest).GetKnown(), false)
 			}
 		})
+	}
+}
+
+// A medium that is full is shown on the host, gets nothing new, and is as before
+// when it has room; a storage that is taken away is no check of the host any more.
+func TestFullMediumIsShown(t *testing.T) {
+	c, _ := localSite(t)
+	_, look := c.Storage.Rounds()
+	c.check(c.s.Host, "Ok", "")
+	c.World.Space(c.s.Primary, c.s.Host, 100*giB, giB/2)
+	look(t.Context())
+	c.check(c.s.Host, "Failed", "536870912 bytes free")
+	c.Want("link", c.link(c.s.Host).Status, "Connected")
+	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"hostUuid": c.s.Host}), "local: its medium has 536870912 bytes free")
+	c.World.Space(c.s.Primary, c.s.Host, 100*giB, 50*giB)
+	look(t.Context())
+	c.check(c.s.Host, "Ok", "")
+	c.Calls.Fail("StorageCapacity", gone("this one"))
+	look(t.Context()) // the first look is enough
+	c.check(c.s.Host, "Failed", "not mounted")
+	c.Do("APIDetachPrimaryStorageFromClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": c.s.Primary})
+	c.Want("checks", len(c.List("HostCheck", "resourceUuid="+c.s.Primary)), 0)
+}
+
+// check wants the check of the site's storage on a host to be in a state.
+func (c *cloud) check(host, state, word string) {
+	c.t.Helper()
+	rows := c.List("HostCheck", "hostUuid="+host, "resourceUuid="+c.s.Primary)
+	if len(rows) != 1 || rows[0].Text("state") != state || !strings.Contains(rows[0].Text("reason"), word) || (word == "") != (rows[0].Text("reason") == "") {
+		c.t.Errorf("the storage on host %s is %v, want it %s", host, rows, state)
 	}
 }

@@ -72,6 +72,9 @@ func (s *Service) readCapacity(ctx context.Context, l link) (int64, error) {
 		return 0, err
 	}
 	s.wasRead(l)
+	if l.host != "" {
+		s.checked(ctx, l.primary, l.host, s.tooFull(ctx, l.primary, got.GetCapacity()))
+	}
 	return free, nil
 }
 

@@ -57,6 +57,9 @@ type PrimaryStorageHostRef struct {
 	AvailableCapacity  int64  `db:"availableCapacity" kumo:"volatile"`
 	TotalPhysical      int64  `db:"totalPhysicalCapacity"`
 	AvailablePhysical  int64  `db:"availablePhysicalCapacity"`
+	// Fresh is set while the host has never had the storage: nothing is expected to
+	// be there.
+	Fresh bool `db:"fresh" kumo:"hidden"`
 }
 
 // Volume is a disk of a guest, or one that waits for a guest.

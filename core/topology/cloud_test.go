@@ -76,4 +76,5 @@ func (c *cloud) becomes(status string) {
 	c.Until(status, func() bool { return c.host().Text("status") == status })
 }
 
+// silent is what a host's plugin says when the host does not answer.
 func silent() error { return errs.New(errs.Unavailable, "the host", "does not answer") }

@@ -119,26 +119,38 @@ func (s *Service) renew(ctx context.Context, uuid string) error {
 		return err
 	}
 	s.stopWatch(uuid)
-	if err := s.connectNow(ctx, h); err != nil {
-		s.lost(context.WithoutCancel(ctx), uuid, err)
+	checks, err := s.connectNow(ctx, h)
+	if err != nil {
+		s.lost(context.WithoutCancel(ctx), uuid, checks, err)
 		return err
 	}
 	if err := s.setStatus(ctx, uuid, Connected); err != nil {
 		return err
 	}
+	s.noteChecks(ctx, uuid, append(checks, connected()), false)
 	s.startWatch(h)
 	return nil
 }
 
-func (s *Service) connectNow(ctx context.Context, h *pluginv1.Host) error {
+// connectNow connects a host, and returns what was found of it meanwhile.
+func (s *Service) connectNow(ctx context.Context, h *pluginv1.Host) ([]finding, error) {
 	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := hv.ConnectHost(ctx, &pluginv1.ConnectHostRequest{Host: h})
-	if err != nil {
-		return errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "cannot be connected")
+	checks, failed := answered(h, hv.Decl, r.GetChecks())
+	if err == nil {
+		err = failed
 	}
+	if err != nil {
+		return checks, errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "cannot be connected")
+	}
+	return checks, s.makeReady(ctx, hv, h, r)
+}
+
+// makeReady takes up what a host that answers tells of itself.
+func (s *Service) makeReady(ctx context.Context, hv *plugin.Hypervisor, h *pluginv1.Host, r *pluginv1.ConnectHostResponse) error {
 	for _, note := range r.GetFacts().GetNotes() {
 		s.Log.Warn("host reported", "host", h.GetUuid(), "note", note)
 	}
@@ -226,13 +238,27 @@ func (s *Service) setStatus(ctx context.Context, uuid, status string) error {
 	})
 }
 
-// lost records that a host cannot be used and tells the observers.
-func (s *Service) lost(ctx context.Context, uuid string, cause error) {
+// lost records that a host cannot be used, and why, and tells the observers.
+func (s *Service) lost(ctx context.Context, uuid string, checks []finding, cause error) {
 	s.Log.Warn("host disconnected", "host", uuid, "error", cause)
+	s.notUsable(ctx, uuid, s.declOf(ctx, uuid), checks, cause, true)
 	if err := s.setStatus(ctx, uuid, Disconnected); err != nil && errs.ClassOf(err) != errs.NotFound {
 		s.Log.Error("host status not saved", "host", uuid, "error", err)
 	}
 	for _, o := range s.observers {
 		o.HostLost(ctx, uuid)
 	}
+}
+
+// declOf is what a host's plugin declares; nil when it cannot be told.
+func (s *Service) declOf(ctx context.Context, uuid string) *pluginv1.HypervisorDecl {
+	h, err := s.PluginHost(ctx, s.Store, uuid)
+	if err != nil {
+		return nil
+	}
+	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	if err != nil {
+		return nil
+	}
+	return hv.Decl
 }

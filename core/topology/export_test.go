@@ -11,5 +11,8 @@ func (s *Service) StartConnecting(ctx context.Context) ([]string, error) {
 	return s.startConnecting(ctx)
 }
 
+// SaveAges is saveAges.
+func (s *Service) SaveAges(ctx context.Context) error { return s.saveAges(ctx) }
+
 // AddSteps are the steps of adding a host.
 func (s *Service) AddSteps() []string { return s.adding.Steps() }

@@ -198,9 +198,9 @@ func (s *Service) registerHosts() error {
 	)
 }
 
-// hostParts are the other services' rows of a host. Those services read them
-// when they leave it, so they go with the host and not before.
-var hostParts = []string{"PrimaryStorageHostRef", "L2NetworkHostRef"}
+// hostParts are rows of a host, most of them other services'. Those services read
+// them when they leave it, so they go with the host and not before.
+var hostParts = []string{"PrimaryStorageHostRef", "L2NetworkHostRef", HostCheckType.Name}
 
 // deleteHost lets go of a host and removes its row.
 func (s *Service) deleteHost(ctx context.Context, uuid string, m cascade.Mode) error {

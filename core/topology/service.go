@@ -46,6 +46,7 @@ type Service struct {
 	mu       sync.Mutex
 	watches  map[string]context.CancelFunc
 	trying   map[string]bool // hosts that reconnectSoon is at
+	ages     ages
 	root     context.Context
 	watching sync.WaitGroup
 }

@@ -60,6 +60,32 @@ type Host struct {
 	CPUMHz int64 `db:"cpuMHz" kumo:"hidden"`
 }
 
+// States of a host's checks.
+const (
+	CheckOK      = "Ok"
+	CheckFailed  = "Failed"
+	CheckUnknown = "Unknown"
+)
+
+// HostCheck is one thing that a host needs or should have, and what was found when
+// it was looked at last. A host is Connected while all that are required hold; the
+// others are only shown.
+type HostCheck struct {
+	UUID     string `db:"uuid" kumo:"size=32,immutable"`
+	HostUUID string `db:"hostUuid" kumo:"size=32,immutable"`
+	Name     string `db:"name" kumo:"size=128,immutable"`
+	// ResourceUUID is what it is about, such as a storage; "" for the host itself.
+	ResourceUUID string `db:"resourceUuid" kumo:"size=32,immutable"`
+	Required     bool   `db:"required" caption:"Required|必需"`
+	State        string `db:"state" kumo:"size=32" caption:"State|状态"`
+	Reason       string `db:"reason" kumo:"text,null" caption:"Reason|原因"`
+	// SinceDate is when it came into its state, LastOpDate when it was looked at
+	// last, to about a minute.
+	SinceDate  resource.Time `db:"sinceDate" caption:"Since|起始时间"`
+	CreateDate resource.Time `db:"createDate" kumo:"immutable"`
+	LastOpDate resource.Time `db:"lastOpDate" kumo:"volatile" caption:"Last seen|最近检查"`
+}
+
 // The resource types of this service.
 var (
 	ZoneType = resource.Define[Zone](resource.Type{
@@ -119,6 +145,7 @@ var (
 			{Name: "zone", To: "Zone", Column: "zoneUuid"},
 			{Name: "cluster", To: "Cluster", Column: "clusterUuid", OnDelete: resource.Cascade},
 			{Name: "vmInstance", To: "VmInstance", Column: "uuid", ToColumn: "hostUuid"},
+			{Name: "check", To: "HostCheck", Column: "uuid", ToColumn: "hostUuid"},
 		},
 		Enums: map[string]*resource.Enum{"state": resource.EnumOf("HostState", Enabled, Disabled, PreMaintenance, Maintenance), "status": resource.ConnectionStatus},
 		View: resource.View{
@@ -133,9 +160,21 @@ var (
 			},
 		},
 	})
+	HostCheckType = resource.Define[HostCheck](resource.Type{
+		Name: "HostCheck", Readable: resource.Admin, Path: "/hosts/checks",
+		Indexes: []resource.Index{{Columns: []string{"hostUuid", "name", "resourceUuid"}, Unique: true}},
+		Edges:   []resource.Edge{{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade}},
+		Enums:   map[string]*resource.Enum{"state": resource.EnumOf("HostCheckState", CheckOK, CheckFailed, CheckUnknown)},
+		View: resource.View{
+			Caption: resource.Say("Check of a host", "物理机检查"), Plural: resource.Say("Checks", "健康检查"), Noun: "host-check",
+			Group: "infrastructure", Icon: "host", Part: true, Label: "name", Context: []string{"host.name"},
+			Doc:     resource.Say("What a host needs or should have, and whether it has it.", "物理机所需的条件及其是否满足。"),
+			Columns: []string{"name", "state", "reason", "required", "hostUuid", "resourceUuid", "sinceDate", "lastOpDate"},
+		},
+	})
 )
 
 // Types returns the resource types of this service.
 func Types() []*resource.Type {
-	return []*resource.Type{ZoneType.Type, ClusterType.Type, HostType.Type}
+	return []*resource.Type{ZoneType.Type, ClusterType.Type, HostType.Type, HostCheckType.Type}
 }

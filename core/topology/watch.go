@@ -49,6 +49,7 @@ func (s *Service) Start(ctx context.Context) error {
 			}
 		})
 	}
+	s.watching.Go(func() { s.keepAges(ctx) })
 	s.watching.Go(func() { s.pings().Run(ctx, s.Config.Every(ctx, catHost, "ping.interval")) })
 	return nil
 }
@@ -151,7 +152,7 @@ func (s *Service) pinged(ctx context.Context) ([]watch.Target, error) {
 // pingLost gives a host up that does not answer, until it is back.
 func (s *Service) pingLost(ctx context.Context, uuid string, cause error) {
 	s.stopWatch(uuid)
-	s.lost(ctx, uuid, cause)
+	s.lost(ctx, uuid, nil, cause)
 	s.reconnectSoon(ctx, uuid)
 }
 
@@ -198,11 +199,18 @@ func (s *Service) check(ctx context.Context, uuid string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p}); err != nil {
+	answer, err := hv.CheckHost(ctx, &pluginv1.CheckHostRequest{Host: p})
+	all, failed := answered(p, hv.Decl, answer.GetChecks())
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		s.notUsable(context.WithoutCancel(ctx), uuid, hv.Decl, all, err, false)
 		return err
 	}
 	switch h.Status {
 	case Connected:
+		s.noteChecks(ctx, uuid, append(all, connected()), false)
 		return s.tellGuests(ctx, hv, p)
 	case Disconnected:
 		s.reconnectSoon(s.root, uuid)

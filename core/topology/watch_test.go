@@ -132,7 +132,7 @@ func TestReconnect(t *testing.T) {
 	c.Calls.Fail("ConnectHost", nil)
 	c.becomes("Connected")
 	// What another service cannot do on it keeps guests away, too.
-	c.Calls.Fail("Realize", silent())
+	c.Calls.Fail("Realize", errs.New(errs.Unavailable, "the host", "does not answer").OfCheck(kerneltest.FakeRequired))
 	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "connect host host-01", "does not answer")
 	c.becomes("Disconnected") // from Connecting, as it is tried again at once
 	c.Calls.Fail("Realize", nil)

@@ -53,6 +53,7 @@ func newPlugin() pluginsdk.Plugin {
 				GuestOptions: guestOptions(),
 				// VNC's authentication looks at eight (RFC 6143, section 7.2.2).
 				ConsolePasswordLength: 8,
+				Checks:                driver.Checks(),
 				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
 			}},
 			Settings: settings(),

@@ -61,6 +61,10 @@ type Error struct {
 	// Considered are the objects that were looked at for what was wanted, and why
 	// each would not do; may be empty.
 	Considered []Considered
+	// Check names the check of a host that has failed, such as "agent": the host
+	// cannot be used as a whole, so what else was asked of it fails as well. It is
+	// empty when the error is about its object alone.
+	Check string
 }
 
 // Considered is an object that would not do, and why.
@@ -82,6 +86,19 @@ func ConsideredOf(err error) []Considered {
 		err = e.Err
 	}
 	return nil
+}
+
+// CheckOf returns the check of a host that err, or an error in its chain, says has
+// failed; "" when none does.
+func CheckOf(err error) string {
+	var e *Error
+	for errors.As(err, &e) {
+		if e.Check != "" {
+			return e.Check
+		}
+		err = e.Err
+	}
+	return ""
 }
 
 // Error returns "object: message: cause (advice)", without the empty parts.
@@ -131,6 +148,12 @@ func Wrap(c Class, object string, err error, format string, args ...any) *Error 
 // WithAdvice returns e with what to do about it.
 func (e *Error) WithAdvice(format string, args ...any) *Error {
 	e.Advice = fmt.Sprintf(format, args...)
+	return e
+}
+
+// OfCheck returns e as an error that says that a check of a host has failed.
+func (e *Error) OfCheck(name string) *Error {
+	e.Check = name
 	return e
 }
 

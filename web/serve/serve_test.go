@@ -24,7 +24,8 @@ func TestMigrations(t *testing.T) {
 // additions are messages that the catalogue does not have, and differences
 // that are meant.
 var additions = []string{
-	"APIQueryAuditMsg", // who changed what
+	"APIQueryAuditMsg",     // who changed what
+	"APIQueryHostCheckMsg", // what is looked at on hosts
 
 	// The plugins decide which hypervisors there are, not a list.
 	"APICreateClusterMsg: parameter hypervisorType: values is [], the catalogue says [KVM Simulator baremetal baremetal2 xdragon]",

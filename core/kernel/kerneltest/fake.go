@@ -34,6 +34,9 @@ type Fake struct {
 	space map[place]*pluginv1.Capacity
 	// images has the images by store and image.
 	images map[string]map[string]bool
+	// checks are what is found of hosts, by host and check; those that are not in it
+	// are as they should be.
+	checks map[string]map[string]string
 	// uploads are those that wait for an image's bytes, or have got them.
 	uploads map[string]chan struct{}
 }
@@ -42,7 +45,7 @@ type Fake struct {
 func NewFake() *Fake {
 	return &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
 		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
-		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}, uploads: map[string]chan struct{}{}}
+		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}, checks: map[string]map[string]string{}, uploads: map[string]chan struct{}{}}
 }
 
 // DefaultFacts are those of a host: 8 processors and 32 GiB of memory.
@@ -56,6 +59,31 @@ func (f *Fake) Facts(managementIP string, facts *pluginv1.HostFacts) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.facts[managementIP] = facts
+}
+
+// FakeRequired and FakeOptional are the checks of Fake's hosts: one that a host must
+// pass, and one that is only shown.
+const (
+	FakeRequired = "engine"
+	FakeOptional = "paint"
+)
+
+// Check sets what is found of a host's check from now on; "" is that it is as it
+// should be.
+func (f *Fake) Check(host, name, reason string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.checks[host] == nil {
+		f.checks[host] = map[string]string{}
+	}
+	f.checks[host][name] = reason
+}
+
+// checksOf is called with the lock held.
+func (f *Fake) checksOf(host string) []*pluginv1.HostCheck {
+	return []*pluginv1.HostCheck{
+		{Name: FakeRequired, Reason: f.checks[host][FakeRequired]}, {Name: FakeOptional, Reason: f.checks[host][FakeOptional]},
+	}
 }
 
 // Guests returns the state of each guest on a host, by the guest's UUID.
@@ -115,7 +143,8 @@ func (f *Fake) Plugin() pluginsdk.Plugin {
 					{Name: "processor", SettingCategory: "fake", SettingName: "vm.processor", Doc: "What guests compute with.",
 						Choices: []*pluginv1.GuestChoice{{Value: "plain", Usual: true}, {Value: "fast"}, {Value: "best"}}},
 				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause},
-				Add: &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
+				Checks: []*pluginv1.HostCheckDecl{{Name: FakeRequired, Required: true}, {Name: FakeOptional}},
+				Add:    &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
 				{Type: FakePlainType, VolumeFormat: "raw", Add: &pluginv1.AddMessage{Message: "APIAddFakePlainHostMsg", Path: "/hosts/fake-plain"}}},
 			PrimaryStorages: []*pluginv1.PrimaryStorageDecl{
 				{Type: FakeType, HypervisorTypes: []string{FakeType, FakePlainType}, Add: &pluginv1.AddMessage{Message: "APIAddFakePrimaryStorageMsg", Path: "/primary-storage/fake"}},
@@ -145,11 +174,13 @@ func (h hypervisor) ConnectHost(_ context.Context, r *pluginv1.ConnectHostReques
 	if facts == nil {
 		facts = DefaultFacts()
 	}
-	return &pluginv1.ConnectHostResponse{Facts: facts}, nil
+	return &pluginv1.ConnectHostResponse{Facts: facts, Checks: h.checksOf(r.GetHost().GetUuid())}, nil
 }
 
-func (hypervisor) CheckHost(context.Context, *pluginv1.CheckHostRequest) (*pluginv1.CheckHostResponse, error) {
-	return &pluginv1.CheckHostResponse{}, nil
+func (h hypervisor) CheckHost(_ context.Context, r *pluginv1.CheckHostRequest) (*pluginv1.CheckHostResponse, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return &pluginv1.CheckHostResponse{Checks: h.checksOf(r.GetHost().GetUuid())}, nil
 }
 
 func (hypervisor) DisconnectHost(context.Context, *pluginv1.DisconnectHostRequest) (*pluginv1.DisconnectHostResponse, error) {

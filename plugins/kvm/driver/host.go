@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -35,7 +36,39 @@ func (d *Driver) ConnectHost(ctx context.Context, r *pluginv1.ConnectHostRequest
 			return nil, err
 		}
 	}
-	return &pluginv1.ConnectHostResponse{Facts: d.facts(s, info)}, nil
+	return &pluginv1.ConnectHostResponse{Facts: d.facts(s, info), Checks: checksOf(info)}, nil
+}
+
+// Checks declares what is looked at on a host. The first three have their names from
+// package hostlink, whose errors say which of them has failed.
+func Checks() []*pluginv1.HostCheckDecl {
+	return []*pluginv1.HostCheckDecl{
+		{Name: hostlink.CheckManagement, Required: true}, {Name: hostlink.CheckAgent, Required: true}, {Name: hostlink.CheckLibvirt, Required: true},
+		{Name: checkNetworks}, {Name: checkFolder},
+	}
+}
+
+const (
+	// checkNetworks is whether the devices and daemons of networks are as they were
+	// asked to be; checkFolder whether the agent can write what it has to keep.
+	checkNetworks = "network state"
+	checkFolder   = "agent's folder"
+	// folderRoom is what the agent's folder should have free, in bytes: its log and
+	// what it keeps of networks are some MiB.
+	folderRoom = 64 << 20
+)
+
+// checksOf says what an agent that answers, on a host whose libvirt does, too, tells
+// of the host.
+func checksOf(info *hostv1.InfoResponse) []*pluginv1.HostCheck {
+	networks, folder := &pluginv1.HostCheck{Name: checkNetworks}, &pluginv1.HostCheck{Name: checkFolder}
+	if f := info.GetNetworkFailures(); len(f) > 0 {
+		networks.Reason = fmt.Sprintf("%d parts of networks are not as they should be, and are tried again; %s: %s", len(f), f[0].GetKey(), f[0].GetText())
+	}
+	if free := info.GetFolderFreeBytes(); info.GetFolder() != "" && free < folderRoom {
+		folder.Reason = fmt.Sprintf("%s has %d bytes free, and should have %d; free space there", info.GetFolder(), free, folderRoom)
+	}
+	return []*pluginv1.HostCheck{{Name: hostlink.CheckManagement}, {Name: hostlink.CheckAgent}, {Name: hostlink.CheckLibvirt}, networks, folder}
 }
 
 func (d *Driver) facts(s *slot, info *hostv1.InfoResponse) *pluginv1.HostFacts {
@@ -58,11 +91,11 @@ func (d *Driver) check(ctx context.Context, s *slot, host *pluginv1.Host) (*host
 	defer cancel()
 	info, err := hostv1.NewHostAgentServiceClient(s.link.Agent()).Info(ctx, &hostv1.InfoRequest{})
 	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "its agent does not answer")
+		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "its agent does not answer").OfCheck(hostlink.CheckAgent)
 	}
 	_, err = hostlink.Ask(ctx, s.link, "host "+host.GetUuid(), func(l *libvirt.Libvirt) (uint64, error) { return l.ConnectGetLibVersion() })
 	if err != nil {
-		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "libvirt does not answer")
+		return nil, errs.Wrap(errs.Unavailable, "host "+host.GetUuid(), err, "libvirt does not answer").OfCheck(hostlink.CheckLibvirt)
 	}
 	return info, nil
 }
@@ -76,10 +109,11 @@ func (d *Driver) CheckHost(ctx context.Context, r *pluginv1.CheckHostRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.check(ctx, s, r.GetHost()); err != nil {
+	info, err := d.check(ctx, s, r.GetHost())
+	if err != nil {
 		return nil, err
 	}
-	return &pluginv1.CheckHostResponse{}, nil
+	return &pluginv1.CheckHostResponse{Checks: checksOf(info)}, nil
 }
 
 // DisconnectHost stops the agent, takes its networks off the host and forgets
@@ -98,7 +132,11 @@ func (d *Driver) CallAgent(ctx context.Context, r *pluginv1.CallAgentRequest, em
 	if err != nil {
 		return err
 	}
-	return pluginsdk.ForwardAgentCall(ctx, s.link.Agent(), r.GetMethod(), r.GetPayload(), emit)
+	err = pluginsdk.ForwardAgentCall(ctx, s.link.Agent(), r.GetMethod(), r.GetPayload(), emit)
+	if errors.Is(err, pluginsdk.ErrConnectionLost) { // not what the agent says of what it was asked
+		err = errs.Wrap(errs.Unavailable, "host "+r.GetHost().GetUuid(), err, "its agent was lost").OfCheck(hostlink.CheckAgent)
+	}
+	return err
 }
 
 func vmObject(uuid string) string { return fmt.Sprintf("VM %s", uuid) }

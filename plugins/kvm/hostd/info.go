@@ -50,6 +50,18 @@ func (s *Server) Info(context.Context, *hostv1.InfoRequest) (*hostv1.InfoRespons
 	out.MemoryBytes = totalMemory(memory)
 	reason := probeKVM()
 	out.Kvm, out.KvmReason = reason == "", reason
+	if s.engine == nil {
+		return out, nil
+	}
+	for _, f := range s.engine.Failures() {
+		out.NetworkFailures = append(out.NetworkFailures, &hostv1.SyncFailure{Key: f.Key, Class: string(errs.ClassOf(f.Err)), Text: f.Err.Error()})
+	}
+	var disk unix.Statfs_t
+	if err := unix.Statfs(s.engine.Folder(), &disk); err == nil {
+		out.Folder, out.FolderFreeBytes = s.engine.Folder(), int64(disk.Bavail)*disk.Frsize
+	} else {
+		s.log.Warn("the free space of the agent's folder is not known", "error", err)
+	}
 	return out, nil
 }
 

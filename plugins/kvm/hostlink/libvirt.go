@@ -171,7 +171,7 @@ func callOn[T any](ctx context.Context, l *Link, c *libvirt.Libvirt, object stri
 	case a := <-answers:
 		return a.value, classify(object, a.err)
 	case <-l.closed:
-		return zero, errs.New(errs.Unavailable, object, "%s", l.reason)
+		return zero, errs.New(errs.Unavailable, object, "%s", l.reason).OfCheck(l.check)
 	case <-ctx.Done():
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			go l.Close()

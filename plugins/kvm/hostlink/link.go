@@ -35,6 +35,23 @@ const (
 	closeTimeout = 5 * time.Second
 )
 
+// Names of what a link needs of a host, among the host's checks; errors of Connect
+// and of a link that is lost name the one that has failed.
+const (
+	CheckManagement = "management link"
+	CheckAgent      = "agent"
+	CheckLibvirt    = "libvirt"
+)
+
+// failing returns an error as one that says that a check has failed, unless it says so of
+// another already.
+func failing(check string, err error) error {
+	if errs.CheckOf(err) != "" {
+		return err
+	}
+	return errs.Wrap(errs.ClassOf(err), "", err, "").OfCheck(check)
+}
+
 // folderPattern keeps what goes into commands on hosts free of anything that a
 // shell could read otherwise.
 var folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
@@ -75,7 +92,8 @@ type Link struct {
 	ssh    *sshHost
 	once   sync.Once
 	closed chan struct{}
-	reason string // readable when closed is closed
+	// reason and check, which may be "", are readable when closed is closed.
+	reason, check string
 }
 
 // Agent is the connection to the host's agent.
@@ -89,11 +107,11 @@ func (l *Link) Lost() <-chan struct{} { return l.closed }
 func (l *Link) Reason() string { return l.reason }
 
 // Close ends the connections. The agent keeps running.
-func (l *Link) Close() { l.lose("the connection was closed") }
+func (l *Link) Close() { l.lose("", "the connection was closed") }
 
-func (l *Link) lose(reason string) {
+func (l *Link) lose(check, reason string) {
 	l.once.Do(func() {
-		l.reason = reason
+		l.check, l.reason = check, reason
 		close(l.closed)
 		done := make(chan struct{})
 		go func() {
@@ -127,7 +145,7 @@ func (l *Link) lose(reason string) {
 func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err error) {
 	ip, err := hostAddress(ctx, host)
 	if err != nil {
-		return nil, err
+		return nil, failing(CheckManagement, err)
 	}
 	local, err := isLocal(ip)
 	if err != nil {
@@ -147,10 +165,10 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 		err = connectRemote(ctx, cfg, host, ip, l)
 	}
 	if err != nil {
-		return nil, err
+		return nil, failing(CheckAgent, err)
 	}
 	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.advice(), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
-		return nil, err
+		return nil, failing(CheckLibvirt, err)
 	}
 	l.watch()
 	return l, nil
@@ -162,9 +180,9 @@ func (l *Link) watch() {
 		go func() {
 			select {
 			case <-c.Disconnected():
-				l.lose("the connection to libvirt was lost")
+				l.lose(CheckLibvirt, "the connection to libvirt was lost")
 			case <-l.sshLost():
-				l.lose("the SSH connection was lost")
+				l.lose(CheckManagement, "the SSH connection was lost")
 			case <-l.closed:
 			}
 		}()
@@ -172,7 +190,7 @@ func (l *Link) watch() {
 	go func() {
 		// It is ready, because the agent has answered; Close ends the wait.
 		l.agent.WaitForStateChange(context.Background(), connectivity.Ready)
-		l.lose("the connection to its agent was lost")
+		l.lose(CheckAgent, "the connection to its agent was lost")
 	}()
 }
 

@@ -40,7 +40,7 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 	// SSH comes first: it tells wrong credentials from a host that is away, and
 	// carries libvirt's connection.
 	if l.ssh, err = dialSSH(ctx, cfg, host, ip); err != nil {
-		return err
+		return failing(CheckManagement, err)
 	}
 	address := net.JoinHostPort(ip.String(), strconv.Itoa(cfg.Port))
 	l.agent, err = grpc.NewClient("passthrough:"+address, agentOptions(credentials.NewTLS(config))...)

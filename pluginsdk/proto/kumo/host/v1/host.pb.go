@@ -75,10 +75,17 @@ type InfoResponse struct {
 	CpuSockets     int64                  `protobuf:"varint,10,opt,name=cpu_sockets,json=cpuSockets,proto3" json:"cpu_sockets,omitempty"`
 	MemoryBytes    int64                  `protobuf:"varint,11,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
 	// kvm is true when /dev/kvm can be used; kvm_reason says why not.
-	Kvm           bool   `protobuf:"varint,12,opt,name=kvm,proto3" json:"kvm,omitempty"`
-	KvmReason     string `protobuf:"bytes,13,opt,name=kvm_reason,json=kvmReason,proto3" json:"kvm_reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Kvm       bool   `protobuf:"varint,12,opt,name=kvm,proto3" json:"kvm,omitempty"`
+	KvmReason string `protobuf:"bytes,13,opt,name=kvm_reason,json=kvmReason,proto3" json:"kvm_reason,omitempty"`
+	// network_failures are the bridges and networks that are not as they should be
+	// now, by their fragments' keys.
+	NetworkFailures []*SyncFailure `protobuf:"bytes,14,rep,name=network_failures,json=networkFailures,proto3" json:"network_failures,omitempty"`
+	// folder is where the agent keeps what it has to remember, with the free bytes
+	// there.
+	Folder          string `protobuf:"bytes,15,opt,name=folder,proto3" json:"folder,omitempty"`
+	FolderFreeBytes int64  `protobuf:"varint,16,opt,name=folder_free_bytes,json=folderFreeBytes,proto3" json:"folder_free_bytes,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *InfoResponse) Reset() {
@@ -200,6 +207,27 @@ func (x *InfoResponse) GetKvmReason() string {
 		return x.KvmReason
 	}
 	return ""
+}
+
+func (x *InfoResponse) GetNetworkFailures() []*SyncFailure {
+	if x != nil {
+		return x.NetworkFailures
+	}
+	return nil
+}
+
+func (x *InfoResponse) GetFolder() string {
+	if x != nil {
+		return x.Folder
+	}
+	return ""
+}
+
+func (x *InfoResponse) GetFolderFreeBytes() int64 {
+	if x != nil {
+		return x.FolderFreeBytes
+	}
+	return 0
 }
 
 type EnsureFolderRequest struct {
@@ -1530,7 +1558,7 @@ var File_kumo_host_v1_host_proto protoreflect.FileDescriptor
 const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\n" +
 	"\x17kumo/host/v1/host.proto\x12\fkumo.host.v1\x1a\x1ckumo/host/v1/dataplane.proto\"\r\n" +
-	"\vInfoRequest\"\x8e\x03\n" +
+	"\vInfoRequest\"\x98\x04\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\bhostname\x18\x02 \x01(\tR\bhostname\x12'\n" +
@@ -1549,7 +1577,10 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\fmemory_bytes\x18\v \x01(\x03R\vmemoryBytes\x12\x10\n" +
 	"\x03kvm\x18\f \x01(\bR\x03kvm\x12\x1d\n" +
 	"\n" +
-	"kvm_reason\x18\r \x01(\tR\tkvmReason\"=\n" +
+	"kvm_reason\x18\r \x01(\tR\tkvmReason\x12D\n" +
+	"\x10network_failures\x18\x0e \x03(\v2\x19.kumo.host.v1.SyncFailureR\x0fnetworkFailures\x12\x16\n" +
+	"\x06folder\x18\x0f \x01(\tR\x06folder\x12*\n" +
+	"\x11folder_free_bytes\x18\x10 \x01(\x03R\x0ffolderFreeBytes\"=\n" +
 	"\x13EnsureFolderRequest\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
 	"\x04mode\x18\x02 \x01(\rR\x04mode\"\x16\n" +
@@ -1697,45 +1728,46 @@ var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*Fragment)(nil),               // 28: kumo.host.v1.Fragment
 }
 var file_kumo_host_v1_host_proto_depIdxs = []int32{
-	12, // 0: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	12, // 1: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	12, // 2: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	27, // 3: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
-	12, // 4: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	28, // 5: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
-	28, // 6: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
-	26, // 7: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	24, // 8: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
-	26, // 9: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	0,  // 10: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
-	2,  // 11: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
-	4,  // 12: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
-	6,  // 13: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
-	8,  // 14: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
-	10, // 15: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
-	13, // 16: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
-	15, // 17: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
-	17, // 18: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
-	19, // 19: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
-	21, // 20: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
-	23, // 21: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
-	1,  // 22: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
-	3,  // 23: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
-	5,  // 24: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
-	7,  // 25: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
-	9,  // 26: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
-	11, // 27: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
-	14, // 28: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
-	16, // 29: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
-	18, // 30: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
-	20, // 31: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
-	22, // 32: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
-	25, // 33: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
-	22, // [22:34] is the sub-list for method output_type
-	10, // [10:22] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	26, // 0: kumo.host.v1.InfoResponse.network_failures:type_name -> kumo.host.v1.SyncFailure
+	12, // 1: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	12, // 2: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	12, // 3: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	27, // 4: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
+	12, // 5: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	28, // 6: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
+	28, // 7: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
+	26, // 8: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	24, // 9: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
+	26, // 10: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	0,  // 11: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
+	2,  // 12: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
+	4,  // 13: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
+	6,  // 14: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
+	8,  // 15: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
+	10, // 16: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
+	13, // 17: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
+	15, // 18: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
+	17, // 19: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
+	19, // 20: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
+	21, // 21: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
+	23, // 22: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
+	1,  // 23: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
+	3,  // 24: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
+	5,  // 25: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
+	7,  // 26: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
+	9,  // 27: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
+	11, // 28: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
+	14, // 29: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
+	16, // 30: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
+	18, // 31: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
+	20, // 32: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
+	22, // 33: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
+	25, // 34: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
+	23, // [23:35] is the sub-list for method output_type
+	11, // [11:23] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_kumo_host_v1_host_proto_init() }

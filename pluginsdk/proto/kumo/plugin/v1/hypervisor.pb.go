@@ -302,8 +302,10 @@ func (x *ConnectHostRequest) GetHost() *Host {
 }
 
 type ConnectHostResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Facts         *HostFacts             `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Facts *HostFacts             `protobuf:"bytes,1,opt,name=facts,proto3" json:"facts,omitempty"`
+	// checks are those of CheckHostResponse.
+	Checks        []*HostCheck `protobuf:"bytes,2,rep,name=checks,proto3" json:"checks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +343,13 @@ func (*ConnectHostResponse) Descriptor() ([]byte, []int) {
 func (x *ConnectHostResponse) GetFacts() *HostFacts {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *ConnectHostResponse) GetChecks() []*HostCheck {
+	if x != nil {
+		return x.Checks
 	}
 	return nil
 }
@@ -390,7 +399,11 @@ func (x *CheckHostRequest) GetHost() *Host {
 }
 
 type CheckHostResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// checks say what was found of what the manifest declares (HypervisorDecl.checks);
+	// what is not among them was not looked at. An error says that the host cannot be
+	// used: of which check, ErrorDetail.check says.
+	Checks        []*HostCheck `protobuf:"bytes,1,rep,name=checks,proto3" json:"checks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +438,68 @@ func (*CheckHostResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{5}
 }
 
+func (x *CheckHostResponse) GetChecks() []*HostCheck {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// HostCheck is what was found of one thing that a host needs or should have.
+type HostCheck struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is that of the declaration.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// reason says why it is not as it should be, with what to do; empty when it is.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostCheck) Reset() {
+	*x = HostCheck{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostCheck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostCheck) ProtoMessage() {}
+
+func (x *HostCheck) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostCheck.ProtoReflect.Descriptor instead.
+func (*HostCheck) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *HostCheck) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostCheck) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 type DisconnectHostRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
@@ -434,7 +509,7 @@ type DisconnectHostRequest struct {
 
 func (x *DisconnectHostRequest) Reset() {
 	*x = DisconnectHostRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -446,7 +521,7 @@ func (x *DisconnectHostRequest) String() string {
 func (*DisconnectHostRequest) ProtoMessage() {}
 
 func (x *DisconnectHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -459,7 +534,7 @@ func (x *DisconnectHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectHostRequest.ProtoReflect.Descriptor instead.
 func (*DisconnectHostRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DisconnectHostRequest) GetHost() *Host {
@@ -477,7 +552,7 @@ type DisconnectHostResponse struct {
 
 func (x *DisconnectHostResponse) Reset() {
 	*x = DisconnectHostResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -489,7 +564,7 @@ func (x *DisconnectHostResponse) String() string {
 func (*DisconnectHostResponse) ProtoMessage() {}
 
 func (x *DisconnectHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -502,7 +577,7 @@ func (x *DisconnectHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisconnectHostResponse.ProtoReflect.Descriptor instead.
 func (*DisconnectHostResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{8}
 }
 
 type WatchHostRequest struct {
@@ -514,7 +589,7 @@ type WatchHostRequest struct {
 
 func (x *WatchHostRequest) Reset() {
 	*x = WatchHostRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +601,7 @@ func (x *WatchHostRequest) String() string {
 func (*WatchHostRequest) ProtoMessage() {}
 
 func (x *WatchHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +614,7 @@ func (x *WatchHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHostRequest.ProtoReflect.Descriptor instead.
 func (*WatchHostRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *WatchHostRequest) GetHost() *Host {
@@ -558,7 +633,7 @@ type WatchHostResponse struct {
 
 func (x *WatchHostResponse) Reset() {
 	*x = WatchHostResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -570,7 +645,7 @@ func (x *WatchHostResponse) String() string {
 func (*WatchHostResponse) ProtoMessage() {}
 
 func (x *WatchHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -583,7 +658,7 @@ func (x *WatchHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHostResponse.ProtoReflect.Descriptor instead.
 func (*WatchHostResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *WatchHostResponse) GetVm() *VMStatus {
@@ -604,7 +679,7 @@ type VMStatus struct {
 
 func (x *VMStatus) Reset() {
 	*x = VMStatus{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +691,7 @@ func (x *VMStatus) String() string {
 func (*VMStatus) ProtoMessage() {}
 
 func (x *VMStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +704,7 @@ func (x *VMStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VMStatus.ProtoReflect.Descriptor instead.
 func (*VMStatus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VMStatus) GetUuid() string {
@@ -673,7 +748,7 @@ type Disk struct {
 
 func (x *Disk) Reset() {
 	*x = Disk{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +760,7 @@ func (x *Disk) String() string {
 func (*Disk) ProtoMessage() {}
 
 func (x *Disk) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +773,7 @@ func (x *Disk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Disk.ProtoReflect.Descriptor instead.
 func (*Disk) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Disk) GetUuid() string {
@@ -774,7 +849,7 @@ type NIC struct {
 
 func (x *NIC) Reset() {
 	*x = NIC{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +861,7 @@ func (x *NIC) String() string {
 func (*NIC) ProtoMessage() {}
 
 func (x *NIC) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +874,7 @@ func (x *NIC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NIC.ProtoReflect.Descriptor instead.
 func (*NIC) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NIC) GetUuid() string {
@@ -876,7 +951,7 @@ type VM struct {
 
 func (x *VM) Reset() {
 	*x = VM{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -888,7 +963,7 @@ func (x *VM) String() string {
 func (*VM) ProtoMessage() {}
 
 func (x *VM) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -901,7 +976,7 @@ func (x *VM) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VM.ProtoReflect.Descriptor instead.
 func (*VM) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *VM) GetUuid() string {
@@ -998,7 +1073,7 @@ type StartVMRequest struct {
 
 func (x *StartVMRequest) Reset() {
 	*x = StartVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1085,7 @@ func (x *StartVMRequest) String() string {
 func (*StartVMRequest) ProtoMessage() {}
 
 func (x *StartVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1098,7 @@ func (x *StartVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartVMRequest.ProtoReflect.Descriptor instead.
 func (*StartVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StartVMRequest) GetHost() *Host {
@@ -1049,7 +1124,7 @@ type StartVMResponse struct {
 
 func (x *StartVMResponse) Reset() {
 	*x = StartVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1136,7 @@ func (x *StartVMResponse) String() string {
 func (*StartVMResponse) ProtoMessage() {}
 
 func (x *StartVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1149,7 @@ func (x *StartVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StartVMResponse.ProtoReflect.Descriptor instead.
 func (*StartVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StartVMResponse) GetStatus() *VMStatus {
@@ -1098,7 +1173,7 @@ type StopVMRequest struct {
 
 func (x *StopVMRequest) Reset() {
 	*x = StopVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1185,7 @@ func (x *StopVMRequest) String() string {
 func (*StopVMRequest) ProtoMessage() {}
 
 func (x *StopVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1198,7 @@ func (x *StopVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopVMRequest.ProtoReflect.Descriptor instead.
 func (*StopVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *StopVMRequest) GetHost() *Host {
@@ -1162,7 +1237,7 @@ type StopVMResponse struct {
 
 func (x *StopVMResponse) Reset() {
 	*x = StopVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1249,7 @@ func (x *StopVMResponse) String() string {
 func (*StopVMResponse) ProtoMessage() {}
 
 func (x *StopVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1262,7 @@ func (x *StopVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StopVMResponse.ProtoReflect.Descriptor instead.
 func (*StopVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{18}
 }
 
 type RebootVMRequest struct {
@@ -1201,7 +1276,7 @@ type RebootVMRequest struct {
 
 func (x *RebootVMRequest) Reset() {
 	*x = RebootVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1213,7 +1288,7 @@ func (x *RebootVMRequest) String() string {
 func (*RebootVMRequest) ProtoMessage() {}
 
 func (x *RebootVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1226,7 +1301,7 @@ func (x *RebootVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootVMRequest.ProtoReflect.Descriptor instead.
 func (*RebootVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RebootVMRequest) GetHost() *Host {
@@ -1259,7 +1334,7 @@ type RebootVMResponse struct {
 
 func (x *RebootVMResponse) Reset() {
 	*x = RebootVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1346,7 @@ func (x *RebootVMResponse) String() string {
 func (*RebootVMResponse) ProtoMessage() {}
 
 func (x *RebootVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1359,7 @@ func (x *RebootVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebootVMResponse.ProtoReflect.Descriptor instead.
 func (*RebootVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RebootVMResponse) GetStatus() *VMStatus {
@@ -1304,7 +1379,7 @@ type DestroyVMRequest struct {
 
 func (x *DestroyVMRequest) Reset() {
 	*x = DestroyVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1316,7 +1391,7 @@ func (x *DestroyVMRequest) String() string {
 func (*DestroyVMRequest) ProtoMessage() {}
 
 func (x *DestroyVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1329,7 +1404,7 @@ func (x *DestroyVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyVMRequest.ProtoReflect.Descriptor instead.
 func (*DestroyVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DestroyVMRequest) GetHost() *Host {
@@ -1354,7 +1429,7 @@ type DestroyVMResponse struct {
 
 func (x *DestroyVMResponse) Reset() {
 	*x = DestroyVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1441,7 @@ func (x *DestroyVMResponse) String() string {
 func (*DestroyVMResponse) ProtoMessage() {}
 
 func (x *DestroyVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1454,7 @@ func (x *DestroyVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyVMResponse.ProtoReflect.Descriptor instead.
 func (*DestroyVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{22}
 }
 
 type ListVMsRequest struct {
@@ -1394,7 +1469,7 @@ type ListVMsRequest struct {
 
 func (x *ListVMsRequest) Reset() {
 	*x = ListVMsRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1406,7 +1481,7 @@ func (x *ListVMsRequest) String() string {
 func (*ListVMsRequest) ProtoMessage() {}
 
 func (x *ListVMsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1419,7 +1494,7 @@ func (x *ListVMsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVMsRequest.ProtoReflect.Descriptor instead.
 func (*ListVMsRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListVMsRequest) GetHost() *Host {
@@ -1445,7 +1520,7 @@ type ListVMsResponse struct {
 
 func (x *ListVMsResponse) Reset() {
 	*x = ListVMsResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1532,7 @@ func (x *ListVMsResponse) String() string {
 func (*ListVMsResponse) ProtoMessage() {}
 
 func (x *ListVMsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1545,7 @@ func (x *ListVMsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVMsResponse.ProtoReflect.Descriptor instead.
 func (*ListVMsResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListVMsResponse) GetVms() []*VMStatus {
@@ -1490,7 +1565,7 @@ type PauseVMRequest struct {
 
 func (x *PauseVMRequest) Reset() {
 	*x = PauseVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1577,7 @@ func (x *PauseVMRequest) String() string {
 func (*PauseVMRequest) ProtoMessage() {}
 
 func (x *PauseVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1590,7 @@ func (x *PauseVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseVMRequest.ProtoReflect.Descriptor instead.
 func (*PauseVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PauseVMRequest) GetHost() *Host {
@@ -1540,7 +1615,7 @@ type PauseVMResponse struct {
 
 func (x *PauseVMResponse) Reset() {
 	*x = PauseVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1552,7 +1627,7 @@ func (x *PauseVMResponse) String() string {
 func (*PauseVMResponse) ProtoMessage() {}
 
 func (x *PauseVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1565,7 +1640,7 @@ func (x *PauseVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PauseVMResponse.ProtoReflect.Descriptor instead.
 func (*PauseVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{26}
 }
 
 type ResumeVMRequest struct {
@@ -1578,7 +1653,7 @@ type ResumeVMRequest struct {
 
 func (x *ResumeVMRequest) Reset() {
 	*x = ResumeVMRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1590,7 +1665,7 @@ func (x *ResumeVMRequest) String() string {
 func (*ResumeVMRequest) ProtoMessage() {}
 
 func (x *ResumeVMRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1603,7 +1678,7 @@ func (x *ResumeVMRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeVMRequest.ProtoReflect.Descriptor instead.
 func (*ResumeVMRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResumeVMRequest) GetHost() *Host {
@@ -1628,7 +1703,7 @@ type ResumeVMResponse struct {
 
 func (x *ResumeVMResponse) Reset() {
 	*x = ResumeVMResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1715,7 @@ func (x *ResumeVMResponse) String() string {
 func (*ResumeVMResponse) ProtoMessage() {}
 
 func (x *ResumeVMResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1728,7 @@ func (x *ResumeVMResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeVMResponse.ProtoReflect.Descriptor instead.
 func (*ResumeVMResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{28}
 }
 
 type ConsoleRequest struct {
@@ -1666,7 +1741,7 @@ type ConsoleRequest struct {
 
 func (x *ConsoleRequest) Reset() {
 	*x = ConsoleRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1753,7 @@ func (x *ConsoleRequest) String() string {
 func (*ConsoleRequest) ProtoMessage() {}
 
 func (x *ConsoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1766,7 @@ func (x *ConsoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleRequest.ProtoReflect.Descriptor instead.
 func (*ConsoleRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ConsoleRequest) GetHost() *Host {
@@ -1719,7 +1794,7 @@ type ConsoleResponse struct {
 
 func (x *ConsoleResponse) Reset() {
 	*x = ConsoleResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1806,7 @@ func (x *ConsoleResponse) String() string {
 func (*ConsoleResponse) ProtoMessage() {}
 
 func (x *ConsoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1819,7 @@ func (x *ConsoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConsoleResponse.ProtoReflect.Descriptor instead.
 func (*ConsoleResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{29}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ConsoleResponse) GetScheme() string {
@@ -1779,7 +1854,7 @@ type CallAgentRequest struct {
 
 func (x *CallAgentRequest) Reset() {
 	*x = CallAgentRequest{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1791,7 +1866,7 @@ func (x *CallAgentRequest) String() string {
 func (*CallAgentRequest) ProtoMessage() {}
 
 func (x *CallAgentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1804,7 +1879,7 @@ func (x *CallAgentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAgentRequest.ProtoReflect.Descriptor instead.
 func (*CallAgentRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{30}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CallAgentRequest) GetHost() *Host {
@@ -1837,7 +1912,7 @@ type CallAgentResponse struct {
 
 func (x *CallAgentResponse) Reset() {
 	*x = CallAgentResponse{}
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[31]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1849,7 +1924,7 @@ func (x *CallAgentResponse) String() string {
 func (*CallAgentResponse) ProtoMessage() {}
 
 func (x *CallAgentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[31]
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1862,7 +1937,7 @@ func (x *CallAgentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CallAgentResponse.ProtoReflect.Descriptor instead.
 func (*CallAgentResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{31}
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *CallAgentResponse) GetPayload() []byte {
@@ -1900,12 +1975,17 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
 	"\x12ConnectHostRequest\x12(\n" +
-	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"F\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"y\n" +
 	"\x13ConnectHostResponse\x12/\n" +
-	"\x05facts\x18\x01 \x01(\v2\x19.kumo.plugin.v1.HostFactsR\x05facts\"<\n" +
+	"\x05facts\x18\x01 \x01(\v2\x19.kumo.plugin.v1.HostFactsR\x05facts\x121\n" +
+	"\x06checks\x18\x02 \x03(\v2\x19.kumo.plugin.v1.HostCheckR\x06checks\"<\n" +
 	"\x10CheckHostRequest\x12(\n" +
-	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"\x13\n" +
-	"\x11CheckHostResponse\"A\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"F\n" +
+	"\x11CheckHostResponse\x121\n" +
+	"\x06checks\x18\x01 \x03(\v2\x19.kumo.plugin.v1.HostCheckR\x06checks\"7\n" +
+	"\tHostCheck\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"A\n" +
 	"\x15DisconnectHostRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"\x18\n" +
 	"\x16DisconnectHostResponse\"<\n" +
@@ -2034,7 +2114,7 @@ func file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP() []byte {
 }
 
 var file_kumo_plugin_v1_hypervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_kumo_plugin_v1_hypervisor_proto_goTypes = []any{
 	(VMState)(0),                   // 0: kumo.plugin.v1.VMState
 	(*Host)(nil),                   // 1: kumo.plugin.v1.Host
@@ -2043,94 +2123,97 @@ var file_kumo_plugin_v1_hypervisor_proto_goTypes = []any{
 	(*ConnectHostResponse)(nil),    // 4: kumo.plugin.v1.ConnectHostResponse
 	(*CheckHostRequest)(nil),       // 5: kumo.plugin.v1.CheckHostRequest
 	(*CheckHostResponse)(nil),      // 6: kumo.plugin.v1.CheckHostResponse
-	(*DisconnectHostRequest)(nil),  // 7: kumo.plugin.v1.DisconnectHostRequest
-	(*DisconnectHostResponse)(nil), // 8: kumo.plugin.v1.DisconnectHostResponse
-	(*WatchHostRequest)(nil),       // 9: kumo.plugin.v1.WatchHostRequest
-	(*WatchHostResponse)(nil),      // 10: kumo.plugin.v1.WatchHostResponse
-	(*VMStatus)(nil),               // 11: kumo.plugin.v1.VMStatus
-	(*Disk)(nil),                   // 12: kumo.plugin.v1.Disk
-	(*NIC)(nil),                    // 13: kumo.plugin.v1.NIC
-	(*VM)(nil),                     // 14: kumo.plugin.v1.VM
-	(*StartVMRequest)(nil),         // 15: kumo.plugin.v1.StartVMRequest
-	(*StartVMResponse)(nil),        // 16: kumo.plugin.v1.StartVMResponse
-	(*StopVMRequest)(nil),          // 17: kumo.plugin.v1.StopVMRequest
-	(*StopVMResponse)(nil),         // 18: kumo.plugin.v1.StopVMResponse
-	(*RebootVMRequest)(nil),        // 19: kumo.plugin.v1.RebootVMRequest
-	(*RebootVMResponse)(nil),       // 20: kumo.plugin.v1.RebootVMResponse
-	(*DestroyVMRequest)(nil),       // 21: kumo.plugin.v1.DestroyVMRequest
-	(*DestroyVMResponse)(nil),      // 22: kumo.plugin.v1.DestroyVMResponse
-	(*ListVMsRequest)(nil),         // 23: kumo.plugin.v1.ListVMsRequest
-	(*ListVMsResponse)(nil),        // 24: kumo.plugin.v1.ListVMsResponse
-	(*PauseVMRequest)(nil),         // 25: kumo.plugin.v1.PauseVMRequest
-	(*PauseVMResponse)(nil),        // 26: kumo.plugin.v1.PauseVMResponse
-	(*ResumeVMRequest)(nil),        // 27: kumo.plugin.v1.ResumeVMRequest
-	(*ResumeVMResponse)(nil),       // 28: kumo.plugin.v1.ResumeVMResponse
-	(*ConsoleRequest)(nil),         // 29: kumo.plugin.v1.ConsoleRequest
-	(*ConsoleResponse)(nil),        // 30: kumo.plugin.v1.ConsoleResponse
-	(*CallAgentRequest)(nil),       // 31: kumo.plugin.v1.CallAgentRequest
-	(*CallAgentResponse)(nil),      // 32: kumo.plugin.v1.CallAgentResponse
-	nil,                            // 33: kumo.plugin.v1.Host.FieldsEntry
-	nil,                            // 34: kumo.plugin.v1.HostFacts.FieldsEntry
-	nil,                            // 35: kumo.plugin.v1.VM.OptionsEntry
+	(*HostCheck)(nil),              // 7: kumo.plugin.v1.HostCheck
+	(*DisconnectHostRequest)(nil),  // 8: kumo.plugin.v1.DisconnectHostRequest
+	(*DisconnectHostResponse)(nil), // 9: kumo.plugin.v1.DisconnectHostResponse
+	(*WatchHostRequest)(nil),       // 10: kumo.plugin.v1.WatchHostRequest
+	(*WatchHostResponse)(nil),      // 11: kumo.plugin.v1.WatchHostResponse
+	(*VMStatus)(nil),               // 12: kumo.plugin.v1.VMStatus
+	(*Disk)(nil),                   // 13: kumo.plugin.v1.Disk
+	(*NIC)(nil),                    // 14: kumo.plugin.v1.NIC
+	(*VM)(nil),                     // 15: kumo.plugin.v1.VM
+	(*StartVMRequest)(nil),         // 16: kumo.plugin.v1.StartVMRequest
+	(*StartVMResponse)(nil),        // 17: kumo.plugin.v1.StartVMResponse
+	(*StopVMRequest)(nil),          // 18: kumo.plugin.v1.StopVMRequest
+	(*StopVMResponse)(nil),         // 19: kumo.plugin.v1.StopVMResponse
+	(*RebootVMRequest)(nil),        // 20: kumo.plugin.v1.RebootVMRequest
+	(*RebootVMResponse)(nil),       // 21: kumo.plugin.v1.RebootVMResponse
+	(*DestroyVMRequest)(nil),       // 22: kumo.plugin.v1.DestroyVMRequest
+	(*DestroyVMResponse)(nil),      // 23: kumo.plugin.v1.DestroyVMResponse
+	(*ListVMsRequest)(nil),         // 24: kumo.plugin.v1.ListVMsRequest
+	(*ListVMsResponse)(nil),        // 25: kumo.plugin.v1.ListVMsResponse
+	(*PauseVMRequest)(nil),         // 26: kumo.plugin.v1.PauseVMRequest
+	(*PauseVMResponse)(nil),        // 27: kumo.plugin.v1.PauseVMResponse
+	(*ResumeVMRequest)(nil),        // 28: kumo.plugin.v1.ResumeVMRequest
+	(*ResumeVMResponse)(nil),       // 29: kumo.plugin.v1.ResumeVMResponse
+	(*ConsoleRequest)(nil),         // 30: kumo.plugin.v1.ConsoleRequest
+	(*ConsoleResponse)(nil),        // 31: kumo.plugin.v1.ConsoleResponse
+	(*CallAgentRequest)(nil),       // 32: kumo.plugin.v1.CallAgentRequest
+	(*CallAgentResponse)(nil),      // 33: kumo.plugin.v1.CallAgentResponse
+	nil,                            // 34: kumo.plugin.v1.Host.FieldsEntry
+	nil,                            // 35: kumo.plugin.v1.HostFacts.FieldsEntry
+	nil,                            // 36: kumo.plugin.v1.VM.OptionsEntry
 }
 var file_kumo_plugin_v1_hypervisor_proto_depIdxs = []int32{
-	33, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
-	34, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
+	34, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
+	35, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
 	1,  // 2: kumo.plugin.v1.ConnectHostRequest.host:type_name -> kumo.plugin.v1.Host
 	2,  // 3: kumo.plugin.v1.ConnectHostResponse.facts:type_name -> kumo.plugin.v1.HostFacts
-	1,  // 4: kumo.plugin.v1.CheckHostRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 5: kumo.plugin.v1.DisconnectHostRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 6: kumo.plugin.v1.WatchHostRequest.host:type_name -> kumo.plugin.v1.Host
-	11, // 7: kumo.plugin.v1.WatchHostResponse.vm:type_name -> kumo.plugin.v1.VMStatus
-	0,  // 8: kumo.plugin.v1.VMStatus.state:type_name -> kumo.plugin.v1.VMState
-	12, // 9: kumo.plugin.v1.VM.disks:type_name -> kumo.plugin.v1.Disk
-	13, // 10: kumo.plugin.v1.VM.nics:type_name -> kumo.plugin.v1.NIC
-	35, // 11: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
-	1,  // 12: kumo.plugin.v1.StartVMRequest.host:type_name -> kumo.plugin.v1.Host
-	14, // 13: kumo.plugin.v1.StartVMRequest.vm:type_name -> kumo.plugin.v1.VM
-	11, // 14: kumo.plugin.v1.StartVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 15: kumo.plugin.v1.StopVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 16: kumo.plugin.v1.RebootVMRequest.host:type_name -> kumo.plugin.v1.Host
-	14, // 17: kumo.plugin.v1.RebootVMRequest.vm:type_name -> kumo.plugin.v1.VM
-	11, // 18: kumo.plugin.v1.RebootVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 19: kumo.plugin.v1.DestroyVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 20: kumo.plugin.v1.ListVMsRequest.host:type_name -> kumo.plugin.v1.Host
-	11, // 21: kumo.plugin.v1.ListVMsResponse.vms:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 22: kumo.plugin.v1.PauseVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 23: kumo.plugin.v1.ResumeVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 24: kumo.plugin.v1.ConsoleRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 25: kumo.plugin.v1.CallAgentRequest.host:type_name -> kumo.plugin.v1.Host
-	3,  // 26: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
-	5,  // 27: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
-	7,  // 28: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
-	9,  // 29: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
-	15, // 30: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
-	17, // 31: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
-	19, // 32: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
-	21, // 33: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
-	23, // 34: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
-	25, // 35: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
-	27, // 36: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
-	29, // 37: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
-	31, // 38: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
-	4,  // 39: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
-	6,  // 40: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
-	8,  // 41: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
-	10, // 42: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
-	16, // 43: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
-	18, // 44: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
-	20, // 45: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
-	22, // 46: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
-	24, // 47: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
-	26, // 48: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
-	28, // 49: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
-	30, // 50: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
-	32, // 51: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
-	39, // [39:52] is the sub-list for method output_type
-	26, // [26:39] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	7,  // 4: kumo.plugin.v1.ConnectHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
+	1,  // 5: kumo.plugin.v1.CheckHostRequest.host:type_name -> kumo.plugin.v1.Host
+	7,  // 6: kumo.plugin.v1.CheckHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
+	1,  // 7: kumo.plugin.v1.DisconnectHostRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 8: kumo.plugin.v1.WatchHostRequest.host:type_name -> kumo.plugin.v1.Host
+	12, // 9: kumo.plugin.v1.WatchHostResponse.vm:type_name -> kumo.plugin.v1.VMStatus
+	0,  // 10: kumo.plugin.v1.VMStatus.state:type_name -> kumo.plugin.v1.VMState
+	13, // 11: kumo.plugin.v1.VM.disks:type_name -> kumo.plugin.v1.Disk
+	14, // 12: kumo.plugin.v1.VM.nics:type_name -> kumo.plugin.v1.NIC
+	36, // 13: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
+	1,  // 14: kumo.plugin.v1.StartVMRequest.host:type_name -> kumo.plugin.v1.Host
+	15, // 15: kumo.plugin.v1.StartVMRequest.vm:type_name -> kumo.plugin.v1.VM
+	12, // 16: kumo.plugin.v1.StartVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
+	1,  // 17: kumo.plugin.v1.StopVMRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 18: kumo.plugin.v1.RebootVMRequest.host:type_name -> kumo.plugin.v1.Host
+	15, // 19: kumo.plugin.v1.RebootVMRequest.vm:type_name -> kumo.plugin.v1.VM
+	12, // 20: kumo.plugin.v1.RebootVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
+	1,  // 21: kumo.plugin.v1.DestroyVMRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 22: kumo.plugin.v1.ListVMsRequest.host:type_name -> kumo.plugin.v1.Host
+	12, // 23: kumo.plugin.v1.ListVMsResponse.vms:type_name -> kumo.plugin.v1.VMStatus
+	1,  // 24: kumo.plugin.v1.PauseVMRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 25: kumo.plugin.v1.ResumeVMRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 26: kumo.plugin.v1.ConsoleRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 27: kumo.plugin.v1.CallAgentRequest.host:type_name -> kumo.plugin.v1.Host
+	3,  // 28: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
+	5,  // 29: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
+	8,  // 30: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
+	10, // 31: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
+	16, // 32: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
+	18, // 33: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
+	20, // 34: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
+	22, // 35: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
+	24, // 36: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
+	26, // 37: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
+	28, // 38: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
+	30, // 39: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
+	32, // 40: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
+	4,  // 41: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
+	6,  // 42: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
+	9,  // 43: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
+	11, // 44: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
+	17, // 45: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
+	19, // 46: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
+	21, // 47: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
+	23, // 48: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
+	25, // 49: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
+	27, // 50: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
+	29, // 51: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
+	31, // 52: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
+	33, // 53: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
+	41, // [41:54] is the sub-list for method output_type
+	28, // [28:41] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_hypervisor_proto_init() }
@@ -2144,7 +2227,7 @@ func file_kumo_plugin_v1_hypervisor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_hypervisor_proto_rawDesc), len(file_kumo_plugin_v1_hypervisor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

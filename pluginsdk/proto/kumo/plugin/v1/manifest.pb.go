@@ -498,7 +498,9 @@ type HypervisorDecl struct {
 	// console has at most; 0: consoles have none.
 	ConsolePasswordLength int32 `protobuf:"varint,9,opt,name=console_password_length,json=consolePasswordLength,proto3" json:"console_password_length,omitempty"`
 	// guest_options are further choices for its guests.
-	GuestOptions  []*GuestOption `protobuf:"bytes,10,rep,name=guest_options,json=guestOptions,proto3" json:"guest_options,omitempty"`
+	GuestOptions []*GuestOption `protobuf:"bytes,10,rep,name=guest_options,json=guestOptions,proto3" json:"guest_options,omitempty"`
+	// checks are what is looked at on each host, by name.
+	Checks        []*HostCheckDecl `protobuf:"bytes,11,rep,name=checks,proto3" json:"checks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -603,6 +605,69 @@ func (x *HypervisorDecl) GetGuestOptions() []*GuestOption {
 	return nil
 }
 
+func (x *HypervisorDecl) GetChecks() []*HostCheckDecl {
+	if x != nil {
+		return x.Checks
+	}
+	return nil
+}
+
+// HostCheckDecl declares one thing that a host needs or should have.
+type HostCheckDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is what people call it, such as "agent".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// required ones must hold for the host to take guests: while one does not, the
+	// host is as one that does not answer. Others are shown, and cost nothing.
+	Required      bool `protobuf:"varint,2,opt,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HostCheckDecl) Reset() {
+	*x = HostCheckDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HostCheckDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HostCheckDecl) ProtoMessage() {}
+
+func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HostCheckDecl.ProtoReflect.Descriptor instead.
+func (*HostCheckDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *HostCheckDecl) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *HostCheckDecl) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
 // GuestOption is something of a guest that can be chosen, by a system tag of the
 // guest or by a setting; VM.options then has the choice under name.
 type GuestOption struct {
@@ -627,7 +692,7 @@ type GuestOption struct {
 
 func (x *GuestOption) Reset() {
 	*x = GuestOption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +704,7 @@ func (x *GuestOption) String() string {
 func (*GuestOption) ProtoMessage() {}
 
 func (x *GuestOption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +717,7 @@ func (x *GuestOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestOption.ProtoReflect.Descriptor instead.
 func (*GuestOption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GuestOption) GetName() string {
@@ -719,7 +784,7 @@ type GuestChoice struct {
 
 func (x *GuestChoice) Reset() {
 	*x = GuestChoice{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +796,7 @@ func (x *GuestChoice) String() string {
 func (*GuestChoice) ProtoMessage() {}
 
 func (x *GuestChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +809,7 @@ func (x *GuestChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestChoice.ProtoReflect.Descriptor instead.
 func (*GuestChoice) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GuestChoice) GetValue() string {
@@ -794,7 +859,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +871,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +884,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DeviceSet) GetName() string {
@@ -866,7 +931,7 @@ type BootMode struct {
 
 func (x *BootMode) Reset() {
 	*x = BootMode{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +943,7 @@ func (x *BootMode) String() string {
 func (*BootMode) ProtoMessage() {}
 
 func (x *BootMode) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +956,7 @@ func (x *BootMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootMode.ProtoReflect.Descriptor instead.
 func (*BootMode) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *BootMode) GetName() string {
@@ -928,7 +993,7 @@ type VolumeBus struct {
 
 func (x *VolumeBus) Reset() {
 	*x = VolumeBus{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1005,7 @@ func (x *VolumeBus) String() string {
 func (*VolumeBus) ProtoMessage() {}
 
 func (x *VolumeBus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1018,7 @@ func (x *VolumeBus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
 func (*VolumeBus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *VolumeBus) GetTag() string {
@@ -990,7 +1055,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1067,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1080,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -1080,7 +1145,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1092,7 +1157,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1105,7 +1170,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -1150,7 +1215,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1227,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1240,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -1211,7 +1276,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1223,7 +1288,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1236,7 +1301,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Switch) GetName() string {
@@ -1275,7 +1340,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1352,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1365,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1382,7 +1447,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1459,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1472,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -1528,7 +1593,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
 	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
-	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\xe8\x03\n" +
+	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\x9f\x04\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -1541,7 +1606,11 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"boot_modes\x18\b \x03(\v2\x18.kumo.plugin.v1.BootModeR\tbootModes\x126\n" +
 	"\x17console_password_length\x18\t \x01(\x05R\x15consolePasswordLength\x12@\n" +
 	"\rguest_options\x18\n" +
-	" \x03(\v2\x1b.kumo.plugin.v1.GuestOptionR\fguestOptions\"\xfd\x01\n" +
+	" \x03(\v2\x1b.kumo.plugin.v1.GuestOptionR\fguestOptions\x125\n" +
+	"\x06checks\x18\v \x03(\v2\x1d.kumo.plugin.v1.HostCheckDeclR\x06checks\"?\n" +
+	"\rHostCheckDecl\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\brequired\x18\x02 \x01(\bR\brequired\"\xfd\x01\n" +
 	"\vGuestOption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x125\n" +
 	"\achoices\x18\x02 \x03(\v2\x1b.kumo.plugin.v1.GuestChoiceR\achoices\x12\x10\n" +
@@ -1627,56 +1696,58 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
 	(*Field)(nil),              // 2: kumo.plugin.v1.Field
 	(*AddMessage)(nil),         // 3: kumo.plugin.v1.AddMessage
 	(*HypervisorDecl)(nil),     // 4: kumo.plugin.v1.HypervisorDecl
-	(*GuestOption)(nil),        // 5: kumo.plugin.v1.GuestOption
-	(*GuestChoice)(nil),        // 6: kumo.plugin.v1.GuestChoice
-	(*DeviceSet)(nil),          // 7: kumo.plugin.v1.DeviceSet
-	(*BootMode)(nil),           // 8: kumo.plugin.v1.BootMode
-	(*VolumeBus)(nil),          // 9: kumo.plugin.v1.VolumeBus
-	(*PrimaryStorageDecl)(nil), // 10: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 11: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 12: kumo.plugin.v1.L2NetworkDecl
-	(*Switch)(nil),             // 13: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 14: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 15: kumo.plugin.v1.SettingDecl
+	(*HostCheckDecl)(nil),      // 5: kumo.plugin.v1.HostCheckDecl
+	(*GuestOption)(nil),        // 6: kumo.plugin.v1.GuestOption
+	(*GuestChoice)(nil),        // 7: kumo.plugin.v1.GuestChoice
+	(*DeviceSet)(nil),          // 8: kumo.plugin.v1.DeviceSet
+	(*BootMode)(nil),           // 9: kumo.plugin.v1.BootMode
+	(*VolumeBus)(nil),          // 10: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 11: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 12: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 13: kumo.plugin.v1.L2NetworkDecl
+	(*Switch)(nil),             // 14: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 15: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 16: kumo.plugin.v1.SettingDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	10, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	11, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	12, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	14, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	15, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	11, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	12, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	13, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	15, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	16, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 7: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 8: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
 	1,  // 9: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
 	3,  // 10: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
 	2,  // 11: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	9,  // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	7,  // 13: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	8,  // 14: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	5,  // 15: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	6,  // 16: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	1,  // 17: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 18: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 19: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 20: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 21: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 22: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	13, // 23: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	1,  // 24: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	25, // [25:25] is the sub-list for method output_type
-	25, // [25:25] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	10, // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	8,  // 13: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	9,  // 14: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	6,  // 15: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	5,  // 16: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	7,  // 17: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	1,  // 18: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 19: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 20: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 21: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 22: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 23: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	14, // 24: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	1,  // 25: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -1690,7 +1761,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

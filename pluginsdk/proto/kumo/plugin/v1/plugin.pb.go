@@ -685,7 +685,11 @@ type ErrorDetail struct {
 	// object names what the error is about, such as "volume 5d5b…".
 	Object string `protobuf:"bytes,2,opt,name=object,proto3" json:"object,omitempty"`
 	// advice says what to do about it.
-	Advice        string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	Advice string `protobuf:"bytes,3,opt,name=advice,proto3" json:"advice,omitempty"`
+	// check names the check of a host (HypervisorDecl.checks) that has failed: the
+	// host cannot be used as a whole. Empty when the error is about its object only,
+	// whatever the class is.
+	Check         string `protobuf:"bytes,4,opt,name=check,proto3" json:"check,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +745,13 @@ func (x *ErrorDetail) GetAdvice() string {
 	return ""
 }
 
+func (x *ErrorDetail) GetCheck() string {
+	if x != nil {
+		return x.Check
+	}
+	return ""
+}
+
 var File_kumo_plugin_v1_plugin_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
@@ -779,11 +790,12 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
 	"\rresource_uuid\x18\x03 \x01(\tR\fresourceUuid\"'\n" +
 	"\x0fSettingResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\tR\x05value\"S\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\"i\n" +
 	"\vErrorDetail\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x16\n" +
-	"\x06advice\x18\x03 \x01(\tR\x06advice2\xbf\x02\n" +
+	"\x06advice\x18\x03 \x01(\tR\x06advice\x12\x14\n" +
+	"\x05check\x18\x04 \x01(\tR\x05check2\xbf\x02\n" +
 	"\rPluginService\x12M\n" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
