@@ -135,7 +135,7 @@ func TestSecret(t *testing.T) {
 
 // A setting that becomes a secret with a later version hides what was set before.
 func TestBecomesSecret(t *testing.T) {
-	s, st, _ := setup(t)
+	_, st, _ := setup(t)
 	ctx := t.Context()
 	plain := Setting{Category: "dns", Name: "token", Type: "string", Resources: []string{"Host"}}
 	load := func(d Setting) *Service {
@@ -149,7 +149,7 @@ func TestBecomesSecret(t *testing.T) {
 		}
 		return x
 	}
-	s = load(plain)
+	s := load(plain)
 	if _, err := s.Set(ctx, "dns", "token", "global"); err != nil {
 		t.Fatal(err)
 	}
