@@ -48,7 +48,6 @@ func TestLosses(t *testing.T) {
 		guests.Step{Name: "bridge deleted", Run: h.bridgeDeleted},
 		guests.Step{Name: "bridge deleted without an agent", Run: h.bridgeDeletedUnseen},
 		guests.Step{Name: "rows that cannot be realised", Run: h.badRows},
-		guests.Step{Name: "random rows of an account", Run: h.randomRows},
 	)
 	h.Remove(wire.Zones + "/" + h.Zone)
 	h.Remove(wire.Images + "/" + h.Image)
