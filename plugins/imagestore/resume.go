@@ -122,6 +122,8 @@ func (p *pieces) Read(b []byte) (int, error) {
 		case errors.Is(err, io.EOF) && p.at == p.cur.to:
 			p.leave(&partial{have: p.at})
 			continue
+		case p.ctx.Err() != nil: // AddImage was given up, and its client waits for that
+			return 0, p.ctx.Err()
 		case errors.Is(err, io.EOF):
 			err = io.ErrUnexpectedEOF
 		}

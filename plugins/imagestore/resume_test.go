@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -117,4 +118,34 @@ func TestWrongParts(t *testing.T) {
 	}
 	requireClass(t, <-added, errs.Invalid)
 	b.requireEmpty(t)
+}
+
+// An upload of an image that is given up meanwhile is told so, and does not wait for
+// the rest.
+func TestUploadIsGivenUp(t *testing.T) {
+	_, data := makeImage(t)
+	b := newBench(t)
+	link := b.begin(t)
+	ctx, giveUp := context.WithCancel(t.Context())
+	added := make(chan error, 1)
+	go func() {
+		_, err := b.add(ctx, "upload://"+imageUUID, "qcow2", "")
+		added <- err
+	}()
+	c := breakOff(t, link, data, false)
+	for has := false; !has && t.Context().Err() == nil; { // it has begun
+		drafts, err := os.ReadDir(filepath.Join(b.root, "incoming"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		has = len(drafts) > 0
+	}
+	giveUp()
+	if err := <-added; err == nil {
+		t.Error("the image was added")
+	}
+	answer := make([]byte, 64)
+	if n, err := c.Read(answer); err != nil || !strings.Contains(string(answer[:n]), "409") {
+		t.Errorf("its client is told %q, %v", answer[:n], err)
+	}
 }
