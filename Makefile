@@ -39,7 +39,7 @@ bin/plugins/kumo-hostd: .cache/version go.mod go.sum $(SOURCES)
 test: build ## Run every test, with real libvirt, QEMU and MariaDB (as root).
 	@.make/test.sh
 
-STORM ?= ./integration/suite ./integration/guests/crash
+STORM ?= ./integration/suite ./integration/guests/crash ./integration/guests/losses
 storm: export KUMO_STORM_SEED ?= $(shell date +%s)
 storm: build ## Let clients, faults and kills loose on clouds, in a random order (as root).
 	@echo "storm: KUMO_STORM_SEED=$$KUMO_STORM_SEED"
