@@ -32,7 +32,7 @@ func (s *Service) Named(ctx context.Context, name string) (*Account, error) {
 	}
 	row, found, err := store.First(ctx, s.store, AccountType, where, arg)
 	if err == nil && !found {
-		err = errs.New(errs.NotFound, "account "+name, "there is none of this name").WithAdvice("kumo account ls lists them; without --account it is the first administrator")
+		err = errs.New(errs.NotFound, "account "+name, "there is none of this name").WithAdvice("look at its spelling; without --account it is the first administrator, and kumo admin sessions lists those who are signed in")
 	}
 	return row, err
 }

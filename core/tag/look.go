@@ -13,8 +13,9 @@ const longestShown = 255
 
 // Look calls found for each system tag that breaks a rule of its pattern, which it
 // was given before there was that rule: with what clients see of the tag, or the
-// beginning of that, and why. An error of found ends it. Tags of patterns that are not known now, as those of
-// plugins that are not enabled, and the system's own are not looked at.
+// beginning of that, and why. An error of found ends it. Tags of patterns that are
+// not known now, as those of plugins that are not enabled, and the system's own are
+// not looked at.
 func (s *Service) Look(ctx context.Context, q store.Querier, found func(uuid, tag, why string) error) error {
 	return q.Each(ctx, "SELECT `uuid`, `resourceType`, `tag`, `sealed` FROM `SystemTag` WHERE `inherent` = ? ORDER BY `uuid`", []any{false}, func(r *store.Row) error {
 		uuid, typeName, shown := r.Text(0), strings.TrimSuffix(r.Text(1), "VO"), r.Text(2)

@@ -144,12 +144,8 @@ func (p *pieces) await(wait time.Duration) error {
 		if err != nil {
 			return err
 		}
-		if next.from >= 0 && next.from != 0 && (next.from != p.at || next.total != p.src.size) || next.from < 0 && p.at > 0 && next.total != p.src.size {
-			next.result <- &partial{have: p.at, misfit: true}
-			continue
-		}
-		if next.from < 0 {
-			next.result <- &partial{have: p.at}
+		if misfit := !p.fits(next); misfit || next.from < 0 {
+			next.result <- &partial{have: p.at, misfit: misfit}
 			continue
 		}
 		p.mu.Lock()
@@ -161,6 +157,18 @@ func (p *pieces) await(wait time.Duration) error {
 		p.at, p.src.size = 0, next.total
 		return errRestarted
 	}
+}
+
+// fits reports whether a request begins the image, goes on with it where the last
+// one ended, or asks about it.
+func (p *pieces) fits(next *piece) bool {
+	switch {
+	case next.from == 0, next.from < 0 && p.at == 0:
+		return true
+	case next.total != p.src.size:
+		return false
+	}
+	return next.from < 0 || next.from == p.at
 }
 
 // leave answers the request that is being read; afterwards there is none.
