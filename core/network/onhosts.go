@@ -221,7 +221,11 @@ func (s *Service) catchUp(ctx context.Context, h *pluginv1.Host) {
 	}
 	failed := false
 	for l3, restore := range s.changes.due(h.GetUuid()) {
-		vms, err := s.guestsByHost(ctx, l3)
+		var vms map[string][]string
+		var err error
+		if restore {
+			vms, err = s.guestsByHost(ctx, l3)
+		}
 		if err == nil {
 			err = s.refreshAll(ctx, h, l3, restore, vms[h.GetUuid()])
 		}
