@@ -174,6 +174,11 @@ type Action struct {
 	Queue string
 	// Kind is the class of work whose concurrency dispatch bounds; may be "".
 	Kind string
+	// On tells for which host the work under a key will wait, "" when that is not
+	// known: an account's work on a host that hangs leaves places for its other work.
+	// It is asked of every call before it is queued, so it must be quick. nil knows none;
+	// the work itself tells with each call of a plugin (WaitsFor).
+	On func(ctx context.Context, key string, params any) string
 	// Returns is the resource type of "inventory", "" for none. For creates it
 	// is also the type whose tag patterns apply.
 	Returns string

@@ -26,7 +26,7 @@ func (r *Registry) Submit(ctx context.Context, message string, params map[string
 	if !a.Async {
 		return errs.New(errs.Internal, message, "only asynchronous actions are queued")
 	}
-	return r.enqueue(a, order(a, c, in, p, a.queueKey(c, p), a.Limit()))
+	return r.enqueue(ctx, a, order(a, c, in, p, a.queueKey(c, p), a.Limit()))
 }
 
 // DoSystem is Do as the platform itself.
@@ -60,7 +60,7 @@ func (r *Registry) Do(ctx context.Context, caller Caller, message string, params
 	o := order(a, c, in, p, key, a.Limit())
 	id, one := r.waiters.add(ctx)
 	o.Waiter = id
-	if err := r.enqueue(a, o); err != nil {
+	if err := r.enqueue(ctx, a, o); err != nil {
 		r.waiters.begin(id)
 		return nil, err
 	}

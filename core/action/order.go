@@ -47,7 +47,7 @@ func order(a *Action, c *Call, in *Input, params any, key string, limit time.Dur
 }
 
 // enqueue is the one way into the queues.
-func (r *Registry) enqueue(a *Action, o *Order) error {
+func (r *Registry) enqueue(ctx context.Context, a *Action, o *Order) error {
 	if r.ports.Queue == nil {
 		return errs.New(errs.Internal, a.Message, "no queue is wired")
 	}
@@ -55,6 +55,9 @@ func (r *Registry) enqueue(a *Action, o *Order) error {
 		a.Ahead(o.params)
 	}
 	it := dispatch.Item{Key: o.Key, Kind: a.Kind, Work: o}
+	if a.On != nil {
+		it.On = a.On(ctx, o.Key, o.params)
+	}
 	if !o.Caller.System {
 		it.Owner = o.Caller.AccountUUID
 	}
@@ -66,15 +69,15 @@ func (r *Registry) enqueue(a *Action, o *Order) error {
 func (r *Registry) Run(it dispatch.Item) {
 	switch w := it.Work.(type) {
 	case *Order:
-		r.runOrder(w)
+		r.runOrder(it, w)
 	case *turn:
-		r.runTurn(w)
+		r.runTurn(it, w)
 	default:
 		r.log.Error("unknown work in a queue", "name", it.Work.Name(), "key", it.Key)
 	}
 }
 
-func (r *Registry) runOrder(o *Order) {
+func (r *Registry) runOrder(it dispatch.Item, o *Order) {
 	ctx := context.Background()
 	var res any
 	err := error(errs.New(errs.Internal, o.Message, "it ended unexpectedly"))
@@ -86,7 +89,7 @@ func (r *Registry) runOrder(o *Order) {
 		ctx = w.ctx
 		defer func() { w.done <- answer{res, err} }()
 	}
-	res, err = r.perform(ctx, o)
+	res, err = r.perform(withPlace(ctx, it), o)
 	switch {
 	case o.Job != "":
 		out := Outcome{Err: err}

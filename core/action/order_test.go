@@ -137,10 +137,12 @@ func TestInternal(t *testing.T) {
 	}
 }
 
-func queued(t *testing.T) (*Registry, *dispatch.Queues) {
+func queued(t *testing.T) (*Registry, *dispatch.Queues) { return queuedWith(t, dispatch.Limits{}) }
+
+func queuedWith(t *testing.T, l dispatch.Limits) (*Registry, *dispatch.Queues) {
 	t.Helper()
 	r, w := newTest(t)
-	q := dispatch.New(dispatch.Limits{}, r.Run)
+	q := dispatch.New(l, r.Run)
 	r.Wire(Ports{Lookup: w, Jobs: w, Queue: q})
 	return r, q
 }
@@ -179,6 +181,51 @@ func TestWaitForOneself(t *testing.T) {
 		t.Errorf("a turn in a turn: %v", err)
 	}
 	if err := q.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// Work that waits for a host is known before it runs where its message says so, tells
+// of it while it runs, and so do those who wait for it.
+func TestWorkOnHosts(t *testing.T) {
+	r, w := newTest(t)
+	q := &capture{}
+	r.Wire(Ports{Lookup: w, Jobs: w, Queue: q, SystemAccount: "root"})
+	Register(r, Action{Message: internalMessage, Access: Internal, Async: true, Queue: "uuid", On: func(_ context.Context, key string, params any) string {
+		return key + " " + params.(*move).To[0]
+	}}, func(context.Context, *Call, *move) (Empty, error) { return Empty{}, nil })
+	if err := r.Submit(t.Context(), internalMessage, map[string]any{"uuid": net1, "to": []string{"A"}}); err != nil || q.items[0].On != net1+" A" {
+		t.Errorf("queued %+v, %v", q.items, err)
+	}
+
+	r, queues := queuedWith(t, dispatch.Limits{Parallel: 4, Patience: time.Millisecond}) // lent at once
+	hang, inner := make(chan struct{}), make(chan struct{})
+	Register(r, Action{Message: internalMessage, Access: Internal, Async: true, Queue: "uuid", Kind: "inner"}, func(ctx context.Context, _ *Call, _ *move) (Empty, error) {
+		WaitsFor(ctx, "A")
+		close(inner)
+		<-hang
+		return Empty{}, nil
+	})
+	WaitsFor(t.Context(), "A") // nobody's work
+	ended := make(chan error, 1)
+	go func() {
+		ended <- r.Turn(t.Context(), nil, "k", "outer", "Outer", func(ctx context.Context) error {
+			_, err := r.DoSystem(ctx, internalMessage, map[string]any{"uuid": net1})
+			return err
+		})
+	}()
+	<-inner
+	lent := func() bool { k := queues.Stats().Kinds; return k["inner"].Lent == 1 && k["outer"].Lent == 1 }
+	for end := time.Now().Add(10 * time.Second); !lent(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("who waits for a host keeps its place: %+v", queues.Stats().Kinds)
+		}
+	}
+	close(hang)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if err := queues.Drain(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -342,7 +342,7 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: checkErr})
 		return reply, nil
 	}
-	if err := r.enqueue(a, order(a, c, &req.Input, params, key, limit)); err != nil {
+	if err := r.enqueue(ctx, a, order(a, c, &req.Input, params, key, limit)); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil

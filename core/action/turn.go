@@ -42,6 +42,30 @@ func wouldWait(ctx context.Context, message, key string) error {
 	return nil
 }
 
+// place is the place for work that ctx's work has in dispatch, and those of who
+// waits for it.
+type place struct {
+	of dispatch.Item
+	up *place
+}
+
+type placeKey struct{}
+
+func withPlace(ctx context.Context, it dispatch.Item) context.Context {
+	up, _ := ctx.Value(placeKey{}).(*place)
+	return context.WithValue(ctx, placeKey{}, &place{it, up})
+}
+
+// WaitsFor tells that the work which ctx belongs to, and whoever waits for it in
+// this process, wait for a host from now on: should it hang, they lend others
+// their places (dispatch.Item.WaitsFor).
+func WaitsFor(ctx context.Context, hostUUID string) {
+	p, _ := ctx.Value(placeKey{}).(*place)
+	for ; p != nil; p = p.up {
+		p.of.WaitsFor(hostUUID)
+	}
+}
+
 // waiters are those in this process who wait for the end of what they queued.
 type waiters struct {
 	mu   sync.Mutex
@@ -139,23 +163,24 @@ func (r *Registry) Ask(ctx context.Context, key, kind, name string) (func(stop <
 		return nil, err
 	}
 	return func(stop <-chan struct{}, f func(context.Context) error) error {
-		if _, err := r.waiters.wait(ctx, stop, id, one); err != nil {
+		it, err := r.waiters.wait(ctx, stop, id, one)
+		if err != nil {
 			return err
 		}
 		defer close(over)
-		return f(hold(ctx, key))
+		return f(withPlace(hold(ctx, key), it.(dispatch.Item)))
 	}, nil
 }
 
 type overKey struct{}
 
 // runTurn gives a waiter its turn and waits for its end.
-func (r *Registry) runTurn(t *turn) {
+func (r *Registry) runTurn(it dispatch.Item, t *turn) {
 	w := r.waiters.begin(t.waiter)
 	if w == nil {
 		return
 	}
 	over := w.ctx.Value(overKey{}).(chan struct{})
-	w.done <- answer{}
+	w.done <- answer{result: it}
 	<-over
 }

@@ -13,6 +13,9 @@ var own = []string{"VmInstance", "VmCdRom", "InstanceOffering", "DiskOffering"}
 // reports begins what is read when a host reports, which nobody asked for.
 const reports = "SELECT `uuid`, `state`, `hostUuid` FROM"
 
+// placing is what is asked for before a call is queued, which is not kept from it by that.
+const placing = "SELECT `hostUuid` FROM `VmInstance`"
+
 // call makes a message a call of FailEachStatement.
 func (c *cloud) call(message string, p P) func() error {
 	return func() error { _, err := c.Call(message, p); return err }
@@ -78,7 +81,7 @@ func TestBrokenDatabase(t *testing.T) {
 		{"Destroy", "Running"}, {"Recover", "Destroyed"}, {"Expunge", "Destroyed"},
 	} {
 		t.Log(x.verb)
-		c.FailEachStatement(own, func() func() error { return c.call("API"+x.verb+"VmInstanceMsg", P{"uuid": c.in(x.from)}) }, reports)
+		c.FailEachStatement(own, func() func() error { return c.call("API"+x.verb+"VmInstanceMsg", P{"uuid": c.in(x.from)}) }, reports, placing)
 	}
 	for _, x := range []struct {
 		name    string
@@ -117,7 +120,7 @@ func TestBrokenDatabase(t *testing.T) {
 		}},
 	} {
 		t.Log(x.name)
-		c.FailEachStatement(own, x.prepare, reports)
+		c.FailEachStatement(own, x.prepare, reports, placing)
 	}
 	c.Do("APIChangeHostStateMsg", P{"uuid": c.s.Host, "stateEvent": "enable"})
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})

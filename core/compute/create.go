@@ -55,7 +55,7 @@ type newVM struct {
 func (s *Service) registerCreate() {
 	action.Register(s.Actions, action.Action{
 		Message: "APICreateVmInstanceMsg", Method: "POST", Path: "/vm-instances", Async: true, Create: true, Access: action.Normal,
-		Returns: "VmInstance", Kind: "vm", Timeout: 12 * hour, View: action.View{Progress: true}, Doc: "Makes a guest from an image and, by default, starts it.",
+		Returns: "VmInstance", Kind: "vm", On: s.whichHost, Timeout: 12 * hour, View: action.View{Progress: true}, Doc: "Makes a guest from an image and, by default, starts it.",
 	}, func(ctx context.Context, c *action.Call, p *newVM) (action.Ref, error) {
 		ref := action.Ref{Type: "VmInstance", UUID: c.ResourceUUID}
 		st, err := s.plan(ctx, c, p)

@@ -19,12 +19,12 @@ type destroyParams struct {
 func (s *Service) registerDestroy() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIDestroyVmInstanceMsg", Method: "DELETE", Path: "/vm-instances/{uuid}", Async: true, Access: action.Normal,
-		Queue: "uuid", SuccessIfMissing: true, Kind: "vm", View: inStates("destroy"),
+		Queue: "uuid", SuccessIfMissing: true, Kind: "vm", On: s.whichHost, View: inStates("destroy"),
 		Doc: "Destroys a guest; by the deletion policy it can be recovered until it is expunged.",
 	}, func(ctx context.Context, c *action.Call, p *destroyParams) (action.Empty, error) {
 		return action.Empty{}, s.destroyByPolicy(ctx, c, p.UUID)
 	})
-	action.Register(s.Actions, vmAction("Recover", "Makes a destroyed guest a stopped one."), func(ctx context.Context, _ *action.Call, p *vmUUID) (action.Ref, error) {
+	action.Register(s.Actions, s.vmAction("Recover", "Makes a destroyed guest a stopped one."), func(ctx context.Context, _ *action.Call, p *vmUUID) (action.Ref, error) {
 		return refOf(p.UUID), s.Store.Update(ctx, func(tx *store.Tx) error { return s.recoverVM(ctx, tx, p.UUID) })
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func (s *Service) registerExpunge() {
-	a := vmAction("Expunge", "Removes a destroyed guest with its root volume for good.")
+	a := s.vmAction("Expunge", "Removes a destroyed guest with its root volume for good.")
 	a.Returns = ""
 	action.Register(s.Actions, a, func(ctx context.Context, c *action.Call, p *vmUUID) (action.Empty, error) {
 		return action.Empty{}, s.expungeVM(ctx, c, p.UUID)

@@ -14,7 +14,7 @@ import (
 
 func (s *Service) registerPause() {
 	register := func(verb, doc, op string, d *flow.Def[guest]) {
-		action.Register(s.Actions, vmAction(verb, doc), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
+		action.Register(s.Actions, s.vmAction(verb, doc), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
 			_, g, err := s.ready(ctx, p.UUID, op)
 			if err == nil {
 				err = flow.Run(ctx, s.Flows, d, g, flowOf(c, p.UUID))

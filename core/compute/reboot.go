@@ -16,7 +16,7 @@ type rebooting struct {
 }
 
 func (s *Service) registerReboot() {
-	action.Register(s.Actions, vmAction("Reboot", "Stops and starts a guest on its host."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
+	action.Register(s.Actions, s.vmAction("Reboot", "Stops and starts a guest on its host."), func(ctx context.Context, c *action.Call, p *vmUUID) (action.Ref, error) {
 		_, g, err := s.ready(ctx, p.UUID, "reboot")
 		if err == nil {
 			err = flow.Run(ctx, s.Flows, s.reboot, &rebooting{*g, s.grace(ctx, p.UUID)}, flowOf(c, p.UUID))

@@ -121,9 +121,9 @@ type vmUUID struct {
 func refOf(vmUUID string) action.Ref { return action.Ref{Type: VMType.Name, UUID: vmUUID} }
 
 // vmAction is an action on one guest.
-func vmAction(verb, doc string) action.Action {
+func (s *Service) vmAction(verb, doc string) action.Action {
 	return action.Action{Message: "API" + verb + "VmInstanceMsg", Method: "PUT", Path: "/vm-instances/{uuid}/actions",
-		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", Doc: doc, View: inStates(strings.ToLower(verb))}
+		Async: true, Access: action.Normal, Queue: "uuid", Returns: "VmInstance", Kind: "vm", On: s.whichHost, Doc: doc, View: inStates(strings.ToLower(verb))}
 }
 
 // inStates shows an operation of guests in the states in which it is allowed.

@@ -25,7 +25,7 @@ type startParams struct {
 }
 
 func (s *Service) registerStart() {
-	action.Register(s.Actions, vmAction("Start", "Starts a guest."), func(ctx context.Context, c *action.Call, p *startParams) (action.Ref, error) {
+	action.Register(s.Actions, s.vmAction("Start", "Starts a guest."), func(ctx context.Context, c *action.Call, p *startParams) (action.Ref, error) {
 		if err := s.uninhibit(ctx, p.UUID); err != nil {
 			return action.Ref{}, err
 		}

@@ -24,7 +24,7 @@ type stopParams struct {
 }
 
 func (s *Service) registerStop() {
-	action.Register(s.Actions, vmAction("Stop", "Stops a guest: grace asks it to shut down first, cold cuts its power."),
+	action.Register(s.Actions, s.vmAction("Stop", "Stops a guest: grace asks it to shut down first, cold cuts its power."),
 		func(ctx context.Context, c *action.Call, p *stopParams) (action.Ref, error) {
 			stop := func() error { return s.stopOnce(ctx, c, p) }
 			if p.StopHA == "" {

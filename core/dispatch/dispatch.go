@@ -20,6 +20,8 @@ const (
 	// DefaultQueue is how many items may wait. An item takes about 200 bytes
 	// plus what its work holds, so a full queue is some tens of megabytes.
 	DefaultQueue = 100_000
+	// DefaultPatience is how long what waits for a host keeps its place.
+	DefaultPatience = time.Second
 )
 
 // Limits bounds the queues. The zero value uses the defaults above.
@@ -28,8 +30,11 @@ type Limits struct {
 	Parallel int
 	// Kinds has the bounds of single kinds of work.
 	Kinds map[string]int
-	// Workers bounds the running items of all kinds together.
+	// Workers bounds the running items of all kinds together, and once more as
+	// many that wait for hosts and have lent their places (Item.WaitsFor).
 	Workers int
+	// Patience is how long an item that waits for a host keeps its place.
+	Patience time.Duration
 	// Queue bounds the waiting items of all kinds together.
 	Queue int
 	// Panicked is told of a panic in an item; nil logs it to Log.
@@ -56,7 +61,12 @@ type Item struct {
 	// Owner is on whose behalf it is done, an account; of one kind, owners take
 	// turns, and none has all places. "" is nobody in particular.
 	Owner string
-	Work  Work
+	// On is the host that it will wait for, where that is known before it runs; an
+	// owner's work on one host does not have all places of the owner. "" is none.
+	On   string
+	Work Work
+
+	running *item // itself while it runs, else nil
 }
 
 // Queues is the set of all queues of this process. Its methods may be called
@@ -65,14 +75,13 @@ type Queues struct {
 	limits Limits
 	run    func(Item)
 
-	mu       sync.Mutex
-	keys     map[string]*queue
-	kinds    map[string]*kind
-	runnable list[kind] // kinds that have a ready key and a free place
-	workers  int
-	queued   int
-	closed   bool
-	idle     chan struct{} // made by Drain, closed when nothing is left
+	mu      sync.Mutex
+	keys    map[string]*queue
+	all     group
+	workers int
+	queued  int
+	closed  bool
+	idle    chan struct{} // made by Drain, closed when nothing is left
 
 	submitted, done, refused, panics uint64
 }
@@ -81,75 +90,25 @@ type Queues struct {
 type item struct {
 	Item
 	since time.Time // when it was submitted
-	kind  *kind
-	owner *owner // set while the item's queue is listed or runs
+	kind  *group
+	at    *group // of its kind, owner and host, while its queue is listed or it runs
 	next  *item
+
+	queues *Queues
+	timer  *time.Timer // until it lends its place; set while it waits for a host
+	lent   bool        // it has lent its place
+	over   bool        // it has run
 }
 
 // queue is what waits under one key. Its first item is the running one while
-// running is set; otherwise the queue stands in the ready list of that item's
-// kind and owner. It is dropped from Queues.keys when it is empty.
+// running is set; otherwise the queue stands in the list of that item's group.
+// It is dropped from Queues.keys when it is empty.
 type queue struct {
 	key         string
 	first, last *item
 	running     bool
 	began       time.Time // of the running item
 	place       node[queue]
-}
-
-// kind is a kind of work: its bound, and the owners who could run one now.
-type kind struct {
-	name    string
-	limit   int
-	running int
-	owners  map[string]*owner
-	ready   list[owner]
-	waiting int // items of this kind that do not run yet
-	listed  bool
-	place   node[kind]
-}
-
-// owner is who has work of one kind: how much of it runs, and the keys whose
-// first item is of this kind and this owner's and could run now.
-type owner struct {
-	name    string
-	running int
-	ready   list[queue]
-	listed  bool
-	place   node[owner]
-}
-
-// share is how many places of a kind an owner may have: a quarter is kept for
-// others.
-func (k *kind) share(o *owner) int {
-	if o.name == "" {
-		return k.limit
-	}
-	return max(1, k.limit-k.limit/4)
-}
-
-// listOwner puts o in the list of those who could run something.
-func (k *kind) listOwner(o *owner) {
-	if o.listed || o.ready.empty() || o.running >= k.share(o) {
-		return
-	}
-	o.listed = true
-	k.ready.push(o, &o.place)
-}
-
-// next picks the queue of a kind whose turn it is; nil when nobody may run.
-func (k *kind) next() *queue {
-	for o := k.ready.pop(); o != nil; o = k.ready.pop() {
-		o.listed = false
-		if o.ready.empty() || o.running >= k.share(o) {
-			continue // the kind's limit was lowered while it stood in the list
-		}
-		q := o.ready.pop()
-		o.running++
-		k.listOwner(o)
-		return q
-	}
-	return nil
 }
 
 // New makes queues whose items are run by run.
@@ -163,15 +122,19 @@ func New(l Limits, run func(Item)) *Queues {
 	if l.Queue <= 0 {
 		l.Queue = DefaultQueue
 	}
+	if l.Patience <= 0 {
+		l.Patience = DefaultPatience
+	}
 	if l.Log == nil {
 		l.Log = hclog.NewNullLogger()
 	}
-	return &Queues{limits: l, run: run, keys: map[string]*queue{}, kinds: map[string]*kind{}}
+	return &Queues{limits: l, run: run, keys: map[string]*queue{}, all: group{limit: l.Workers}}
 }
 
 // Submit queues an item and returns at once. Items of one key run one after
 // another in the order of their submission; the empty key has no order. Owners
-// who wait for a place of the same kind take turns, and so do the keys of an owner.
+// who wait for a place of the same kind take turns, so do the hosts of an owner, and
+// the keys of a host.
 //
 // It returns errs.Exhausted when too many items wait and errs.Unavailable after
 // Drain; the item is then never run.
@@ -189,7 +152,7 @@ func (d *Queues) Submit(w Item) error {
 			WithAdvice("repeat the call later")
 	}
 	k := d.kind(w.Kind)
-	it := &item{Item: w, kind: k, since: time.Now()}
+	it := &item{Item: w, kind: k, since: time.Now(), queues: d}
 	d.submitted++
 	d.queued++
 	k.waiting++
@@ -220,33 +183,17 @@ func (d *Queues) enqueue(key string, it *item) {
 	d.makeReady(q)
 }
 
-// makeReady lists q under the kind and the owner of its first item.
+// makeReady lists q under the kind, the owner and the host of its first item.
 func (d *Queues) makeReady(q *queue) {
 	it := q.first
-	k := it.kind
-	o := k.owners[it.Owner]
-	if o == nil {
-		o = &owner{name: it.Owner}
-		k.owners[it.Owner] = o
-	}
-	it.owner = o
-	o.ready.push(q, &q.place)
-	k.listOwner(o)
-	d.list(k)
-}
-
-// list puts k in the list of runnable kinds when it can run something.
-func (d *Queues) list(k *kind) {
-	if k.listed || k.ready.empty() || k.running >= k.limit {
-		return
-	}
-	k.listed = true
-	d.runnable.push(k, &k.place)
+	it.at = it.kind.part(it.Owner).part(it.On)
+	it.at.queues.push(q, &q.place)
+	it.at.wake()
 }
 
 // schedule starts workers as long as there is work and room for it.
 func (d *Queues) schedule() {
-	for d.workers < d.limits.Workers {
+	for {
 		q := d.take()
 		if q == nil {
 			return
@@ -257,26 +204,18 @@ func (d *Queues) schedule() {
 }
 
 // take picks the queue whose first item runs next and marks it running; nil
-// when nothing can run. Kinds take turns, of a kind its owners, of an owner the
-// keys.
+// when nothing can run.
 func (d *Queues) take() *queue {
-	k := d.runnable.pop()
-	if k == nil {
+	q := d.all.take()
+	if q == nil {
 		return nil
 	}
-	k.listed = false
-	if k.running >= k.limit {
-		return d.take() // its limit was lowered while it stood in the list
-	}
-	q := k.next()
-	if q == nil {
-		return d.take()
-	}
+	it := q.first
 	q.running, q.began = true, time.Now()
-	k.running++
-	k.waiting--
+	it.kind.waiting--
 	d.queued--
-	d.list(k)
+	it.Item.running = it
+	d.expect(it)
 	return q
 }
 
@@ -326,8 +265,11 @@ func (d *Queues) leave() {
 func (d *Queues) finish(q *queue) {
 	it := q.first
 	d.done++
-	it.kind.running--
-	d.given(it)
+	it.over = true
+	if it.timer != nil {
+		it.timer.Stop()
+	}
+	it.at.give(it.lent)
 	q.running = false
 	q.first = it.next
 	if q.first == nil {
@@ -335,21 +277,9 @@ func (d *Queues) finish(q *queue) {
 		if q.key != "" {
 			delete(d.keys, q.key)
 		}
-	} else {
-		d.makeReady(q)
-	}
-	d.list(it.kind)
-}
-
-// given takes back the place of an item that ran.
-func (d *Queues) given(it *item) {
-	k, o := it.kind, it.owner
-	o.running--
-	if o.running == 0 && o.ready.empty() && !o.listed {
-		delete(k.owners, o.name)
 		return
 	}
-	k.listOwner(o)
+	d.makeReady(q)
 }
 
 // call runs the first item of q; a panic in it ends here.
@@ -375,15 +305,13 @@ func (d *Queues) call(q *queue) {
 
 // kind returns the kind of a name, made at its first use. Names come from the
 // declarations of actions, so there are few of them.
-func (d *Queues) kind(name string) *kind {
-	k := d.kinds[name]
-	if k == nil {
-		limit := d.limits.Kinds[name]
-		if limit <= 0 {
-			limit = d.limits.Parallel
-		}
-		k = &kind{name: name, limit: limit, owners: map[string]*owner{}}
-		d.kinds[name] = k
+func (d *Queues) kind(name string) *group {
+	if k := d.all.below[name]; k != nil {
+		return k
+	}
+	k := d.all.part(name)
+	if k.limit = d.limits.Kinds[name]; k.limit <= 0 {
+		k.limit = d.limits.Parallel
 	}
 	return k
 }
@@ -393,12 +321,7 @@ func (d *Queues) kind(name string) *kind {
 func (d *Queues) SetLimit(kindName string, n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	k := d.kind(kindName)
-	k.limit = max(n, 1)
-	for _, o := range k.owners {
-		k.listOwner(o)
-	}
-	d.list(k)
+	d.kind(kindName).bound(max(n, 1))
 	d.schedule()
 }
 
@@ -435,15 +358,7 @@ func (d *Queues) Drain(ctx context.Context) error {
 // drop forgets every item that does not run yet and returns their number.
 func (d *Queues) drop() int {
 	n := d.queued
-	for _, k := range d.kinds {
-		k.ready, k.listed, k.waiting = list[owner]{}, false, 0
-		for name, o := range k.owners {
-			if o.ready, o.listed = (list[queue]{}), false; o.running == 0 {
-				delete(k.owners, name)
-			}
-		}
-	}
-	d.runnable = list[kind]{}
+	d.all.drop()
 	for key, q := range d.keys {
 		if !q.running {
 			delete(d.keys, key)

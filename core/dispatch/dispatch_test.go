@@ -164,7 +164,7 @@ func TestOwnersTakeTurns(t *testing.T) {
 	waitFor(t, func() bool { return d.Stats().Kinds[""].Running == 6 })
 	close(gate)
 	drain(t, d)
-	if n := len(d.kinds[""].owners); n != 0 {
+	if n := len(d.kind("").below); n != 0 {
 		t.Errorf("%d owners are kept for nothing", n)
 	}
 }

@@ -10,8 +10,9 @@ type Stats struct {
 	Kinds map[string]KindStats
 }
 
-// KindStats is the state of one kind of work.
-type KindStats struct{ Limit, Running, Queued int }
+// KindStats is the state of one kind of work. Lent of the Running items wait for
+// hosts and have lent their places.
+type KindStats struct{ Limit, Running, Lent, Queued int }
 
 // Stats returns a snapshot. It costs a lock and a small map.
 func (d *Queues) Stats() Stats {
@@ -20,10 +21,10 @@ func (d *Queues) Stats() Stats {
 	s := Stats{
 		Queued: d.queued, Running: d.workers, Keys: len(d.keys),
 		Submitted: d.submitted, Done: d.done, Refused: d.refused, Panics: d.panics,
-		Kinds: make(map[string]KindStats, len(d.kinds)),
+		Kinds: make(map[string]KindStats, len(d.all.below)),
 	}
-	for name, k := range d.kinds {
-		s.Kinds[name] = KindStats{Limit: k.limit, Running: k.running, Queued: k.waiting}
+	for name, k := range d.all.below {
+		s.Kinds[name] = KindStats{Limit: k.limit, Running: k.running + k.lent, Lent: k.lent, Queued: k.waiting}
 	}
 	return s
 }

@@ -58,6 +58,7 @@ func New(o Options) *Kernel {
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
 		Events: event.New(), Plugins: o.Plugins}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
+	k.Plugins.BeforeHost(action.WaitsFor)
 	st.Watch(k.Events)
 	k.shown = renderer{k.Query, st, newDear(st), &batch.Groups[map[string]query.Shown]{}}
 	k.Jobs = job.New(st, k.shown, log.Named("job"))

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 const (
@@ -37,6 +38,7 @@ var _ grpc.ClientConnInterface = handle{}
 func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) (err error) {
 	began, tries := time.Now(), 1
 	defer func() { h.s.called(ctx, method, began, tries, err) }()
+	h.s.m.beforeHost(ctx, args)
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, maxCall)
@@ -64,6 +66,14 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 func (s *supervised) called(ctx context.Context, method string, began time.Time, tries int, err error) {
 	if f := s.m.cfg.Called; f != nil {
 		f(ctx, s.name, method[strings.LastIndexByte(method, '/')+1:], time.Since(began), tries, err)
+	}
+}
+
+// beforeHost tells of a call for a host: its request says so by a field.
+func (m *Manager) beforeHost(ctx context.Context, request any) {
+	r, is := request.(interface{ GetHost() *pluginv1.Host })
+	if f := m.onHost.Load(); f != nil && is && r.GetHost().GetUuid() != "" {
+		(*f)(ctx, r.GetHost().GetUuid())
 	}
 }
 
@@ -180,6 +190,7 @@ func (s *handleStream) send() error {
 
 func (s *handleStream) SendMsg(m any) error {
 	s.request, s.sent = m, true
+	s.h.s.m.beforeHost(s.ctx, m)
 	err := s.send()
 	if err != nil && lost(s.ctx, err) {
 		return s.again(err)

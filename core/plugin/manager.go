@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -61,6 +62,8 @@ type Manager struct {
 	// plugins never changes after New; it is in the order of Config.Enabled.
 	plugins []*supervised
 
+	onHost atomic.Pointer[func(ctx context.Context, hostUUID string)]
+
 	mu        sync.Mutex
 	onRestart []func(plugin string)
 	// life ends with Stop; nil before Start.
@@ -104,6 +107,10 @@ func New(cfg Config) (*Manager, error) {
 	}
 	return m, nil
 }
+
+// BeforeHost has f told of every call that waits for a host, before it is made. f must
+// return at once.
+func (m *Manager) BeforeHost(f func(ctx context.Context, hostUUID string)) { m.onHost.Store(&f) }
 
 // Available lists the names of the plugins in a folder, sorted. A folder that
 // cannot be read has none.

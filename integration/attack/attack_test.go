@@ -324,6 +324,75 @@ func TestHostThatHangs(t *testing.T) {
 	a.Faults("")
 }
 
+// What an account does on a host that hangs does not delay its own work on others
+// either, and is not lost.
+func TestOwnWorkBesideHostThatHangs(t *testing.T) {
+	a := newTarget(t)
+	shared := map[string]any{"shareResource": wire.Params{"resourceUuids": []string{a.cloud.Image, a.cloud.L3Network}, "toPublic": true}}
+	if _, err := a.Client.Call(t.Context(), http.MethodPut, "/accounts/resources/actions", shared); err != nil {
+		t.Fatal(err)
+	}
+	hanging, good := a.cloud.Hosts[0], a.cloud.Hosts[1]
+	vm := func(host, name string) string {
+		p := a.cloud.VM(name)
+		p["hostUuid"] = host
+		uuid, err := a.ann.Create(t.Context(), wire.VMs, p)
+		if err != nil {
+			t.Error(err)
+		}
+		return uuid
+	}
+	act := func(uuid, action string) error {
+		_, err := a.ann.Act(t.Context(), wire.VMs+"/"+uuid, action, wire.Params{})
+		return err
+	}
+	vms := make([]string, 300)
+	many(len(vms), func(i int) { vms[i] = vm(hanging, fmt.Sprintf("h%d", i)) })
+	other := vm(good, "g")
+	if t.Failed() {
+		t.FailNow()
+	}
+	goesOn := func(action, while string) {
+		began := time.Now()
+		err := act(other, action)
+		took := time.Since(began)
+		if t.Logf("%s while %s took %s", action, while, took.Round(time.Millisecond)); err != nil || took > patience/2 {
+			t.Errorf("%s of the guest on another host while %s took %s: %v", action, while, took, err)
+		}
+	}
+	inState := func(state string, n int64) {
+		t.Helper()
+		var have int64
+		var err error
+		for end := time.Now().Add(6 * patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if have, err = a.Client.Count(t.Context(), wire.VMs, "name~=h%", "state="+state); err == nil && have >= n {
+				return
+			}
+		}
+		t.Fatalf("%d guests are %s, %v", have, state, err)
+	}
+	for _, step := range []struct {
+		method, action, passing, state string
+	}{{"StopVM", "stopVmInstance", "Stopping", "Stopped"}, {"StartVM", "startVmInstance", "Starting", "Running"}} {
+		a.Faults(step.method + ":hang=20s:on=" + hanging)
+		var all sync.WaitGroup
+		for _, uuid := range vms {
+			all.Go(func() {
+				if err := act(uuid, step.action); err != nil {
+					t.Errorf("%s on the host that hung: %v", step.action, err)
+				}
+			})
+		}
+		inState(step.passing, 100)
+		goesOn("stopVmInstance", "guests are "+step.passing)
+		goesOn("startVmInstance", "guests are "+step.passing)
+		a.works("while guests are " + step.passing)
+		a.Faults("")
+		all.Wait() // the calls that hung end when their time is over, and none is lost
+		inState(step.state, int64(len(vms)))
+	}
+}
+
 // A flood of refused calls of strangers pushes no outcome of others out.
 func TestFloodOfRefusals(t *testing.T) {
 	a := newTarget(t)

@@ -19,6 +19,7 @@ func (p *parts) samples() []api.Sample {
 	for kind, st := range d.Kinds {
 		gauge("kumo_dispatch_kind_queued", "Work of a kind that waits for its turn.", float64(st.Queued), map[string]string{"kind": kind})
 		gauge("kumo_dispatch_kind_running", "Work of a kind that runs.", float64(st.Running), map[string]string{"kind": kind})
+		gauge("kumo_dispatch_kind_lent", "Work of a kind that waits for hosts and has lent its place to other work.", float64(st.Lent), map[string]string{"kind": kind})
 	}
 	f := p.kernel.Flows.Stats()
 	gauge("kumo_flows_running", "Flows that run.", float64(f.Active), nil)
