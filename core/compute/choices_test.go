@@ -30,7 +30,7 @@ func TestGuestsKeepTheirMachine(t *testing.T) {
 	before := c.Dump(taken...)
 	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"vmMachineType::tractor"}}), `"tractor" is not new or old or arm`)
 	c.Refused(errs.Refused, create, c.s.Guest(P{"systemTags": []string{"vmMachineType::arm"}}), `no machine "arm" for guests of x86_64`)
-	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"vmMachineType::old", "vmMachineType::new"}}), "has one already")
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"vmMachineType::old", "vmMachineType::new"}}), "two are given")
 	c.Want("rows after refusals", c.Dump(taken...), before)
 }
 

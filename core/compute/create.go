@@ -184,14 +184,11 @@ func (s *Service) planNetworks(ctx context.Context, q store.Querier, p *newVM, s
 			if !known {
 				return "", errs.New(errs.Invalid, "system tag "+t, "L3 network %s is not among l3NetworkUuids", m["l3NetworkUuid"])
 			}
-			wish, value := &st.NICWishes[i].IP, m["staticIp"]
-			if pattern == tagCustomMAC {
-				wish, value = &st.NICWishes[i].MAC, m["mac"]
+			if pattern == tagStaticIP {
+				st.NICWishes[i].IP = m["staticIp"]
+			} else {
+				st.NICWishes[i].MAC = m["mac"]
 			}
-			if *wish != "" && *wish != value {
-				return "", errs.New(errs.Invalid, "system tag "+t, "another one wishes %s in this L3 network", *wish).WithAdvice("give one of them")
-			}
-			*wish = value
 		}
 	}
 	return cmp.Or(zone, p.Zone), nil

@@ -56,22 +56,18 @@ func (s *Service) planImageTags(ctx context.Context, q store.Querier, st *creati
 		return err
 	}
 	for _, pattern := range contract.ImageTagPatterns {
-		own := fitting(st.Tags, pattern)
-		if len(own) > 1 {
-			return errs.New(errs.Invalid, "system tags "+own[0]+" and "+own[1], "they contradict each other").WithAdvice("give one of them")
-		}
-		if tags := fitting(ofImage, pattern); len(own) == 0 && len(tags) > 0 {
+		if tags := fitting(ofImage, pattern); len(fitting(st.Tags, pattern)) == 0 && len(tags) > 0 {
 			st.Tags = append(slices.Clip(st.Tags), tags[len(tags)-1]) // the newest
 		}
 	}
 	return nil
 }
 
-// fitting returns the different tags that fit a pattern, in their order.
+// fitting returns the tags that fit a pattern, in their order.
 func fitting(tags []string, pattern string) []string {
 	var found []string
 	for _, t := range tags {
-		if _, ok := tag.Match(pattern, t); ok && !slices.Contains(found, t) {
+		if _, ok := tag.Match(pattern, t); ok {
 			found = append(found, t)
 		}
 	}

@@ -28,6 +28,14 @@ const (
 	tagMarketplace = "marketplace::true"
 )
 
+// severalTags are the patterns of which a guest may have several tags: any number, or
+// one for each value of a token. Of all others it has one.
+var severalTags = map[string][]string{
+	tagSSHKey:    nil,
+	tagStaticIP:  {"l3NetworkUuid"},
+	tagCustomMAC: {"l3NetworkUuid"},
+}
+
 // tagKinds are the kinds of what tokens hold.
 var tagKinds = map[string]map[string]string{
 	tagSSHKey:    {"sshkey": "keys"},
@@ -40,12 +48,13 @@ func (s *Service) registerTags() error {
 	offers := s.Plugins.GuestOffers()
 	var failed error
 	def := func(pattern string, validate func(tokens map[string]string) error) {
-		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate, Holds: tagKinds[pattern]}
+		each, several := severalTags[pattern]
+		p := tag.Pattern{Resource: "VmInstance", Pattern: pattern, Validate: validate, Holds: tagKinds[pattern], Single: !several || each != nil, Each: each}
 		if pattern == tagConsolePass {
 			p.Secret = "consolePassword"
 		}
 		if pattern == tagHostname {
-			p.Single, p.Given = true, s.hostnameGiven
+			p.Given = s.hostnameGiven
 		}
 		failed = errors.Join(failed, s.Tags.Define(p))
 	}

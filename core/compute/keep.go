@@ -31,7 +31,7 @@ const (
 
 func (s *Service) registerKeep() error {
 	return errors.Join(
-		s.Tags.Define(tag.Pattern{Resource: VMType.Name, Pattern: tagHA, Validate: func(t map[string]string) error {
+		s.Tags.Define(tag.Pattern{Resource: VMType.Name, Pattern: tagHA, Single: true, Validate: func(t map[string]string) error {
 			if tagged := "ha::" + t["haLevel"]; tagged != neverStop {
 				return errs.New(errs.Invalid, "system tag ha", "the level %q is not offered", t["haLevel"]).WithAdvice("use NeverStop")
 			}

@@ -1,12 +1,15 @@
 package compute_test
 
 import (
+	"cmp"
 	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -92,14 +95,47 @@ func TestTagsFindTheirHypervisor(t *testing.T) {
 	c.Want("state", c.state(uuid), "Stopped")
 }
 
-// Of two tags of one kind the newer counts.
-func TestTheNewerTagCounts(t *testing.T) {
+// A second tag of a kind of which a guest has one is refused, with the message that
+// makes the guest, before anything is made, and later; of two that an older version
+// has left the newer counts.
+func TestSecondTags(t *testing.T) {
 	c := newCloud(t)
+	for pattern, two := range map[string][]string{
+		"userdata::{userdata}":                  {"userdata::YQ==", "userdata::Yg=="},
+		"hostname::{hostname}":                  {"hostname::one", "hostname::two"},
+		"consolePassword::{consolePassword}":    {"consolePassword::secret1", "consolePassword::secret2"},
+		"bootOrder::{bootOrder}":                {"bootOrder::HardDisk", "bootOrder::CdRom"},
+		"driver::{driver}":                      {"driver::virtio", "driver::emulated"},
+		"bootMode::{bootMode}":                  {"bootMode::Legacy", "bootMode::UEFI"},
+		"staticIp::{l3NetworkUuid}::{staticIp}": {"staticIp::" + c.s.L3 + "::10.0.0.77", "staticIp::" + c.s.L3 + "::10.0.0.78"},
+		"customMac::{l3NetworkUuid}::{mac}":     {"customMac::" + c.s.L3 + "::fa:00:00:00:00:77", "customMac::" + c.s.L3 + "::fa:00:00:00:00:78"},
+	} {
+		before := c.Dump(taken...)
+		_, err := c.Call(create, c.s.Guest(P{"systemTags": two}))
+		if told := fmt.Sprint(err); errs.ClassOf(err) != errs.Invalid || !strings.Contains(told, "system tag "+pattern+" of VmInstance: two are given") || strings.Contains(told, "secret1") {
+			t.Errorf("two of %s: %v", pattern, err)
+		}
+		c.Want("rows after two of "+pattern, c.Dump(taken...), before)
+		uuid := c.run(P{"systemTags": []string{two[0], two[0]}}) // the same one again is no second
+		c.Refused(errs.Invalid, "APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": two[1]}, "has one already")
+		c.do("Destroy", uuid)
+		c.do("Expunge", uuid)
+	}
+	settings := []string{"resourceConfig::vm::deletionPolicy::Delay", "resourceConfig::vm::deletionPolicy::Never"}
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": settings}), "two are given")
+	c.run(P{"systemTags": []string{settings[0], "sshkey::" + keyA, "sshkey::" + keyB}})
+
 	uuid := c.run(P{"systemTags": []string{"bootMode::UEFI", "driver::virtio"}})
 	c.do("Stop", uuid)
-	for _, tag := range []string{"bootMode::Legacy", "driver::emulated"} {
-		c.Create("APICreateSystemTagMsg", P{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": tag})
-	}
+	c.Ok(c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE `SystemTag` SET `createDate` = 1 WHERE `resourceUuid` = ?", uuid)
+		for i, text := range []string{"bootMode::Legacy", "driver::emulated"} { // an older version has accepted them
+			row := &tag.SystemTag{ResourceUUID: uuid, ResourceType: "VmInstanceVO", Type: "System", Tag: text}
+			row.UUID, row.AccountUUID = fmt.Sprintf("%032d", i), kerneltest.Admin
+			err = cmp.Or(err, store.Insert(t.Context(), tx, tag.SystemTagType, row))
+		}
+		return err
+	}))
 	c.do("Start", uuid)
 	c.Want("firmware", c.started().GetFirmware(), "bios")
 	c.Want("bus", c.started().GetDisks()[0].GetBus(), "sata")
@@ -114,7 +150,7 @@ func TestTagsOfTheImage(t *testing.T) {
 	c.Want("firmware of the image", c.started().GetFirmware(), "uefi")
 	c.run(P{"systemTags": []string{"bootMode::Legacy"}})
 	c.Want("firmware of its own", c.started().GetFirmware(), "bios")
-	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"bootMode::Legacy", "bootMode::UEFI"}}), "they contradict each other")
+	c.Refused(errs.Invalid, create, c.s.Guest(P{"systemTags": []string{"bootMode::Legacy", "bootMode::UEFI"}}), "two are given, bootMode::Legacy and another one: bootMode::UEFI")
 }
 
 // Volumes get the tags of their kind and their index.

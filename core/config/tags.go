@@ -22,7 +22,7 @@ func (s *Service) DefineTags(tags *tag.Service) error {
 				continue
 			}
 			seen[typ] = true
-			err := tags.Define(tag.Pattern{Resource: typ, Pattern: tagSetting, Take: s.takeTag,
+			err := tags.Define(tag.Pattern{Resource: typ, Pattern: tagSetting, Take: s.takeTag, Single: true, Each: []string{"category", "name"},
 				Validate: func(t map[string]string) error { return s.checkTag(typ, t) }})
 			if err != nil {
 				return err

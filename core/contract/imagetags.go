@@ -7,8 +7,8 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-// ImageTag is a system tag that tells of an image how its guests are made. A new
-// guest gets the image's, unless it is given one of the pattern itself, and keeps
+// ImageTag is a system tag that tells of an image how its guests are made; images
+// and guests have one of each at most. A new guest gets the image's, unless it is given one of the pattern itself, and keeps
 // it: what is changed at the image later is for later guests.
 type ImageTag struct {
 	Pattern string

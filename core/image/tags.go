@@ -9,7 +9,7 @@ import (
 func (s *Service) registerTags() error {
 	offers := s.Plugins.GuestOffers()
 	for _, t := range contract.ImageTags(offers.BootModes, offers.RefusedBootModes) {
-		if err := s.Tags.Define(tag.Pattern{Resource: ImageType.Name, Pattern: t.Pattern, Validate: t.Check}); err != nil {
+		if err := s.Tags.Define(tag.Pattern{Resource: ImageType.Name, Pattern: t.Pattern, Single: true, Validate: t.Check}); err != nil {
 			return err
 		}
 	}

@@ -13,20 +13,33 @@ const longestShown = 255
 
 // Look calls found for each system tag that breaks a rule of its pattern, which it
 // was given before there was that rule: with what clients see of the tag, or the
-// beginning of that, and why. An error of found ends it. Tags of patterns that are
+// beginning of that, and why. Of several of a single pattern the newest counts, and
+// the others are found. An error of found ends it. Tags of patterns that are
 // not known now, as those of plugins that are not enabled, and the system's own are
 // not looked at.
 func (s *Service) Look(ctx context.Context, q store.Querier, found func(uuid, tag, why string) error) error {
-	return q.Each(ctx, "SELECT `uuid`, `resourceType`, `tag`, `sealed` FROM `SystemTag` WHERE `inherent` = ? ORDER BY `uuid`", []any{false}, func(r *store.Row) error {
-		uuid, typeName, shown := r.Text(0), strings.TrimSuffix(r.Text(1), "VO"), r.Text(2)
-		if begin := []rune(shown); len(begin) > longestShown {
-			shown = string(begin[:longestShown]) + "…"
+	const newestFirst = "SELECT `uuid`, `resourceType`, `tag`, `sealed`, `resourceUuid` FROM `SystemTag` WHERE `inherent` = ? ORDER BY `resourceUuid`, `createDate` DESC, `uuid` DESC"
+	var resource string
+	seen := map[string]bool{} // of the resource: single patterns, and what they are of
+	return q.Each(ctx, newestFirst, []any{false}, func(r *store.Row) error {
+		uuid, typeName, shown := r.Text(0), strings.TrimSuffix(r.Text(1), "VO"), clip(r.Text(2), longestShown)
+		if r.Text(4) != resource {
+			resource = r.Text(4)
+			clear(seen)
 		}
 		text, err := whole(q, r, 2)
 		if err != nil {
-			return found(uuid, shown, err.Error())
+			return nil // a secret that cannot be opened, as any type's
 		}
-		if why := s.broken(typeName, text); why != "" {
+		why := s.broken(typeName, text)
+		if p, tokens := s.find(typeName, text); p != nil && p.Single {
+			one := p.Pattern + separator + p.of(tokens)
+			if seen[one] && why == "" {
+				why = "its resource has a newer one of this pattern, which counts"
+			}
+			seen[one] = true
+		}
+		if why != "" {
 			return found(uuid, shown, why)
 		}
 		return nil

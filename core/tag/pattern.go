@@ -23,8 +23,10 @@ type Pattern struct {
 	// AdminOnly tags are made by the admin account only.
 	AdminOnly bool
 	// Single: a resource has at most one tag of the pattern; another one is
-	// refused, rather than one of the two be without effect.
+	// refused, rather than one of the two be without effect. With Each it is one for
+	// each value of these tokens, as an address is of a network.
 	Single bool
+	Each   []string
 	// Holds has the kinds of tokens' values (kinds.All), by token: they are checked
 	// by that, and the tag is stored in their one spelling.
 	Holds map[string]string
@@ -142,6 +144,27 @@ func (p *Pattern) show(tag string) string {
 		}
 	}
 	return strings.Join(out, separator)
+}
+
+// shown is the beginning of show, for messages: user data is a tag.
+func (p *Pattern) shown(tag string) string { return clip(p.show(tag), 80) }
+
+// clip returns the beginning of a text, when it has more characters than most.
+func clip(text string, most int) string {
+	if all := []rune(text); len(all) > most {
+		return string(all[:most]) + "…"
+	}
+	return text
+}
+
+// of is what tags of a single pattern must differ in: nothing, or the tokens of
+// Each, which are not the last ones and so do not hold the separator.
+func (p *Pattern) of(tokens map[string]string) string {
+	values := make([]string, len(p.Each))
+	for i, token := range p.Each {
+		values[i] = tokens[token]
+	}
+	return strings.Join(values, separator)
 }
 
 // Format writes the tag of a pattern. errs.Invalid when a token has no value or,

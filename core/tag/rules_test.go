@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -56,6 +57,52 @@ func TestSingle(t *testing.T) {
 	}
 	if got := f.of(t, vm1); slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "limit") }) || len(got) != 2 {
 		t.Errorf("after a refusal: %q", got)
+	}
+}
+
+// Two of a single pattern are refused with the message that makes a resource, too,
+// and by what a pattern has one for each of; what was stored before is found.
+func TestSingleAtCreation(t *testing.T) {
+	f := setup(t)
+	f.define(t, Pattern{Pattern: "pass::{p}", Single: true, Secret: "p"}, Pattern{Pattern: "ip::{net}::{ip}", Single: true, Each: []string{"net"}},
+		Pattern{Pattern: "set::{name}::{v}", Single: true, Each: []string{"name"}, Take: func(context.Context, *store.Tx, string, map[string]string) error { return nil }})
+	for _, x := range []struct {
+		tags []string
+		want string // "" is accepted
+	}{
+		{[]string{"pass::a", "pass::a", "ip::x::1", "ip::y::1", "set::a::1", "set::b::1", "hostname::a", "hostname::b"}, ""},
+		{[]string{"pass::a", "pass::b"}, "two are given, pass::*****"},
+		{[]string{"ip::x::1", "ip::y::1", "ip::x::2"}, "two are given, ip::x::1 and another one: ip::x::2"},
+		{[]string{"set::a::1", "set::a::2"}, "two are given"},
+	} {
+		err := f.CheckCreate(t.Context(), "VmInstance", slices.Clone(x.tags), nil)
+		if x.want == "" && err != nil || x.want != "" && (errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), x.want)) {
+			t.Errorf("%q: %v", x.tags, err)
+		}
+	}
+	if err := f.create(t, "ip::x::1", "ip::y::1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.create(t, "ip::x::2"); errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), "has one already: ip::x::1") {
+		t.Errorf("a second of one network: %v", err)
+	}
+	err := f.update(t, func(ctx context.Context, tx *store.Tx) error {
+		old := &SystemTag{ResourceUUID: vm1, ResourceType: "VmInstanceVO", Type: "System", Tag: "ip::x::0"}
+		old.UUID, old.CreateDate = "0", resource.UnixMilli(1)
+		return store.Insert(ctx, tx, SystemTagType, old)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	err = f.Look(t.Context(), f.st, func(uuid, tag, why string) error { found = append(found, uuid+" "+tag+": "+why); return nil })
+	if err != nil || len(found) != 1 || found[0] != "0 ip::x::0: its resource has a newer one of this pattern, which counts" {
+		t.Errorf("found %q, %v", found, err)
+	}
+	for _, bad := range []Pattern{{Pattern: "a::{b}", Each: []string{"b"}}, {Pattern: "a::{b}", Single: true, Each: []string{"c"}}} {
+		if err := f.Define(bad); errs.ClassOf(err) != errs.Internal {
+			t.Errorf("%+v: %v", bad, err)
+		}
 	}
 }
 

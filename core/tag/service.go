@@ -43,6 +43,11 @@ func (s *Service) Define(p Pattern) error {
 			return errs.New(errs.Internal, "tag pattern "+p.Pattern, "%s holds %q, which is no kind, or is no token", token, holds)
 		}
 	}
+	for _, token := range p.Each {
+		if !p.Single || !slices.Contains(parts, part{token, true}) {
+			return errs.New(errs.Internal, "tag pattern "+p.Pattern, "it is not single, or %s is no token of it", token)
+		}
+	}
 	p.parts = parts
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,6 +122,12 @@ const maxTag = 128 << 10
 // it is stored. A value is in the error only when its kind is known, as it may be
 // a password.
 func (s *Service) check(typeName, tag string, admin bool) (*Pattern, string, error) {
+	p, _, spelled, err := s.checked(typeName, tag, admin)
+	return p, spelled, err
+}
+
+// checked is check, with what the tag's tokens say as they were given.
+func (s *Service) checked(typeName, tag string, admin bool) (*Pattern, map[string]string, string, error) {
 	name, _, _ := strings.Cut(tag, separator)
 	if len(name) > 64 {
 		name = name[:64]
@@ -125,30 +136,30 @@ func (s *Service) check(typeName, tag string, admin bool) (*Pattern, string, err
 		return errs.New(errs.Invalid, "system tag "+name+" of "+typeName, format, args...)
 	}
 	if len(tag) > maxTag {
-		return nil, "", bad("it has %d bytes, at most %d are allowed", len(tag), maxTag)
+		return nil, nil, "", bad("it has %d bytes, at most %d are allowed", len(tag), maxTag)
 	}
 	p, tokens := s.find(typeName, tag)
 	switch {
 	case p == nil:
-		return nil, "", s.unknown(typeName, name)
+		return nil, nil, "", s.unknown(typeName, name)
 	case p.Inherent:
-		return nil, "", bad("only the system makes it")
+		return nil, nil, "", bad("only the system makes it")
 	case p.AdminOnly && !admin:
-		return nil, "", errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
+		return nil, nil, "", errs.New(errs.Denied, "system tag "+name+" of "+typeName, "only the admin account may set it")
 	}
 	if r := kinds.Harmful(tag, false); r >= 0 && p.Secret == "" {
-		return nil, "", bad("it has the character %U, which is not allowed", r)
+		return nil, nil, "", bad("it has the character %U, which is not allowed", r)
 	}
 	spelled, err := p.spell(tag, tokens)
 	if err != nil {
-		return nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
+		return nil, nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
 	}
 	if p.Validate != nil {
 		if err := p.Validate(tokens); err != nil {
-			return nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
+			return nil, nil, "", errs.Wrap(errs.Invalid, "system tag "+name+" of "+typeName, err, "")
 		}
 	}
-	return p, spelled, nil
+	return p, tokens, spelled, nil
 }
 
 // unknown is the error for a tag that fits no pattern of a type.
@@ -173,19 +184,36 @@ func (s *Service) unknown(typeName, name string) error {
 }
 
 // CheckCreate checks the tags of a create message: every system tag fits a
-// pattern of the type, and gets its one spelling in its place. It implements
-// action.Tags.
+// pattern of the type, no two are of one that is single, and each gets its one
+// spelling in its place. It implements action.Tags.
 func (s *Service) CheckCreate(ctx context.Context, typeName string, systemTags, userTags []string) error {
 	admin := true
 	if c := action.FromContext(ctx); c != nil {
 		admin = c.Caller.Admin
 	}
+	type single struct {
+		pattern *Pattern
+		of      string
+	}
+	var given map[single]string
 	for i, t := range systemTags {
-		_, spelled, err := s.check(typeName, t, admin)
+		p, tokens, spelled, err := s.checked(typeName, t, admin)
 		if err != nil {
 			return err
 		}
 		systemTags[i] = spelled
+		if !p.Single {
+			continue
+		}
+		one := single{p, p.of(tokens)}
+		if other, is := given[one]; is && other != spelled {
+			return errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "two are given, %s and another one: %s", p.shown(other), p.shown(spelled)).
+				WithAdvice("give one of them")
+		}
+		if given == nil {
+			given = map[single]string{}
+		}
+		given[one] = spelled
 	}
 	return checkUser(typeName, userTags)
 }
@@ -280,8 +308,8 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 			continue
 		}
 		if p != nil && p.Single {
-			if old := fits(have, p); old != nil {
-				return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "%s has one already: %s", uuid, p.show(old.Tag)).
+			if old := fits(have, p, tokens); old != nil {
+				return nil, errs.New(errs.Invalid, "system tag "+p.Pattern+" of "+typeName, "%s has one already: %s", uuid, p.shown(old.Tag)).
 					WithAdvice("change that one, or delete it first")
 			}
 		}
@@ -297,10 +325,11 @@ func (s *Service) create(ctx context.Context, tx *store.Tx, typeName, uuid strin
 	return rows, store.Insert(ctx, tx, SystemTagType, fresh...)
 }
 
-// fits returns the first of the tags that is of a pattern.
-func fits(rows []*SystemTag, p *Pattern) *SystemTag {
+// fits returns the first of the tags that is of a single pattern, and would be
+// another with these tokens.
+func fits(rows []*SystemTag, p *Pattern, tokens map[string]string) *SystemTag {
 	for _, r := range rows {
-		if _, ok := match(p.parts, r.text()); ok {
+		if have, ok := match(p.parts, r.text()); ok && p.of(have) == p.of(tokens) {
 			return r
 		}
 	}

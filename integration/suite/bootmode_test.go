@@ -91,9 +91,8 @@ func TestChangedBootMode(t *testing.T) {
 		l.firmware("before it starts again", uuid, "bios")
 		l.act(path, "rebootVmInstance", nil)
 		l.firmware("when it has started again", uuid, "uefi")
-		l.create("/system-tags", wire.Params{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": "bootMode::Legacy"})
-		l.act(path, "rebootVmInstance", nil)
-		l.firmware("with a newer tag", uuid, "bios")
+		second := wire.Params{"resourceType": "VmInstanceVO", "resourceUuid": uuid, "tag": "bootMode::Legacy"}
+		l.refused("SYS.1007", http.MethodPost, "/system-tags", map[string]any{"params": second})
 		for _, tag := range l.query("/system-tags", "resourceUuid="+uuid) {
 			l.remove("/tags/" + tag.text("uuid"))
 		}
