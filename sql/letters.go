@@ -142,6 +142,15 @@ func (d Dialect) Folded(text string) string {
 	return text
 }
 
+// BeyondASCII is a condition that holds for texts with characters other than the
+// printable ones of ASCII.
+func (d Dialect) BeyondASCII(text string) string {
+	if d == MySQL {
+		return text + " REGEXP '[^ -~]'"
+	}
+	return text + " GLOB '*[^ -~]*'"
+}
+
 // FoldedName is the column by which the names of a table's rows compare, and by
 // which they are indexed: its values are compared with what Fold has made.
 func (d Dialect) FoldedName() string {

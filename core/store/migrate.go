@@ -78,6 +78,11 @@ func (s *Store) apply(ctx context.Context, tx *Tx, m schemasql.Migration) error 
 			return errs.Wrap(errs.ClassOf(err), "database "+s.name, err, "migration %d %s failed", m.Version, m.Name)
 		}
 	}
+	if f := byCode[m.Name]; f != nil {
+		if err := f(s, ctx, tx); err != nil {
+			return errs.Wrap(errs.ClassOf(err), "database "+s.name, err, "migration %d %s failed", m.Version, m.Name)
+		}
+	}
 	_, err = tx.exec(ctx, "INSERT INTO `schema_migrations` (`version`, `name`, `checksum`, `appliedAt`) VALUES (?, ?, ?, ?)",
 		[]value{int64(m.Version), m.Name, m.Checksum(), resource.Now().UnixMilli()})
 	if err == nil {

@@ -1,0 +1,3 @@
+-- Texts that people write are kept with each letter and its marks as one character
+-- (Compose, sql/letters.go). Those that were stored before are composed by
+-- core/store/composed.go, for no database knows how.
