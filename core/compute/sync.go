@@ -328,7 +328,7 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 	case vm.HostUUID == hostUUID && now == Stopped:
 		return s.disappeared(ctx, g)
 	case vm.HostUUID == hostUUID && now != vm.State:
-		return s.follow(ctx, vm, now)
+		return s.follow(ctx, vm, g, now)
 	case vm.HostUUID == "" && now == Running && vm.State == Stopped:
 		return s.appeared(ctx, g, hostUUID)
 	case vm.HostUUID != "" && vm.HostUUID != hostUUID && now == Running:
@@ -372,8 +372,12 @@ func (s *Service) disappeared(ctx context.Context, g *guest) error {
 	return flow.Run(ctx, s.Flows, s.stop, &stopping{guest: *g, Cold: true}, flowOf(nil, g.UUID))
 }
 
-// follow sets the state that the host reports.
-func (s *Service) follow(ctx context.Context, vm *VMInstance, now string) error {
+// follow sets the state that the host reports. One that was paused, and nobody
+// asked for it, could not write to one of its volumes: their storages are looked at.
+func (s *Service) follow(ctx context.Context, vm *VMInstance, g *guest, now string) error {
+	if now == Paused {
+		s.storage.LookAt(ctx, g.Volumes)
+	}
 	ev := map[string]string{Running: "running", Paused: "paused", Crashed: "crashed"}[now]
 	if ev == "" || !vmStates.Can(vm.State, ev) {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/compute"
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -45,6 +46,32 @@ func TestHostReports(t *testing.T) {
 	c.Want("its room is taken", c.Dump("Host") == empty, false)
 	c.do("Stop", uuid)
 	c.Want("hosts", c.Dump("Host"), empty)
+}
+
+// A guest that is paused by itself could not write: what its storage has is shown at
+// once, and so is that it does not answer. One that somebody pauses tells nothing.
+func TestPausedGuestSpeaksOfItsStorage(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.run(nil)
+	storage := func() kerneltest.Row { return c.Get("PrimaryStorage", c.s.Primary) }
+	looks := func() int { return len(c.Calls.Of("StorageCapacity")) }
+	c.World.Space(c.s.Primary, "", giB, 7)
+	before := looks()
+	c.do("Pause", uuid)
+	c.do("Resume", uuid)
+	c.Idle(uuid)
+	c.Want("looks", looks()-before, 0)
+	c.World.Set(c.s.Host, uuid, paused)
+	c.is(uuid, "Paused")
+	c.Until("what the medium has", func() bool { return storage().Int("availablePhysicalCapacity") == 7 })
+	c.Want("status", storage().Text("status"), "Connected")
+	c.World.Set(c.s.Host, uuid, running)
+	c.is(uuid, "Running")
+	c.Calls.Fail("StorageCapacity", errs.New(errs.Unavailable, "the disk", "is not mounted"))
+	c.World.Set(c.s.Host, uuid, paused)
+	c.Until("Disconnected", func() bool { return storage().Text("status") == "Disconnected" })
+	c.Calls.Fail("StorageCapacity", nil)
+	c.is(uuid, "Paused")
 }
 
 // A guest that is destroyed is not to run, whoever starts it.

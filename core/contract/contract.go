@@ -149,6 +149,9 @@ type Storage interface {
 	Unmake(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
 	// Ready marks made volumes as usable.
 	Ready(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// LookAt has the storages of volumes looked at now, as what became of their guest
+	// speaks of them, and shows what is found. It returns at once.
+	LookAt(ctx context.Context, volumes []*VolumePlan)
 	// OfVM returns the volumes of a guest, by device ID.
 	OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*VolumePlan, error)
 	// Detach frees a data volume from a guest and keeps it.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -85,6 +86,34 @@ func TestLostStorageCostsOthersNothing(t *testing.T) {
 	c.Do("APIStartVmInstanceMsg", P{"uuid": mine})
 	c.VM(c.s, P{"name": "new"})
 	c.Refused(errs.Exhausted, "APICreateVmInstanceMsg", c.s.Guest(P{"primaryStorageUuidForRootVolume": other}), "Disconnected")
+}
+
+// Storages that somebody has reason to doubt are looked at once each, at once: those
+// that hosts share, and the parts of hosts, where the host's check says what is wrong.
+func TestLookAt(t *testing.T) {
+	c := newCloud(t)
+	v := &contract.VolumePlan{PrimaryUUID: c.s.Primary}
+	c.World.Space(c.s.Primary, "", 100*giB, 3*giB)
+	before := len(c.Calls.Of("StorageCapacity"))
+	c.Storage.LookAt(t.Context(), []*contract.VolumePlan{v, v, {}})
+	c.Until("what it has", func() bool { return c.primary().Int("availablePhysicalCapacity") == 3*giB })
+	c.Want("looks", len(c.Calls.Of("StorageCapacity"))-before, 1)
+	// While its plugin is down nothing is known of the storage.
+	c.Calls.Fail("StorageCapacity", errs.New(errs.Unavailable, "plugin x", "is down").OfCheck("plugin x"))
+	tried := make(chan struct{}, 9)
+	c.Calls.On("StorageCapacity", func(any) error {
+		defer func() { tried <- struct{}{} }()
+		return errs.New(errs.Unavailable, "plugin x", "is down").OfCheck("plugin x")
+	})
+	c.Storage.LookAt(t.Context(), []*contract.VolumePlan{v})
+	<-tried
+	c.Want("status", c.primary().Text("status"), "Connected")
+	c.Calls.Fail("StorageCapacity", gone("primary"))
+	c.Storage.LookAt(t.Context(), []*contract.VolumePlan{v})
+	c.Until("Disconnected", func() bool { return c.primary().Text("status") == "Disconnected" })
+	c.Calls.Fail("StorageCapacity", nil)
+	c.Storage.LookAt(t.Context(), []*contract.VolumePlan{v, {PrimaryUUID: "gone"}, {PrimaryUUID: "gone", HostUUID: "gone"}})
+	c.Until("Connected", func() bool { return c.primary().Text("status") == "Connected" })
 }
 
 // What a medium has is followed; what was promised to volumes stays promised.

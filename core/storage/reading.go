@@ -4,7 +4,9 @@ import (
 	"context"
 	"time"
 
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -76,6 +78,42 @@ func (s *Service) readCapacity(ctx context.Context, l link) (int64, error) {
 		s.checked(ctx, l.primary, l.host, s.tooFull(ctx, l.primary, got.GetCapacity()))
 	}
 	return free, nil
+}
+
+// LookAt implements contract.Storage. A storage that cannot be read then is
+// Disconnected at once: the guest is the second witness.
+func (s *Service) LookAt(ctx context.Context, volumes []*contract.VolumePlan) {
+	seen := map[link]bool{}
+	for _, v := range volumes {
+		l := link{v.PrimaryUUID, v.HostUUID}
+		if v.PrimaryUUID == "" || seen[l] {
+			continue
+		}
+		seen[l] = true
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), pingTimeout)
+			defer cancel()
+			s.lookAt(ctx, l)
+		}()
+	}
+}
+
+func (s *Service) lookAt(ctx context.Context, l link) {
+	var err error
+	if l.host == "" {
+		err = s.checkStorage(ctx, l.primary)
+	} else if ref, e := s.hostRef(ctx, l.primary, l.host); e != nil || ref == nil {
+		err = e
+	} else {
+		err = s.checkLink(ctx, ref.UUID)
+	}
+	switch {
+	case err == nil:
+	case l.host == "" && errs.CheckOf(err) == "": // else it is the plugin that does not answer
+		s.lostStorage(context.WithoutCancel(ctx), l.primary, err)
+	default:
+		s.Log.Warn("primary storage not looked at", "primaryStorage", l.primary, "host", l.host, "error", err)
+	}
 }
 
 // isNews reports whether a reading differs from what is recorded.
