@@ -65,7 +65,7 @@ func (s *Service) toKeep(ctx context.Context, uuid string) ([]*VMInstance, error
 	if uuid != "" {
 		where, args = where+" AND `uuid` = ?", append(args, uuid)
 	}
-	return store.Find(ctx, s.Store, VMType, where+" LIMIT 1000", args...)
+	return store.Sound(ctx, s.Store, VMType, store.PassedOver(s.Log), where+" LIMIT 1000", args...)
 }
 
 // keep runs in the guest's queue, so it looks again: the guest may have been

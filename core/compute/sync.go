@@ -2,7 +2,10 @@ package compute
 
 import (
 	"context"
+	"errors"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -35,45 +38,65 @@ var reported = map[pluginv1.VMState]string{
 // be undone by it, so guests that move are looked at again when they have
 // come to rest.
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
-	vms, err := store.Find(ctx, s.Store, VMType, "`hostUuid` = ?", h.GetUuid())
+	vms, err := s.statesOf(ctx, "`hostUuid` = ?", h.GetUuid())
 	if err != nil {
 		return err
 	}
 	states := make(map[string]string, len(vms))
 	restored := make(map[string][]*contract.NICPlan, len(vms))
 	guests := make([]contract.GuestNICs, 0, len(vms))
-	for _, vm := range vms {
-		if s.Flows.Undoing(vm.UUID) {
+	var damaged []string
+	unread := map[string]bool{}
+	for _, uuid := range slices.Sorted(maps.Keys(vms)) {
+		if s.Flows.Undoing(uuid) {
 			continue // it gets nothing back that may have been taken from it already
 		}
-		_, g, err := s.load(ctx, s.Store, vm.UUID)
-		if errs.ClassOf(err) == errs.NotFound {
+		_, g, err := s.load(ctx, s.Store, uuid)
+		switch {
+		case errs.ClassOf(err) == errs.NotFound:
 			continue
-		}
-		if err != nil {
+		case errors.Is(err, store.ErrDamaged): // what else is on the host is served all the same
+			s.Log.Error("guest cannot be read, its network services are not restored", "vm", uuid, "host", h.GetUuid(), "error", err)
+			damaged, unread[uuid] = append(damaged, "guest "+uuid+": "+err.Error()), true
+			continue
+		case err != nil:
 			return err
 		}
-		states[vm.UUID], restored[vm.UUID] = vm.State, g.NICs
+		states[uuid], restored[uuid] = vms[uuid], g.NICs
 		guests = append(guests, contract.GuestNICs{Guest: g.Told, NICs: g.NICs})
 	}
+	s.hosts.Checked(ctx, h.GetUuid(), contract.HostCheck{Name: checkGuests, Reason: strings.Join(damaged, "; ")})
 	if err := s.networks.Sync(ctx, h, guests); err != nil {
 		return err
 	}
-	vms, err = store.Find(ctx, s.Store, VMType, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?)", h.GetUuid(), Starting)
+	vms, err = s.statesOf(ctx, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?)", h.GetUuid(), Starting)
 	if err != nil {
 		return err
 	}
-	for _, vm := range vms {
-		if vm.State == states[vm.UUID] && atRest(vm.State) {
-			delete(states, vm.UUID)
+	for uuid, state := range vms {
+		if state == states[uuid] && atRest(state) || unread[uuid] {
+			delete(states, uuid)
 		} else {
-			states[vm.UUID] = vm.State
+			states[uuid] = state
 		}
 	}
 	for uuid := range states {
 		s.restoreLater(ctx, h, uuid, restored[uuid])
 	}
 	return nil
+}
+
+// checkGuests is what is looked at of a host's guests, among its checks.
+const checkGuests = "guests"
+
+// statesOf returns the states of guests by uuid. It reads no more of them, so that
+// one that is damaged stops nothing.
+func (s *Service) statesOf(ctx context.Context, where string, args ...any) (map[string]string, error) {
+	states := map[string]string{}
+	return states, s.Store.Each(ctx, "SELECT `uuid`, `state` FROM `VmInstance` WHERE "+where, args, func(r *store.Row) error {
+		states[r.Text(0)] = r.Text(1)
+		return nil
+	})
 }
 
 // atRest reports whether no operation that touches the world can be running on

@@ -26,12 +26,19 @@ func TestLook(t *testing.T) {
 	for name, dsn := range map[string]string{"sqlite": "sqlite:" + t.TempDir() + "/k.db", "mariadb": mariadb.Start(t)} {
 		s := storetest.OpenDSN(t, dsn, typ)
 		err := s.Update(ctx, func(tx *store.Tx) error {
-			for uuid, v := range map[string][3]string{"a": {"192.0.2.1", "fa:00:00:00:00:01", "on"}, "b": {"0.0.0.0", "FA:00:00:00:00:01", "on"}, "c": {"", "", "odd"}} {
+			for uuid, v := range map[string][3]string{"a": {"192.0.2.1", "fa:00:00:00:00:01", "on"}, "b": {"0.0.0.0", "FA:00:00:00:00:01", "on"}, "c": {"", "", "odd"}, "d": {"", "", "on"}} {
 				if err := store.InsertValues(ctx, tx, typ, map[string]any{"uuid": uuid, "name": uuid, "dns": v[0], "mac": v[1], "mode": v[2], "key": "x"}); err != nil {
 					return err
 				}
 			}
 			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = s.Update(ctx, func(tx *store.Tx) error { // stored as a version before Compose did
+			_, err := tx.Exec(ctx, "UPDATE `Server` SET `name` = ? WHERE `uuid` = ?", "cafe\u0301", "d")
+			return err
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -48,8 +55,8 @@ func TestLook(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		for i, want := range []string{`b dns "0.0.0.0" is not the IP address of a machine`, `b mac "FA:00:00:00:00:01" is spelled "fa:00:00:00:00:01"`, `c mode "odd" is not one of on, off`} {
-			if len(found) != 3 || !strings.HasPrefix(found[i], want) {
+		for i, want := range []string{`b dns "0.0.0.0" is not the IP address of a machine`, `b mac "FA:00:00:00:00:01" is spelled "fa:00:00:00:00:01"`, `c mode "odd" is not one of on, off`, "d name \"cafe\u0301\" is not composed"} {
+			if len(found) != 4 || !strings.HasPrefix(found[i], want) {
 				t.Errorf("%s: found %q, want %q", name, found, want)
 				break
 			}

@@ -121,7 +121,7 @@ func shownURL(text string) string {
 // hideURLs takes the secrets out of images' URLs that were added when these were
 // still kept.
 func (s *Service) hideURLs(ctx context.Context) error {
-	old, err := store.Find(ctx, s.Store, ImageType, "`url` LIKE '%?%' OR `url` LIKE '%@%'")
+	old, err := store.Sound(ctx, s.Store, ImageType, store.PassedOver(s.Log), "`url` LIKE '%?%' OR `url` LIKE '%@%'")
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func (s *Service) watch() *watch.Loop {
 	return &watch.Loop{Parallel: pingParallel, Timeout: pingTimeout, Owns: s.Node.Owns,
 		Failures: func() int64 { return s.Config.Int64(context.Background(), catStore, "ping.maxFailure", "") },
 		List: func(ctx context.Context) ([]watch.Target, error) {
-			rows, err := store.Find(ctx, s.Store, BackupStorageType, "")
+			rows, err := store.Sound(ctx, s.Store, BackupStorageType, store.PassedOver(s.Log), "")
 			var targets []watch.Target
 			for _, r := range rows {
 				targets = append(targets, watch.Target{Key: r.UUID, Connected: r.Status == Connected})

@@ -2,6 +2,7 @@ package network
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -141,7 +142,7 @@ const givenUp = "`hostUuid` = ? AND NOT EXISTS (SELECT 1 FROM `L2NetworkClusterR
 // tidy takes from a host the networks that its cluster does not have any more.
 // What fails, as guests are still plugged in, is tried again with the next ping.
 func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
-	refs, err := store.Find(ctx, s.Store, L2HostRefType, givenUp, h.GetUuid(), h.GetClusterUuid())
+	refs, err := store.Sound(ctx, s.Store, L2HostRefType, store.PassedOver(s.Log), givenUp, h.GetUuid(), h.GetClusterUuid())
 	if err != nil {
 		s.Log.Error("networks of host not listed", "host", h.GetUuid(), "error", err)
 	}
@@ -166,14 +167,18 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 // realizeAll makes the cluster's networks on a host, and notes which cannot be.
 // Errors are about the host.
 func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
-	l2s, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?)", h.GetClusterUuid())
+	missing := map[string]string{}
+	damaged := func(uuid string, err error) {
+		store.PassedOver(s.Log)(uuid, err)
+		missing[uuid] = err.Error()
+	}
+	l2s, err := store.Sound(ctx, s.Store, L2NetworkType, damaged, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?)", h.GetClusterUuid())
 	if err != nil {
 		return err
 	}
-	missing := map[string]string{}
 	for _, l2 := range l2s {
 		err := s.realize(ctx, l2, h)
-		if isHosts(ctx, err) {
+		if isHosts(ctx, err) && !errors.Is(err, store.ErrDamaged) {
 			return err
 		}
 		if err != nil {
@@ -203,7 +208,9 @@ func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VM
 	}
 	waits := s.changes.waits(hostUUID)
 	if err == nil && !waits {
-		_, waits, err = store.First(ctx, s.Store, L2HostRefType, givenUp, hostUUID, h.GetClusterUuid())
+		var left int64
+		left, err = store.Count(ctx, s.Store, L2HostRefType.Type, givenUp, hostUUID, h.GetClusterUuid())
+		waits = left > 0
 	}
 	if err == nil && waits {
 		s.generic.Ask(ctx, hostUUID, catchUpMessage, map[string]any{"hostUuid": hostUUID})

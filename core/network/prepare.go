@@ -6,6 +6,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -141,6 +142,8 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contra
 		switch {
 		case errs.ClassOf(err) == errs.NotFound:
 			continue // it was deleted meanwhile
+		case errors.Is(err, store.ErrDamaged):
+			told.add(l3, err.Error())
 		case err != nil:
 			return err
 		case v == nil:

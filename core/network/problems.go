@@ -90,9 +90,9 @@ func (s *Service) noteOne(ctx context.Context, hostUUID, l3UUID, text string) er
 		if _, err := tx.Exec(ctx, "DELETE FROM `L3NetworkProblem` WHERE `l3NetworkUuid` = ? AND `hostUuid` = ?", l3UUID, hostUUID); err != nil || text == "" {
 			return err
 		}
-		_, err := store.Get(ctx, tx, L3NetworkType, l3UUID)
-		if err != nil { // nobody asks any more of one that is gone
-			return notFoundIsFine(err)
+		there, err := store.Count(ctx, tx, L3NetworkType.Type, "`uuid` = ?", l3UUID)
+		if err != nil || there == 0 { // nobody asks any more of one that is gone
+			return err
 		}
 		row := &L3NetworkProblem{L3NetworkUUID: l3UUID, HostUUID: hostUUID, Reason: text}
 		row.UUID = resource.NewUUID()

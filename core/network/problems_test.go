@@ -1,10 +1,12 @@
 package network_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -74,6 +76,46 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 	}
 	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host})
 	c.want("problems", c.count("L3NetworkProblem"), 0)
+}
+
+// A network whose rows cannot be read says so, and costs neither the host nor the
+// other networks on it anything.
+func TestDamagedNetworkCostsOthersNothing(t *testing.T) {
+	c := newCloud(t)
+	c.serve(kerneltest.FakeType, "DHCP")
+	second := c.second()
+	c.Do("APICreateVmInstanceMsg", c.vm([]string{c.s.L3}))
+	c.Do("APICreateVmInstanceMsg", c.vm([]string{second}))
+	c.Do("APIAddDnsToL3NetworkMsg", P{"l3NetworkUuid": second, "dns": "9.9.9.9"})
+	c.Do("APIAttachNetworkServiceToL3NetworkMsg", P{"l3NetworkUuid": second, "networkServices": map[string][]string{c.provider(kerneltest.FakeType): {"DHCP"}}})
+	for _, x := range []struct{ damage, mend string }{
+		{"UPDATE `L3Network` SET `mtu` = 'big' WHERE `uuid` = ?", "UPDATE `L3Network` SET `mtu` = 0 WHERE `uuid` = ?"},
+		{"UPDATE `IpRange` SET `prefixLen` = '{' WHERE `l3NetworkUuid` = ?", "UPDATE `IpRange` SET `prefixLen` = 24 WHERE `l3NetworkUuid` = ?"},
+		{"UPDATE `L3NetworkDns` SET `createDate` = 'x' WHERE `l3NetworkUuid` = ?", "UPDATE `L3NetworkDns` SET `createDate` = 1 WHERE `l3NetworkUuid` = ?"},
+	} {
+		for _, write := range []string{x.damage, x.mend} {
+			if err := c.Store.Update(t.Context(), func(tx *store.Tx) error { _, err := tx.Exec(t.Context(), write, second); return err }); err != nil {
+				t.Fatal(err)
+			}
+			c.Calls.Forget()
+			c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
+			c.want("status after "+write, c.Get("Host", c.s.Host).Text("status"), "Connected")
+			c.want("networks listed", len(c.List("L3Network")), 2)
+			c.want("what the other network tells", len(c.Get("L3Network", c.s.L3).Rows("problems")), 0)
+			told := c.Get("L3Network", second).Rows("problems")
+			if write == x.mend {
+				c.want("what the mended network tells", len(told), 0)
+			} else if len(told) != 1 || !strings.Contains(told[0].Text("reason"), "does not fit its declaration") {
+				t.Errorf("%s: the network tells %v", write, told)
+			}
+			served := func(request any) bool {
+				return slices.ContainsFunc(request.(*pluginv1.SyncHostRequest).GetNics(), func(n *pluginv1.GuestNIC) bool { return n.GetL3Uuid() == c.s.L3 })
+			}
+			if !slices.ContainsFunc(c.Calls.Of("SyncHost"), served) {
+				t.Errorf("%s: the other network's guest is not served", write)
+			}
+		}
+	}
 }
 
 // What cannot be reached for one network now costs that network, and is done with

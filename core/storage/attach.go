@@ -184,7 +184,7 @@ func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Hos
 // the cluster gave up while the host was gone
 // (topology.HostObserver).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
-	refs, err := store.Find(ctx, s.Store, ClusterRefType, "`clusterUuid` = ?", h.GetClusterUuid())
+	refs, err := store.Sound(ctx, s.Store, ClusterRefType, store.PassedOver(s.Log), "`clusterUuid` = ?", h.GetClusterUuid())
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 			return err
 		}
 	}
-	links, err := store.Find(ctx, s.Store, HostRefType, "`hostUuid` = ?", h.GetUuid())
+	links, err := store.Sound(ctx, s.Store, HostRefType, store.PassedOver(s.Log), "`hostUuid` = ?", h.GetUuid())
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 // HostLost marks the host's links to storages (topology.HostObserver).
 func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
-		links, err := store.Find(ctx, tx, HostRefType, "`hostUuid` = ? AND `status` <> ?", hostUUID, Disconnected)
+		links, err := store.Sound(ctx, tx, HostRefType, store.PassedOver(s.Log), "`hostUuid` = ? AND `status` <> ?", hostUUID, Disconnected)
 		if err != nil || len(links) == 0 {
 			return err
 		}

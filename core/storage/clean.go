@@ -48,7 +48,7 @@ func (s *Service) cleanEvery(ctx context.Context) {
 // cleanOwn deletes orphans from the caches of the storages that this node looks
 // after.
 func (s *Service) cleanOwn(ctx context.Context) error {
-	rows, err := store.Find(ctx, s.Store, ImageCacheType, "")
+	rows, err := store.Sound(ctx, s.Store, ImageCacheType, store.PassedOver(s.Log), "")
 	if err != nil {
 		return err
 	}

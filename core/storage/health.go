@@ -67,7 +67,7 @@ func (s *Service) watches() (storages, links *watch.Loop) {
 // sharedStorages are the targets of checkStorage. What keeps its volumes on hosts
 // is where they are, and its status comes from its links.
 func (s *Service) sharedStorages(ctx context.Context) ([]watch.Target, error) {
-	rows, err := store.Find(ctx, s.Store, PrimaryStorageType, "")
+	rows, err := store.Sound(ctx, s.Store, PrimaryStorageType, store.PassedOver(s.Log), "")
 	var targets []watch.Target
 	for _, r := range rows {
 		if plug, e := s.Plugins.PrimaryStorage(r.Type); e != nil || !plug.Decl.GetHostLocal() {
@@ -80,7 +80,7 @@ func (s *Service) sharedStorages(ctx context.Context) ([]watch.Target, error) {
 // hostLinks are the targets of checkLink: links that are broken, and those by
 // which a host has a capacity of its own.
 func (s *Service) hostLinks(ctx context.Context) ([]watch.Target, error) {
-	rows, err := store.Find(ctx, s.Store, PrimaryStorageType, "")
+	rows, err := store.Sound(ctx, s.Store, PrimaryStorageType, store.PassedOver(s.Log), "")
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Service) hostLinks(ctx context.Context) ([]watch.Target, error) {
 			local[r.UUID] = plug.Decl.GetHostLocal()
 		}
 	}
-	refs, err := store.Find(ctx, s.Store, HostRefType, "")
+	refs, err := store.Sound(ctx, s.Store, HostRefType, store.PassedOver(s.Log), "")
 	var targets []watch.Target
 	for _, r := range refs {
 		if up := r.Status == Connected; !up || local[r.PrimaryStorageUUID] {

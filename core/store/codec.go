@@ -157,7 +157,7 @@ func decodeColumn(col resource.Column, row reflect.Value, v value) error {
 		case []byte:
 			rv.SetString(string(v))
 		default:
-			return fmt.Errorf("%s: %T is no text", col.Field.Name, v)
+			return fmt.Errorf("%T is no text", v)
 		}
 		return nil
 	case resource.Double:
@@ -167,7 +167,7 @@ func decodeColumn(col resource.Column, row reflect.Value, v value) error {
 	}
 	n, err := toInt(v)
 	if err != nil {
-		return fmt.Errorf("%s: %w", col.Field.Name, err)
+		return err
 	}
 	switch col.Field.Kind {
 	case resource.Bool:

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"sync"
+
+	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -75,6 +78,11 @@ func Get[T any](ctx context.Context, q Querier, t *resource.Typed[T], uuid strin
 	return row, nil
 }
 
+// ErrDamaged is in the errors of rows that cannot be read, because a value does not
+// fit its declaration or a secret cannot be opened: what an older version, or a
+// person with another program, has left. It is about the one row.
+var ErrDamaged = errors.New("the stored row does not fit its declaration")
+
 func decode[T any](q Querier, t *resource.Typed[T], r *Row) (*T, error) {
 	row := new(T)
 	rv := reflect.ValueOf(row).Elem()
@@ -84,7 +92,8 @@ func decode[T any](q Querier, t *resource.Typed[T], r *Row) (*T, error) {
 			err = decodeColumn(col, rv, v)
 		}
 		if err != nil {
-			return nil, errs.Wrap(errs.Internal, t.Name+" "+r.Text(0), err, "the stored row does not fit its declaration")
+			return nil, errs.Wrap(errs.Internal, t.Name+" "+r.Text(0), fmt.Errorf("%w: %s: %w", ErrDamaged, col.Field.Name, err), "").
+				WithAdvice("kumo doctor lists such rows; restore the row's values from a backup")
 		}
 	}
 	return row, nil
@@ -118,6 +127,32 @@ func Find[T any](ctx context.Context, q Querier, t *resource.Typed[T], where str
 		return nil, err
 	}
 	return rows, nil
+}
+
+// Sound is Find without the rows that are damaged, of which broken is told with
+// their uuids: they cost the others nothing.
+func Sound[T any](ctx context.Context, q Querier, t *resource.Typed[T], broken func(uuid string, err error), where string, args ...any) ([]*T, error) {
+	var rows []*T
+	err := q.Each(ctx, planOf(t.Type).selectAll+clause(where), args, func(r *Row) error {
+		row, err := decode(q, t, r)
+		if errors.Is(err, ErrDamaged) {
+			broken(r.Text(0), err)
+			return nil
+		}
+		rows = append(rows, row)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// PassedOver makes a line of a log of what Sound tells.
+func PassedOver(log hclog.Logger) func(uuid string, err error) {
+	return func(uuid string, err error) {
+		log.Error("a row cannot be read, and is passed over", "uuid", uuid, "error", err)
+	}
 }
 
 // clause makes a WHERE of a condition, unless it is only ORDER BY or LIMIT.

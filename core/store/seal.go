@@ -6,6 +6,7 @@ import (
 	"crypto/cipher"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -89,6 +90,9 @@ func (s *Seal) open(at, stored string) (string, error) {
 		raw, err = s.aead.Open(raw[:0], nil, raw, []byte(at))
 	}
 	if err != nil {
+		if s != nil {
+			err = fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
 		return "", errs.Wrap(errs.Internal, "secret "+at, err, "it cannot be opened")
 	}
 	return string(raw), nil

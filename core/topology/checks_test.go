@@ -20,7 +20,7 @@ const connection = "connection"
 func (c *cloud) checks() map[string]*topology.HostCheck {
 	c.t.Helper()
 	rows, err := store.Find(c.Context(), c.Store, topology.HostCheckType, "`hostUuid` = ? AND `name` NOT IN (?)", c.s.Host,
-		[]string{"networks", "network services", "primary storage"})
+		[]string{"networks", "network services", "primary storage", "guests"})
 	if err != nil {
 		c.t.Fatal(err)
 	}
