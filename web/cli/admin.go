@@ -32,7 +32,7 @@ type Machine interface {
 
 func (a *App) doctorCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "doctor", Short: "List values that older versions stored and that break a rule of today, on the server's machine",
+		Use: "doctor", Short: "List stored values that break a rule of today, and rows that cannot be read, on the server's machine",
 		Long: "Looks into the database of this machine's server, which is found by its data folder, whether it runs or not. It changes\n" +
 			"nothing: what is listed goes on working as far as it can, and cannot be written so again. System tags and settings are\n" +
 			"looked at while the server runs.",

@@ -35,7 +35,7 @@ var inChinese = map[string]string{
 	"Sign in to an account and keep the session":                     "登录账户并保存会话",
 	"End the session": "退出登录",
 	"Get back in, on the server's machine, without a log-in":                                                  "在服务器本机上找回访问权限，无需登录",
-	"List values that older versions stored and that break a rule of today, on the server's machine":          "在服务器本机上列出旧版本存入且不符合现行规则的值",
+	"List stored values that break a rule of today, and rows that cannot be read, on the server's machine":    "在服务器本机上列出不符合现行规则的值以及无法读取的记录",
 	"Give an account a new password and end its sessions":                                                     "重置账户密码并结束其会话",
 	"List the sessions, or end them":                                                                          "列出会话，或结束会话",
 	"end the sessions":                                                                                        "结束会话",
