@@ -288,6 +288,8 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"vm stop web-1 --type colt", "kumo: kumo vm stop: --type colt: not one of grace, cold (did you mean cold?)"},
 		{"vm strat web-1", "kumo: kumo vm: unknown verb strat (did you mean start?)"},
 		{"vm juggle", "kumo: kumo vm: unknown verb juggle (see kumo vm --help)"},
+		{"vm juggle web-1 --balls 3", "kumo: kumo vm: unknown verb juggle (see kumo vm --help)"},
+		{"vmm ls --wher state=Running", "kumo: kumo: unknown noun vmm (did you mean vm?)"},
 		{"vn ls", "kumo: kumo: unknown noun vn (did you mean vm?)"},
 		{"vm ls -o xml", "kumo: --output xml: not known (use one of table, wide, json, yaml, name)"},
 		{"vm ls --where stat=Running", "kumo: vm: unknown field stat (did you mean state?)"},

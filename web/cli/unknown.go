@@ -75,8 +75,14 @@ func (a *App) noSuchVerb(cmd *cobra.Command, args []string) error {
 	return a.unknown("verb", args[0], known, cmd.CommandPath())
 }
 
-// unknownFlag turns cobra's errors about flags into ours.
+// unknownFlag turns cobra's errors about flags into ours. A word before them that is
+// no command is told first: its flags cannot be known.
 func (a *App) unknownFlag(cmd *cobra.Command, err error) error {
+	if cmd.HasSubCommands() {
+		if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
+			return err
+		}
+	}
 	var missing *pflag.NotExistError
 	if !errors.As(err, &missing) {
 		return a.seeHelp(errs.New(errs.Invalid, cmd.CommandPath(), "%s", a.flagError(err)), cmd.CommandPath())
