@@ -85,7 +85,7 @@ func (s *Service) Register() error {
 		flow.Register(s.Flows, d)
 	}
 	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Collect: s.collect,
-		Parts: []string{"VmNic", "VmCdRom"}})
+		Parts: []string{"VmNic", "VmCdRom", "VmInstanceProblem"}})
 	if err := s.registerTags(); err != nil {
 		return err
 	}

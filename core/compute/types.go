@@ -64,6 +64,15 @@ type VMCdRom struct {
 	Protocol       string `db:"protocol" kumo:"size=32,null" caption:"Protocol|协议"`
 }
 
+// VMProblem says what of a guest is not as it should be on its host, whatever its
+// state.
+type VMProblem struct {
+	resource.Ref
+	VMInstanceUUID string `db:"vmInstanceUuid" kumo:"size=32,index"`
+	HostUUID       string `db:"hostUuid" kumo:"size=32,index"`
+	Reason         string `db:"reason" kumo:"text" caption:"Reason|原因"`
+}
+
 // InstanceOffering is a named size of guests.
 type InstanceOffering struct {
 	resource.Base
@@ -107,6 +116,7 @@ var (
 			{Name: "vmNics", Type: "VmNic", Column: "vmInstanceUuid", OrderBy: "deviceId"},
 			{Name: "allVolumes", Type: "Volume", Column: "vmInstanceUuid", OrderBy: "deviceId"},
 			{Name: "vmCdRoms", Type: "VmCdRom", Column: "vmInstanceUuid", OrderBy: "deviceId"},
+			{Name: "problems", Type: "VmInstanceProblem", Column: "vmInstanceUuid", OrderBy: "createDate"},
 		},
 		Enums: map[string]*resource.Enum{"state": resource.EnumOf("VmState", Created, Starting, Running, Stopping, Stopped, Rebooting, Pausing, Paused, Resuming, Migrating,
 			Destroying, Destroyed, Expunging, NoState, Unknown, Crashed), "platform": resource.Platform, "type": resource.EnumOf("VmInstance.type", "UserVm", "ApplianceVm")},
@@ -132,6 +142,14 @@ var (
 			Group: "compute", Icon: "cdrom", Part: true, Context: []string{"vmInstance.name"},
 			Doc:     resource.Say("A CD-ROM drive of a VM, empty or with an ISO image.", "云主机的光驱，可为空或已加载 ISO 镜像。"),
 			Columns: []string{"name", "vmInstanceUuid", "isoUuid", "deviceId"},
+		},
+	})
+	ProblemType = resource.Define[VMProblem](resource.Type{
+		Name: "VmInstanceProblem", OwnedBy: "vmInstance", Internal: true,
+		Edges: []resource.Edge{{Name: "vmInstance", To: "VmInstance", Column: "vmInstanceUuid", OnDelete: resource.Cascade}},
+		View: resource.View{
+			Caption: resource.Say("Problem", "问题"),
+			Part:    true, Label: "reason",
 		},
 	})
 	InstanceOfferingType = resource.Define[InstanceOffering](resource.Type{
@@ -164,5 +182,5 @@ var (
 
 // Types returns the resource types of this service.
 func Types() []*resource.Type {
-	return []*resource.Type{VMType.Type, CdRomType.Type, InstanceOfferingType.Type, DiskOfferingType.Type}
+	return []*resource.Type{VMType.Type, CdRomType.Type, ProblemType.Type, InstanceOfferingType.Type, DiskOfferingType.Type}
 }

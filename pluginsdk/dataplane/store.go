@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protojson"
 
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -109,11 +110,35 @@ func (s *store) put(owner, key string, f *hostv1.Fragment) error {
 }
 
 // writeFile replaces a file in one step. The temporary name begins with a dot,
-// which dnsmasq skips when it reads a folder.
+// which dnsmasq skips when it reads a folder. On a medium that is full a file can
+// still become shorter, so that what is removed there needs no room.
 func writeFile(file string, data []byte, mode fs.FileMode) error {
 	temporary := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".new")
-	if err := os.WriteFile(temporary, data, mode); err != nil {
+	err := os.WriteFile(temporary, data, mode)
+	if err == nil {
+		err = os.Rename(temporary, file)
+	}
+	if err == nil {
+		return nil
+	}
+	_ = os.Remove(temporary) // it has taken what was left of the medium
+	if !errors.Is(err, unix.ENOSPC) && !errors.Is(err, unix.EDQUOT) || !shorten(file, data) {
 		return err
 	}
-	return os.Rename(temporary, file)
+	return nil
+}
+
+// shorten writes data over a file that is at least as long, in the room that it has.
+// One that is interrupted leaves a damaged file, which openStore sets aside.
+func shorten(file string, data []byte) bool {
+	info, err := os.Stat(file)
+	if err != nil || info.Size() < int64(len(data)) {
+		return false
+	}
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return false
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Truncate(int64(len(data))), f.Close()) == nil
 }

@@ -47,6 +47,7 @@ func TestLosses(t *testing.T) {
 		guests.Step{Name: "dnsmasq killed and its files damaged", Run: h.dnsmasqDamaged},
 		guests.Step{Name: "bridge deleted", Run: h.bridgeDeleted},
 		guests.Step{Name: "bridge deleted without an agent", Run: h.bridgeDeletedUnseen},
+		guests.Step{Name: "bridge that cannot be made again", Run: h.bridgeBlocked},
 		guests.Step{Name: "rows that cannot be realised", Run: h.badRows},
 	)
 	h.Remove(wire.Zones + "/" + h.Zone)
@@ -191,11 +192,14 @@ func (h *host) agentKilled() {
 	}
 }
 
-// dnsmasq is the process of the one network.
+// dnsmasq is the process of the one network; 0 while it is being started.
 func (h *host) dnsmasq() int {
 	files, err := filepath.Glob(filepath.Join(guests.StateFolder, "dhcp", "*", "dnsmasq.pid"))
-	if err != nil || len(files) != 1 {
+	if err != nil || len(files) > 1 {
 		h.t.Fatalf("dnsmasq has the files %v: %v", files, err)
+	}
+	if len(files) == 0 {
+		return 0
 	}
 	return h.pid(files[0])
 }
@@ -242,7 +246,8 @@ func (h *host) dnsmasqDamaged() {
 		if err := harm(); err != nil {
 			h.t.Fatal(err)
 		}
-		pid := h.dnsmasq()
+		var pid int
+		h.until(back, "running", func() bool { pid = h.dnsmasq(); return pid != 0 })
 		lost := h.pings(func() {
 			h.kill(pid)
 			took := h.until(healed, "served again", func() bool { now := h.dnsmasq(); return now != 0 && now != pid })
@@ -286,6 +291,42 @@ func (h *host) bridgeDeletedUnseen() {
 	took := h.until(healed, "reached again", func() bool { return h.guest.Pings() })
 	h.t.Logf("reached again after %s", took.Round(time.Millisecond))
 	h.WaitConnected()
+	h.served()
+}
+
+// bridgeBlocked has somebody else's device in the place of the bridge: the guest is
+// shown as cut off, with why, its host as Connected; when the device is away, all is
+// as before.
+func (h *host) bridgeBlocked() {
+	h.Do("/global-configurations/host/ping.interval", "updateGlobalConfig", wire.Params{"value": "1"})
+	for _, name := range []string{"keeper.pid", "hostd.pid"} {
+		h.kill(h.pid(filepath.Join(guests.StateFolder, name)))
+	}
+	guests.IP(h.t, "link", "del", bridge)
+	guests.IP(h.t, "link", "add", bridge, "type", "veth", "peer", "name", "other")
+	h.Do(wire.Hosts+"/"+h.Host, "reconnectHost", nil)
+	var vm struct {
+		State    string
+		Problems []struct{ HostUUID, Reason string }
+	}
+	problems := func() int {
+		h.Get(wire.VMs, h.guest.UUID, &vm)
+		return len(vm.Problems)
+	}
+	took := h.until(back, "shown on the guest", func() bool { return problems() == 1 })
+	h.t.Logf("shown after %s: %s", took.Round(time.Millisecond), vm.Problems[0].Reason)
+	if p := vm.Problems[0]; vm.State != "Running" || p.HostUUID != h.Host || !strings.Contains(p.Reason, "cut off") || !strings.Contains(p.Reason, bridge) {
+		h.t.Errorf("the guest tells %+v", vm)
+	}
+	h.WaitConnected()
+	guests.IP(h.t, "link", "del", bridge)
+	h.until(healed, "a bridge", func() bool {
+		return exec.Command("ip", "addr", "replace", guests.Gateway+"/24", "dev", bridge).Run() == nil
+	})
+	guests.IP(h.t, "route", "replace", guests.Route, "via", guests.Router)
+	took = h.until(healed, "reached again", func() bool { return h.guest.Pings() })
+	h.t.Logf("reached again after %s", took.Round(time.Millisecond))
+	h.until(healed, "as it should be", func() bool { return problems() == 0 })
 	h.served()
 }
 

@@ -25,3 +25,21 @@ func Ports(text string) ([]*hostv1.Port, error) {
 	}
 	return ports, nil
 }
+
+// Files reads from a running definition which files of the host the guest writes.
+func Files(text string) ([]string, error) {
+	var d libvirtxml.Domain
+	if err := d.Unmarshal(text); err != nil {
+		return nil, errs.Wrap(errs.Internal, "VM", err, "its definition cannot be read")
+	}
+	var files []string
+	if d.Devices == nil {
+		return nil, nil
+	}
+	for _, disk := range d.Devices.Disks {
+		if disk.ReadOnly == nil && disk.Source != nil && disk.Source.File != nil && disk.Source.File.File != "" {
+			files = append(files, disk.Source.File.File)
+		}
+	}
+	return files, nil
+}

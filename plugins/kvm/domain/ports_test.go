@@ -2,6 +2,7 @@ package domain
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -22,6 +23,25 @@ func TestPorts(t *testing.T) {
 		t.Errorf("no devices: %v, %v", ports, err)
 	}
 	if _, err := Ports("<domain"); !errors.Is(err, errs.Internal) {
+		t.Errorf("no definition: %v", err)
+	}
+}
+
+func TestFiles(t *testing.T) {
+	files, err := Files(`<domain><devices>
+		<disk type='file' device='disk'><source file='/ps/a.qcow2'/><target dev='vda'/></disk>
+		<disk type='file' device='cdrom'><source file='/ps/cd.iso'/><target dev='sda'/><readonly/></disk>
+		<disk type='file' device='cdrom'><target dev='sdb'/></disk>
+		<disk type='block' device='disk'><source dev='/dev/sdx'/><target dev='vdb'/></disk>
+		<disk type='file' device='disk'><source file='/ps/b.qcow2'/><target dev='vdc'/></disk>
+	</devices></domain>`)
+	if err != nil || !slices.Equal(files, []string{"/ps/a.qcow2", "/ps/b.qcow2"}) {
+		t.Errorf("%v, %v", files, err)
+	}
+	if files, err := Files("<domain/>"); err != nil || len(files) > 0 {
+		t.Errorf("no devices: %v, %v", files, err)
+	}
+	if _, err := Files("<domain"); !errors.Is(err, errs.Internal) {
 		t.Errorf("no definition: %v", err)
 	}
 }

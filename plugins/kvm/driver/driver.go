@@ -47,8 +47,11 @@ type Driver struct {
 	cfg Config
 	log hclog.Logger
 
-	mu    sync.Mutex // guards slots; never held during a connection's I/O
+	mu    sync.Mutex // guards what follows; never held during a connection's I/O
 	slots map[string]*slot
+	// left are the hosts that were disconnected: what still comes for one, such as
+	// a check that was on its way, must not start its agent again.
+	left map[string]bool
 }
 
 var (
@@ -59,7 +62,7 @@ var (
 )
 
 // New makes a driver; Configure must come before any other call.
-func New() *Driver { return &Driver{slots: map[string]*slot{}} }
+func New() *Driver { return &Driver{slots: map[string]*slot{}, left: map[string]bool{}} }
 
 // Configure checks the configuration (errs.Invalid) and connects to nothing
 // yet. It is called once.
@@ -91,6 +94,8 @@ type slot struct {
 
 	creations  creations
 	processors processors
+	fulls      fulls
+	cuts       cuts
 	log        hclog.Logger
 
 	mu sync.Mutex
@@ -130,6 +135,9 @@ func (d *Driver) connect(ctx context.Context, host *pluginv1.Host) (*slot, error
 		return nil, errs.New(errs.Invalid, "host", "it has no UUID")
 	}
 	s := d.take(ctx, host)
+	if s == nil {
+		return nil, errs.New(errs.Unavailable, "host "+host.GetUuid(), "it was disconnected").OfCheck(hostlink.CheckAgent)
+	}
 	select {
 	case <-s.ready:
 		return s, s.err
@@ -138,9 +146,13 @@ func (d *Driver) connect(ctx context.Context, host *pluginv1.Host) (*slot, error
 	}
 }
 
+// take returns the slot of a host, nil of one that was disconnected.
 func (d *Driver) take(ctx context.Context, host *pluginv1.Host) *slot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.left[host.GetUuid()] {
+		return nil
+	}
 	key := access(host)
 	old := d.slots[host.GetUuid()]
 	if old != nil && old.access == key && old.usable() {
@@ -189,6 +201,20 @@ func (d *Driver) forget(uuid string) {
 	delete(d.slots, uuid)
 	d.mu.Unlock()
 	s.close()
+}
+
+// leave is forget for good, until the host is connected anew.
+func (d *Driver) leave(uuid string) {
+	d.mu.Lock()
+	d.left[uuid] = true
+	d.mu.Unlock()
+	d.forget(uuid)
+}
+
+func (d *Driver) enter(uuid string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.left, uuid)
 }
 
 // Close ends all connections. Agents and guests go on.

@@ -307,6 +307,10 @@ func TestLocalAgentOutlivesItsDriver(t *testing.T) {
 	for range 2 {
 		_, err = other.DisconnectHost(t.Context(), &pluginv1.DisconnectHostRequest{Host: host})
 		must(t, err)
+		// One that was on its way.
+		if _, err := other.CheckHost(t.Context(), &pluginv1.CheckHostRequest{Host: host}); !errors.Is(err, errs.Unavailable) || errs.CheckOf(err) != hostlink.CheckAgent {
+			t.Errorf("a check of a host that was disconnected: %v", err)
+		}
 	}
 	if _, err := os.Stat(d.cfg.Links.StateDir + "/hostd.pid"); err == nil {
 		t.Error("the agent was not stopped")

@@ -22,6 +22,7 @@ const checkTimeout = 10 * time.Second
 // made before is used only when agent and libvirt still answer on it.
 func (d *Driver) ConnectHost(ctx context.Context, r *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error) {
 	host := r.GetHost()
+	d.enter(host.GetUuid())
 	s, err := d.connect(ctx, host)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ func (d *Driver) ConnectHost(ctx context.Context, r *pluginv1.ConnectHostRequest
 			return nil, err
 		}
 	}
-	return &pluginv1.ConnectHostResponse{Facts: d.facts(s, info), Checks: checksOf(info)}, nil
+	return &pluginv1.ConnectHostResponse{Facts: d.facts(s, info), Checks: append(checksOf(info), s.fulls.check())}, nil
 }
 
 // Checks declares what is looked at on a host. The first three have their names from
@@ -44,7 +45,7 @@ func (d *Driver) ConnectHost(ctx context.Context, r *pluginv1.ConnectHostRequest
 func Checks() []*pluginv1.HostCheckDecl {
 	return []*pluginv1.HostCheckDecl{
 		{Name: hostlink.CheckManagement, Required: true}, {Name: hostlink.CheckAgent, Required: true}, {Name: hostlink.CheckLibvirt, Required: true},
-		{Name: checkNetworks}, {Name: checkFolder},
+		{Name: checkNetworks}, {Name: checkFolder}, {Name: checkRoom},
 	}
 }
 
@@ -113,13 +114,14 @@ func (d *Driver) CheckHost(ctx context.Context, r *pluginv1.CheckHostRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &pluginv1.CheckHostResponse{Checks: checksOf(info)}, nil
+	return &pluginv1.CheckHostResponse{Checks: append(checksOf(info), s.fulls.check())}, nil
 }
 
 // DisconnectHost stops the agent, takes its networks off the host and forgets
-// the connection. Guests are not touched.
+// the connection. Guests are not touched. Until a ConnectHost other calls about the
+// host are refused (errs.Unavailable).
 func (d *Driver) DisconnectHost(ctx context.Context, r *pluginv1.DisconnectHostRequest) (*pluginv1.DisconnectHostResponse, error) {
-	d.forget(r.GetHost().GetUuid())
+	d.leave(r.GetHost().GetUuid())
 	if err := hostlink.Disconnect(ctx, d.cfg.Links, r.GetHost()); err != nil {
 		return nil, err
 	}

@@ -60,7 +60,10 @@ func askState(ctx context.Context, s *slot, dom libvirt.Domain) (vmState, error)
 // statusOf asks state and screen of a guest. One that is being started counts
 // as running: it has its place on the host.
 func statusOf(ctx context.Context, s *slot, dom libvirt.Domain) (*pluginv1.VMStatus, error) {
-	status, _, err := look(ctx, s, dom)
+	status, definition, err := look(ctx, s, dom)
+	if err == nil {
+		err = s.cuts.tell(status, definition)
+	}
 	return status, err
 }
 
@@ -72,6 +75,10 @@ func look(ctx context.Context, s *slot, dom libvirt.Domain) (status *pluginv1.VM
 		return nil, "", err
 	}
 	status = &pluginv1.VMStatus{Uuid: uuid, State: stateOf(now.state)}
+	s.fulls.set(uuid, now.waitsForRoom())
+	if now.waitsForRoom() {
+		status.Problems = append(status.Problems, waitsForRoom)
+	}
 	if now.starting() {
 		status.State = pluginv1.VMState_VM_STATE_RUNNING
 	}
@@ -107,7 +114,7 @@ func list(ctx context.Context, s *slot, object string) ([]*pluginv1.VMStatus, er
 	if err != nil {
 		return nil, err
 	}
-	var all found
+	all := found{owner: map[string]*pluginv1.VMStatus{}}
 	for _, dom := range domains {
 		if err := all.add(ctx, s, dom); err != nil {
 			return nil, err
@@ -126,15 +133,23 @@ func listOne(ctx context.Context, s *slot, uuid string) ([]*pluginv1.VMStatus, e
 	if err != nil {
 		return nil, err
 	}
-	var one found
-	err = one.add(ctx, s, dom)
-	return one.vms, err
+	ours, err := isOurs(ctx, s, dom)
+	if err != nil || !ours {
+		return nil, err
+	}
+	status, err := statusOf(ctx, s, dom)
+	if hostlink.IsGone(err) {
+		return nil, nil
+	}
+	return []*pluginv1.VMStatus{status}, err
 }
 
-// found is what was found on a host: guests, and where they are plugged in.
+// found is what was found on a host: guests, where they are plugged in, and whose
+// each of these devices is.
 type found struct {
 	vms   []*pluginv1.VMStatus
 	ports []*hostv1.Port
+	owner map[string]*pluginv1.VMStatus
 }
 
 // add looks at a guest when it is this plugin's and has not ended meanwhile.
@@ -157,24 +172,33 @@ func (f *found) add(ctx context.Context, s *slot, dom libvirt.Domain) error {
 			return err
 		}
 		f.ports = append(f.ports, ports...)
+		for _, p := range ports {
+			f.owner[p.GetDevice()] = status
+		}
 	}
 	return nil
 }
 
 // plug has the agent plug in again what was cut off, as by a bridge that was
-// removed while the agent did not run. Devices of guests that end meanwhile are
-// away; others that stay cut off are logged.
+// removed while the agent did not run. What stays cut off is told of the guest.
 func (f *found) plug(ctx context.Context, s *slot, object string) {
 	if len(f.ports) == 0 {
+		s.cuts.set(nil)
 		return
 	}
 	answer, err := hostv1.NewHostAgentServiceClient(s.link.Agent()).Plug(ctx, &hostv1.PlugRequest{Ports: f.ports})
 	if err != nil {
 		s.log.Warn("guests' devices were not looked at", "object", object, "error", err)
+		return
 	}
+	now := map[string]string{}
 	for _, failure := range answer.GetFailures() {
 		s.log.Warn("a guest's device is cut off", "object", object, "device", failure.GetKey(), "error", failure.GetText())
+		now[failure.GetKey()] = cutOff(failure)
+		status := f.owner[failure.GetKey()]
+		status.Problems = append(status.Problems, now[failure.GetKey()])
 	}
+	s.cuts.set(now)
 }
 
 // ListVMs tells the guests that this plugin has on the host, or the one that it
@@ -230,6 +254,8 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 	unsure := maps.Clone(ours)
 	look := time.NewTicker(reattachInterval)
 	defer look.Stop()
+	room := time.NewTicker(fullInterval)
+	defer room.Stop()
 	for {
 		var news []*pluginv1.VMStatus
 		select {
@@ -242,6 +268,8 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 				return lost(object, s.link)
 			}
 			news, err = changed(ctx, s, e, ours)
+		case <-room.C:
+			resumeFull(ctx, s) // and its event tells that it runs
 		case <-look.C:
 			if news, err = endedSilently(ctx, s, unsure, ours); len(unsure) == 0 {
 				look.Stop()

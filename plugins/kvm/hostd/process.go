@@ -248,9 +248,11 @@ func removeState(stateDir string) error {
 // The plugin puts the program into bin and its certificates into tls.
 var ownNames = []string{"owner", "keeper.pid", "hostd.log", "hostd.log.1", "dhcp", "fragments", "bin", "tls"}
 
+// removeIfEmpty leaves a folder that has files of others, or is where they have
+// mounted something.
 func removeIfEmpty(folder string) error {
 	err := os.Remove(folder)
-	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, os.ErrNotExist) {
+	if errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EBUSY) || errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
 	return err

@@ -669,10 +669,14 @@ func (x *WatchHostResponse) GetVm() *VMStatus {
 }
 
 type VMStatus struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
-	State         VMState                `protobuf:"varint,2,opt,name=state,proto3,enum=kumo.plugin.v1.VMState" json:"state,omitempty"`
-	VncPort       int32                  `protobuf:"varint,3,opt,name=vnc_port,json=vncPort,proto3" json:"vnc_port,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Uuid    string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	State   VMState                `protobuf:"varint,2,opt,name=state,proto3,enum=kumo.plugin.v1.VMState" json:"state,omitempty"`
+	VncPort int32                  `protobuf:"varint,3,opt,name=vnc_port,json=vncPort,proto3" json:"vnc_port,omitempty"`
+	// problems are what of the guest is not as it should be although it is in that
+	// state, a sentence each: a card that is cut off, a disk that cannot grow. They
+	// are shown on the guest until a status without them comes.
+	Problems      []string `protobuf:"bytes,4,rep,name=problems,proto3" json:"problems,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -726,6 +730,13 @@ func (x *VMStatus) GetVncPort() int32 {
 		return x.VncPort
 	}
 	return 0
+}
+
+func (x *VMStatus) GetProblems() []string {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
 }
 
 // Disk is one disk or CD-ROM of a guest.
@@ -1992,11 +2003,12 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x10WatchHostRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\"=\n" +
 	"\x11WatchHostResponse\x12(\n" +
-	"\x02vm\x18\x01 \x01(\v2\x18.kumo.plugin.v1.VMStatusR\x02vm\"h\n" +
+	"\x02vm\x18\x01 \x01(\v2\x18.kumo.plugin.v1.VMStatusR\x02vm\"\x84\x01\n" +
 	"\bVMStatus\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12-\n" +
 	"\x05state\x18\x02 \x01(\x0e2\x17.kumo.plugin.v1.VMStateR\x05state\x12\x19\n" +
-	"\bvnc_port\x18\x03 \x01(\x05R\avncPort\"\xcc\x01\n" +
+	"\bvnc_port\x18\x03 \x01(\x05R\avncPort\x12\x1a\n" +
+	"\bproblems\x18\x04 \x03(\tR\bproblems\"\xcc\x01\n" +
 	"\x04Disk\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x16\n" +
 	"\x06source\x18\x02 \x01(\tR\x06source\x12\x16\n" +
