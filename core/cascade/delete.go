@@ -1,6 +1,7 @@
 package cascade
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -328,6 +329,9 @@ func (e *Engine) detachAll(ctx context.Context, s *deletion, tree *Tree) error {
 		if err == nil || flow.IsStopped(err) {
 			return err
 		}
+		if errors.As(err, new(alive)) {
+			return s.stays(err, d.Type, d.UUID)
+		}
 		if s.Mode == Enforcing {
 			e.log.Warn("not detached, the row is cleared all the same", "type", d.Type, "resource", d.UUID, "column", d.Column, "error", err)
 			return nil
@@ -352,14 +356,16 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 	failures := make([]error, len(tree.Nodes))
 	err := each(ctx, own, func(i int) error {
 		n := tree.Nodes[i]
-		err := e.onQueue(ctx, s, n.UUID, func(ctx context.Context) error {
-			return e.deleter(n.Type).Delete(ctx, n.UUID, s.Mode)
-		})
+		d := e.deleter(n.Type)
+		queue, err := d.queue(ctx, n.UUID)
+		if err == nil {
+			err = e.onQueue(ctx, s, queue, func(ctx context.Context) error { return d.Delete(ctx, n.UUID, s.Mode) })
+		}
 		switch {
 		case err == nil, flow.IsStopped(err):
 			return err
-		case s.Mode == Enforcing && errors.As(err, new(alive)):
-			return errs.Wrap(errs.ClassOf(err), n.Type+" "+n.UUID, err, "stays, and so does %s %s", s.Type, s.UUID)
+		case errors.As(err, new(alive)):
+			return s.stays(err, n.Type, n.UUID)
 		case s.Mode == Enforcing:
 			failures[i] = err
 			return nil
@@ -380,6 +386,20 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 		}
 		return e.removeRow(ctx, tx, n.Type, n.UUID)
 	})
+}
+
+// queue is the key in whose turn a row is deleted.
+func (d Deleter) queue(ctx context.Context, uuid string) (string, error) {
+	if d.Key == nil {
+		return uuid, nil
+	}
+	key, err := d.Key(ctx, uuid)
+	return cmp.Or(key, uuid), err
+}
+
+// stays says what lives on, and what is not deleted for it.
+func (s *deletion) stays(err error, typeName, uuid string) error {
+	return errs.Wrap(errs.ClassOf(err), typeName+" "+uuid, err, "stays, and so does %s %s", s.Type, s.UUID)
 }
 
 // inTheWay says what stopped a delete, and how to go on without a part of the

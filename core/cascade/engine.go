@@ -36,8 +36,8 @@ func (m Mode) String() string {
 	return "Permissive"
 }
 
-// Alive is what Deleter.Delete returns of a row that stands for something which
-// goes on where it cannot be reached, and needs what the row has: its addresses,
+// Alive is what Deleter.Delete and Detach return of a row that stands for something
+// which goes on, and needs what the row has, or what it depends on: its addresses,
 // its part of a machine. The row stays then, and all that it depends on, also with
 // Enforcing. The error says how to end it, or that it has ended.
 func Alive(err error) error { return alive{err} }
@@ -70,6 +70,13 @@ type Deleter struct {
 	// that leads to it, as a guest uses the attachment of its storage to its
 	// cluster. Where rows of both are deleted, theirs go first.
 	Users []string
+	// Lives says that a row may stand for something that goes on (Alive). Rows that
+	// live are deleted first, each after what must go before it: when one stays,
+	// nothing else has changed.
+	Lives bool
+	// Key names the resource in whose turn a row is deleted, as a NIC is in that of
+	// its guest: what runs on it has ended then. "" is the row itself.
+	Key func(ctx context.Context, uuid string) (string, error)
 	// Leave is asked, in the transaction that removes a row whose Delete
 	// failed in mode Enforcing, for what Collect needs to clean up later.
 	Leave func(ctx context.Context, tx *store.Tx, uuid string) (json.RawMessage, error)
@@ -148,7 +155,7 @@ func (e *Engine) deleter(typeName string) Deleter {
 // graph returns the graph as q sees it.
 func (e *Engine) graph(ctx context.Context, q store.Querier) *rows {
 	return &rows{ctx: ctx, q: q, reg: e.reg, parts: func(t string) []string { return e.deleter(t).Parts },
-		users: func(t string) []string { return e.deleter(t).Users }}
+		users: func(t string) []string { return e.deleter(t).Users }, lives: func(t string) bool { return e.deleter(t).Lives }}
 }
 
 // root returns the root type of a type's name.

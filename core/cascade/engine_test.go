@@ -455,6 +455,63 @@ func TestEnforcingLeavesGarbage(t *testing.T) {
 	}
 }
 
+// TestAlive: what lives on stays in every mode, with all that does not go before it,
+// and says why; when it has ended all goes.
+func TestAlive(t *testing.T) {
+	for _, mode := range []cascade.Mode{cascade.Permissive, cascade.Enforcing} {
+		c := newCloud(t)
+		var alive atomic.Bool
+		alive.Store(true)
+		end := func(uuid string) error {
+			if alive.Load() && uuid != "v1" {
+				return cascade.Alive(errs.New(errs.Refused, "guest "+uuid, "it runs"))
+			}
+			return nil
+		}
+		var keys sync.Map
+		c.Turn = func(ctx context.Context, _ <-chan struct{}, key string, fn func(context.Context) error) error {
+			keys.Store(key, true)
+			return fn(ctx)
+		}
+		c.Register("Vm", cascade.Deleter{Lives: true, Parts: []string{"Nic"},
+			Delete: func(_ context.Context, uuid string, _ cascade.Mode) error { return end(uuid) },
+			Detach: func(_ context.Context, uuid, _, _ string, _ cascade.Mode) error { return end(uuid) },
+			Key: func(_ context.Context, uuid string) (string, error) {
+				return map[string]string{"v2": "the owner of v2"}[uuid], nil
+			},
+		})
+		before := c.left()
+		err := c.Delete(ctx, "Host", "h1", mode, flow.Options{})
+		if errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), "it runs") || !strings.Contains(err.Error(), "so does Host h1") {
+			t.Errorf("%s delete of the host of guests that run: %v", mode, err)
+		}
+		if got := c.left(); got != before {
+			t.Errorf("%s: left %s, want %s", mode, got, before)
+		}
+		c.quiet()
+		insert(c, vms, &row{Base: base("v4"), ZoneUUID: "x"})
+		insert(c, zones, &row{Base: base("x")})
+		insert(c, hosts, &row{Base: base("h3"), ZoneUUID: "x", Address: "3"})
+		before = c.left()
+		if err := c.Delete(ctx, "Zone", "x", mode, flow.Options{}); errs.ClassOf(err) != errs.Refused || !strings.Contains(err.Error(), "so does Zone x") {
+			t.Errorf("%s delete of the zone of a guest that runs: %v", mode, err)
+		}
+		if got := c.left(); got != before {
+			t.Errorf("%s: left %s, want %s", mode, got, before)
+		}
+		c.quiet()
+		alive.Store(false)
+		for _, gone := range []string{"x", "z"} {
+			if err := c.Delete(ctx, "Zone", gone, mode, flow.Options{}); err != nil {
+				t.Errorf("%s delete of zone %s: %v", mode, gone, err)
+			}
+		}
+		if _, ok := keys.Load("the owner of v2"); !ok {
+			t.Error("v2 was not deleted in the turn of its owner")
+		}
+	}
+}
+
 // TestCrash ends the delete at every point, starts fresh engines and lets them
 // resume: all is gone, and no row's world was forgotten.
 func TestCrash(t *testing.T) {

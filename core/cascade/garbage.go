@@ -89,6 +89,20 @@ func (e *Engine) Garbage(ctx context.Context) ([]*Garbage, error) {
 	return store.Find(ctx, e.store, garbage, "ORDER BY `createDate`, `uuid` LIMIT 1000")
 }
 
+// LeftOf returns what deletes left of a resource, the oldest first.
+func (e *Engine) LeftOf(ctx context.Context, typeName, uuid string) ([]*Garbage, error) {
+	return store.Find(ctx, e.store, garbage, "`resourceType` = ? AND `resourceUuid` = ? AND `leftover` IS NOT NULL ORDER BY `createDate`, `uuid` LIMIT 1000", typeName, uuid)
+}
+
+// LeftAmong returns those of the resources of which deletes left something. There are
+// at most 1000.
+func (e *Engine) LeftAmong(ctx context.Context, typeName string, uuids []string) ([]string, error) {
+	if len(uuids) == 0 {
+		return nil, nil
+	}
+	return store.Texts(ctx, e.store, "SELECT DISTINCT `resourceUuid` FROM `GCJob` WHERE `resourceType` = ? AND `resourceUuid` IN (?) AND `leftover` IS NOT NULL", typeName, uuids)
+}
+
 // Left counts what deletes left.
 func (e *Engine) Left(ctx context.Context) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

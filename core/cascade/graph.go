@@ -17,10 +17,15 @@ type rows struct {
 	parts func(typeName string) []string
 	// users tells which types' rows go before those of a type.
 	users func(typeName string) []string
+	// lives tells of which types rows may stay whatever is tried.
+	lives func(typeName string) bool
 }
 
 // Users returns the types whose rows go before those of a type.
 func (g *rows) Users(typeName string) []string { return g.users(typeName) }
+
+// Lives tells whether rows of a type may stay whatever is tried.
+func (g *rows) Lives(typeName string) bool { return g.lives(typeName) }
 
 // Inbound implements Graph.
 func (g *rows) Inbound(typeName string) []Edge {

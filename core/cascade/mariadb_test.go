@@ -42,6 +42,7 @@ func TestMariaDB(t *testing.T) {
 	t.Run("Checks", TestChecks)
 	t.Run("PermissiveStops", TestPermissiveStops)
 	t.Run("EnforcingLeavesGarbage", TestEnforcingLeavesGarbage)
+	t.Run("Alive", TestAlive)
 	t.Run("Guard", TestGuard)
 	t.Run("GuardHolds", TestGuardHolds)
 	t.Run("ChildrenKeepComing", TestChildrenKeepComing)

@@ -252,45 +252,69 @@ func (p *planner) usersFirst() {
 	}
 }
 
-// order fills Order and the layers: a depth-first walk along "goes before",
-// where each node follows all that it meets. A pair that closes a cycle is
-// ignored. The walk keeps its own stack, as chains may be long.
+// order fills Order and the layers: what may live on first, with what goes before
+// it, then the rest.
 func (p *planner) order() {
 	n := len(p.tree.Nodes)
-	before, start := p.lists()
-	state := make([]uint8, n) // 0 not met, 1 on the stack, 2 ordered
-	at := make([]int32, n)    // next neighbour of a node on the stack
+	w := &walk{tree: p.tree, state: make([]uint8, n), at: make([]int32, n)}
+	w.before, w.start = p.lists()
 	p.tree.Order = make([]int, 0, n)
-	var stack []int32
-	for root := range n {
-		if state[root] != 0 {
+	if g, ok := p.g.(interface{ Lives(typeName string) bool }); ok {
+		for i, node := range p.tree.Nodes {
+			if g.Lives(node.Type) {
+				w.from(int32(i))
+			}
+		}
+		for _, i := range p.tree.Order {
+			w.floor = max(w.floor, p.tree.Nodes[i].Layer+1)
+		}
+	}
+	for i := range n {
+		w.from(int32(i))
+	}
+}
+
+// walk is a depth-first walk along "goes before", where each node follows all that
+// it meets. A pair that closes a cycle is ignored. It keeps its own stack, as
+// chains may be long.
+type walk struct {
+	tree          *Tree
+	before, start []int32
+	state         []uint8 // 0 not met, 1 on the stack, 2 ordered
+	at            []int32 // next neighbour of a node on the stack
+	stack         []int32
+	floor         int // the least layer that a node gets
+}
+
+// from orders a node and all that goes before it, unless that has been done.
+func (w *walk) from(root int32) {
+	if w.state[root] != 0 {
+		return
+	}
+	w.stack = append(w.stack, root)
+	for len(w.stack) > 0 {
+		i := w.stack[len(w.stack)-1]
+		if w.state[i] == 0 {
+			w.state[i], w.at[i] = 1, w.start[i]
+		}
+		if w.at[i] < w.start[i+1] {
+			j := w.before[w.at[i]]
+			w.at[i]++
+			if w.state[j] == 0 {
+				w.stack = append(w.stack, j)
+			}
 			continue
 		}
-		stack = append(stack, int32(root))
-		for len(stack) > 0 {
-			i := stack[len(stack)-1]
-			if state[i] == 0 {
-				state[i], at[i] = 1, start[i]
+		w.stack = w.stack[:len(w.stack)-1]
+		layer := w.floor
+		for _, j := range w.before[w.start[i]:w.start[i+1]] {
+			if w.state[j] == 2 {
+				layer = max(layer, w.tree.Nodes[j].Layer+1)
 			}
-			if at[i] < start[i+1] {
-				j := before[at[i]]
-				at[i]++
-				if state[j] == 0 {
-					stack = append(stack, j)
-				}
-				continue
-			}
-			stack = stack[:len(stack)-1]
-			layer := 0
-			for _, j := range before[start[i]:start[i+1]] {
-				if state[j] == 2 {
-					layer = max(layer, p.tree.Nodes[j].Layer+1)
-				}
-			}
-			state[i] = 2
-			p.tree.Nodes[i].Layer = layer
-			p.tree.Order = append(p.tree.Order, int(i))
 		}
+		w.state[i] = 2
+		w.tree.Nodes[i].Layer = layer
+		w.tree.Order = append(w.tree.Order, int(i))
 	}
 }
 

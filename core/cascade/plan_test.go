@@ -18,8 +18,11 @@ type memory struct {
 	t     *testing.T
 	edges []Edge
 	refs  map[Edge][]Ref
+	lives string // the type whose rows may live on
 	asked int
 }
+
+func (g *memory) Lives(typeName string) bool { return typeName == g.lives }
 
 func graphOf(t *testing.T) *memory { return &memory{t: t, refs: map[Edge][]Ref{}} }
 
@@ -75,6 +78,32 @@ func order(t *Tree) string {
 		list = append(list, t.Nodes[i].UUID)
 	}
 	return strings.Join(list, " ")
+}
+
+// What may live on goes first, after what must go before it, and in layers of its own.
+func TestPlanOfWhatLives(t *testing.T) {
+	g := graphOf(t)
+	g.point(g.edge("Route", "net", "Net", resource.Cascade), "r>n")
+	g.point(g.edge("Nic", "net", "Net", resource.Cascade), "k>n")
+	g.point(g.edge("Lease", "nic", "Nic", resource.Cascade), "l>k")
+	for lives, want := range map[string]string{"": "[[r l] [k] [n]]", "Nic": "[[l] [k] [r] [n]]", "Net": "[[r l] [k] [n]]", "Other": "[[r l] [k] [n]]"} {
+		g.lives = lives
+		tree, err := Plan(g, "Net", "n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var layers [][]string
+		for _, layer := range tree.Layers() {
+			var uuids []string
+			for _, i := range layer {
+				uuids = append(uuids, tree.Nodes[i].UUID)
+			}
+			layers = append(layers, uuids)
+		}
+		if got := fmt.Sprint(layers); got != want {
+			t.Errorf("with %q that lives: %s, want %s", lives, got, want)
+		}
+	}
 }
 
 func TestPlan(t *testing.T) {

@@ -3,6 +3,7 @@ package compute_test
 import (
 	"testing"
 
+	"github.com/kumo-cloud/kumo/core/compute"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -134,17 +135,113 @@ func TestHostIsDeleted(t *testing.T) {
 	c.Want("volumes in the world", c.World.Volumes(), 2)
 }
 
-// A host that does not answer is deleted by force, and its guests are free.
+// A host that answers keeps the guests that it cannot stop, whatever is forced, and
+// everything stays. One that does not answer is deleted by force: nobody knows of its
+// guests, which keep what they have.
 func TestHostIsDeletedByForce(t *testing.T) {
 	c := newCloud(t)
+	c.services()
 	uuid := c.run(nil)
+	rows := append([]string{"UsedIp", "L2NetworkHostRef", "PrimaryStorageHostRef"}, taken...)
+	before := c.Dump(rows...)
 	c.Calls.Fail("StopVM", onFire())
 	c.Refused(errs.Unavailable, "APIDeleteHostMsg", P{"uuid": c.s.Host}, "on fire")
-	c.Want("host", c.vm(uuid).Text("hostUuid"), c.s.Host)
-	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host, "deleteMode": "Enforcing"})
-	c.Want("state", c.state(uuid), "Stopped")
+	c.Idle(uuid)
+	force := P{"uuid": c.s.Host, "deleteMode": "Enforcing"}
+	c.Refused(errs.Unavailable, "APIDeleteHostMsg", force, "may still run on host "+c.s.Host, "on fire", "switch the host off")
+	c.Idle(uuid)
+	c.Want("what is there", c.Dump(rows...), before)
+	addresses := c.Dump("UsedIp", "VmNic")
+	c.Calls.Fail("ListVMs", onFire())
+	c.Do("APIDeleteHostMsg", force)
+	c.Want("state", c.state(uuid), "Unknown")
 	c.Want("host", c.vm(uuid).Text("hostUuid"), "")
+	c.Want("last host", c.vm(uuid).Text("lastHostUuid"), c.s.Host)
 	c.Want("cluster", c.vm(uuid).Text("clusterUuid"), c.s.Cluster)
+	c.Want("addresses", c.Dump("UsedIp", "VmNic"), addresses)
+	c.Want("notes", len(c.List("GCJob")), 1)
+	c.Refused(errs.Refused, "APIDeleteL3NetworkMsg", P{"uuid": c.s.L3, "deleteMode": "Enforcing"}, "is Unknown", "stop it first")
+	c.Calls.Fail("StopVM", nil)
+	c.Calls.Fail("ListVMs", nil)
+	// Its owner says that it is over.
+	second := c.Host(c.s.Cluster)
+	c.Want("stopped", c.do("Stop", uuid).Text("state"), "Stopped")
+	c.Want("host", c.do("Start", uuid).Text("hostUuid"), second)
+	c.Want("notes", len(c.List("GCJob")), 1)
+}
+
+// lostHost deletes the site's host by force while it does not answer, and adds it again,
+// with what still runs there. It returns the new host.
+func (c *cloud) lostHost(delete string, again func() string, guests ...string) string {
+	address := c.Get("Host", c.s.Host).Text("managementIp")
+	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", "ReleaseNICs"} {
+		c.Calls.Fail(method, onFire())
+	}
+	c.Do(delete, P{"uuid": map[string]string{"APIDeleteHostMsg": c.s.Host, "APIDeleteZoneMsg": c.s.Zone}[delete], "deleteMode": "Enforcing"})
+	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", "ReleaseNICs"} {
+		c.Calls.Fail(method, nil)
+	}
+	host := c.Create("APIAddFakeHostMsg", P{"name": "again", "clusterUuid": again(), "managementIp": address})
+	for _, uuid := range guests {
+		c.World.Set(host, uuid, running)
+	}
+	return host
+}
+
+// Guests of a host that was deleted while it did not answer are what they are when it
+// is added again, unless they were stopped, or started elsewhere, meanwhile: they are
+// ended there then.
+func TestLostHostIsAddedAgain(t *testing.T) {
+	c := newCloud(t)
+	c.services()
+	waits, over, elsewhere := c.run(nil), c.run(nil), c.run(nil)
+	var second string
+	host := c.lostHost("APIDeleteHostMsg", func() string {
+		c.do("Stop", over)
+		second = c.Host(c.s.Cluster)
+		c.do("Stop", elsewhere)
+		c.Want("host", c.do("Start", elsewhere).Text("hostUuid"), second)
+		c.Want("state", c.state(waits), "Unknown")
+		c.Want("notes", len(c.List("GCJob")), 3)
+		_, err := c.Call("APITriggerGCJobMsg", P{"uuid": c.List("GCJob")[0].Text("uuid")})
+		if errs.ClassOf(err) != errs.Unavailable {
+			t.Errorf("what a host has that is not there: %v", err)
+		}
+		return c.s.Cluster
+	}, waits, over, elsewhere)
+	c.is(waits, "Running")
+	c.Until("the others are ended", func() bool { return len(c.World.Guests(host)) == 1 && len(c.List("GCJob")) == 0 })
+	c.Want("host", c.vm(waits).Text("hostUuid"), host)
+	c.Want("state", c.state(over), "Stopped")
+	c.Want("host", c.vm(elsewhere).Text("hostUuid"), second)
+	c.Want("state", c.state(elsewhere), "Running")
+}
+
+// A guest that went with its zone is ended when its host is added again.
+func TestForgottenGuestIsEnded(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.run(nil)
+	host := c.lostHost("APIDeleteZoneMsg", func() string {
+		c.Want("guests", len(c.List("VmInstance")), 0)
+		return c.Site().Cluster
+	}, uuid)
+	c.Until("it is ended", func() bool { return len(c.World.Guests(host)) == 0 })
+	c.Until("nothing is noted", func() bool { return len(c.List("GCJob", "resourceUuid="+uuid)) == 0 })
+}
+
+// A guest that shall never stop is started elsewhere when its host was deleted for
+// good.
+func TestNeverStopOutlivesItsHost(t *testing.T) {
+	c := newCloud(t)
+	uuid := c.run(P{"systemTags": []string{"ha::NeverStop"}})
+	second := c.Host(c.s.Cluster)
+	c.lostHost("APIDeleteHostMsg", func() string { return c.s.Cluster })
+	vms, err := c.Compute.ToKeep(t.Context())
+	c.Ok(err)
+	c.Want("guests to start", len(vms), 1)
+	c.Ok(c.System(compute.KeepMessage, P{"uuid": uuid}))
+	c.Want("state", c.state(uuid), "Running")
+	c.Want("host is a new one", c.vm(uuid).Text("hostUuid") != "" && second != "", true)
 }
 
 // A guest that runs on a host which stays, and does not answer, is not forgotten with
@@ -160,7 +257,10 @@ func TestGuestOutlivesForce(t *testing.T) {
 	for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", "ReleaseNICs"} {
 		c.Calls.Fail(method, onFire())
 	}
+	c.Refused(errs.Unavailable, "APIDeletePrimaryStorageMsg", force, "VM vm", "may still run on host "+c.s.Host, "on fire", "switch the host off")
+	c.Calls.Fail("ListVMs", onFire())
 	c.Refused(errs.Unavailable, "APIDeletePrimaryStorageMsg", force, "VM vm", "may still run on host "+c.s.Host, "on fire", "delete the host first")
+	c.Calls.Fail("ListVMs", nil)
 	c.Idle(uuid)
 	c.Want("what is there", c.Dump(rows...), before)
 	c.Calls.Fail("StopVM", nil) // it is stopped, and what is left is bits
@@ -169,15 +269,17 @@ func TestGuestOutlivesForce(t *testing.T) {
 	c.Want("guests on the host", len(c.World.Guests(c.s.Host)), 0)
 }
 
-// Guests of a host that is deleted by force with its cluster are on no host, whatever
-// the host told of them meanwhile.
+// Guests of a silent host that is deleted by force with its cluster are on no host,
+// whatever the host told of them meanwhile.
 func TestClusterIsDeletedByForce(t *testing.T) {
 	for range 5 {
 		c := newCloud(t)
 		uuid := c.run(nil)
 		c.Calls.Fail("StopVM", onFire())
+		c.Calls.Fail("ListVMs", onFire())
 		c.Do("APIDeleteClusterMsg", P{"uuid": c.s.Cluster, "deleteMode": "Enforcing"})
-		c.Want("state", c.state(uuid), "Stopped")
+		c.Want("state", c.state(uuid), "Unknown")
+		c.Want("cluster", c.vm(uuid).Text("clusterUuid"), "")
 		c.Want("host", c.vm(uuid).Text("hostUuid"), "")
 	}
 }
@@ -191,7 +293,7 @@ func TestClusterIsDeleted(t *testing.T) {
 	c.Want("cluster", c.vm(uuid).Text("clusterUuid"), "")
 }
 
-// Guests go with their zone; by force also when they cannot be reached, and then
+// Guests go with their zone; by force also when their host does not answer, and then
 // with a note of what is left.
 func TestZoneIsDeleted(t *testing.T) {
 	for name, force := range map[string]bool{"all answer": false, "by force": true} {
@@ -208,6 +310,9 @@ func TestZoneIsDeleted(t *testing.T) {
 				_, err := c.Call("APIDeleteZoneMsg", p)
 				c.Want("class", errs.ClassOf(err), errs.Class(errs.Unavailable))
 				p["deleteMode"] = "Enforcing"
+				c.Refused(errs.Unavailable, "APIDeleteZoneMsg", p, "may still run on host "+c.s.Host)
+				c.Want("hosts", len(c.List("Host")), 1)
+				c.Calls.Fail("ListVMs", onFire())
 			}
 			c.Do("APIDeleteZoneMsg", p)
 			for _, typ := range []string{"VmInstance", "VmNic", "Volume", "Host"} {

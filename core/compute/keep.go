@@ -14,7 +14,8 @@ import (
 // stopped them, they are started again, where there is room and their volumes
 // can be reached. Guests of a lost host are Unknown and not Stopped, so they are
 // left alone until the host tells what became of them: two of one guest would
-// destroy its disks.
+// destroy its disks. When the host was deleted by force, its operator has said that it
+// will not come back: its guests are started elsewhere.
 
 const (
 	// tagHA says how hard a guest is kept running.
@@ -57,11 +58,12 @@ func (s *Service) keepRunning(ctx context.Context) {
 	}
 }
 
-// toKeep lists the stopped guests that shall run, of all or only the one of a
-// UUID.
+// toKeep lists the guests that shall run and are stopped, or on no host, of all or
+// only the one of a UUID.
 func (s *Service) toKeep(ctx context.Context, uuid string) ([]*VMInstance, error) {
 	const vm = "`VmInstance`.`uuid`"
-	where, args := "`state` = ? AND "+tag.Carries(vm)+" AND NOT "+tag.Carries(vm), []any{Stopped, neverStop, inhibited}
+	where := "(`state` = ? OR `state` = ? AND `hostUuid` IS NULL) AND " + tag.Carries(vm) + " AND NOT " + tag.Carries(vm)
+	args := []any{Stopped, Unknown, neverStop, inhibited}
 	if uuid != "" {
 		where, args = where+" AND `uuid` = ?", append(args, uuid)
 	}
@@ -74,6 +76,11 @@ func (s *Service) keep(ctx context.Context, uuid string) error {
 	vms, err := s.toKeep(ctx, uuid)
 	if err != nil || len(vms) == 0 {
 		return err
+	}
+	if vms[0].State == Unknown {
+		if err := s.stopVM(ctx, nil, uuid, true); err != nil {
+			return err
+		}
 	}
 	s.Log.Info("guest that shall never stop is started", "vm", uuid)
 	return s.startVM(ctx, nil, &startParams{UUID: uuid})

@@ -18,6 +18,9 @@ import (
 // remains are what a host may still have of a guest.
 type remains struct {
 	Guest, Name, Host string
+	// Address is that of a host which was deleted while it did not answer: the guest
+	// may run there (lost.go).
+	Address string `json:",omitempty"`
 	// NICs are those whose network services were not released, Volumes those
 	// whose bits were not deleted.
 	NICs    []*contract.NICPlan    `json:",omitempty"`
@@ -82,23 +85,42 @@ func (s *Service) collect(ctx context.Context, left json.RawMessage) error {
 	return err
 }
 
-// sweepLater removes what a host has of a guest, unless that runs there again.
+// sweepLater removes what a host has of a guest, when it is there.
 func (s *Service) sweepLater(ctx context.Context, r remains) error {
-	vm, err := store.Get(ctx, s.Store, VMType, r.Guest)
-	switch {
-	case err == nil && vm.HostUUID == r.Host:
-		return nil
-	case err == nil, errs.ClassOf(err) == errs.NotFound:
-		return s.removeNow(ctx, r)
+	host, err := s.where(ctx, r)
+	if err != nil {
+		return err
 	}
-	return err
+	r.Host = host
+	return s.sweepNow(ctx, r)
+}
+
+// sweepNow removes what a host has of a guest, unless that runs there again, or nobody
+// knew yet whether it does.
+func (s *Service) sweepNow(ctx context.Context, r remains) error {
+	vm, g, err := s.load(ctx, s.Store, r.Guest)
+	switch {
+	case errs.ClassOf(err) == errs.NotFound:
+		return s.removeNow(ctx, r)
+	case err != nil:
+		return err
+	case vm.HostUUID == r.Host:
+		return nil
+	case r.Address != "" && vm.HostUUID == "" && vm.State == Unknown:
+		return s.reappeared(ctx, g, r.Host)
+	}
+	return s.removeNow(ctx, r)
 }
 
 // removeNow removes it now. What is gone with its host or storage is a success.
 func (s *Service) removeNow(ctx context.Context, r remains) error {
 	g := &guest{UUID: r.Guest, Name: r.Name, Host: r.Host, NICs: r.NICs}
-	if r.Gone {
-		if err := s.destroyOnHost(ctx, g); err != nil {
+	end := s.destroyOnHost
+	if !r.Gone {
+		end = s.cutPower
+	}
+	if r.Gone || r.Address != "" {
+		if err := end(ctx, g); err != nil {
 			return err
 		}
 	}

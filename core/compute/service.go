@@ -84,7 +84,7 @@ func (s *Service) Register() error {
 	for _, d := range []*flow.Def[guest]{s.pause, s.resume, s.destroy, s.expunge} {
 		flow.Register(s.Flows, d)
 	}
-	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Collect: s.collect,
+	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Lives: true, Collect: s.collect,
 		Parts: []string{"VmNic", "VmCdRom", "VmInstanceProblem"}})
 	if err := s.registerTags(); err != nil {
 		return err

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -24,6 +23,9 @@ import (
 
 // syncTimeout bounds the handling of one report.
 const syncTimeout = 2 * time.Minute
+
+// events are those by which a guest comes to a state that hosts report.
+var events = map[string]string{Running: "running", Paused: "paused", Crashed: "crashed"}
 
 var reported = map[pluginv1.VMState]string{
 	pluginv1.VMState_VM_STATE_RUNNING: Running,
@@ -274,15 +276,19 @@ func (s *Service) compare(ctx context.Context, hostUUID string, vms []*pluginv1.
 	if err != nil {
 		return nil, err
 	}
-	var differ []string
+	var differ, strangers []string
 	for _, uuid := range uuids {
-		e, ok := known[uuid]
-		if !ok {
-			s.stranger(hostUUID, uuid)
+		if e, ok := known[uuid]; !ok {
+			strangers = append(strangers, uuid)
 		} else if e.differs(hostUUID, told[uuid]) {
 			differ = append(differ, uuid)
 		}
 	}
+	forgotten, err := s.forgotten(ctx, hostUUID, strangers)
+	if err != nil {
+		return nil, err
+	}
+	differ = append(differ, forgotten...)
 	if !complete {
 		return differ, nil
 	}
@@ -324,9 +330,24 @@ func (s *Service) expectedNow(ctx context.Context, uuids []string) (map[string]e
 	return known, nil
 }
 
-// stranger tells of a guest that is not in the database; nothing is done to it.
-func (s *Service) stranger(hostUUID, uuid string) {
-	s.Log.Warn("host has a guest that is not ours", "host", hostUUID, "vm", uuid)
+// forgotten returns those of a host's guests that are not in the database of which
+// there is still something to do. Nothing is done to others.
+func (s *Service) forgotten(ctx context.Context, hostUUID string, strangers []string) ([]string, error) {
+	const page = 500
+	var all []string
+	for some := range slices.Chunk(strangers, page) {
+		ours, err := s.Cascade.LeftAmong(ctx, VMType.Name, some)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, ours...)
+	}
+	for _, uuid := range strangers {
+		if !slices.Contains(all, uuid) {
+			s.Log.Warn("host has a guest that is not ours", "host", hostUUID, "vm", uuid)
+		}
+	}
+	return all, nil
 }
 
 // settle runs in the guest's queue: it asks the host again and makes the
@@ -336,12 +357,24 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 		return err
 	}
 	vm, g, err := s.load(ctx, s.Store, uuid)
-	if errs.ClassOf(err) == errs.NotFound {
-		return nil
+	if err == nil && vm.HostUUID == hostUUID {
+		return s.agree(ctx, vm, g, hostUUID)
 	}
-	if err != nil {
+	if err != nil && errs.ClassOf(err) != errs.NotFound {
 		return err
 	}
+	switch done, failed := s.found(ctx, uuid, hostUUID); {
+	case done || failed != nil:
+		return failed
+	case err != nil:
+		return nil // it is gone
+	}
+	return s.agree(ctx, vm, g, hostUUID)
+}
+
+// agree makes the row of a guest, or the guest, what the other is.
+func (s *Service) agree(ctx context.Context, vm *VMInstance, g *guest, hostUUID string) error {
+	uuid := vm.UUID
 	now, err := s.actual(ctx, hostUUID, uuid)
 	if err != nil {
 		return err
@@ -353,8 +386,8 @@ func (s *Service) settle(ctx context.Context, hostUUID, uuid string) error {
 		return s.disappeared(ctx, g)
 	case vm.HostUUID == hostUUID && now != vm.State:
 		return s.follow(ctx, vm, g, now)
-	case vm.HostUUID == "" && now == Running && vm.State == Stopped:
-		return s.appeared(ctx, g, hostUUID)
+	case vm.HostUUID == "" && now == Running && (vm.State == Stopped || vm.State == Unknown):
+		return s.adopt(ctx, g, hostUUID, now) // it was started behind our back, or is there again
 	case vm.HostUUID != "" && vm.HostUUID != hostUUID && now == Running:
 		s.Log.Error("guest runs on two hosts or on the wrong one", "vm", uuid, "host", hostUUID, "expected", vm.HostUUID)
 	}
@@ -402,23 +435,9 @@ func (s *Service) follow(ctx context.Context, vm *VMInstance, g *guest, now stri
 	if now == Paused {
 		s.storage.LookAt(ctx, g.Volumes)
 	}
-	ev := map[string]string{Running: "running", Paused: "paused", Crashed: "crashed"}[now]
+	ev := events[now]
 	if ev == "" || !vmStates.Can(vm.State, ev) {
 		return nil
 	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.move(ctx, tx, vm.UUID, ev, nil) })
-}
-
-// appeared adopts a stopped guest that was started behind our back. A host that is
-// being deleted gets none: it would stay the guest's host when it is gone.
-func (s *Service) appeared(ctx context.Context, g *guest, hostUUID string) error {
-	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := cascade.Guard(ctx, tx, "Host", hostUUID); err != nil {
-			return err
-		}
-		if err := s.hosts.Reserve(ctx, tx, hostUUID, g.room(0)); err != nil {
-			return err
-		}
-		return s.move(ctx, tx, g.UUID, "running", map[string]any{"hostUuid": hostUUID})
-	})
 }

@@ -42,6 +42,10 @@ type Hosts interface {
 	Return(ctx context.Context, tx *store.Tx, hostUUID string, r Room) error
 	// PluginHost returns the host with all that its plugin needs.
 	PluginHost(ctx context.Context, q store.Querier, hostUUID string) (*pluginv1.Host, error)
+	// Again returns the UUID of a host that may have been deleted and added again: its
+	// own while it is there, else that of the host with this management address.
+	// Errors: NotFound.
+	Again(ctx context.Context, q store.Querier, hostUUID, managementIP string) (string, error)
 	// OnConnected calls fn for a host in its queue and returns its error. A host
 	// that is not connected, or gone, is passed over: it is told what it missed
 	// when it connects. What runs in the queue of the host must not call it.

@@ -14,6 +14,10 @@ type GuestPlace struct{ VMUUID, Name, ClusterUUID, HostUUID string }
 type Guests interface {
 	// Places calls f for those of the guests that have a host.
 	Places(ctx context.Context, q store.Querier, vmUUIDs []string, f func(GuestPlace)) error
+	// Alive says of a guest that runs, or may, why nothing that it uses can go
+	// (cascade.Alive); nil of one that does not, or is gone. What runs in the queue
+	// of the guest can rely on it.
+	Alive(ctx context.Context, q store.Querier, vmUUID string) error
 	// RestoreNetwork makes the network services on a host fit a guest, after
 	// what waits in the guest's queue, and does not wait for that.
 	RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID string)

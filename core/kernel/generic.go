@@ -162,6 +162,10 @@ func Given(p map[string]any, names ...string) map[string]any {
 	return values
 }
 
+// forced says what every delete does by force.
+const forced = "Enforcing leaves behind, and notes, what cannot be reached. Guests that run stay with all that they need; " +
+	"those of a host that is deleted while it does not answer are Unknown, until they are stopped or the host is added again."
+
 // RegisterDelete registers APIDelete<Type>Msg (DELETE <path>/{uuid}): the
 // cascade with the rules of every type it reaches. A resource that is gone
 // already is a success. before may veto the delete of this one resource; it is
@@ -172,7 +176,7 @@ func (k *Kernel) RegisterDelete(t *resource.Type, access action.Access, before .
 	a := action.Action{
 		Message: "APIDelete" + t.Name + "Msg", Method: "DELETE", Path: t.Path + "/{uuid}", Async: true, Access: access,
 		Queue: "uuid", SuccessIfMissing: true, Doc: "Deletes a " + t.Name + " and what depends on it.",
-		Params: []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive"}},
+		Params: []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive", Doc: forced}},
 	}
 	a.Removes = func(ctx context.Context, _ *action.Call, params any) (action.Removal, error) {
 		id, _ := (*params.(*map[string]any))["uuid"].(string)

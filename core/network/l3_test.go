@@ -153,15 +153,26 @@ func TestDeleteL3Network(t *testing.T) {
 	}
 }
 
+// A network whose guests run stays by force, too, with all that it has: their NICs
+// use its addresses. It goes from guests that do not, whatever hosts do.
 func TestDeleteL3NetworkByForce(t *testing.T) {
 	c := newCloud(t)
+	c.serve(kerneltest.FakeType, "DHCP")
+	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))
 	vm := c.VM(c.s, nil).Text("uuid")
+	all := []string{"L2Network", "L2NetworkClusterRef", "L3Network", "L3NetworkDns", "IpRange", "UsedIp", "VmNic", "NetworkServiceL3NetworkRef"}
+	before := c.Dump(all...)
+	for message, uuid := range map[string]string{"APIDeleteL3NetworkMsg": c.s.L3, "APIDeleteL2NetworkMsg": c.s.L2} {
+		c.Refused(errs.Refused, message, P{"uuid": uuid, "deleteMode": "Enforcing"}, "VM vm", "is Running", "stop it first")
+	}
+	c.want("what is there", c.Dump(all...), before)
+	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
 	c.Calls.Fail("ReleaseNetwork", silent())
 	c.Do("APIDeleteL3NetworkMsg", P{"uuid": c.s.L3, "deleteMode": "Enforcing"})
 	for _, typeName := range []string{"L3Network", "IpRange", "UsedIp", "VmNic"} {
 		c.want(typeName, c.count(typeName), 0)
 	}
-	c.want("the guest", c.Get("VmInstance", vm).Text("state"), "Running")
+	c.want("the guest", c.Get("VmInstance", vm).Text("state"), "Stopped")
 }
 
 // The free addresses of a network are told in order, in parts, to whoever may see

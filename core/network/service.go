@@ -63,7 +63,7 @@ func (s *Service) Register() error {
 		Users: []string{"VmInstance"}})
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
 	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})
-	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC})
+	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC, Lives: true, Key: s.plugged})
 	for _, m := range s.Plugins.Manifests() {
 		for _, d := range m.GetNetworkServices() {
 			if d.GetServiceIpTag() != "" {
@@ -166,9 +166,25 @@ func (s *Service) registerFacts() error {
 	return nil
 }
 
-// deleteNIC removes a NIC's row and addresses, for the cascade of a network.
-// The guest keeps running without it until it is stopped.
+// plugged is the guest that has a NIC (cascade.Deleter).
+func (s *Service) plugged(ctx context.Context, uuid string) (string, error) {
+	nic, found, err := store.First(ctx, s.Store, VMNicType, "`uuid` = ?", uuid)
+	if err != nil || !found {
+		return "", err
+	}
+	return nic.VMInstanceUUID, nil
+}
+
+// deleteNIC removes a NIC's row and addresses, for the cascade of a network. No
+// hypervisor can unplug it: that of a guest which runs is in use, and stays.
 func (s *Service) deleteNIC(ctx context.Context, uuid string, _ cascade.Mode) error {
+	vm, err := s.plugged(ctx, uuid)
+	if err == nil && vm != "" && s.guests != nil {
+		err = s.guests.Alive(ctx, s.Store, vm)
+	}
+	if err != nil {
+		return err
+	}
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `vmNicUuid` = ?", uuid); err != nil {
 			return err

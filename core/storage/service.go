@@ -82,7 +82,7 @@ func (s *Service) Register() error {
 		Users: []string{"VmInstance", VolumeType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Delete: s.leaveHostRef, Collect: s.collectHostRef, Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
-	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Users: []string{"VmInstance"}})
+	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Lives: true, Key: s.diskOf, Users: []string{"VmInstance"}})
 	if err := s.registerBuses(); err != nil {
 		return err
 	}

@@ -230,8 +230,17 @@ func (s *Service) SetStatus(ctx context.Context, tx *store.Tx, volumeUUID, statu
 	return err
 }
 
+// diskOf is the guest whose disk a volume is (cascade.Deleter).
+func (s *Service) diskOf(ctx context.Context, uuid string) (string, error) {
+	row, found, err := store.First(ctx, s.Store, VolumeType, "`uuid` = ?", uuid)
+	if err != nil || !found {
+		return "", err
+	}
+	return row.VMInstanceUUID, nil
+}
+
 // deleteVolume removes a volume's bits and row, for the cascade of a storage.
-// Enforcing forgets bits that cannot be reached.
+// Enforcing forgets bits that cannot be reached. A disk of a guest that runs stays.
 func (s *Service) deleteVolume(ctx context.Context, uuid string, m cascade.Mode) error {
 	row, err := store.Get(ctx, s.Store, VolumeType, uuid)
 	if errs.ClassOf(err) == errs.NotFound {
@@ -239,6 +248,11 @@ func (s *Service) deleteVolume(ctx context.Context, uuid string, m cascade.Mode)
 	}
 	if err != nil {
 		return err
+	}
+	if row.VMInstanceUUID != "" {
+		if err := s.guests.Alive(ctx, s.Store, row.VMInstanceUUID); err != nil {
+			return err
+		}
 	}
 	v := &contract.VolumePlan{UUID: uuid, PrimaryUUID: row.PrimaryStorageUUID, InstallPath: row.InstallPath}
 	host, err := s.hostFor(ctx, row)

@@ -110,6 +110,25 @@ func TestVolumeGoesWithItsStorage(t *testing.T) {
 	}
 }
 
+// A disk of a guest that runs stays, whatever is forced.
+func TestDiskInUse(t *testing.T) {
+	c := newCloud(t)
+	vm := c.VM(c.s, nil).Text("uuid")
+	uuid := c.dataVolume(kerneltest.Admin)
+	other := c.Create("APIAddFakePrimaryStorageMsg", P{"name": "other", "zoneUuid": c.s.Zone, "url": "/other"})
+	c.Ok(c.Tx(func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE `Volume` SET `vmInstanceUuid` = ?, `primaryStorageUuid` = ? WHERE `uuid` = ?", vm, other, uuid)
+		return err
+	}))
+	force := P{"uuid": other, "deleteMode": "Enforcing"}
+	c.Refused(errs.Refused, "APIDeletePrimaryStorageMsg", force, "VM vm", "is Running", "stop it first")
+	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
+	c.Do("APIDeletePrimaryStorageMsg", force)
+	if c.volume(uuid) != nil {
+		t.Error("the volume is left")
+	}
+}
+
 // Volumes are made, found and freed as their guest's flows ask for it, and each
 // of those can be repeated.
 func TestVolumesOfAGuest(t *testing.T) {

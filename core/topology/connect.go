@@ -57,6 +57,21 @@ func (s *Service) Cluster(ctx context.Context, q store.Querier, uuid string) (*c
 	return &contract.Cluster{UUID: c.UUID, Name: c.Name, ZoneUUID: c.ZoneUUID, HypervisorType: c.HypervisorType}, nil
 }
 
+// Again implements contract.Hosts.
+func (s *Service) Again(ctx context.Context, q store.Querier, uuid, managementIP string) (string, error) {
+	found, err := store.Texts(ctx, q, "SELECT `uuid` FROM `Host` WHERE `uuid` = ? OR `managementIp` = ?", uuid, managementIP)
+	if err != nil {
+		return "", err
+	}
+	if slices.Contains(found, uuid) {
+		return uuid, nil
+	}
+	if len(found) == 0 {
+		return "", errs.New(errs.NotFound, "Host "+uuid, "it does not exist, nor does another one at %s", managementIP)
+	}
+	return found[0], nil
+}
+
 // OnConnected calls fn for a host if it is connected (contract.Hosts). It does so in
 // the host's queue: a host that is being connected, and may have asked already
 // what it is to have, is told of the change afterwards, and one that is being
