@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -157,24 +156,11 @@ func parseNetwork(row *pluginv1.L3Network) (*network, error) {
 	return n, nil
 }
 
-// address4 takes addresses of machines, as the agent does.
-func address4(text string) (netip.Addr, error) {
-	spelling, err := kinds.Parse("addr", text)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	a, err := netip.ParseAddr(spelling)
-	if err == nil && !a.Is4() {
-		err = fmt.Errorf("%q is no IPv4 address", text)
-	}
-	return a, err
-}
-
 // address parses an address that must be usable by a machine in the network.
 func (n *network) address(object, what, text string) (netip.Addr, error) {
-	a, err := address4(text)
+	a, err := dataplane.ParseIPv4(what, text)
 	if err != nil {
-		return a, errs.Wrap(errs.Invalid, object, err, "%s", what)
+		return a, errs.Wrap(errs.Invalid, object, err, "")
 	}
 	if !n.cidr.Contains(a) || (n.cidr.Bits() < 31 && a == n.cidr.Addr()) {
 		return a, errs.New(errs.Invalid, object, "%s %s is not a machine's address in %s", what, a, n.cidr)

@@ -46,7 +46,7 @@ func (n *network) leaveOut(f *hostv1.DHCPNetwork) (reasons []string) {
 // each (RFC 2132, section 3.8).
 func (n *network) nameServers(all []string, out func(string, ...any)) (good []string) {
 	for _, text := range all {
-		_, err := address4(text)
+		_, err := dataplane.ParseIPv4("", text)
 		switch {
 		case err != nil:
 			out("name server %q is left out: it is no machine's IPv4 address; remove it", text)

@@ -56,7 +56,7 @@ func stateOf(s set, key string) (networkState, error) {
 			}
 			st.bindings = append(st.bindings, b)
 		case f.GetMetadata() != nil:
-			ip, err := parseIPv4(object, f.GetMetadata().GetIp())
+			ip, err := ParseIPv4(object, f.GetMetadata().GetIp())
 			if err != nil {
 				return st, err
 			}

@@ -151,7 +151,7 @@ func parseBinding(object string, b *hostv1.DHCPBinding) (binding, error) {
 	if err != nil {
 		return binding{}, err
 	}
-	ip, err := parseIPv4(object, b.GetIp())
+	ip, err := ParseIPv4(object, b.GetIp())
 	if err != nil {
 		return binding{}, err
 	}

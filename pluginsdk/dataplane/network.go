@@ -52,7 +52,7 @@ func parseNetwork(object string, n *hostv1.DHCPNetwork) (networkSpec, error) {
 		return bad("address %s is not in network %s", s.address, s.cidr)
 	}
 	if n.GetGateway() != "" {
-		if s.gateway, err = parseIPv4(object, n.GetGateway()); err != nil {
+		if s.gateway, err = ParseIPv4(object, n.GetGateway()); err != nil {
 			return networkSpec{}, err
 		}
 		if !s.cidr.Contains(s.gateway) {
@@ -60,7 +60,7 @@ func parseNetwork(object string, n *hostv1.DHCPNetwork) (networkSpec, error) {
 		}
 	}
 	for _, text := range n.GetDns() {
-		ip, err := parseIPv4(object, text)
+		ip, err := ParseIPv4(object, text)
 		if err != nil {
 			return networkSpec{}, err
 		}
@@ -71,7 +71,7 @@ func parseNetwork(object string, n *hostv1.DHCPNetwork) (networkSpec, error) {
 		if err != nil {
 			return networkSpec{}, err
 		}
-		hop, err := parseIPv4(object, r.GetNextHop())
+		hop, err := ParseIPv4(object, r.GetNextHop())
 		if err != nil {
 			return networkSpec{}, err
 		}

@@ -179,7 +179,7 @@ func claimGuest(c claims, s set, f *hostv1.Fragment) error {
 			return err
 		}
 	}
-	ip, err := parseIPv4(object, text)
+	ip, err := ParseIPv4(object, text)
 	if err != nil {
 		return err
 	}

@@ -128,7 +128,7 @@ func checkBinding(object string, b *hostv1.DHCPBinding) error {
 	if _, err := parseMAC(object, b.GetMac()); err != nil {
 		return err
 	}
-	if _, err := parseIPv4(object, b.GetIp()); err != nil {
+	if _, err := ParseIPv4(object, b.GetIp()); err != nil {
 		return err
 	}
 	if b.GetHostname() != "" {
@@ -141,7 +141,7 @@ func checkMetadata(object string, m *hostv1.Metadata) error {
 	if m.GetNetworkKey() == "" {
 		return errs.New(errs.Invalid, object, "the metadata names no network")
 	}
-	if _, err := parseIPv4(object, m.GetIp()); err != nil {
+	if _, err := ParseIPv4(object, m.GetIp()); err != nil {
 		return err
 	}
 	if m.GetInstanceId() == "" || !keyPattern.MatchString(m.GetInstanceId()) {
@@ -175,9 +175,10 @@ func parseMAC(object, text string) (net.HardwareAddr, error) {
 	return net.ParseMAC(spelling)
 }
 
-// parseIPv4 takes more than the core does for guests: what older versions gave
-// them still has to be served.
-func parseIPv4(object, text string) (netip.Addr, error) {
+// ParseIPv4 takes the address of a machine, and more of them than the core does for
+// guests: what older versions gave them still has to be served. An error (errs.Invalid)
+// names the object that has it.
+func ParseIPv4(object, text string) (netip.Addr, error) {
 	spelling, err := kinds.Parse("addr", text)
 	if err != nil {
 		return netip.Addr{}, errs.Wrap(errs.Invalid, object, err, "")
