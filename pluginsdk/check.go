@@ -1,10 +1,10 @@
 package pluginsdk
 
 import (
-	"path"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // CheckUUID refuses (errs.Invalid) what is no UUID of Kumo: 32 lower-case hex
@@ -27,7 +27,7 @@ func CheckFolder(object, folder string) error {
 			WithAdvice("choose a folder such as /var/lib/storage")
 	}
 	switch {
-	case !path.IsAbs(folder) || path.Clean(folder) != folder:
+	case kinds.Exact("path", folder) != nil:
 		return refuse("is not absolute and clean")
 	case strings.ContainsFunc(folder, func(r rune) bool { return r < ' ' || strings.ContainsRune(`"'$*?\`+"`", r) }):
 		return refuse("has characters that a path should not have")

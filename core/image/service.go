@@ -89,7 +89,7 @@ func (s *Service) registerTypes() error {
 			a := action.Action{
 				Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true,
 				Create: true, Access: action.Admin, Returns: "BackupStorage", Kind: "storage",
-				Params: kernel.AddParams(storeParams, d.GetFields()), Doc: "Adds a backup storage of type " + d.GetType() + ".",
+				Params: kernel.AddParams(storeParams, d.GetAdd(), d.GetFields()), Doc: "Adds a backup storage of type " + d.GetType() + ".",
 			}
 			err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
 				return s.add(ctx, c, d, p)

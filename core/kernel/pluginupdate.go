@@ -38,7 +38,7 @@ func (k *Kernel) RegisterPluginUpdate(u PluginUpdate) error {
 		return nil
 	}
 	base := append(updateParams(u.Base), u.Params...)
-	params := AddParams(base, u.Fields)
+	params := AddParams(base, u.Add, u.Fields)
 	for i := range params[len(base):] {
 		p := &params[len(base)+i]
 		p.Required, p.Default = false, ""

@@ -157,12 +157,15 @@ func fieldKind(k string) (resource.Kind, error) {
 }
 
 // AddParams returns the parameters of a plugin-declared add message: those of
-// the base type and the plugin's own.
-func AddParams(base []action.Param, fields []*pluginv1.Field) []action.Param {
+// the base type, and the plugin's own.
+func AddParams(base []action.Param, add *pluginv1.AddMessage, fields []*pluginv1.Field) []action.Param {
 	params := append([]action.Param(nil), base...)
 	have := map[string]bool{}
-	for _, p := range base {
+	for i, p := range base {
 		have[p.Name] = true
+		if p.Name == "url" && add.GetUrlHolds() != "" {
+			params[i].Holds = add.GetUrlHolds()
+		}
 	}
 	for _, f := range fields {
 		if f.GetFact() || have[f.GetName()] {

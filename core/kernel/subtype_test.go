@@ -73,7 +73,7 @@ func TestSubtypeRefusesWhatItCannotStore(t *testing.T) {
 }
 
 func TestAddParams(t *testing.T) {
-	params := AddParams([]action.Param{{Name: "name", Type: "string", Required: true}}, fields)
+	params := AddParams([]action.Param{{Name: "name", Type: "string", Required: true}, {Name: "url"}}, &pluginv1.AddMessage{UrlHolds: "path"}, fields)
 	got := map[string]action.Param{}
 	for _, p := range params {
 		got[p.Name] = p
@@ -83,6 +83,9 @@ func TestAddParams(t *testing.T) {
 	}
 	if p := got["sshPort"]; p.Type != "int" || p.Range == nil || p.Range[1] != 65535 {
 		t.Errorf("sshPort is %+v", p)
+	}
+	if got["url"].Holds != "path" || got["name"].Holds != "" {
+		t.Errorf("url is %+v, name %+v", got["url"], got["name"])
 	}
 	if p := got["password"]; !p.Required || !p.Secret {
 		t.Errorf("password is %+v", p)
@@ -129,7 +132,7 @@ func TestFieldsHoldKinds(t *testing.T) {
 	var got map[string]any
 	r := action.NewRegistry(hclog.NewNullLogger())
 	r.Wire(action.Ports{Lookup: action.NewLookup(nil, resource.NewRegistry())})
-	err = r.RegisterDynamic(action.Action{Message: "APIAddDiskMsg", Method: "POST", Path: "/disks", Access: action.Admin, Params: AddParams(nil, own)},
+	err = r.RegisterDynamic(action.Action{Message: "APIAddDiskMsg", Method: "POST", Path: "/disks", Access: action.Admin, Params: AddParams(nil, nil, own)},
 		func(_ context.Context, _ *action.Call, p map[string]any) (action.Ref, error) {
 			got = p
 			return action.Ref{}, nil

@@ -47,7 +47,7 @@ func (s *Service) registerHypervisors() error {
 func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
 	a := action.Action{
 		Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true, Create: true,
-		Access: action.Admin, Returns: "Host", Params: kernel.AddParams(hostParams, d.GetFields()), Kind: "host",
+		Access: action.Admin, Returns: "Host", Params: kernel.AddParams(hostParams, d.GetAdd(), d.GetFields()), Kind: "host",
 		Doc: "Adds a host of type " + d.GetType() + " and connects it.",
 	}
 	err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {

@@ -14,14 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-var (
-	uuidForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
-	plainPath = regexp.MustCompile(`^/[A-Za-z0-9._@+/-]+$`)
-)
+var uuidForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // storeForbidden are folders in which a store must not be: those that the
 // specification names, and others that belong to the machine.
@@ -66,9 +64,9 @@ type folder struct{ root, object string }
 // folderOf checks the store's url. Errors: Invalid naming the store.
 func folderOf(st *pluginv1.Storage) (folder, error) {
 	object := "image store " + st.GetUuid()
-	root := strings.TrimRight(st.GetUrl(), "/")
-	if !plainPath.MatchString(root) || filepath.Clean(root) != root {
-		return folder{}, errs.New(errs.Invalid, object, "url %q is not a clean absolute path of letters, digits and . _ - + @", outbound.ShownText(st.GetUrl())).
+	root, err := kinds.Parse("plainpath", st.GetUrl())
+	if err != nil {
+		return folder{}, errs.New(errs.Invalid, object, "url %q is not an absolute path of letters, digits and . _ - + @", outbound.ShownText(st.GetUrl())).
 			WithAdvice("give a folder of the management node, such as /var/lib/kumo/images")
 	}
 	if under := within(root, storeForbidden); under != "" {

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // sourceForbidden are the folders of the specification's black list
@@ -47,10 +48,10 @@ func parseFileFolders(text, dataDir string) (fileFolders, error) {
 		if dir = strings.TrimSpace(dir); dir == "" {
 			continue
 		}
-		if !filepath.IsAbs(dir) || strings.ContainsRune(dir, 0) {
-			return f, errs.New(errs.Invalid, "setting "+settingFileFolders, "%q is not an absolute path", dir)
+		dir, err := kinds.Parse("path", dir)
+		if err != nil {
+			return f, errs.Wrap(errs.Invalid, "setting "+settingFileFolders, err, "")
 		}
-		dir = filepath.Clean(dir)
 		if bad := f.touches(dir); bad != "" {
 			return f, errs.New(errs.Invalid, "setting "+settingFileFolders, "%s is in, or holds, %s", dir, bad).
 				WithAdvice("list a folder that has nothing but images")
@@ -113,7 +114,7 @@ func (f fileFolders) checkReal(object, path string) error {
 }
 
 func checkCleanPath(object, path string) error {
-	if !strings.HasPrefix(path, "/") || filepath.Clean(path) != path || strings.ContainsRune(path, 0) || path == "/" {
+	if kinds.Exact("path", path) != nil || path == "/" {
 		return errs.New(errs.Invalid, object, "%q is not the clean absolute path of a file", path)
 	}
 	return nil

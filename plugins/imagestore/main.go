@@ -38,6 +38,7 @@ func pluginOf(s *store) pluginsdk.Plugin {
 					Subtype:        "ImageStoreBackupStorage",
 					Query:          true,
 					UpdateMessage:  "APIUpdateImageStoreBackupStorageMsg",
+					UrlHolds:       "plainpath",
 					Caption:        pluginsdk.Say("Image store", "镜像仓库"),
 					Doc:            pluginsdk.Say("A folder of the management node that keeps images and serves them to hosts.", "管理节点上保存镜像并向物理机提供镜像的目录。"),
 				},

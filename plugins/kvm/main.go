@@ -92,7 +92,7 @@ func settings() []*pluginv1.SettingDecl {
 	return []*pluginv1.SettingDecl{
 		{Name: "libvirtURI", Default: "", Doc: "How libvirt is reached on hosts: empty for its unix socket (through SSH on other machines), qemu+unix:///system?socket=PATH, or qemu+tcp://:PORT/system (16509 without a port) for TCP on their management addresses, without password and encryption."},
 		{Name: "hostdPort", Default: "7171", Kind: "int", Min: 1, Max: 65535, Doc: "The TCP port of the agent on hosts other than this machine."},
-		{Name: "stateFolder", Default: "/var/lib/kumo/hostd", Doc: "The agent's folder on each host."},
+		{Name: "stateFolder", Default: "/var/lib/kumo/hostd", Holds: "plainpath", Doc: "The agent's folder on each host."},
 		{Name: "emulation", Default: string(driver.Auto), Doc: "auto, kvm or tcg: whether guests run by KVM, or emulated where it does not work."},
 		{Name: "diskCache", Default: "none", Doc: "QEMU's cache mode for disks: none, writeback, writethrough or directsync."},
 	}

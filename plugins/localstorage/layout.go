@@ -1,12 +1,12 @@
 package main
 
 import (
-	"path"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -20,9 +20,7 @@ var imageFormats = []string{"qcow2", "raw", "iso"}
 var systemFolders = []string{"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr"}
 
 var (
-	// Paths reach libvirt and qemu-img; these characters need no quoting there.
-	plainPath = regexp.MustCompile(`^/[A-Za-z0-9._@+/-]+$`)
-	uuidForm  = regexp.MustCompile(`^[0-9a-f]{32}$`)
+	uuidForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 )
 
 // layout tells where the files of one storage are.
@@ -31,13 +29,13 @@ type layout struct{ root string }
 // layoutOf checks the storage's url (errs.Invalid naming the storage).
 func layoutOf(s *pluginv1.Storage) (layout, error) {
 	object := "local storage " + s.GetUuid()
-	root := strings.TrimRight(s.GetUrl(), "/")
+	root, err := kinds.Parse("plainpath", s.GetUrl())
 	invalid := func(why string) (layout, error) {
 		return layout{}, errs.New(errs.Invalid, object, "url %q %s", outbound.ShownText(s.GetUrl()), why).
 			WithAdvice("give the absolute path of a folder for volumes, such as /var/lib/kumo/local")
 	}
-	if !plainPath.MatchString(root) || path.Clean(root) != root {
-		return invalid("is not a clean absolute path of letters, digits and . _ - + @")
+	if err != nil {
+		return invalid("is not an absolute path of letters, digits and . _ - + @")
 	}
 	for _, folder := range systemFolders {
 		if root == folder || strings.HasPrefix(root, folder+"/") {

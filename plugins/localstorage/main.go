@@ -28,6 +28,7 @@ func newPlugin() pluginsdk.Plugin {
 					Path:           "/primary-storage/local-storage",
 					InventoryClass: "org.zstack.header.storage.primary.PrimaryStorageInventory",
 					Subtype:        "LocalStoragePrimaryStorage",
+					UrlHolds:       "plainpath",
 					Caption:        pluginsdk.Say("Local storage", "本地存储"),
 					Doc:            pluginsdk.Say("A folder of each host that keeps the volumes of its guests.", "各物理机上保存本机云主机云盘的目录。"),
 				},

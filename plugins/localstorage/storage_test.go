@@ -453,13 +453,13 @@ func TestBadInput(t *testing.T) {
 
 func TestBadURLs(t *testing.T) {
 	b := newBench(t)
-	for _, url := range []string{"", "/", "relative", "/dev", "/dev/shm", "/proc/x", "/sys/x", "/etc/kumo", "/usr", "/srv/../etc", "/srv//x", "/srv/a,b", "/srv/a b", "/srv/a\nb", "file:///srv"} {
+	for _, url := range []string{"", "/", "relative", "/dev", "/dev/shm", "/proc/x", "/sys/x", "/etc/kumo", "/usr", "/srv/../etc", "/srv/a,b", "/srv/a b", "/srv/a\nb", "file:///srv"} {
 		_, err := b.ConnectStorage(t.Context(), &pluginv1.ConnectStorageRequest{Storage: &pluginv1.Storage{Uuid: storageUUID, Url: url}})
 		if errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), storageUUID) {
 			t.Errorf("%q: %v", url, err)
 		}
 	}
-	for _, url := range []string{"/srv/kumo", "/kumo_storage/", "/var/lib/kumo/local"} {
+	for _, url := range []string{"/srv/kumo", "/kumo_storage/", "/srv//x", "/var/lib/kumo/local"} {
 		if _, err := b.ConnectStorage(t.Context(), &pluginv1.ConnectStorageRequest{Storage: &pluginv1.Storage{Uuid: storageUUID, Url: url}}); err != nil {
 			t.Errorf("%q: %v", url, err)
 		}

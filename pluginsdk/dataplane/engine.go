@@ -11,6 +11,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
 
@@ -89,8 +90,9 @@ func load(cfg Config) (*Engine, error) {
 	if cfg.Dnsmasq == "" {
 		cfg.Dnsmasq = "dnsmasq"
 	}
-	if !folderPattern.MatchString(cfg.StateDir) || filepath.Clean(cfg.StateDir) != cfg.StateDir {
-		return nil, errs.New(errs.Invalid, "state folder "+quote(cfg.StateDir), "must be an absolute path of letters, digits, dots, dashes and underscores")
+	// It goes into dnsmasq's configuration, where commas, spaces and newlines mean something.
+	if err := kinds.Exact("plainpath", cfg.StateDir); err != nil {
+		return nil, errs.Wrap(errs.Invalid, "state folder", err, "")
 	}
 	if err := os.MkdirAll(filepath.Join(cfg.StateDir, "dhcp"), 0o755); err != nil {
 		return nil, fmt.Errorf("make the state folder: %w", err)

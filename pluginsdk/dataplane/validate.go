@@ -25,10 +25,7 @@ var (
 	ownerPattern     = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
 	keyPattern       = regexp.MustCompile(`^[!-~]+$`)
 	namespacePattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
-	// The state folder goes into dnsmasq's configuration, where commas, spaces
-	// and newlines mean something.
-	folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
-	aliasPattern  = regexp.MustCompile(`^[ -~]*$`)
+	aliasPattern     = regexp.MustCompile(`^[ -~]*$`)
 )
 
 // CheckOwner refuses an owner that is not a short lower-case name, such as

@@ -44,6 +44,8 @@ var All = []Kind{
 	{"name", "a name of one line", "Unicode Technical Report 36, section 3.5", 255, parseName},
 	{"netmask4", "an IPv4 netmask such as 255.255.255.0", "RFC 950", 64, parseNetmask4},
 	{"networks", "a list of networks such as 10.0.0.0/24 and addresses, with commas between", "RFC 4632, section 3.1; RFC 4291, section 2.3", 65536, parseNetworks},
+	{"path", "an absolute path", "POSIX.1-2024, section 3.2", 4000, parsePath},
+	{"plainpath", "an absolute path of letters, digits and . _ - + @", "such a path needs no quotes in commands and configurations", 1024, parsePlainPath},
 }
 
 // Of returns the kind of a name.

@@ -1,7 +1,6 @@
 package domain
 
 import (
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"libvirt.org/go/libvirtxml"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -140,8 +140,8 @@ func buildDisk(object string, disk *pluginv1.Disk, o Options) (libvirtxml.Domain
 	if strings.Contains(disk.GetSource(), "://") || strings.HasPrefix(disk.GetSource(), "rbd:") {
 		return x, errs.New(errs.Unsupported, object, "disk %s is not a file of the host", disk.GetUuid())
 	}
-	if !filepath.IsAbs(disk.GetSource()) || filepath.Clean(disk.GetSource()) != disk.GetSource() {
-		return x, errs.New(errs.Invalid, object, "disk %s has no absolute path", disk.GetUuid())
+	if err := kinds.Exact("path", disk.GetSource()); err != nil {
+		return x, errs.Wrap(errs.Invalid, object, err, "disk %s", disk.GetUuid())
 	}
 	if !slices.Contains(diskFormats, disk.GetFormat()) {
 		return x, errs.New(errs.Invalid, object, "disk %s has format %q, not one of %s", disk.GetUuid(), disk.GetFormat(), strings.Join(diskFormats, ", "))

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // systemFolders are never a storage's root, and nothing below those in
@@ -80,13 +81,8 @@ func checkInside(path, root string) error {
 }
 
 func checkPath(path string) error {
-	switch {
-	case !filepath.IsAbs(path), filepath.Clean(path) != path:
-		return errs.New(errs.Invalid, "path "+path, "it must be absolute, without . and .. and double slashes")
-	case strings.ContainsFunc(path, func(r rune) bool { return r < ' ' || r == 0x7f }):
-		return errs.New(errs.Invalid, "path "+filepath.Base(path), "it has control characters")
-	case len(path) > 4000:
-		return errs.New(errs.Invalid, "path "+path[:80], "it is too long")
+	if err := kinds.Exact("path", path); err != nil {
+		return errs.Wrap(errs.Invalid, "path", err, "")
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/digitalocean/go-libvirt"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
 
 // defaultSockets are libvirt's monolithic and modular daemons, in the order of
@@ -55,7 +56,7 @@ func ParseLibvirt(text string) (Libvirt, error) {
 		if u.RawQuery == "" {
 			return Libvirt{sockets: defaultSockets}, nil
 		}
-		if !folderPattern.MatchString(socket) {
+		if kinds.Exact("plainpath", socket) != nil {
 			return bad("the socket is no plain absolute path")
 		}
 		return Libvirt{sockets: []string{socket}}, nil

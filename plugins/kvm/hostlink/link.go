@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -51,10 +50,6 @@ func failing(check string, err error) error {
 	}
 	return errs.Wrap(errs.ClassOf(err), "", err, "").OfCheck(check)
 }
-
-// folderPattern keeps what goes into commands on hosts free of anything that a
-// shell could read otherwise.
-var folderPattern = regexp.MustCompile(`^(/[A-Za-z0-9_.-]+)+$`)
 
 // Config is the same for all hosts.
 type Config struct {
@@ -267,8 +262,8 @@ func forget(cfg Config, host *pluginv1.Host) error {
 // Check refuses settings that cannot work (errs.Invalid). Connect and
 // Disconnect want a Config that passed.
 func (c Config) Check() error {
-	if !folderPattern.MatchString(c.StateDir) || filepath.Clean(c.StateDir) != c.StateDir {
-		return errs.New(errs.Invalid, "setting stateFolder", "%q is not an absolute path of letters, digits, dots, dashes and underscores", c.StateDir)
+	if err := kinds.Exact("plainpath", c.StateDir); err != nil {
+		return errs.Wrap(errs.Invalid, "setting stateFolder", err, "")
 	}
 	if len(c.StateDir) > 90 {
 		return errs.New(errs.Invalid, "setting stateFolder", "it is too long for the agent's socket in it")

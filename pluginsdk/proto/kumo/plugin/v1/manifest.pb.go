@@ -383,7 +383,10 @@ type AddMessage struct {
 	// caption is what one of subtype is called.
 	Caption *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
 	// doc says in a sentence what it is.
-	Doc           *Caption `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
+	Doc *Caption `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
+	// url_holds is the kind of values (pluginsdk/kinds) of the parameter url, which is
+	// checked and spelled by it; empty: any text.
+	UrlHolds      string `protobuf:"bytes,9,opt,name=url_holds,json=urlHolds,proto3" json:"url_holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +475,13 @@ func (x *AddMessage) GetDoc() *Caption {
 		return x.Doc
 	}
 	return nil
+}
+
+func (x *AddMessage) GetUrlHolds() string {
+	if x != nil {
+		return x.UrlHolds
+	}
+	return ""
 }
 
 type HypervisorDecl struct {
@@ -1583,7 +1593,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03doc\x18\v \x01(\tR\x03doc\x121\n" +
 	"\acaption\x18\f \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
 	"\x04unit\x18\r \x01(\tR\x04unit\x12\x14\n" +
-	"\x05holds\x18\x0e \x01(\tR\x05holds\"\x98\x02\n" +
+	"\x05holds\x18\x0e \x01(\tR\x05holds\"\xb5\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -1593,7 +1603,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0eupdate_message\x18\x05 \x01(\tR\rupdateMessage\x12\x14\n" +
 	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
-	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\"\x9f\x04\n" +
+	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\x12\x1b\n" +
+	"\turl_holds\x18\t \x01(\tR\burlHolds\"\x9f\x04\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
