@@ -59,7 +59,7 @@ func (a *App) oneValue(flag *schema.Flag, text string) (any, error) {
 
 // listValue reads each of the texts of a list as oneValue does.
 func (a *App) listValue(flag *schema.Flag, texts []string) (any, error) {
-	if flag.Item == nil || flag.Item.Kind == "string" && flag.Enum == "" {
+	if flag.Item == nil || flag.Item.Kind == "string" && flag.Item.Enum == "" && flag.Enum == "" {
 		return texts, nil
 	}
 	item := &schema.Flag{Param: &schema.Param{Field: *flag.Item}, Name: flag.Name}
