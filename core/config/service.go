@@ -98,7 +98,7 @@ func (s *Service) Load(ctx context.Context) error {
 		if rows, err = store.Find(ctx, tx, GlobalConfigType, ""); err != nil {
 			return err
 		}
-		if overs, err = store.Find(ctx, tx, ResourceConfigType, ""); err != nil {
+		if overs, err = store.Sound(ctx, tx, ResourceConfigType, store.PassedOver(s.log), ""); err != nil {
 			return err
 		}
 		if err := s.complete(ctx, tx, settings, rows); err != nil {

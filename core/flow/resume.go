@@ -25,7 +25,7 @@ func (e *Engine) Resume(ctx context.Context, submit func(key string, run func(co
 	if err := e.claim(ctx); err != nil {
 		return err
 	}
-	rows, err := store.Find(ctx, e.store, journals, "ORDER BY createDate, uuid")
+	rows, err := store.Sound(ctx, e.store, journals, store.PassedOver(e.log), "ORDER BY createDate, uuid")
 	if err != nil {
 		return err
 	}

@@ -435,6 +435,29 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A job whose row was damaged costs the others, and the start, nothing; it has failed.
+func TestDamagedJob(t *testing.T) {
+	s := open(t)
+	accept(t, service(t, s, &zoo{}), job.Job{UUID: id(1)})
+	accept(t, service(t, s, &zoo{}), job.Job{UUID: id(2)})
+	err := s.Update(ctx, func(tx *store.Tx) error { // in a column that SQLite takes anything for
+		_, err := tx.Exec(ctx, "UPDATE `Job` SET `epoch` = 'first' WHERE `uuid` = ?", id(1))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := service(t, s, &zoo{})
+	run, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := next.Start(run, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := poll(t, next, id(2)); !strings.HasPrefix(got, "unavailable: operation: the management node stopped before") {
+		t.Errorf("the other job: %s", got)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	s := open(t)
 	j := service(t, s, nil)

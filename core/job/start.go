@@ -18,7 +18,11 @@ const sweepBatch = 500
 // ctx ends. It is called once, before flows are resumed and calls are taken.
 func (s *Service) Start(ctx context.Context, goesOn map[string]bool) error {
 	var lost []string
-	left, err := store.Find(ctx, s.store, rows, "`state` = ?", Processing)
+	broken := func(uuid string, err error) {
+		store.PassedOver(s.log)(uuid, err)
+		lost = append(lost, uuid) // nobody can go on with it
+	}
+	left, err := store.Sound(ctx, s.store, rows, broken, "`state` = ?", Processing)
 	if err != nil {
 		return err
 	}
