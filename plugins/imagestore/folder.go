@@ -15,7 +15,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
-	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -66,7 +65,7 @@ func folderOf(st *pluginv1.Storage) (folder, error) {
 	object := "image store " + st.GetUuid()
 	root, err := kinds.Parse("plainpath", st.GetUrl())
 	if err != nil {
-		return folder{}, errs.New(errs.Invalid, object, "url %q is not an absolute path of letters, digits and . _ - + @", outbound.ShownText(st.GetUrl())).
+		return folder{}, errs.New(errs.Invalid, object, "url %q is not an absolute path of letters, digits and . _ - + @", kinds.Shown(st.GetUrl())).
 			WithAdvice("give a folder of the management node, such as /var/lib/kumo/images")
 	}
 	if under := within(root, storeForbidden); under != "" {

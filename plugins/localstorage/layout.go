@@ -7,7 +7,6 @@ import (
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
-	"github.com/kumo-cloud/kumo/pluginsdk/outbound"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -31,7 +30,7 @@ func layoutOf(s *pluginv1.Storage) (layout, error) {
 	object := "local storage " + s.GetUuid()
 	root, err := kinds.Parse("plainpath", s.GetUrl())
 	invalid := func(why string) (layout, error) {
-		return layout{}, errs.New(errs.Invalid, object, "url %q %s", outbound.ShownText(s.GetUrl()), why).
+		return layout{}, errs.New(errs.Invalid, object, "url %q %s", kinds.Shown(s.GetUrl()), why).
 			WithAdvice("give the absolute path of a folder for volumes, such as /var/lib/kumo/local")
 	}
 	if err != nil {

@@ -8,6 +8,7 @@ package kinds
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -62,7 +63,8 @@ const shown = 80
 
 // Parse returns the one spelling of a value, in which it is stored: a repeated
 // call with that returns it again. Blanks and line ends around it are no part of
-// it. An error says what the value is not, why, and where the rule is from.
+// it. An error says what the value is not, why, and where the rule is from; what a
+// URL would have as its secrets is not in it.
 func (k Kind) Parse(text string) (string, error) {
 	trimmed := strings.TrimSpace(text)
 	var out string
@@ -72,6 +74,9 @@ func (k Kind) Parse(text string) (string, error) {
 	}
 	if err == nil {
 		return out, nil
+	}
+	if !strings.Contains(trimmed, " ") { // else it is no URL: a key with its comment, user@host
+		trimmed = Shown(trimmed)
 	}
 	if r := []rune(trimmed); len(r) > shown {
 		trimmed = string(r[:shown]) + "…"
@@ -83,6 +88,23 @@ func (k Kind) Parse(text string) (string, error) {
 		return "", fmt.Errorf("%q is not %s, but %s (%s)", trimmed, k.Is, why, k.Rule)
 	}
 	return "", fmt.Errorf("%q is not %s (%s)", trimmed, k.Is, k.Rule)
+}
+
+// Shown is a text that is refused as an error may repeat it: what stands where a URL
+// has user, password and query is left out, as people write URLs where something
+// else is asked for.
+func Shown(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		text, _, _ = strings.Cut(text, "?")
+	} else if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		u.User, u.RawQuery, u.ForceQuery, u.Fragment, u.RawFragment = nil, "", false, "", ""
+		text = u.String()
+	}
+	if i := strings.LastIndexByte(text, '@'); i >= 0 { // user:password@host:/folder
+		return "…" + text[i:]
+	}
+	return text
 }
 
 // Parse is Kind.Parse of the kind of a name, for plugins and agents; an unknown

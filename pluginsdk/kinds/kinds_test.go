@@ -161,3 +161,14 @@ func TestParseSecret(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestShown(t *testing.T) {
+	for text, want := range map[string]string{
+		"/srv/images": "/srv/images", "relative": "relative", "cifs://h/share?user=foo&password=bar": "cifs://h/share", "//foo:bar@h/share": "//h/share",
+		"foo:bar@h:/export": "…@h:/export", "http://u:bar@h:bad/x?k=bar": "…@h:bad/x", "%zz?password=bar": "%zz", "": "",
+	} {
+		if got := Shown(text); got != want {
+			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -64,21 +63,6 @@ func Shown(u *url.URL) string {
 	c := *u
 	c.User, c.RawQuery, c.ForceQuery, c.Fragment, c.RawFragment = nil, "", false, "", ""
 	return c.String()
-}
-
-// ShownText is Shown for a text that should be a URL or a path and may be neither:
-// what stands where a URL has its secrets is left out.
-func ShownText(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		text, _, _ = strings.Cut(text, "?")
-	} else if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		text = Shown(u)
-	}
-	if i := strings.LastIndexByte(text, '@'); i >= 0 { // user:password@host:/folder
-		return "…" + text[i:]
-	}
-	return text
 }
 
 // Transport returns a new transport that connects to what the policy allows. A

@@ -107,17 +107,6 @@ func TestShown(t *testing.T) {
 	}
 }
 
-func TestShownText(t *testing.T) {
-	for text, want := range map[string]string{
-		"/srv/images": "/srv/images", "relative": "relative", "cifs://h/share?user=foo&password=bar": "cifs://h/share", "//foo:bar@h/share": "//h/share",
-		"foo:bar@h:/export": "…@h:/export", "http://u:bar@h:bad/x?k=bar": "…@h:bad/x", "%zz?password=bar": "%zz", "": "",
-	} {
-		if got := ShownText(text); got != want {
-			t.Errorf("%s is shown as %s, want %s", text, got, want)
-		}
-	}
-}
-
 func listenOn(t *testing.T, ip string, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", ip+":0")
