@@ -17,24 +17,28 @@ import (
 // note records what a host tells of its guests: with complete of all that it has.
 // What cannot be recorded is logged, and told again with the next ping.
 func (s *Service) note(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) {
-	known := map[string]string{}
+	var known, news map[string]string
 	// Most hosts have nothing to tell, and tell it often.
 	err := store.Cached(s.Store).Each(ctx, "SELECT `vmInstanceUuid`, `reason` FROM `VmInstanceProblem` WHERE `hostUuid` = ?", []any{hostUUID}, func(r *store.Row) error {
+		if known == nil {
+			known, news = map[string]string{}, map[string]string{}
+		}
 		known[r.Text(0)] = r.Text(1)
+		if complete {
+			news[r.Text(0)] = "" // unless it is told of below
+		}
 		return nil
 	})
-	told := map[string]bool{}
-	news := map[string]string{}
 	for _, vm := range vms {
-		told[vm.GetUuid()] = true
-		if text := errtext.Short(strings.Join(vm.GetProblems(), "; ")); text != known[vm.GetUuid()] {
-			news[vm.GetUuid()] = text
+		uuid, text := vm.GetUuid(), errtext.Short(strings.Join(vm.GetProblems(), "; "))
+		delete(news, uuid)
+		if text == known[uuid] {
+			continue
 		}
-	}
-	for uuid := range known {
-		if complete && !told[uuid] {
-			news[uuid] = ""
+		if news == nil {
+			news = map[string]string{}
 		}
+		news[uuid] = text
 	}
 	for uuid, text := range news {
 		if err == nil {

@@ -117,25 +117,16 @@ func opened(q Querier, t *resource.Type, f *resource.Field, v value) (value, err
 // condition may end with ORDER BY and LIMIT, or be only these. Slices in args
 // expand for IN (?).
 func Find[T any](ctx context.Context, q Querier, t *resource.Typed[T], where string, args ...any) ([]*T, error) {
-	var rows []*T
-	err := q.Each(ctx, planOf(t.Type).selectAll+clause(where), args, func(r *Row) error {
-		row, err := decode(q, t, r)
-		rows = append(rows, row)
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return rows, nil
+	return Sound(ctx, q, t, nil, where, args...)
 }
 
 // Sound is Find without the rows that are damaged, of which broken is told with
-// their uuids: they cost the others nothing.
+// their uuids: they cost the others nothing. Without broken they are an error.
 func Sound[T any](ctx context.Context, q Querier, t *resource.Typed[T], broken func(uuid string, err error), where string, args ...any) ([]*T, error) {
 	var rows []*T
 	err := q.Each(ctx, planOf(t.Type).selectAll+clause(where), args, func(r *Row) error {
 		row, err := decode(q, t, r)
-		if errors.Is(err, ErrDamaged) {
+		if broken != nil && errors.Is(err, ErrDamaged) {
 			broken(r.Text(0), err)
 			return nil
 		}

@@ -129,7 +129,7 @@ func parseNetworks(text string) (string, error) {
 	for word := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
 		n, err := parseNetwork(word)
 		if err != nil {
-			return "", but("%.80q in it is no network, and no address", word)
+			return "", but("%.80q in it is no network, and no address", Shown(word))
 		}
 		if n.IsSingleIP() {
 			words = append(words, n.Addr().String())

@@ -75,9 +75,7 @@ func (k Kind) Parse(text string) (string, error) {
 	if err == nil {
 		return out, nil
 	}
-	if !strings.Contains(trimmed, " ") { // else it is no URL: a key with its comment, user@host
-		trimmed = Shown(trimmed)
-	}
+	trimmed = Shown(trimmed)
 	if r := []rune(trimmed); len(r) > shown {
 		trimmed = string(r[:shown]) + "…"
 	}

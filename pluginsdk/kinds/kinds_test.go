@@ -165,10 +165,21 @@ func TestParseSecret(t *testing.T) {
 func TestShown(t *testing.T) {
 	for text, want := range map[string]string{
 		"/srv/images": "/srv/images", "relative": "relative", "cifs://h/share?user=foo&password=bar": "cifs://h/share", "//foo:bar@h/share": "//h/share",
-		"foo:bar@h:/export": "…@h:/export", "http://u:bar@h:bad/x?k=bar": "…@h:bad/x", "%zz?password=bar": "%zz", "": "",
+		"foo:bar@h:/export": "…@h:/export", "cifs://u:bar@h/my share": "cifs://h/my%20share", "http://u:bar@h:bad/x?k=bar": "…@h:bad/x", "%zz?password=bar": "%zz", "": "",
 	} {
 		if got := Shown(text); got != want {
 			t.Errorf("%s is shown as %s, want %s", text, got, want)
+		}
+	}
+}
+
+// What a kind refuses is repeated without the secrets of URLs, with blanks or not.
+func TestRefusedSecrets(t *testing.T) {
+	for _, text := range []string{"cifs://u:bar@h/x", "cifs://u:bar@h/my share", "//u:bar@h/x?k=bar", "u:bar@h:/my share"} {
+		for _, k := range All {
+			if _, err := k.Parse(text); err != nil && strings.Contains(err.Error(), "bar") {
+				t.Errorf("%s says %v", k.Name, err)
+			}
 		}
 	}
 }

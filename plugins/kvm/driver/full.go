@@ -61,8 +61,8 @@ func (f *fulls) list() []string {
 	return all
 }
 
-// waitsForRoom is what is told of such a guest.
-const waitsForRoom = "it is paused, as its disks cannot grow: their medium is full; it goes on when there is room"
+// noRoom is what is told of such a guest.
+const noRoom = "it is paused, as its disks cannot grow: their medium is full; it goes on when there is room"
 
 // waitsForRoom reports whether a guest was paused as its disks cannot grow: other
 // errors of the medium are told to the guest.

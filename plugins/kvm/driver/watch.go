@@ -77,7 +77,7 @@ func look(ctx context.Context, s *slot, dom libvirt.Domain) (status *pluginv1.VM
 	status = &pluginv1.VMStatus{Uuid: uuid, State: stateOf(now.state)}
 	s.fulls.set(uuid, now.waitsForRoom())
 	if now.waitsForRoom() {
-		status.Problems = append(status.Problems, waitsForRoom)
+		status.Problems = append(status.Problems, noRoom)
 	}
 	if now.starting() {
 		status.State = pluginv1.VMState_VM_STATE_RUNNING
@@ -195,8 +195,9 @@ func (f *found) plug(ctx context.Context, s *slot, object string) {
 	for _, failure := range answer.GetFailures() {
 		s.log.Warn("a guest's device is cut off", "object", object, "device", failure.GetKey(), "error", failure.GetText())
 		now[failure.GetKey()] = cutOff(failure)
-		status := f.owner[failure.GetKey()]
-		status.Problems = append(status.Problems, now[failure.GetKey()])
+		if status := f.owner[failure.GetKey()]; status != nil {
+			status.Problems = append(status.Problems, now[failure.GetKey()])
+		}
 	}
 	s.cuts.set(now)
 }
