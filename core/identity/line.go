@@ -112,14 +112,14 @@ func (l *line) crowded() error {
 	return errs.New(errs.Unavailable, "log-in", "too many others wait already").WithAdvice("repeat the call in a few seconds")
 }
 
-// leave gives a slot to the next one.
-func (l *line) leave() {
+// leave gives a slot to the next one; last: nobody waits.
+func (l *line) leave() (last bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	front := l.turns.Front()
 	if front == nil {
 		l.free++
-		return
+		return true
 	}
 	s := front.Value.(*site)
 	l.turns.MoveToBack(front)
@@ -130,6 +130,7 @@ func (l *line) leave() {
 	s.known = 1 - s.known
 	l.remove(w)
 	w.turn <- true
+	return false
 }
 
 // add puts somebody at the end; mu is held.

@@ -10,8 +10,10 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -43,6 +45,7 @@ type hasher struct {
 	line   *line // hashes at once, and callers in line
 	once   singleflight.Group
 	secret []byte // keys known, so that it holds nothing to guess from
+	giving atomic.Bool
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]time.Time // proofs of right passwords, until
@@ -81,8 +84,24 @@ func (h *hasher) key(ctx context.Context, p place, wire string, salt []byte, rou
 	if err := h.line.enter(ctx, p); err != nil {
 		return nil, err
 	}
-	defer h.line.leave()
+	defer func() {
+		if last := h.line.leave(); last {
+			h.giveBack()
+		}
+	}()
 	return argon2.IDKey([]byte(wire), salt, rounds, memory, 1, size), nil
+}
+
+// giveBack returns the memory of hashes to the machine, in the background: one needs
+// as much as all that lives in a small server, which would be kept until as much
+// again has been used for other things.
+func (h *hasher) giveBack() {
+	if h.giving.CompareAndSwap(false, true) {
+		go func() {
+			defer h.giving.Store(false)
+			debug.FreeOSMemory()
+		}()
+	}
 }
 
 // proof identifies a pair of stored hash and password.

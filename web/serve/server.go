@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -131,6 +132,7 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	failed := make(chan error, 1)
 	go func() { failed <- h.Serve(bounded(l, s.log)) }()
 	s.ready.Store(true)
+	go collectLess()
 	s.log.Info("serving", "address", "http://"+l.Addr().String()+"/zstack/v1/", "version", s.version)
 	select {
 	case err := <-failed:
@@ -143,6 +145,22 @@ func (s *server) serve(ctx context.Context, l net.Listener) error {
 	s.ready.Store(false)
 	s.drain(context.WithoutCancel(ctx), h)
 	return nil
+}
+
+// heapGrowth is by how many percent of what is in use the heap grows before it is
+// collected. What lives in a core is small and what requests leave is much: at Go's
+// usual 100, a seventh of the CPU of making guests went into looking at the same few
+// megabytes again.
+const heapGrowth = 200
+
+// collectLess gives back what the start has left, and lets the heap grow more than
+// is usual between collections from then on, unless the environment's GOGC says
+// how much.
+func collectLess() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(heapGrowth)
+	}
+	debug.FreeOSMemory()
 }
 
 // drain has running work end, as far as it does in time.
