@@ -32,6 +32,9 @@ func registerStrategies(s grpc.ServiceRegistrar, p Plugin) {
 	if p.NetworkService != nil {
 		pluginv1.RegisterNetworkServiceServiceServer(s, &networkServiceServer{NetworkService: p.NetworkService})
 	}
+	if p.ResourceProvider != nil {
+		pluginv1.RegisterResourceProviderServiceServer(s, &resourceProviderServer{ResourceProvider: p.ResourceProvider})
+	}
 }
 
 // optional calls an optional service of a strategy, errs.Unsupported when the
@@ -131,4 +134,13 @@ type networkServiceServer struct {
 
 type laterNetworkService struct {
 	pluginv1.UnimplementedNetworkServiceServiceServer
+}
+
+type resourceProviderServer struct {
+	ResourceProvider
+	laterResourceProvider
+}
+
+type laterResourceProvider struct {
+	pluginv1.UnimplementedResourceProviderServiceServer
 }

@@ -58,6 +58,12 @@ func NewNetworkServiceClient(conn grpc.ClientConnInterface) NetworkService {
 	return &networkServiceClient{pluginv1.NewNetworkServiceServiceClient(conn)}
 }
 
+// NewResourceProviderClient calls the provider of a plugin's own resource types
+// over conn.
+func NewResourceProviderClient(conn grpc.ClientConnInterface) ResourceProvider {
+	return &resourceProviderClient{pluginv1.NewResourceProviderServiceClient(conn)}
+}
+
 // each calls emit for every message of a server's stream. The context of the
 // stream must be cancelled by the caller afterwards, which ends the call when
 // emit refused a message.
@@ -246,4 +252,24 @@ func (c *networkServiceClient) SyncHost(ctx context.Context, req *pluginv1.SyncH
 
 func (c *networkServiceClient) ReleaseNetwork(ctx context.Context, req *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
 	return c.rpc.ReleaseNetwork(ctx, req)
+}
+
+type resourceProviderClient struct {
+	rpc pluginv1.ResourceProviderServiceClient
+}
+
+func (c *resourceProviderClient) CreateResource(ctx context.Context, req *pluginv1.CreateResourceRequest) (*pluginv1.CreateResourceResponse, error) {
+	return c.rpc.CreateResource(ctx, req)
+}
+
+func (c *resourceProviderClient) UpdateResource(ctx context.Context, req *pluginv1.UpdateResourceRequest) (*pluginv1.UpdateResourceResponse, error) {
+	return c.rpc.UpdateResource(ctx, req)
+}
+
+func (c *resourceProviderClient) DeleteResource(ctx context.Context, req *pluginv1.DeleteResourceRequest) (*pluginv1.DeleteResourceResponse, error) {
+	return c.rpc.DeleteResource(ctx, req)
+}
+
+func (c *resourceProviderClient) ActOnResource(ctx context.Context, req *pluginv1.ActOnResourceRequest) (*pluginv1.ActOnResourceResponse, error) {
+	return c.rpc.ActOnResource(ctx, req)
 }

@@ -46,6 +46,7 @@ func CheckManifest(p Plugin) error {
 	}
 	c.strategies(p)
 	c.settings(m.Settings)
+	c.resources(p)
 	for _, d := range m.Hypervisors {
 		c.fields(d.Fields)
 	}

@@ -50,6 +50,9 @@ type Plugin struct {
 	BackupStorage  BackupStorage
 	L2Network      L2Network
 	NetworkService NetworkService
+	// ResourceProvider is behind the resource types of the manifest; types that
+	// are rows alone need none.
+	ResourceProvider ResourceProvider
 }
 
 // Serve runs the plugin until its core ends or drains it; main calls it and

@@ -130,3 +130,21 @@ type NetworkService interface {
 	// UUID; gone is a success. The bridge is empty when it is not known.
 	ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error)
 }
+
+// ResourceProvider is behind the plugin's own resource types (the manifest's
+// resource_types). The core keeps the rows: each call carries one with all its
+// values, secrets included, so that the plugin needs no state of its own. Calls
+// for one resource come one after another. The core may repeat any call after a
+// crash: a repeat succeeds and changes nothing.
+type ResourceProvider interface {
+	// CreateResource makes what the row stands for, or refuses it: the row is then
+	// gone again. It leaves nothing behind when it fails.
+	CreateResource(context.Context, *pluginv1.CreateResourceRequest) (*pluginv1.CreateResourceResponse, error)
+	// UpdateResource makes it as the row will be. It is called again with the row as
+	// it was when the change is taken back.
+	UpdateResource(context.Context, *pluginv1.UpdateResourceRequest) (*pluginv1.UpdateResourceResponse, error)
+	// DeleteResource removes it; gone, or never made, is a success.
+	DeleteResource(context.Context, *pluginv1.DeleteResourceRequest) (*pluginv1.DeleteResourceResponse, error)
+	// ActOnResource carries out an action that the manifest declares.
+	ActOnResource(context.Context, *pluginv1.ActOnResourceRequest) (*pluginv1.ActOnResourceResponse, error)
+}

@@ -210,6 +210,9 @@ type Action struct {
 	Ahead func(params any)
 	// View is how people see it.
 	View View
+	// Plugin is the name of the plugin that carries it out, when the action does not
+	// tell by its type.
+	Plugin string
 
 	fields  []field
 	handler handler

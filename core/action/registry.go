@@ -93,6 +93,11 @@ func Register[P, R any](r *Registry, a Action, h func(ctx context.Context, c *Ca
 // string, int64, bool, float64, []string, map[string]string. errs.Exists when
 // the message or its route is taken.
 func (r *Registry) RegisterDynamic(a Action, h func(ctx context.Context, c *Call, p map[string]any) (Ref, error)) error {
+	return RegisterDynamicAs(r, a, h)
+}
+
+// RegisterDynamicAs is RegisterDynamic for any result that Register takes.
+func RegisterDynamicAs[R any](r *Registry, a Action, h func(ctx context.Context, c *Call, p map[string]any) (R, error)) error {
 	fields, err := dynamicFields(a.Params)
 	if err != nil {
 		return errs.Wrap(errs.Invalid, a.Message, err, "declaration")
@@ -103,7 +108,7 @@ func (r *Registry) RegisterDynamic(a Action, h func(ctx context.Context, c *Call
 		a.Params[i] = fields[i].Param
 	}
 	a.newP = func() reflect.Value { m := map[string]any{}; return reflect.ValueOf(&m) }
-	a.result = reflect.TypeFor[Ref]()
+	a.result = reflect.TypeFor[R]()
 	a.handler = func(ctx context.Context, c *Call, params any) (any, error) {
 		return h(ctx, c, *params.(*map[string]any))
 	}

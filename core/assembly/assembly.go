@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/network"
 	"github.com/kumo-cloud/kumo/core/part"
+	"github.com/kumo-cloud/kumo/core/provider"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/topology"
@@ -21,7 +22,7 @@ import (
 // Types returns the resource types of all services.
 func Types() []*resource.Type {
 	var all []*resource.Type
-	for _, types := range [][]*resource.Type{topology.Types(), storage.Types(), image.Types(), network.Types(), compute.Types(), sshkey.Types()} {
+	for _, types := range [][]*resource.Type{topology.Types(), storage.Types(), image.Types(), network.Types(), compute.Types(), sshkey.Types(), provider.Types()} {
 		all = append(all, types...)
 	}
 	return all
@@ -30,7 +31,7 @@ func Types() []*resource.Type {
 // Bases are the services' types that plugins extend.
 func Bases() kernel.Bases {
 	return kernel.Bases{Hypervisor: topology.HostType.Type, PrimaryStorage: storage.PrimaryStorageType.Type,
-		BackupStorage: image.BackupStorageType.Type}
+		BackupStorage: image.BackupStorageType.Type, Own: provider.Declare}
 }
 
 // Services are the business services.
@@ -40,13 +41,14 @@ type Services struct {
 	Image    *image.Service
 	Network  *network.Service
 	Compute  *compute.Service
+	Provider *provider.Service
 
 	kernel *kernel.Kernel
 }
 
 // New makes the services and introduces them to each other.
 func New(k *kernel.Kernel) *Services {
-	s := &Services{kernel: k, Topology: topology.New(k), Image: image.New(k)}
+	s := &Services{kernel: k, Topology: topology.New(k), Image: image.New(k), Provider: provider.New(k)}
 	s.Storage = storage.New(k, s.Topology, s.Image)
 	s.Network = network.New(k, s.Topology)
 	s.Compute = compute.New(k, s.Topology, s.Storage, s.Image, s.Network)
@@ -69,6 +71,7 @@ func (s *Services) Parts() []part.Part {
 		{Name: "network", Needs: []string{"topology"}, Register: s.Network.Register, Prepare: s.Network.SaveProviders},
 		{Name: "compute", Needs: []string{"topology", "storage", "image", "network"}, Register: s.Compute.Register,
 			Start: begins(func(ctx context.Context) { go s.Compute.Start(ctx) })},
+		{Name: "providers", Needs: []string{"kernel"}, Register: s.Provider.Register, Prepare: s.Provider.Save},
 		{Name: "ssh-keys", Needs: []string{"kernel"}, Register: func() error { return sshkey.Register(s.kernel) }},
 	}
 }

@@ -91,9 +91,13 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 }
 
 // Bases are the types that plugins extend by subtypes; nil ones are not there.
-type Bases struct{ Hypervisor, PrimaryStorage, BackupStorage *resource.Type }
+type Bases struct {
+	Hypervisor, PrimaryStorage, BackupStorage *resource.Type
+	// Own gives the types of plugins' own; nil: there are none.
+	Own func(ctx context.Context, k *Kernel) ([]*resource.Type, error)
+}
 
-// AddPluginTypes adds the subtypes that plugins declare and makes their tables.
+// AddPluginTypes adds the types that plugins declare and makes their tables.
 func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 	var added []*resource.Type
 	add := func(parent *resource.Type, value string, m *pluginv1.AddMessage, fields []*pluginv1.Field) error {
@@ -122,6 +126,16 @@ func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 			if err := add(b.BackupStorage, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
 				return err
 			}
+		}
+	}
+	if b.Own != nil {
+		own, err := b.Own(ctx, k)
+		if err != nil {
+			return err
+		}
+		added = append(added, own...)
+		if err := k.Types.Add(own...); err != nil {
+			return err
 		}
 	}
 	if err := k.Types.Check(); err != nil {

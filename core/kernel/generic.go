@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -171,13 +172,18 @@ const forced = "Enforcing leaves behind, and notes, what cannot be reached. Gues
 // already is a success. before may veto the delete of this one resource; it is
 // not asked when the resource goes with its parent.
 func (k *Kernel) RegisterDelete(t *resource.Type, access action.Access, before ...func(ctx context.Context, uuid string) error) error {
+	return k.RegisterDeletion(t, action.Action{Access: access}, before...)
+}
+
+// RegisterDeletion is RegisterDelete with an action that says of itself what is not
+// usual: its Message, Doc and View.
+func (k *Kernel) RegisterDeletion(t *resource.Type, a action.Action, before ...func(ctx context.Context, uuid string) error) error {
 	uuid := uuidParam(t)
 	uuid.MissingOK = true
-	a := action.Action{
-		Message: "APIDelete" + t.Name + "Msg", Method: "DELETE", Path: t.Path + "/{uuid}", Async: true, Access: access,
-		Queue: "uuid", SuccessIfMissing: true, Doc: "Deletes a " + t.Name + " and what depends on it.",
-		Params: []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive", Doc: forced}},
-	}
+	a.Message = cmp.Or(a.Message, "APIDelete"+t.Name+"Msg")
+	a.Doc = cmp.Or(a.Doc, "Deletes a "+t.Name+" and what depends on it.")
+	a.Method, a.Path, a.Async, a.Queue, a.SuccessIfMissing = "DELETE", t.Path+"/{uuid}", true, "uuid", true
+	a.Params = []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive", Doc: forced}}
 	a.Removes = func(ctx context.Context, _ *action.Call, params any) (action.Removal, error) {
 		id, _ := (*params.(*map[string]any))["uuid"].(string)
 		row := action.Row{Type: t.Name, UUID: id}

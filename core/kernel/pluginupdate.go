@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -38,7 +39,7 @@ func (k *Kernel) RegisterPluginUpdate(u PluginUpdate) error {
 		return nil
 	}
 	base := append(updateParams(u.Base), u.Params...)
-	params := AddParams(base, u.Add, u.Fields)
+	params := AddParams(base, u.Add, slices.DeleteFunc(slices.Clone(u.Fields), (*pluginv1.Field).GetImmutable))
 	for i := range params[len(base):] {
 		p := &params[len(base)+i]
 		p.Required, p.Default = false, ""

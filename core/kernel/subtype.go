@@ -31,28 +31,44 @@ func Subtype(parent *resource.Type, value string, add *pluginv1.AddMessage, fiel
 		t.Path = add.GetPath()
 	}
 	for _, f := range fields {
-		kind, err := fieldKind(f.GetKind())
+		field, err := FieldOf(f)
+		if err == nil && field.Kind == resource.TimeKind {
+			err = errs.New(errs.Invalid, "kind time", "is for resource types of a plugin's own")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("field %s of %s: %w", f.GetName(), t.Name, err)
 		}
-		size := int(f.GetMaxLength())
-		if kind == resource.String && size == 0 {
-			size = 255
+		field.Null = true
+		if _, shadows := parent.Field(f.GetName()); shadows {
+			field.Name, field.Hidden = shadow+field.Name, true
 		}
-		if f.GetSecret() && kind == resource.String {
-			kind = resource.Text // what is sealed is longer
-		}
-		_, shadows := parent.Field(f.GetName())
-		name := f.GetName()
-		if shadows {
-			name = shadow + name
-		}
-		t.Fields = append(t.Fields, resource.Field{
-			Name: name, Kind: kind, Size: size, Null: true, Secret: f.GetSecret(), Hidden: shadows,
-			Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Doc: f.GetDoc(), Caption: Said(f.GetCaption()), Unit: f.GetUnit(),
-		})
+		t.Fields = append(t.Fields, field)
 	}
 	return resource.Declare(*t)
+}
+
+// FieldOf is the field that a manifest declares. It has no default: what is not
+// given is filled in by who makes the row.
+func FieldOf(f *pluginv1.Field) (resource.Field, error) {
+	kind, err := fieldKind(f.GetKind())
+	if err != nil {
+		return resource.Field{}, err
+	}
+	size := int(f.GetMaxLength())
+	if kind == resource.String && size == 0 {
+		size = 255
+	}
+	if f.GetSecret() && kind == resource.String {
+		kind = resource.Text // what is sealed is longer
+	}
+	if kind == resource.String && f.GetRef() != "" {
+		size = 32
+	}
+	return resource.Field{
+		Name: f.GetName(), Kind: kind, Size: size, Null: !f.GetRequired(), Secret: f.GetSecret(), Hidden: f.GetHidden(),
+		Immutable: f.GetImmutable(), Unique: f.GetUnique(), Index: f.GetIndex(), Ref: f.GetRef(),
+		Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Doc: f.GetDoc(), Caption: Said(f.GetCaption()), Unit: f.GetUnit(),
+	}, nil
 }
 
 // Said is a caption of a manifest.
@@ -152,8 +168,12 @@ func fieldKind(k string) (resource.Kind, error) {
 		return resource.Long, nil
 	case "bool":
 		return resource.Bool, nil
+	case "double":
+		return resource.Double, nil
+	case "time":
+		return resource.TimeKind, nil
 	}
-	return 0, errs.New(errs.Invalid, "kind "+strconv.Quote(k), "is not one of string, text, int, long, bool")
+	return 0, errs.New(errs.Invalid, "kind "+strconv.Quote(k), "is not one of string, text, int, long, bool, double, time")
 }
 
 // AddParams returns the parameters of a plugin-declared add message: those of
@@ -168,17 +188,22 @@ func AddParams(base []action.Param, add *pluginv1.AddMessage, fields []*pluginv1
 		}
 	}
 	for _, f := range fields {
-		if f.GetFact() || have[f.GetName()] {
+		if f.GetFact() || f.GetHidden() || have[f.GetName()] {
 			continue
 		}
-		p := action.Param{
-			Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(),
-			MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Default: f.GetDefault(), Doc: f.GetDoc(),
-			View: action.ParamView{Caption: Said(f.GetCaption()), Unit: f.GetUnit()},
-		}
-		params = append(params, p)
+		params = append(params, ParamOf(f))
 	}
 	return params
+}
+
+// ParamOf is the parameter that a manifest declares, or that gives a field its
+// value. Of a time it is the text.
+func ParamOf(f *pluginv1.Field) action.Param {
+	return action.Param{
+		Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(), Resource: f.GetRef(),
+		MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Default: f.GetDefault(), Doc: f.GetDoc(),
+		View: action.ParamView{Caption: Said(f.GetCaption()), Unit: f.GetUnit()},
+	}
 }
 
 // bounds are those of a number, nil for none.
@@ -191,8 +216,10 @@ func bounds(f *pluginv1.Field) *[2]int64 {
 
 func wireType(kind string) string {
 	switch kind {
-	case "int", "long", "bool":
+	case "int", "long", "bool", "double":
 		return kind
+	case "strings":
+		return "[]string"
 	}
 	return "string"
 }
@@ -242,6 +269,8 @@ func typed(f *pluginv1.Field, text string) (any, error) {
 		v, err = strconv.ParseInt(text, 10, 64)
 	case "bool":
 		v, err = strconv.ParseBool(text)
+	case "double":
+		v, err = strconv.ParseFloat(text, 64)
 	}
 	if err != nil {
 		return nil, errs.Wrap(errs.Invalid, "field "+f.GetName(), err, "value %q is not of kind %s", text, f.GetKind())

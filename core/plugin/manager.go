@@ -273,6 +273,9 @@ func typeKeys(m *pluginv1.Manifest) []string {
 	for _, d := range m.NetworkServices {
 		keys = append(keys, "network service provider type "+d.Type)
 	}
+	for _, d := range m.ResourceTypes {
+		keys = append(keys, "resource type "+d.Name)
+	}
 	return keys
 }
 

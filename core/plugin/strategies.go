@@ -44,6 +44,13 @@ type NetworkService struct {
 	pluginsdk.NetworkService
 }
 
+// ResourceProvider is a resource type of a plugin's own with its calls.
+type ResourceProvider struct {
+	Decl   *pluginv1.ResourceTypeDecl
+	Plugin string
+	pluginsdk.ResourceProvider
+}
+
 // find returns the first declaration that fits, with its plugin.
 func find[D any](m *Manager, decls func(*pluginv1.Manifest) []D, fits func(D) bool) (D, *supervised, bool) {
 	for _, p := range m.plugins {
@@ -128,6 +135,16 @@ func (m *Manager) NetworkService(providerType string) (*NetworkService, error) {
 		return nil, m.noType("network service provider type " + providerType)
 	}
 	return &NetworkService{d, p.name, pluginsdk.NewNetworkServiceClient(handle{p})}, nil
+}
+
+// ResourceProvider returns what is behind a resource type of a plugin's own. Errors:
+// NotFound.
+func (m *Manager) ResourceProvider(typeName string) (*ResourceProvider, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetResourceTypes, func(d *pluginv1.ResourceTypeDecl) bool { return d.Name == typeName })
+	if !ok {
+		return nil, m.noType("resource type " + typeName)
+	}
+	return &ResourceProvider{d, p.name, pluginsdk.NewResourceProviderClient(handle{p})}, nil
 }
 
 // optional gives the optional service of a strategy's client when the

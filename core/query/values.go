@@ -55,15 +55,22 @@ func spelled(f *resource.Field, text string) string {
 	return text
 }
 
-func typedTime(f *resource.Field, text string) (any, error) {
+// ParseTime reads a time as clients write it: in one of the formats, or in
+// milliseconds since 1970.
+func ParseTime(text string) (resource.Time, bool) {
 	text = strings.TrimSpace(text)
 	for _, format := range timeFormats {
 		if t, err := time.ParseInLocation(format, text, time.Local); err == nil {
-			return t.UnixMilli(), nil
+			return resource.UnixMilli(t.UnixMilli()), true
 		}
 	}
-	if ms, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return ms, nil
+	ms, err := strconv.ParseInt(text, 10, 64)
+	return resource.UnixMilli(ms), err == nil
+}
+
+func typedTime(f *resource.Field, text string) (any, error) {
+	if t, ok := ParseTime(text); ok {
+		return t.UnixMilli(), nil
 	}
 	return nil, invalid("%s is a time such as %q, not %s", f.Name, timeFormats[0], clip(text))
 }

@@ -208,6 +208,10 @@ type Type struct {
 	Enums map[string]*Enum
 	// View is how people see it.
 	View View
+	// Plugin is the name of the plugin whose own type it is, "" for those of the core.
+	// Dormant: that plugin is not enabled, so that the rows can only be read.
+	Plugin  string
+	Dormant bool
 
 	byName map[string]int
 }

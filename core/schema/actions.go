@@ -15,7 +15,7 @@ import (
 func (b *builder) action(a *action.Action) *Action {
 	v := &a.View
 	out := &Action{Method: a.Method, Path: a.Path, Key: opt(a.Key), Async: a.Async, Access: a.Access.String(),
-		Icon: opt(v.Icon), Group: opt(v.Group), Order: v.Order, Plugin: b.plugin(a.Message), When: []When{}, Undo: opt(v.Undo),
+		Icon: opt(v.Icon), Group: opt(v.Group), Order: v.Order, Plugin: b.plugin(a.Message, a.Plugin), When: []When{}, Undo: opt(v.Undo),
 		Cancel: v.Cancel, Progress: v.Progress, LongJob: v.LongJob, Returns: opt(a.Returns), ReturnsMany: a.ResultType() == reflect.TypeFor[action.Refs](),
 		Plan: a.HasPlan(), Params: []Param{}}
 	if out.Path == "" && len(a.Optional) > 0 {

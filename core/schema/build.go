@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"strings"
@@ -186,8 +187,8 @@ func properName(value string) resource.Caption {
 	return resource.Caption{}
 }
 
-// plugin names who brings a type or message.
-func (b *builder) plugin(name string) *string { return opt(b.in.Brings[name]) }
+// plugin names who brings a type or message; told is what that says of itself.
+func (b *builder) plugin(name, told string) *string { return opt(cmp.Or(told, b.in.Brings[name])) }
 
 // nouns are the words by which messages and people call a type.
 func (b *builder) nouns(name string) [][]string {

@@ -13,7 +13,7 @@ import (
 func (b *builder) typ(t *resource.Type) *Type {
 	v := &t.View
 	out := &Type{
-		Plugin: b.plugin(t.Name), Parent: opt(t.Parent), Discriminator: opt(t.Discriminator), DiscriminatorValue: opt(t.DiscriminatorValue),
+		Plugin: b.plugin(t.Name, t.Plugin), Dormant: t.Dormant, Parent: opt(t.Parent), Discriminator: opt(t.Discriminator), DiscriminatorValue: opt(t.DiscriminatorValue),
 		Subtypes: []string{}, Path: opt(t.Path), ZQL: t.ZQLName(), Noun: noun(t), Aliases: list(v.Aliases), Doc: optCaption(v.Doc),
 		Order: v.Order, Icon: opt(v.Icon), Part: v.Part || t.Internal, Context: list(v.Context), Quotas: list(v.Quotas),
 		Create: []string{}, Actions: []string{}, Tags: b.tags(t), Search: []Search{},

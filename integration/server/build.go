@@ -71,9 +71,17 @@ func Build(t testing.TB, plugins ...string) (binary, pluginDir string) {
 	}
 	build(binary, ".")
 	for _, name := range plugins {
-		build(filepath.Join(pluginDir, "kumo-plugin-"+name), "./plugins/"+name)
+		build(filepath.Join(pluginDir, "kumo-plugin-"+name), source(name))
 	}
 	return binary, pluginDir
+}
+
+// source is the folder of a plugin: one of ours, or a sample.
+func source(name string) string {
+	if _, err := os.Stat(filepath.Join(Root(), "plugins", name)); err != nil {
+		return "./integration/samples/" + name
+	}
+	return "./plugins/" + name
 }
 
 // compile uses the flags of `make build`, so that both share the build cache.

@@ -30,11 +30,12 @@ type Cloud struct {
 	hosts, sites int
 }
 
-// New makes an empty cloud; it ends with the test.
-func New(t testing.TB) *Cloud {
+// New makes an empty cloud; it ends with the test. more plugins run beside that of
+// World.
+func New(t testing.TB, more ...pluginsdk.Plugin) *Cloud {
 	t.Helper()
 	world := kerneltest.NewFake()
-	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: []pluginsdk.Plugin{world.Plugin()}})
+	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: append([]pluginsdk.Plugin{world.Plugin()}, more...)})
 	c := &Cloud{Cloud: k, Services: assembly.New(k.Kernel), World: world}
 	k.Handler.OnHost = c.Topology.HostCall
 	parts, err := part.Order(append(c.Parts(), part.Part{Name: "kernel"})...)

@@ -38,7 +38,9 @@ type Manifest struct {
 	Permissions []string       `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	Settings    []*SettingDecl `protobuf:"bytes,10,rep,name=settings,proto3" json:"settings,omitempty"`
 	// caption is what people call the plugin.
-	Caption       *Caption `protobuf:"bytes,11,opt,name=caption,proto3" json:"caption,omitempty"`
+	Caption *Caption `protobuf:"bytes,11,opt,name=caption,proto3" json:"caption,omitempty"`
+	// resource_types are the plugin's own.
+	ResourceTypes []*ResourceTypeDecl `protobuf:"bytes,12,rep,name=resource_types,json=resourceTypes,proto3" json:"resource_types,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -150,6 +152,13 @@ func (x *Manifest) GetCaption() *Caption {
 	return nil
 }
 
+func (x *Manifest) GetResourceTypes() []*ResourceTypeDecl {
+	if x != nil {
+		return x.ResourceTypes
+	}
+	return nil
+}
+
 // Caption is what people call something, in English and in Chinese. What has
 // none is shown by its name.
 type Caption struct {
@@ -205,12 +214,15 @@ func (x *Caption) GetZh() string {
 }
 
 // Field declares one property that a strategy's resource has beyond the fields
-// of its base type: a KVM host's sshPort. It becomes a column, a query field,
-// an inventory member and a parameter of the add message.
+// of its base type (a KVM host's sshPort), or one of a type of the plugin's own.
+// It becomes a column, a query field, an inventory member and a parameter of the
+// messages that make and change the resource. It declares a parameter of an action
+// as well.
 type Field struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// kind is string, text, int, long or bool.
+	// kind is string, text, int, long, bool, double or time; for parameters of
+	// actions strings, a list, as well. Empty means string.
 	Kind     string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Required bool   `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
 	// secret values are stored, handed to the plugin, and never shown.
@@ -230,7 +242,18 @@ type Field struct {
 	// holds is what kind of text a string or text is: a word of package
 	// pluginsdk/kinds, such as "host". What does not fit is refused, and the plugin
 	// gets the one spelling of what does.
-	Holds         string `protobuf:"bytes,14,opt,name=holds,proto3" json:"holds,omitempty"`
+	Holds string `protobuf:"bytes,14,opt,name=holds,proto3" json:"holds,omitempty"`
+	// immutable fields are given when the resource is made, and not changed.
+	Immutable bool `protobuf:"varint,15,opt,name=immutable,proto3" json:"immutable,omitempty"`
+	// unique: no two resources have one value. index: they are looked for by it.
+	Unique bool `protobuf:"varint,16,opt,name=unique,proto3" json:"unique,omitempty"`
+	Index  bool `protobuf:"varint,17,opt,name=index,proto3" json:"index,omitempty"`
+	// ref is the resource type whose UUID a string, or each of strings, is. Who
+	// names one must be allowed to read it.
+	Ref string `protobuf:"bytes,18,opt,name=ref,proto3" json:"ref,omitempty"`
+	// hidden fields are the plugin's own notes: filled like facts, and shown to
+	// nobody.
+	Hidden        bool `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -361,6 +384,41 @@ func (x *Field) GetHolds() string {
 		return x.Holds
 	}
 	return ""
+}
+
+func (x *Field) GetImmutable() bool {
+	if x != nil {
+		return x.Immutable
+	}
+	return false
+}
+
+func (x *Field) GetUnique() bool {
+	if x != nil {
+		return x.Unique
+	}
+	return false
+}
+
+func (x *Field) GetIndex() bool {
+	if x != nil {
+		return x.Index
+	}
+	return false
+}
+
+func (x *Field) GetRef() string {
+	if x != nil {
+		return x.Ref
+	}
+	return ""
+}
+
+func (x *Field) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
 }
 
 // AddMessage declares the REST message that adds a resource of this type.
@@ -1555,11 +1613,830 @@ func (x *SettingDecl) GetMaxLength() int32 {
 	return 0
 }
 
+// ResourceTypeDecl declares a resource type of the plugin's own. The core keeps
+// its rows and serves all that resources have: messages, queries, tags, sharing,
+// cascades, schema, command line. Beside fields, a row has uuid, name,
+// description, createDate and lastOpDate.
+//
+// A new version of a plugin may add fields, edges, actions and values. It may
+// not take fields away, change their kind, make them shorter, or change whether
+// they are required, secret or unique: the core refuses it then.
+type ResourceTypeDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is unique among all types, such as "SshKeyPair".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// path is below /zstack/v1, such as "/ssh-key-pairs".
+	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	// inventory_class is the value for `schema` in replies; empty: none.
+	InventoryClass string   `protobuf:"bytes,3,opt,name=inventory_class,json=inventoryClass,proto3" json:"inventory_class,omitempty"`
+	Caption        *Caption `protobuf:"bytes,4,opt,name=caption,proto3" json:"caption,omitempty"`
+	Plural         *Caption `protobuf:"bytes,5,opt,name=plural,proto3" json:"plural,omitempty"`
+	// doc says in a sentence what it is.
+	Doc *Caption `protobuf:"bytes,6,opt,name=doc,proto3" json:"doc,omitempty"`
+	// icon and group are its picture and its part of the navigation, order its
+	// place there; noun and aliases are its names on the command line.
+	Icon    string      `protobuf:"bytes,7,opt,name=icon,proto3" json:"icon,omitempty"`
+	Group   string      `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
+	Order   int32       `protobuf:"varint,9,opt,name=order,proto3" json:"order,omitempty"`
+	Noun    string      `protobuf:"bytes,10,opt,name=noun,proto3" json:"noun,omitempty"`
+	Aliases []string    `protobuf:"bytes,11,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	Fields  []*Field    `protobuf:"bytes,12,rep,name=fields,proto3" json:"fields,omitempty"`
+	Edges   []*EdgeDecl `protobuf:"bytes,13,rep,name=edges,proto3" json:"edges,omitempty"`
+	States  *StatesDecl `protobuf:"bytes,14,opt,name=states,proto3" json:"states,omitempty"`
+	// owned: each row belongs to an account, and can be shared.
+	Owned bool `protobuf:"varint,15,opt,name=owned,proto3" json:"owned,omitempty"`
+	// owned_by names the edge to what a row of a type that is not owned is a part
+	// of: it belongs to the owner of that.
+	OwnedBy string `protobuf:"bytes,16,opt,name=owned_by,json=ownedBy,proto3" json:"owned_by,omitempty"`
+	// readable says who may read rows: "owner", which is usual for types with owned
+	// or owned_by; "global": every account; "admin", which is usual for all others.
+	Readable string `protobuf:"bytes,17,opt,name=readable,proto3" json:"readable,omitempty"`
+	// columns are the fields of its list.
+	Columns []string `protobuf:"bytes,18,rep,name=columns,proto3" json:"columns,omitempty"`
+	// quota is the name of the quota that counts it; empty: none.
+	Quota string `protobuf:"bytes,19,opt,name=quota,proto3" json:"quota,omitempty"`
+	// create, update and delete are its messages. Those that are absent do not
+	// exist: rows then come and go in other ways.
+	Create  *ResourceMessage `protobuf:"bytes,20,opt,name=create,proto3" json:"create,omitempty"`
+	Update  *ResourceMessage `protobuf:"bytes,21,opt,name=update,proto3" json:"update,omitempty"`
+	Delete  *ResourceMessage `protobuf:"bytes,22,opt,name=delete,proto3" json:"delete,omitempty"`
+	Actions []*ActionDecl    `protobuf:"bytes,23,rep,name=actions,proto3" json:"actions,omitempty"`
+	// calls: the plugin is told of each create, update and delete, and may refuse
+	// it. Without, rows are all that there is.
+	Calls bool `protobuf:"varint,24,opt,name=calls,proto3" json:"calls,omitempty"`
+	// tags are the system tags that its resources may have.
+	Tags          []*TagDecl `protobuf:"bytes,25,rep,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceTypeDecl) Reset() {
+	*x = ResourceTypeDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceTypeDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceTypeDecl) ProtoMessage() {}
+
+func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceTypeDecl.ProtoReflect.Descriptor instead.
+func (*ResourceTypeDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ResourceTypeDecl) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetInventoryClass() string {
+	if x != nil {
+		return x.InventoryClass
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetPlural() *Caption {
+	if x != nil {
+		return x.Plural
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetDoc() *Caption {
+	if x != nil {
+		return x.Doc
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetOrder() int32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *ResourceTypeDecl) GetNoun() string {
+	if x != nil {
+		return x.Noun
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetFields() []*Field {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetEdges() []*EdgeDecl {
+	if x != nil {
+		return x.Edges
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetStates() *StatesDecl {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetOwned() bool {
+	if x != nil {
+		return x.Owned
+	}
+	return false
+}
+
+func (x *ResourceTypeDecl) GetOwnedBy() string {
+	if x != nil {
+		return x.OwnedBy
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetReadable() string {
+	if x != nil {
+		return x.Readable
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetQuota() string {
+	if x != nil {
+		return x.Quota
+	}
+	return ""
+}
+
+func (x *ResourceTypeDecl) GetCreate() *ResourceMessage {
+	if x != nil {
+		return x.Create
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetUpdate() *ResourceMessage {
+	if x != nil {
+		return x.Update
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetDelete() *ResourceMessage {
+	if x != nil {
+		return x.Delete
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetActions() []*ActionDecl {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetCalls() bool {
+	if x != nil {
+		return x.Calls
+	}
+	return false
+}
+
+func (x *ResourceTypeDecl) GetTags() []*TagDecl {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// TagDecl is a system tag of a resource type.
+type TagDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// pattern has its tokens in braces, such as "rotation::{days}".
+	Pattern string `protobuf:"bytes,1,opt,name=pattern,proto3" json:"pattern,omitempty"`
+	// single: a resource has one at most.
+	Single bool `protobuf:"varint,2,opt,name=single,proto3" json:"single,omitempty"`
+	// caption is what people call it and its one token.
+	Caption       *Caption `protobuf:"bytes,3,opt,name=caption,proto3" json:"caption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagDecl) Reset() {
+	*x = TagDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagDecl) ProtoMessage() {}
+
+func (x *TagDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
+func (*TagDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *TagDecl) GetPattern() string {
+	if x != nil {
+		return x.Pattern
+	}
+	return ""
+}
+
+func (x *TagDecl) GetSingle() bool {
+	if x != nil {
+		return x.Single
+	}
+	return false
+}
+
+func (x *TagDecl) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+// ResourceMessage is a message that makes, changes or deletes a resource.
+type ResourceMessage struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message is the wire name; default API{Create,Update,Delete}<type>Msg.
+	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// access is "normal" (any account, on what is its own) or "admin"; default normal
+	// for types with an owner, else admin.
+	Access  string   `protobuf:"bytes,2,opt,name=access,proto3" json:"access,omitempty"`
+	Caption *Caption `protobuf:"bytes,3,opt,name=caption,proto3" json:"caption,omitempty"`
+	// doc says in a sentence what it does.
+	Doc           string `protobuf:"bytes,4,opt,name=doc,proto3" json:"doc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceMessage) Reset() {
+	*x = ResourceMessage{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceMessage) ProtoMessage() {}
+
+func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
+func (*ResourceMessage) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResourceMessage) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ResourceMessage) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
+}
+
+func (x *ResourceMessage) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *ResourceMessage) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
+// EdgeDecl is a relation to another type, the core's or a plugin's.
+type EdgeDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the step in queries' paths, such as "zone".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// to is the type that column points to, column a field with its UUID.
+	To     string `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Column string `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`
+	// on_delete is what happens to rows when the row that they point to is deleted:
+	// "cascade": they go first; "detach": column is cleared; "restrict": the delete
+	// is refused; "none", which is the default.
+	OnDelete string `protobuf:"bytes,4,opt,name=on_delete,json=onDelete,proto3" json:"on_delete,omitempty"`
+	// inverse is the step by which queries of the other type come back.
+	Inverse string `protobuf:"bytes,5,opt,name=inverse,proto3" json:"inverse,omitempty"`
+	// hidden: it is not documented; queries still follow it.
+	Hidden        bool `protobuf:"varint,6,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EdgeDecl) Reset() {
+	*x = EdgeDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EdgeDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EdgeDecl) ProtoMessage() {}
+
+func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
+func (*EdgeDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EdgeDecl) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EdgeDecl) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *EdgeDecl) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *EdgeDecl) GetOnDelete() string {
+	if x != nil {
+		return x.OnDelete
+	}
+	return ""
+}
+
+func (x *EdgeDecl) GetInverse() string {
+	if x != nil {
+		return x.Inverse
+	}
+	return ""
+}
+
+func (x *EdgeDecl) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+// StatesDecl says which field has the state, and how it moves.
+type StatesDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// column is a field of kind string. It is no parameter.
+	Column string       `protobuf:"bytes,1,opt,name=column,proto3" json:"column,omitempty"`
+	Moves  []*StateMove `protobuf:"bytes,2,rep,name=moves,proto3" json:"moves,omitempty"`
+	// creating is the state while the plugin makes the resource, for types with
+	// calls; empty: the row is there when it is made. ready is the state after that.
+	Creating string `protobuf:"bytes,3,opt,name=creating,proto3" json:"creating,omitempty"`
+	Ready    string `protobuf:"bytes,4,opt,name=ready,proto3" json:"ready,omitempty"`
+	// change is the message that moves the state by an event; absent: none.
+	Change *ResourceMessage `protobuf:"bytes,5,opt,name=change,proto3" json:"change,omitempty"`
+	// words are what people call the states.
+	Words         []*StateWord `protobuf:"bytes,6,rep,name=words,proto3" json:"words,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatesDecl) Reset() {
+	*x = StatesDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatesDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatesDecl) ProtoMessage() {}
+
+func (x *StatesDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
+func (*StatesDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StatesDecl) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *StatesDecl) GetMoves() []*StateMove {
+	if x != nil {
+		return x.Moves
+	}
+	return nil
+}
+
+func (x *StatesDecl) GetCreating() string {
+	if x != nil {
+		return x.Creating
+	}
+	return ""
+}
+
+func (x *StatesDecl) GetReady() string {
+	if x != nil {
+		return x.Ready
+	}
+	return ""
+}
+
+func (x *StatesDecl) GetChange() *ResourceMessage {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *StatesDecl) GetWords() []*StateWord {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
+type StateMove struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Event         string                 `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	From          string                 `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	To            string                 `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateMove) Reset() {
+	*x = StateMove{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateMove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateMove) ProtoMessage() {}
+
+func (x *StateMove) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
+func (*StateMove) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *StateMove) GetEvent() string {
+	if x != nil {
+		return x.Event
+	}
+	return ""
+}
+
+func (x *StateMove) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *StateMove) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+type StateWord struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	State   string                 `protobuf:"bytes,1,opt,name=state,proto3" json:"state,omitempty"`
+	Caption *Caption               `protobuf:"bytes,2,opt,name=caption,proto3" json:"caption,omitempty"`
+	// tone is success, info, progress, pending, stopped, warning or error.
+	Tone string `protobuf:"bytes,3,opt,name=tone,proto3" json:"tone,omitempty"`
+	// transient states pass by themselves.
+	Transient     bool `protobuf:"varint,4,opt,name=transient,proto3" json:"transient,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StateWord) Reset() {
+	*x = StateWord{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StateWord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StateWord) ProtoMessage() {}
+
+func (x *StateWord) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
+func (*StateWord) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *StateWord) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *StateWord) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *StateWord) GetTone() string {
+	if x != nil {
+		return x.Tone
+	}
+	return ""
+}
+
+func (x *StateWord) GetTransient() bool {
+	if x != nil {
+		return x.Transient
+	}
+	return false
+}
+
+// ActionDecl declares a message that the plugin carries out by itself.
+type ActionDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message is the wire name, such as "APIRotateSshKeyPairMsg".
+	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// on is "one" resource, which is the default: it is named in the URL; "many":
+	// the parameter uuids names them, and the plugin is called for one after the
+	// other until one fails; or "type": none.
+	On string `protobuf:"bytes,2,opt,name=on,proto3" json:"on,omitempty"`
+	// method is PUT, which is the default, or POST.
+	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
+	// path is appended to that of the type, and of the resource; default
+	// "/actions", which is for PUT only.
+	Path          string   `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Access        string   `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
+	Params        []*Field `protobuf:"bytes,6,rep,name=params,proto3" json:"params,omitempty"`
+	Caption       *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
+	Doc           string   `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActionDecl) Reset() {
+	*x = ActionDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActionDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActionDecl) ProtoMessage() {}
+
+func (x *ActionDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
+func (*ActionDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *ActionDecl) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetOn() string {
+	if x != nil {
+		return x.On
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetAccess() string {
+	if x != nil {
+		return x.Access
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetParams() []*Field {
+	if x != nil {
+		return x.Params
+	}
+	return nil
+}
+
+func (x *ActionDecl) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *ActionDecl) GetDoc() string {
+	if x != nil {
+		return x.Doc
+	}
+	return ""
+}
+
 var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xd4\x04\n" +
+	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\x9d\x05\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -1573,10 +2450,11 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\vpermissions\x18\t \x03(\tR\vpermissions\x127\n" +
 	"\bsettings\x18\n" +
 	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\x121\n" +
-	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\")\n" +
+	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12G\n" +
+	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
-	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xdb\x02\n" +
+	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xd1\x03\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -1593,7 +2471,12 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03doc\x18\v \x01(\tR\x03doc\x121\n" +
 	"\acaption\x18\f \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
 	"\x04unit\x18\r \x01(\tR\x04unit\x12\x14\n" +
-	"\x05holds\x18\x0e \x01(\tR\x05holds\"\xb5\x02\n" +
+	"\x05holds\x18\x0e \x01(\tR\x05holds\x12\x1c\n" +
+	"\timmutable\x18\x0f \x01(\bR\timmutable\x12\x16\n" +
+	"\x06unique\x18\x10 \x01(\bR\x06unique\x12\x14\n" +
+	"\x05index\x18\x11 \x01(\bR\x05index\x12\x10\n" +
+	"\x03ref\x18\x12 \x01(\tR\x03ref\x12\x16\n" +
+	"\x06hidden\x18\x13 \x01(\bR\x06hidden\"\xb5\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -1693,7 +2576,77 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x1d\n" +
 	"\n" +
 	"max_length\x18\n" +
-	" \x01(\x05R\tmaxLengthBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	" \x01(\x05R\tmaxLength\"\x94\a\n" +
+	"\x10ResourceTypeDecl\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12'\n" +
+	"\x0finventory_class\x18\x03 \x01(\tR\x0einventoryClass\x121\n" +
+	"\acaption\x18\x04 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12/\n" +
+	"\x06plural\x18\x05 \x01(\v2\x17.kumo.plugin.v1.CaptionR\x06plural\x12)\n" +
+	"\x03doc\x18\x06 \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\x12\x12\n" +
+	"\x04icon\x18\a \x01(\tR\x04icon\x12\x14\n" +
+	"\x05group\x18\b \x01(\tR\x05group\x12\x14\n" +
+	"\x05order\x18\t \x01(\x05R\x05order\x12\x12\n" +
+	"\x04noun\x18\n" +
+	" \x01(\tR\x04noun\x12\x18\n" +
+	"\aaliases\x18\v \x03(\tR\aaliases\x12-\n" +
+	"\x06fields\x18\f \x03(\v2\x15.kumo.plugin.v1.FieldR\x06fields\x12.\n" +
+	"\x05edges\x18\r \x03(\v2\x18.kumo.plugin.v1.EdgeDeclR\x05edges\x122\n" +
+	"\x06states\x18\x0e \x01(\v2\x1a.kumo.plugin.v1.StatesDeclR\x06states\x12\x14\n" +
+	"\x05owned\x18\x0f \x01(\bR\x05owned\x12\x19\n" +
+	"\bowned_by\x18\x10 \x01(\tR\aownedBy\x12\x1a\n" +
+	"\breadable\x18\x11 \x01(\tR\breadable\x12\x18\n" +
+	"\acolumns\x18\x12 \x03(\tR\acolumns\x12\x14\n" +
+	"\x05quota\x18\x13 \x01(\tR\x05quota\x127\n" +
+	"\x06create\x18\x14 \x01(\v2\x1f.kumo.plugin.v1.ResourceMessageR\x06create\x127\n" +
+	"\x06update\x18\x15 \x01(\v2\x1f.kumo.plugin.v1.ResourceMessageR\x06update\x127\n" +
+	"\x06delete\x18\x16 \x01(\v2\x1f.kumo.plugin.v1.ResourceMessageR\x06delete\x124\n" +
+	"\aactions\x18\x17 \x03(\v2\x1a.kumo.plugin.v1.ActionDeclR\aactions\x12\x14\n" +
+	"\x05calls\x18\x18 \x01(\bR\x05calls\x12+\n" +
+	"\x04tags\x18\x19 \x03(\v2\x17.kumo.plugin.v1.TagDeclR\x04tags\"n\n" +
+	"\aTagDecl\x12\x18\n" +
+	"\apattern\x18\x01 \x01(\tR\apattern\x12\x16\n" +
+	"\x06single\x18\x02 \x01(\bR\x06single\x121\n" +
+	"\acaption\x18\x03 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\x88\x01\n" +
+	"\x0fResourceMessage\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x12\x16\n" +
+	"\x06access\x18\x02 \x01(\tR\x06access\x121\n" +
+	"\acaption\x18\x03 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x10\n" +
+	"\x03doc\x18\x04 \x01(\tR\x03doc\"\x95\x01\n" +
+	"\bEdgeDecl\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\tR\x02to\x12\x16\n" +
+	"\x06column\x18\x03 \x01(\tR\x06column\x12\x1b\n" +
+	"\ton_delete\x18\x04 \x01(\tR\bonDelete\x12\x18\n" +
+	"\ainverse\x18\x05 \x01(\tR\ainverse\x12\x16\n" +
+	"\x06hidden\x18\x06 \x01(\bR\x06hidden\"\xf1\x01\n" +
+	"\n" +
+	"StatesDecl\x12\x16\n" +
+	"\x06column\x18\x01 \x01(\tR\x06column\x12/\n" +
+	"\x05moves\x18\x02 \x03(\v2\x19.kumo.plugin.v1.StateMoveR\x05moves\x12\x1a\n" +
+	"\bcreating\x18\x03 \x01(\tR\bcreating\x12\x14\n" +
+	"\x05ready\x18\x04 \x01(\tR\x05ready\x127\n" +
+	"\x06change\x18\x05 \x01(\v2\x1f.kumo.plugin.v1.ResourceMessageR\x06change\x12/\n" +
+	"\x05words\x18\x06 \x03(\v2\x19.kumo.plugin.v1.StateWordR\x05words\"E\n" +
+	"\tStateMove\x12\x14\n" +
+	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
+	"\x04from\x18\x02 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x03 \x01(\tR\x02to\"\x86\x01\n" +
+	"\tStateWord\x12\x14\n" +
+	"\x05state\x18\x01 \x01(\tR\x05state\x121\n" +
+	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
+	"\x04tone\x18\x03 \x01(\tR\x04tone\x12\x1c\n" +
+	"\ttransient\x18\x04 \x01(\bR\ttransient\"\xee\x01\n" +
+	"\n" +
+	"ActionDecl\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x12\x0e\n" +
+	"\x02on\x18\x02 \x01(\tR\x02on\x12\x16\n" +
+	"\x06method\x18\x03 \x01(\tR\x06method\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x16\n" +
+	"\x06access\x18\x05 \x01(\tR\x06access\x12-\n" +
+	"\x06params\x18\x06 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06params\x121\n" +
+	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x10\n" +
+	"\x03doc\x18\b \x01(\tR\x03docBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_manifest_proto_rawDescOnce sync.Once
@@ -1707,7 +2660,7 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
@@ -1726,6 +2679,14 @@ var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Switch)(nil),             // 14: kumo.plugin.v1.Switch
 	(*NetworkServiceDecl)(nil), // 15: kumo.plugin.v1.NetworkServiceDecl
 	(*SettingDecl)(nil),        // 16: kumo.plugin.v1.SettingDecl
+	(*ResourceTypeDecl)(nil),   // 17: kumo.plugin.v1.ResourceTypeDecl
+	(*TagDecl)(nil),            // 18: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 19: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 20: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 21: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 22: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 23: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 24: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
@@ -1735,30 +2696,50 @@ var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	15, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
 	16, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 7: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 8: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 9: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
-	3,  // 10: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 11: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	10, // 12: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	8,  // 13: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	9,  // 14: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	6,  // 15: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	5,  // 16: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
-	7,  // 17: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	1,  // 18: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 19: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 20: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 21: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 22: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 23: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	14, // 24: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	1,  // 25: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	17, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
+	1,  // 8: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 9: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 10: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	3,  // 11: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 12: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	10, // 13: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	8,  // 14: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	9,  // 15: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	6,  // 16: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	5,  // 17: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	7,  // 18: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	1,  // 19: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 20: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 21: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 22: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	3,  // 23: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 24: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	14, // 25: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	1,  // 26: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 27: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 28: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	1,  // 29: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	2,  // 30: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	20, // 31: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	21, // 32: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	19, // 33: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	19, // 34: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	19, // 35: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	24, // 36: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	18, // 37: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	1,  // 38: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 39: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	22, // 40: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	19, // 41: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	23, // 42: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	1,  // 43: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 44: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	1,  // 45: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	46, // [46:46] is the sub-list for method output_type
+	46, // [46:46] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -1772,7 +2753,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

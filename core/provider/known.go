@@ -1,0 +1,138 @@
+package provider
+
+import (
+	"context"
+	"slices"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// known is a type that a plugin has declared once. It stays when the plugin is not
+// enabled: there may be rows.
+type known struct {
+	UUID        string        `db:"uuid" kumo:"size=32,immutable"`
+	Name        string        `db:"name" kumo:"size=100,immutable,unique"` // of the type
+	Plugin      string        `db:"plugin" kumo:"size=64"`
+	Declaration string        `db:"declaration" kumo:"text"` // a ResourceTypeDecl as JSON
+	CreateDate  resource.Time `db:"createDate" kumo:"immutable"`
+	LastOpDate  resource.Time `db:"lastOpDate"`
+}
+
+var knownType = resource.Define[known](resource.Type{Name: "PluginType", Readable: resource.Admin, Internal: true})
+
+// Types returns the resource types of this package.
+func Types() []*resource.Type { return []*resource.Type{knownType.Type} }
+
+// declaration is a resource type that a plugin declares, or did when it was
+// enabled.
+type declaration struct {
+	*pluginv1.ResourceTypeDecl
+	plugin string
+	// dormant: the plugin is not enabled, or has the type no more.
+	dormant bool
+}
+
+// wrong is an error of what a plugin declares.
+func (d *declaration) wrong(format string, args ...any) *errs.Error {
+	return errs.New(errs.Invalid, "resource type "+d.GetName()+" of plugin "+d.plugin, format, args...)
+}
+
+// declarations returns the types that enabled plugins declare, and then those that
+// are dormant. Errors: Invalid for what cannot follow on what was declared before.
+func declarations(ctx context.Context, k *kernel.Kernel) ([]*declaration, error) {
+	rows, err := store.Find(ctx, k.Store, knownType, "ORDER BY `name`")
+	if err != nil {
+		return nil, err
+	}
+	before := map[string]*known{}
+	for _, row := range rows {
+		before[row.Name] = row
+	}
+	var all []*declaration
+	for _, m := range k.Plugins.Manifests() {
+		for _, decl := range m.GetResourceTypes() {
+			d := &declaration{ResourceTypeDecl: decl, plugin: m.GetName()}
+			if err := d.follows(before[decl.GetName()]); err != nil {
+				return nil, err
+			}
+			delete(before, decl.GetName())
+			all = append(all, d)
+		}
+	}
+	for _, row := range rows {
+		if before[row.Name] == nil {
+			continue
+		}
+		decl, err := row.read()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, &declaration{ResourceTypeDecl: decl, plugin: row.Plugin, dormant: true})
+	}
+	return all, nil
+}
+
+func (r *known) read() (*pluginv1.ResourceTypeDecl, error) {
+	decl := &pluginv1.ResourceTypeDecl{}
+	err := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal([]byte(r.Declaration), decl)
+	if err != nil {
+		return nil, errs.Wrap(errs.Internal, "resource type "+r.Name+" of plugin "+r.Plugin, err, "its declaration in the database cannot be read")
+	}
+	return decl, nil
+}
+
+// follows refuses a declaration that its rows in the database do not fit.
+func (d *declaration) follows(before *known) error {
+	if before == nil {
+		return nil
+	}
+	if before.Plugin != d.plugin {
+		return d.wrong("it is a type of plugin %s, of which there may be rows", before.Plugin).WithAdvice("give it another name")
+	}
+	was, err := before.read()
+	if err != nil {
+		return err
+	}
+	return d.additive(was)
+}
+
+// Save keeps what the enabled plugins declare. A repeat changes nothing.
+func (s *Service) Save(ctx context.Context) error {
+	return s.k.Store.Update(ctx, func(tx *store.Tx) error {
+		rows, err := store.Find(ctx, tx, knownType, "")
+		if err != nil {
+			return err
+		}
+		for _, t := range s.types {
+			if t.dormant {
+				continue
+			}
+			if err := t.save(ctx, tx, rows); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (d *declaration) save(ctx context.Context, tx *store.Tx, rows []*known) error {
+	text, err := protojson.Marshal(d.ResourceTypeDecl)
+	if err != nil {
+		return errs.Wrap(errs.Internal, "resource type "+d.GetName(), err, "write its declaration")
+	}
+	i := slices.IndexFunc(rows, func(r *known) bool { return r.Name == d.GetName() })
+	if i < 0 {
+		return store.Insert(ctx, tx, knownType, &known{UUID: resource.NewUUID(), Name: d.GetName(), Plugin: d.plugin, Declaration: string(text)})
+	}
+	if was, err := rows[i].read(); err == nil && proto.Equal(was, d.ResourceTypeDecl) {
+		return nil
+	}
+	return store.Set(ctx, tx, knownType.Type, rows[i].UUID, map[string]any{"declaration": string(text)})
+}
