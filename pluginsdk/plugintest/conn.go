@@ -51,6 +51,11 @@ func (c *Conn) L2Network() pluginsdk.L2Network { return pluginsdk.NewL2NetworkCl
 // NetworkService is the plugin's network service strategy.
 func (c *Conn) NetworkService() pluginsdk.NetworkService { return pluginsdk.NewNetworkServiceClient(c) }
 
+// ResourceProvider is the provider of the plugin's own resource types.
+func (c *Conn) ResourceProvider() pluginsdk.ResourceProvider {
+	return pluginsdk.NewResourceProviderClient(c)
+}
+
 // Option changes how Loopback and Process start a plugin.
 type Option func(*options)
 

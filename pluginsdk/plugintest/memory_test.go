@@ -30,13 +30,14 @@ type memory struct {
 	vms     map[string]pluginv1.VMState
 	images  map[string]bool
 	nets    map[string]bool
+	things  map[string]bool
 	changed chan struct{}
 }
 
 func memoryPlugin() pluginsdk.Plugin {
 	m := &memory{
 		broken: os.Getenv(breakEnv), vms: map[string]pluginv1.VMState{}, images: map[string]bool{},
-		nets: map[string]bool{}, changed: make(chan struct{}),
+		nets: map[string]bool{}, things: map[string]bool{}, changed: make(chan struct{}),
 	}
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
@@ -45,8 +46,10 @@ func memoryPlugin() pluginsdk.Plugin {
 			BackupStorages:  []*pluginv1.BackupStorageDecl{{Type: "Memory"}},
 			L2Networks:      []*pluginv1.L2NetworkDecl{{Type: "Memory"}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{{Type: "Memory"}},
+			ResourceTypes:   []*pluginv1.ResourceTypeDecl{thing},
 		},
 		Hypervisor: memoryHypervisor{m}, BackupStorage: memoryStore{m}, L2Network: memoryL2{m}, NetworkService: memoryService{m},
+		ResourceProvider: memoryProvider{m},
 	}
 }
 

@@ -1,6 +1,7 @@
 package plugintest_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -55,6 +56,32 @@ func TestNetworkService(t *testing.T) {
 	})
 }
 
+func TestResourceProvider(t *testing.T) {
+	conn := plugintest.Loopback(t, memoryPlugin())
+	plugintest.ResourceProvider(t, plugintest.ResourceProviderFixture{
+		Conn: conn,
+		New: func(n int, uuid string) *pluginv1.Resource {
+			values, err := pluginsdk.Values(map[string]any{"name": "thing", "size": n + 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &pluginv1.Resource{Type: "Thing", Uuid: uuid, Values: values}
+		},
+		Change:  func(r *pluginv1.Resource) []string { r.Values["size"] = size(99); return []string{"size"} },
+		Refused: func(r *pluginv1.Resource) { r.Values["size"] = size(0) },
+		Exists: func(ctx context.Context, uuid string) (bool, error) {
+			_, err := conn.ResourceProvider().ActOnResource(ctx, &pluginv1.ActOnResourceRequest{Type: "Thing", Message: "APIShakeThingMsg", Resource: &pluginv1.Resource{Uuid: uuid}})
+			if errors.Is(err, errs.NotFound) {
+				return false, nil
+			}
+			return err == nil, err
+		},
+		Actions: []*pluginv1.ActOnResourceRequest{{Message: "APIShakeThingMsg"}},
+	})
+}
+
+func size(n int64) *pluginv1.Value { return &pluginv1.Value{Kind: &pluginv1.Value_Number{Number: n}} }
+
 // TestFindsBrokenPromises runs the suites above on plugins that break one
 // promise each, in processes of their own, and wants the right check to fail.
 func TestFindsBrokenPromises(t *testing.T) {
@@ -71,6 +98,15 @@ func TestFindsBrokenPromises(t *testing.T) {
 		{"object", "TestNetworkService", "PrepareNICs with an IP address that is none is refused"},
 		{"parallel", "TestL2Network", "Realize in parallel"},
 		{"accepts", "TestL2Network", "Realize on an interface that cannot be is refused"},
+		{"repeat", "TestResourceProvider", "CreateResource repeated"},
+		{"repeat", "TestResourceProvider", "CreateResource, answer lost"},
+		{"differs", "TestResourceProvider", "CreateResource and DeleteResource"},
+		{"undo", "TestResourceProvider", "DeleteResource of what never was"},
+		{"leaves", "TestResourceProvider", "CreateResource and DeleteResource"},
+		{"accepts", "TestResourceProvider", "CreateResource, refused, leaves nothing"},
+		{"class", "TestResourceProvider", "CreateResource with a UUID that is none is refused"},
+		{"taken back", "TestResourceProvider", "UpdateResource, repeated and taken back"},
+		{"acts once", "TestResourceProvider", "APIShakeThingMsg, repeated, answer lost"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.broken+" "+tt.check, func(t *testing.T) {

@@ -16,12 +16,14 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-func main() {
+func main() { pluginsdk.Serve(plugin()) }
+
+func plugin() pluginsdk.Plugin {
 	p := &provider{}
-	pluginsdk.Serve(pluginsdk.Plugin{Manifest: manifest, ResourceProvider: p, Configure: func(_ context.Context, env pluginsdk.Env) error {
+	return pluginsdk.Plugin{Manifest: manifest, ResourceProvider: p, Configure: func(_ context.Context, env pluginsdk.Env) error {
 		p.dir = env.DataDir
 		return nil
-	}})
+	}}
 }
 
 // provider publishes keys in a folder.
