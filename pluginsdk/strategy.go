@@ -22,7 +22,9 @@ type Hypervisor interface {
 	// accepts a host that is unreachable or was never connected.
 	DisconnectHost(context.Context, *pluginv1.DisconnectHostRequest) (*pluginv1.DisconnectHostResponse, error)
 	// WatchHost calls emit for each change of a guest's state until ctx ends or
-	// the host is lost (Unavailable). It first emits the state of every guest.
+	// the host is lost (Unavailable). It first emits the state of every guest. To
+	// emit nil says that something of the host itself has changed, which CheckHost or
+	// a storage's capacity tells.
 	WatchHost(ctx context.Context, req *pluginv1.WatchHostRequest, emit func(*pluginv1.VMStatus) error) error
 	// StartVM defines the guest as given and starts it; one that runs already
 	// stays as it is.

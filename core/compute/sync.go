@@ -177,6 +177,9 @@ func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	}
 }
 
+// HostChanged is of no interest here (topology.HostObserver).
+func (s *Service) HostChanged(context.Context, string) {}
+
 // HostLeaving removes what a host keeps of the guests that ran on it last; the
 // cascade has stopped those that ran (topology.HostObserver).
 func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {

@@ -196,6 +196,10 @@ func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
 // HostLost is of no interest here (topology.HostObserver).
 func (s *Service) HostLost(context.Context, string) {}
 
+// HostChanged is of no interest here: what networks lack is told with each ping
+// (topology.HostObserver).
+func (s *Service) HostChanged(context.Context, string) {}
+
 // HostVMs is a sign that the host answers: it is asked for what it could not
 // give back, and told what it could not be told, earlier (topology.HostObserver).
 func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VMStatus, complete bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -235,6 +236,31 @@ func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 
 // HostVMs is of no interest here (topology.HostObserver).
 func (s *Service) HostVMs(context.Context, string, []*pluginv1.VMStatus, bool) {}
+
+// HostChanged looks at the storages of a host, all at once (topology.HostObserver). Which
+// of them is lost, the looks at an interval decide.
+func (s *Service) HostChanged(ctx context.Context, hostUUID string) {
+	refs, err := store.Sound(ctx, s.Store, HostRefType, store.PassedOver(s.Log), "`hostUuid` = ?", hostUUID)
+	if err != nil {
+		s.Log.Error("storages of a host that has changed not looked at", "host", hostUUID, "error", err)
+	}
+	var all sync.WaitGroup
+	for _, ref := range refs {
+		all.Go(func() {
+			local, err := s.hostLocal(ctx, s.Store, ref.PrimaryStorageUUID)
+			if err == nil && (local || ref.Status != Connected) {
+				err = s.checkLink(ctx, ref.UUID)
+			}
+			if err == nil && !local {
+				err = s.checkStorage(ctx, ref.PrimaryStorageUUID)
+			}
+			if err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+				s.Log.Warn("storage of a host that has changed not looked at", "host", hostUUID, "primaryStorage", ref.PrimaryStorageUUID, "error", err)
+			}
+		})
+	}
+	all.Wait()
+}
 
 // HostLeaving detaches the storages from a host (topology.HostObserver).
 func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {

@@ -145,7 +145,7 @@ func (s *Service) checkLink(ctx context.Context, uuid string) error {
 	}
 	if ref.Status == Connected {
 		_, err := s.capacityOf(ctx, link{ref.PrimaryStorageUUID, ref.HostUUID})
-		if err != nil { // shown with the first look, and lost when that stays so
+		if err != nil && !errors.Is(ctx.Err(), context.Canceled) { // shown with the first look, and lost when that stays so
 			s.checked(context.WithoutCancel(ctx), ref.PrimaryStorageUUID, ref.HostUUID, err.Error())
 		}
 		return err

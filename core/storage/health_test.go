@@ -116,6 +116,34 @@ func TestLookAt(t *testing.T) {
 	c.Until("Connected", func() bool { return c.primary().Text("status") == "Connected" })
 }
 
+// A host that says that it has changed has what it uses of storages looked at: its own
+// part, and what it shares. By that alone none of them is lost.
+func TestChangedHost(t *testing.T) {
+	c, second := localSite(t)
+	shared := c.Create("APIAddFakePrimaryStorageMsg", P{"name": "shared", "zoneUuid": c.s.Zone, "url": "/shared"})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": shared})
+	c.World.Space(c.s.Primary, c.s.Host, 10*giB, 4*giB)
+	c.World.Space(c.s.Primary, second, 10*giB, 5*giB)
+	c.World.Space(shared, "", 100*giB, 3*giB)
+	c.Storage.HostChanged(t.Context(), c.s.Host)
+	c.Want("free on it", c.link(c.s.Host).AvailablePhysical, int64(4*giB))
+	c.Want("free on what it shares", c.Get("PrimaryStorage", shared).Int("availablePhysicalCapacity"), int64(3*giB))
+	if free := c.link(second).AvailablePhysical; free == 5*giB {
+		t.Error("another host was looked at")
+	}
+	c.Calls.Fail("StorageCapacity", gone("host"))
+	for range 4 {
+		c.Storage.HostChanged(t.Context(), c.s.Host)
+	}
+	c.Want("link", c.link(c.s.Host).Status, "Connected")
+	c.Want("shared", c.Get("PrimaryStorage", shared).Text("status"), "Connected")
+	checks := c.List("HostCheck", "hostUuid="+c.s.Host, "resourceUuid="+c.s.Primary)
+	if len(checks) != 1 || checks[0].Text("state") != "Failed" || !strings.Contains(checks[0].Text("reason"), "not mounted") {
+		t.Errorf("shown is %v", checks)
+	}
+	c.Storage.HostChanged(t.Context(), "gone")
+}
+
 // What a medium has is followed; what was promised to volumes stays promised.
 func TestCapacityFollows(t *testing.T) {
 	c := newCloud(t)

@@ -33,6 +33,10 @@ type HostObserver interface {
 	// the hypervisor has on the host, and complete set; and for single changes,
 	// without it.
 	HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool)
+	// HostChanged is called when the hypervisor says that something of the host has
+	// changed that is no guest, such as the room on its disks, for the observer to look
+	// at what it has there. HostVMs may be called meanwhile. ctx ends after 10 s.
+	HostChanged(ctx context.Context, hostUUID string)
 	// HostLeaving is called before a host is deleted, to undo HostConnected.
 	HostLeaving(ctx context.Context, h *pluginv1.Host) error
 }

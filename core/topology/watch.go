@@ -2,7 +2,9 @@ package topology
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -19,6 +21,8 @@ const (
 	maxPause = 30 * time.Second
 	// connectParallel bounds how many hosts are connected at once at start.
 	connectParallel = 100
+	// lookPause is the pause between two looks at a host that says that it has changed.
+	lookPause = time.Second
 )
 
 // atRest are the states in which a host is neither connected nor pinged (spec:
@@ -204,6 +208,9 @@ func (s *Service) check(ctx context.Context, uuid string) error {
 	if err == nil {
 		err = failed
 	}
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return err // which says nothing of the host
+	}
 	if err != nil {
 		s.notUsable(context.WithoutCancel(ctx), uuid, hv.Decl, all, err, false)
 		return err
@@ -246,10 +253,16 @@ func (s *Service) stopWatch(uuid string) {
 
 func (s *Service) watch(ctx context.Context, h *pluginv1.Host) {
 	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
+	changed, stop := s.looks(ctx, h.GetUuid())
+	defer stop()
 	if err == nil {
 		err = hv.WatchHost(ctx, &pluginv1.WatchHostRequest{Host: h}, func(vm *pluginv1.VMStatus) error {
 			if !s.Node.Owns(h.GetUuid()) {
 				return errs.New(errs.Refused, "host "+h.GetName(), "another management node looks after it")
+			}
+			if vm == nil {
+				changed()
+				return nil
 			}
 			for _, o := range s.observers {
 				o.HostVMs(ctx, h.GetUuid(), []*pluginv1.VMStatus{vm}, false)
@@ -266,6 +279,51 @@ func (s *Service) watch(ctx context.Context, h *pluginv1.Host) {
 	case <-time.After(time.Second):
 		s.reconnectSoon(s.root, h.GetUuid())
 	}
+}
+
+// looks returns what has a host looked at in the background, until stop: at once, or
+// lookPause after the last time. Changes that come meanwhile are looked at together.
+func (s *Service) looks(ctx context.Context, uuid string) (changed, stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	waiting := make(chan struct{}, 1)
+	s.watching.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-waiting:
+				s.lookNow(ctx, uuid)
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(lookPause):
+			}
+		}
+	})
+	return func() {
+		select {
+		case waiting <- struct{}{}:
+		default:
+		}
+	}, stop
+}
+
+// lookNow looks at a host of which the hypervisor says that it has changed, as a ping
+// does, and has the observers do so; whether it is lost, pings decide.
+func (s *Service) lookNow(ctx context.Context, uuid string) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := s.check(ctx, uuid); err != nil && !errors.Is(ctx.Err(), context.Canceled) {
+			s.Log.Warn("host that has changed not looked at", "host", uuid, "error", err)
+		}
+	})
+	for _, o := range s.observers {
+		all.Go(func() { o.HostChanged(ctx, uuid) })
+	}
+	all.Wait()
 }
 
 // registerHostState registers APIChangeHostStateMsg. Maintenance passes through

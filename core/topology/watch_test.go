@@ -123,6 +123,33 @@ func TestWatch(t *testing.T) {
 	c.Until("running", func() bool { return c.Get("VmInstance", vm).Text("state") == "Running" })
 }
 
+// A host that says that it has changed is looked at at once, without a ping, and so is
+// what it has of storages. Whether it is lost, pings decide.
+func TestChangedHostIsLookedAt(t *testing.T) {
+	c := newCloud(t)
+	local := c.Create("APIAddFakeLocalPrimaryStorageMsg", P{"name": "local", "zoneUuid": c.s.Zone, "url": "/local"})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": local})
+	medium := func(state string) func() bool {
+		return func() bool {
+			rows := c.List("HostCheck", "hostUuid="+c.s.Host, "resourceUuid="+local)
+			return len(rows) == 1 && rows[0].Text("state") == state
+		}
+	}
+	c.Until("there is room", medium("Ok"))
+	c.World.Check(c.s.Host, kerneltest.FakeOptional, "it is scratched")
+	c.World.Space(local, c.s.Host, 100*giB, 0)
+	c.World.Changed(c.s.Host)
+	c.Until("it is shown", func() bool { return c.checks()[kerneltest.FakeOptional].State == "Failed" })
+	c.Until("there is no room", medium("Failed"))
+
+	c.Calls.Fail("CheckHost", silent())
+	c.World.Space(local, c.s.Host, 100*giB, 100*giB)
+	c.World.Changed(c.s.Host)
+	c.Until("there is room again", medium("Ok"))
+	c.Until("it is shown", func() bool { return c.checks()[connection].State == "Failed" })
+	c.want("status", c.host().Text("status"), "Connected")
+}
+
 // A failed reconnect is told, and tried again until it works.
 func TestReconnect(t *testing.T) {
 	c := newCloud(t)

@@ -211,8 +211,8 @@ func (s *hypervisorSuite) watch() {
 		ended := make(chan error, 1)
 		go func() {
 			ended <- s.hv.WatchHost(ctx, &pluginv1.WatchHostRequest{Host: s.f.Host}, func(vm *pluginv1.VMStatus) error {
-				if vm.Uuid == id {
-					states <- vm.State
+				if vm.GetUuid() == id { // none: the host has changed
+					states <- vm.GetState()
 				}
 				return nil
 			})

@@ -28,6 +28,7 @@ type Fake struct {
 	vms      map[string]map[string]pluginv1.VMState
 	volumes  map[string]bool
 	watchers map[string][]chan *pluginv1.VMStatus
+	watched  *sync.Cond // told of each new one
 	// facts of hosts by management IP; others have those of DefaultFacts.
 	facts map[string]*pluginv1.HostFacts
 	// space of storages by where they are; others have DefaultSpace.
@@ -43,9 +44,11 @@ type Fake struct {
 
 // NewFake returns an empty world.
 func NewFake() *Fake {
-	return &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
+	f := &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
 		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
 		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}, checks: map[string]map[string]string{}, uploads: map[string]chan struct{}{}}
+	f.watched = sync.NewCond(&f.mu)
+	return f
 }
 
 // DefaultFacts are those of a host: 8 processors and 32 GiB of memory.
@@ -110,6 +113,19 @@ func (f *Fake) Set(host, vm string, st pluginv1.VMState) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.set(host, vm, st)
+}
+
+// Changed tells who watches a host that something of it has changed that is no guest.
+// It waits until somebody does.
+func (f *Fake) Changed(host string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.watchers[host]) == 0 {
+		f.watched.Wait()
+	}
+	for _, w := range f.watchers[host] {
+		w <- nil
+	}
 }
 
 // set is called with the lock held; STOPPED takes the guest away.
@@ -195,6 +211,7 @@ func (h hypervisor) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest,
 		changes <- &pluginv1.VMStatus{Uuid: vm, State: st}
 	}
 	h.watchers[host] = append(h.watchers[host], changes)
+	h.watched.Broadcast()
 	h.mu.Unlock()
 	defer h.unwatch(host, changes)
 	for {

@@ -18,14 +18,14 @@ import (
 )
 
 // TestFullMedium fills the file system that the guests' disks and the agent's state
-// are on. That is shown, nothing new is placed there, what is there can be removed, a
+// are on. That is shown before anything is looked at by the clock, nothing new is placed there, what is there can be removed, a
 // guest that writes is paused in the middle of it and goes on by itself when there is
 // room, and one that does not write notices nothing.
 func TestFullMedium(t *testing.T) {
 	unmount := mount(t, "2500M", guests.PrimaryFolder, guests.StateFolder)
 	h := &host{Cloud: guests.Here(t), t: t}
 	for _, category := range []string{"host", "primaryStorage"} {
-		h.Do("/global-configurations/"+category+"/ping.interval", "updateGlobalConfig", wire.Params{"value": "1"})
+		h.Do("/global-configurations/"+category+"/ping.interval", "updateGlobalConfig", wire.Params{"value": "3600"})
 	}
 	h.guest = h.Create(nil, h.Spec("idle"), guests.Tags("web-1", "")...)
 	spec := h.Spec("writer")
@@ -46,7 +46,8 @@ func TestFullMedium(t *testing.T) {
 		}
 		writer.Type("dd if=/dev/urandom of=/dev/vdb bs=1M count=24 && sync && echo wri''tten")
 		writer.WaitState("Paused", back)
-		h.until(back, "shown as the reason", func() bool { return strings.Contains(h.failed("room for guests' disks"), writer.UUID) })
+		took = h.until(back, "shown as the reason", func() bool { return strings.Contains(h.failed("room for guests' disks"), writer.UUID) })
+		t.Logf("shown as the reason of the pause after %s", took.Round(time.Millisecond))
 		h.WaitConnected()
 		h.served()
 		h.Remove(third.Path())
@@ -62,8 +63,9 @@ func TestFullMedium(t *testing.T) {
 	remove()
 	writer.WaitState("Running", healed)
 	t.Logf("it goes on after %s", time.Since(begin).Round(time.Millisecond))
-	h.until(healed, "written", func() bool { return strings.Contains(writer.Console(), "written") })
 	h.until(back, "as before on the host", func() bool { return h.failed("primary storage")+h.failed("room for guests' disks") == "" })
+	t.Logf("the host is as before after %s", time.Since(begin).Round(time.Millisecond))
+	h.until(healed, "written", func() bool { return strings.Contains(writer.Console(), "written") })
 	h.another()
 	h.Remove(wire.Zones + "/" + h.Zone)
 	h.Remove(wire.Images + "/" + h.Image)

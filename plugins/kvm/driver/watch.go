@@ -3,6 +3,7 @@ package driver
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/digitalocean/go-libvirt"
@@ -229,7 +230,8 @@ func guestsUnknown(object string, err error) error {
 }
 
 // WatchHost emits the state of every guest, then each change as libvirt tells
-// it. It subscribes before it lists, so nothing falls between.
+// it. It subscribes before it lists, so nothing falls between. What the host's agent tells
+// of, and that other guests wait for room, is a change of the host.
 func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, emit func(*pluginv1.VMStatus) error) error {
 	object := "host " + r.GetHost().GetUuid()
 	s, err := d.connect(ctx, r.GetHost())
@@ -257,6 +259,10 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 	defer look.Stop()
 	room := time.NewTicker(fullInterval)
 	defer room.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	changes := followAgent(ctx, s)
+	waiting := s.fulls.list()
 	for {
 		var news []*pluginv1.VMStatus
 		select {
@@ -271,6 +277,11 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 			news, err = changed(ctx, s, e, ours)
 		case <-room.C:
 			resumeFull(ctx, s) // and its event tells that it runs
+			if now := s.fulls.list(); !slices.Equal(now, waiting) {
+				waiting, news = now, hostChanged
+			}
+		case <-changes:
+			news = hostChanged
 		case <-look.C:
 			if news, err = endedSilently(ctx, s, unsure, ours); len(unsure) == 0 {
 				look.Stop()
@@ -285,6 +296,32 @@ func (d *Driver) WatchHost(ctx context.Context, r *pluginv1.WatchHostRequest, em
 			}
 		}
 	}
+}
+
+// hostChanged is what tells that something of the host itself has changed.
+var hostChanged = []*pluginv1.VMStatus{nil}
+
+// followAgent tells of what the host's agent tells of: one change for all that nobody
+// has taken yet, until ctx ends. That the agent is lost the link sees; one that is older
+// than its Watch tells of nothing.
+func followAgent(ctx context.Context, s *slot) <-chan struct{} {
+	changes := make(chan struct{}, 1)
+	go func() {
+		stream, err := hostv1.NewHostAgentServiceClient(s.link.Agent()).Watch(ctx, &hostv1.WatchRequest{})
+		for err == nil {
+			if _, err = stream.Recv(); err != nil {
+				break
+			}
+			select {
+			case changes <- struct{}{}:
+			default:
+			}
+		}
+		if ctx.Err() == nil {
+			s.log.Debug("the agent tells of changes no longer", "error", err)
+		}
+	}()
+	return changes
 }
 
 // lost says why a watch ends: its link was lost, or it read too slowly.

@@ -71,7 +71,8 @@ func Serve(ctx context.Context, o Options, ready func()) (err error) {
 	}
 	defer func() { err = errors.Join(err, engine.Close()) }()
 	server := grpc.NewServer(append(pluginsdk.ServerOptions(o.Log), options...)...)
-	hostv1.RegisterHostAgentServiceServer(server, New(o.Version, engine, o.Log))
+	agent := New(o.Version, engine, o.Log)
+	hostv1.RegisterHostAgentServiceServer(server, agent)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	o.Log.Info("agent started", "version", o.Version, "address", o.Socket+o.Listen)
@@ -81,6 +82,7 @@ func Serve(ctx context.Context, o Options, ready func()) (err error) {
 		return fmt.Errorf("serve: %w", err)
 	case <-ctx.Done():
 	}
+	agent.stop()
 	force := time.AfterFunc(drainTimeout, server.Stop)
 	defer force.Stop()
 	server.GracefulStop()

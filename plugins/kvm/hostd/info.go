@@ -58,6 +58,7 @@ func (s *Server) Info(context.Context, *hostv1.InfoRequest) (*hostv1.InfoRespons
 	}
 	var disk unix.Statfs_t
 	if err := unix.Statfs(s.engine.Folder(), &disk); err == nil {
+		s.media.add(s.engine.Folder())
 		out.Folder, out.FolderFreeBytes = s.engine.Folder(), int64(disk.Bavail)*disk.Frsize
 	} else {
 		s.log.Warn("the free space of the agent's folder is not known", "error", err)

@@ -27,6 +27,8 @@ type Server struct {
 	fetcher *fetcher
 	paths   *pathLocks
 	disks   chan struct{}
+	media   media
+	stopped chan struct{}
 }
 
 // New makes a Server that tells the version and applies network state with the
@@ -37,7 +39,8 @@ func New(version string, engine *dataplane.Engine, log hclog.Logger) *Server {
 	}
 	go probeKVM() // takes a moment where the answer is no
 	paths := newPathLocks()
-	return &Server{version: version, log: log, engine: engine, fetcher: newFetcher(paths), paths: paths, disks: make(chan struct{}, maxDiskCalls)}
+	return &Server{version: version, log: log, engine: engine, fetcher: newFetcher(paths), paths: paths,
+		disks: make(chan struct{}, maxDiskCalls), stopped: make(chan struct{})}
 }
 
 // changeDisk waits until nobody else changes the disk, then for a turn at
@@ -100,6 +103,7 @@ func (s *Server) FolderCapacity(_ context.Context, r *hostv1.FolderCapacityReque
 	if err := unix.Statfs(r.GetPath(), &st); err != nil {
 		return nil, pathError(r.GetPath(), err, "its capacity cannot be read")
 	}
+	s.media.add(r.GetPath())
 	// Bavail leaves out what the file system keeps for root.
 	return &hostv1.FolderCapacityResponse{TotalBytes: int64(st.Blocks) * st.Frsize, AvailableBytes: int64(st.Bavail) * st.Frsize}, nil
 }

@@ -25,6 +25,78 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{0}
+}
+
+type WatchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{1}
+}
+
 type InfoRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -33,7 +105,7 @@ type InfoRequest struct {
 
 func (x *InfoRequest) Reset() {
 	*x = InfoRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[0]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +117,7 @@ func (x *InfoRequest) String() string {
 func (*InfoRequest) ProtoMessage() {}
 
 func (x *InfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[0]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +130,7 @@ func (x *InfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoRequest.ProtoReflect.Descriptor instead.
 func (*InfoRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{0}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{2}
 }
 
 type InfoResponse struct {
@@ -90,7 +162,7 @@ type InfoResponse struct {
 
 func (x *InfoResponse) Reset() {
 	*x = InfoResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[1]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -102,7 +174,7 @@ func (x *InfoResponse) String() string {
 func (*InfoResponse) ProtoMessage() {}
 
 func (x *InfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[1]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -115,7 +187,7 @@ func (x *InfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InfoResponse.ProtoReflect.Descriptor instead.
 func (*InfoResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{1}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InfoResponse) GetVersion() string {
@@ -240,7 +312,7 @@ type EnsureFolderRequest struct {
 
 func (x *EnsureFolderRequest) Reset() {
 	*x = EnsureFolderRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[2]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -252,7 +324,7 @@ func (x *EnsureFolderRequest) String() string {
 func (*EnsureFolderRequest) ProtoMessage() {}
 
 func (x *EnsureFolderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[2]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -265,7 +337,7 @@ func (x *EnsureFolderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureFolderRequest.ProtoReflect.Descriptor instead.
 func (*EnsureFolderRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{2}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *EnsureFolderRequest) GetPath() string {
@@ -290,7 +362,7 @@ type EnsureFolderResponse struct {
 
 func (x *EnsureFolderResponse) Reset() {
 	*x = EnsureFolderResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[3]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -302,7 +374,7 @@ func (x *EnsureFolderResponse) String() string {
 func (*EnsureFolderResponse) ProtoMessage() {}
 
 func (x *EnsureFolderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[3]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -315,7 +387,7 @@ func (x *EnsureFolderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnsureFolderResponse.ProtoReflect.Descriptor instead.
 func (*EnsureFolderResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{3}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{5}
 }
 
 type FolderCapacityRequest struct {
@@ -327,7 +399,7 @@ type FolderCapacityRequest struct {
 
 func (x *FolderCapacityRequest) Reset() {
 	*x = FolderCapacityRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[4]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +411,7 @@ func (x *FolderCapacityRequest) String() string {
 func (*FolderCapacityRequest) ProtoMessage() {}
 
 func (x *FolderCapacityRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[4]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +424,7 @@ func (x *FolderCapacityRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FolderCapacityRequest.ProtoReflect.Descriptor instead.
 func (*FolderCapacityRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{4}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *FolderCapacityRequest) GetPath() string {
@@ -372,7 +444,7 @@ type FolderCapacityResponse struct {
 
 func (x *FolderCapacityResponse) Reset() {
 	*x = FolderCapacityResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[5]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +456,7 @@ func (x *FolderCapacityResponse) String() string {
 func (*FolderCapacityResponse) ProtoMessage() {}
 
 func (x *FolderCapacityResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[5]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +469,7 @@ func (x *FolderCapacityResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FolderCapacityResponse.ProtoReflect.Descriptor instead.
 func (*FolderCapacityResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{5}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FolderCapacityResponse) GetTotalBytes() int64 {
@@ -423,7 +495,7 @@ type ListFolderRequest struct {
 
 func (x *ListFolderRequest) Reset() {
 	*x = ListFolderRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[6]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -435,7 +507,7 @@ func (x *ListFolderRequest) String() string {
 func (*ListFolderRequest) ProtoMessage() {}
 
 func (x *ListFolderRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[6]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -448,7 +520,7 @@ func (x *ListFolderRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFolderRequest.ProtoReflect.Descriptor instead.
 func (*ListFolderRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{6}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListFolderRequest) GetPath() string {
@@ -467,7 +539,7 @@ type ListFolderResponse struct {
 
 func (x *ListFolderResponse) Reset() {
 	*x = ListFolderResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[7]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +551,7 @@ func (x *ListFolderResponse) String() string {
 func (*ListFolderResponse) ProtoMessage() {}
 
 func (x *ListFolderResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[7]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +564,7 @@ func (x *ListFolderResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListFolderResponse.ProtoReflect.Descriptor instead.
 func (*ListFolderResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{7}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListFolderResponse) GetNames() []string {
@@ -516,7 +588,7 @@ type CreateDiskRequest struct {
 
 func (x *CreateDiskRequest) Reset() {
 	*x = CreateDiskRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[8]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -528,7 +600,7 @@ func (x *CreateDiskRequest) String() string {
 func (*CreateDiskRequest) ProtoMessage() {}
 
 func (x *CreateDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[8]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -541,7 +613,7 @@ func (x *CreateDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDiskRequest.ProtoReflect.Descriptor instead.
 func (*CreateDiskRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{8}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateDiskRequest) GetPath() string {
@@ -595,7 +667,7 @@ type CreateDiskResponse struct {
 
 func (x *CreateDiskResponse) Reset() {
 	*x = CreateDiskResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[9]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +679,7 @@ func (x *CreateDiskResponse) String() string {
 func (*CreateDiskResponse) ProtoMessage() {}
 
 func (x *CreateDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[9]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +692,7 @@ func (x *CreateDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateDiskResponse.ProtoReflect.Descriptor instead.
 func (*CreateDiskResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{9}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateDiskResponse) GetDisk() *DiskInfo {
@@ -640,7 +712,7 @@ type StatDiskRequest struct {
 
 func (x *StatDiskRequest) Reset() {
 	*x = StatDiskRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[10]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -652,7 +724,7 @@ func (x *StatDiskRequest) String() string {
 func (*StatDiskRequest) ProtoMessage() {}
 
 func (x *StatDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[10]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -665,7 +737,7 @@ func (x *StatDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatDiskRequest.ProtoReflect.Descriptor instead.
 func (*StatDiskRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{10}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StatDiskRequest) GetPath() string {
@@ -691,7 +763,7 @@ type StatDiskResponse struct {
 
 func (x *StatDiskResponse) Reset() {
 	*x = StatDiskResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[11]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -703,7 +775,7 @@ func (x *StatDiskResponse) String() string {
 func (*StatDiskResponse) ProtoMessage() {}
 
 func (x *StatDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[11]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -716,7 +788,7 @@ func (x *StatDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatDiskResponse.ProtoReflect.Descriptor instead.
 func (*StatDiskResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{11}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatDiskResponse) GetDisk() *DiskInfo {
@@ -738,7 +810,7 @@ type DiskInfo struct {
 
 func (x *DiskInfo) Reset() {
 	*x = DiskInfo{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[12]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -750,7 +822,7 @@ func (x *DiskInfo) String() string {
 func (*DiskInfo) ProtoMessage() {}
 
 func (x *DiskInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[12]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -763,7 +835,7 @@ func (x *DiskInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiskInfo.ProtoReflect.Descriptor instead.
 func (*DiskInfo) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{12}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiskInfo) GetVirtualBytes() int64 {
@@ -805,7 +877,7 @@ type ResizeDiskRequest struct {
 
 func (x *ResizeDiskRequest) Reset() {
 	*x = ResizeDiskRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[13]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -817,7 +889,7 @@ func (x *ResizeDiskRequest) String() string {
 func (*ResizeDiskRequest) ProtoMessage() {}
 
 func (x *ResizeDiskRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[13]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -830,7 +902,7 @@ func (x *ResizeDiskRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeDiskRequest.ProtoReflect.Descriptor instead.
 func (*ResizeDiskRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{13}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ResizeDiskRequest) GetPath() string {
@@ -863,7 +935,7 @@ type ResizeDiskResponse struct {
 
 func (x *ResizeDiskResponse) Reset() {
 	*x = ResizeDiskResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[14]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +947,7 @@ func (x *ResizeDiskResponse) String() string {
 func (*ResizeDiskResponse) ProtoMessage() {}
 
 func (x *ResizeDiskResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[14]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +960,7 @@ func (x *ResizeDiskResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResizeDiskResponse.ProtoReflect.Descriptor instead.
 func (*ResizeDiskResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{14}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResizeDiskResponse) GetDisk() *DiskInfo {
@@ -908,7 +980,7 @@ type DeleteFileRequest struct {
 
 func (x *DeleteFileRequest) Reset() {
 	*x = DeleteFileRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[15]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +992,7 @@ func (x *DeleteFileRequest) String() string {
 func (*DeleteFileRequest) ProtoMessage() {}
 
 func (x *DeleteFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[15]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1005,7 @@ func (x *DeleteFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFileRequest.ProtoReflect.Descriptor instead.
 func (*DeleteFileRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{15}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteFileRequest) GetPath() string {
@@ -958,7 +1030,7 @@ type DeleteFileResponse struct {
 
 func (x *DeleteFileResponse) Reset() {
 	*x = DeleteFileResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[16]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1042,7 @@ func (x *DeleteFileResponse) String() string {
 func (*DeleteFileResponse) ProtoMessage() {}
 
 func (x *DeleteFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[16]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1055,7 @@ func (x *DeleteFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteFileResponse.ProtoReflect.Descriptor instead.
 func (*DeleteFileResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{16}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{18}
 }
 
 type FetchFileRequest struct {
@@ -1000,7 +1072,7 @@ type FetchFileRequest struct {
 
 func (x *FetchFileRequest) Reset() {
 	*x = FetchFileRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[17]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1012,7 +1084,7 @@ func (x *FetchFileRequest) String() string {
 func (*FetchFileRequest) ProtoMessage() {}
 
 func (x *FetchFileRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[17]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1025,7 +1097,7 @@ func (x *FetchFileRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchFileRequest.ProtoReflect.Descriptor instead.
 func (*FetchFileRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{17}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FetchFileRequest) GetUrl() string {
@@ -1081,7 +1153,7 @@ type FetchFileResponse struct {
 
 func (x *FetchFileResponse) Reset() {
 	*x = FetchFileResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[18]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1165,7 @@ func (x *FetchFileResponse) String() string {
 func (*FetchFileResponse) ProtoMessage() {}
 
 func (x *FetchFileResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[18]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1178,7 @@ func (x *FetchFileResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchFileResponse.ProtoReflect.Descriptor instead.
 func (*FetchFileResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{18}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FetchFileResponse) GetBytes() int64 {
@@ -1143,7 +1215,7 @@ type ApplyRequest struct {
 
 func (x *ApplyRequest) Reset() {
 	*x = ApplyRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[19]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1227,7 @@ func (x *ApplyRequest) String() string {
 func (*ApplyRequest) ProtoMessage() {}
 
 func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[19]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1240,7 @@ func (x *ApplyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyRequest.ProtoReflect.Descriptor instead.
 func (*ApplyRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{19}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ApplyRequest) GetOwner() string {
@@ -1200,7 +1272,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[20]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1212,7 +1284,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[20]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1225,7 +1297,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{20}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{22}
 }
 
 type SyncRequest struct {
@@ -1241,7 +1313,7 @@ type SyncRequest struct {
 
 func (x *SyncRequest) Reset() {
 	*x = SyncRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[21]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1325,7 @@ func (x *SyncRequest) String() string {
 func (*SyncRequest) ProtoMessage() {}
 
 func (x *SyncRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[21]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1338,7 @@ func (x *SyncRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncRequest.ProtoReflect.Descriptor instead.
 func (*SyncRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{21}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SyncRequest) GetOwner() string {
@@ -1302,7 +1374,7 @@ type SyncResponse struct {
 
 func (x *SyncResponse) Reset() {
 	*x = SyncResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[22]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1386,7 @@ func (x *SyncResponse) String() string {
 func (*SyncResponse) ProtoMessage() {}
 
 func (x *SyncResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[22]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1399,7 @@ func (x *SyncResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncResponse.ProtoReflect.Descriptor instead.
 func (*SyncResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{22}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SyncResponse) GetChanged() int32 {
@@ -1360,7 +1432,7 @@ type PlugRequest struct {
 
 func (x *PlugRequest) Reset() {
 	*x = PlugRequest{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1372,7 +1444,7 @@ func (x *PlugRequest) String() string {
 func (*PlugRequest) ProtoMessage() {}
 
 func (x *PlugRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[23]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1385,7 +1457,7 @@ func (x *PlugRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlugRequest.ProtoReflect.Descriptor instead.
 func (*PlugRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PlugRequest) GetPorts() []*Port {
@@ -1405,7 +1477,7 @@ type Port struct {
 
 func (x *Port) Reset() {
 	*x = Port{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1489,7 @@ func (x *Port) String() string {
 func (*Port) ProtoMessage() {}
 
 func (x *Port) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[24]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1502,7 @@ func (x *Port) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Port.ProtoReflect.Descriptor instead.
 func (*Port) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{24}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Port) GetDevice() string {
@@ -1457,7 +1529,7 @@ type PlugResponse struct {
 
 func (x *PlugResponse) Reset() {
 	*x = PlugResponse{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1469,7 +1541,7 @@ func (x *PlugResponse) String() string {
 func (*PlugResponse) ProtoMessage() {}
 
 func (x *PlugResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[25]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1482,7 +1554,7 @@ func (x *PlugResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlugResponse.ProtoReflect.Descriptor instead.
 func (*PlugResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{25}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PlugResponse) GetFailures() []*SyncFailure {
@@ -1504,7 +1576,7 @@ type SyncFailure struct {
 
 func (x *SyncFailure) Reset() {
 	*x = SyncFailure{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1588,7 @@ func (x *SyncFailure) String() string {
 func (*SyncFailure) ProtoMessage() {}
 
 func (x *SyncFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[26]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1601,7 @@ func (x *SyncFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncFailure.ProtoReflect.Descriptor instead.
 func (*SyncFailure) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{26}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SyncFailure) GetKey() string {
@@ -1557,7 +1629,9 @@ var File_kumo_host_v1_host_proto protoreflect.FileDescriptor
 
 const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\n" +
-	"\x17kumo/host/v1/host.proto\x12\fkumo.host.v1\x1a\x1ckumo/host/v1/dataplane.proto\"\r\n" +
+	"\x17kumo/host/v1/host.proto\x12\fkumo.host.v1\x1a\x1ckumo/host/v1/dataplane.proto\"\x0e\n" +
+	"\fWatchRequest\"\x0f\n" +
+	"\rWatchResponse\"\r\n" +
 	"\vInfoRequest\"\x98\x04\n" +
 	"\fInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
@@ -1664,9 +1738,10 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\vSyncFailure\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text2\xa4\a\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text2\xe8\a\n" +
 	"\x10HostAgentService\x12=\n" +
-	"\x04Info\x12\x19.kumo.host.v1.InfoRequest\x1a\x1a.kumo.host.v1.InfoResponse\x12U\n" +
+	"\x04Info\x12\x19.kumo.host.v1.InfoRequest\x1a\x1a.kumo.host.v1.InfoResponse\x12B\n" +
+	"\x05Watch\x12\x1a.kumo.host.v1.WatchRequest\x1a\x1b.kumo.host.v1.WatchResponse0\x01\x12U\n" +
 	"\fEnsureFolder\x12!.kumo.host.v1.EnsureFolderRequest\x1a\".kumo.host.v1.EnsureFolderResponse\x12[\n" +
 	"\x0eFolderCapacity\x12#.kumo.host.v1.FolderCapacityRequest\x1a$.kumo.host.v1.FolderCapacityResponse\x12O\n" +
 	"\n" +
@@ -1695,76 +1770,80 @@ func file_kumo_host_v1_host_proto_rawDescGZIP() []byte {
 	return file_kumo_host_v1_host_proto_rawDescData
 }
 
-var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_kumo_host_v1_host_proto_goTypes = []any{
-	(*InfoRequest)(nil),            // 0: kumo.host.v1.InfoRequest
-	(*InfoResponse)(nil),           // 1: kumo.host.v1.InfoResponse
-	(*EnsureFolderRequest)(nil),    // 2: kumo.host.v1.EnsureFolderRequest
-	(*EnsureFolderResponse)(nil),   // 3: kumo.host.v1.EnsureFolderResponse
-	(*FolderCapacityRequest)(nil),  // 4: kumo.host.v1.FolderCapacityRequest
-	(*FolderCapacityResponse)(nil), // 5: kumo.host.v1.FolderCapacityResponse
-	(*ListFolderRequest)(nil),      // 6: kumo.host.v1.ListFolderRequest
-	(*ListFolderResponse)(nil),     // 7: kumo.host.v1.ListFolderResponse
-	(*CreateDiskRequest)(nil),      // 8: kumo.host.v1.CreateDiskRequest
-	(*CreateDiskResponse)(nil),     // 9: kumo.host.v1.CreateDiskResponse
-	(*StatDiskRequest)(nil),        // 10: kumo.host.v1.StatDiskRequest
-	(*StatDiskResponse)(nil),       // 11: kumo.host.v1.StatDiskResponse
-	(*DiskInfo)(nil),               // 12: kumo.host.v1.DiskInfo
-	(*ResizeDiskRequest)(nil),      // 13: kumo.host.v1.ResizeDiskRequest
-	(*ResizeDiskResponse)(nil),     // 14: kumo.host.v1.ResizeDiskResponse
-	(*DeleteFileRequest)(nil),      // 15: kumo.host.v1.DeleteFileRequest
-	(*DeleteFileResponse)(nil),     // 16: kumo.host.v1.DeleteFileResponse
-	(*FetchFileRequest)(nil),       // 17: kumo.host.v1.FetchFileRequest
-	(*FetchFileResponse)(nil),      // 18: kumo.host.v1.FetchFileResponse
-	(*ApplyRequest)(nil),           // 19: kumo.host.v1.ApplyRequest
-	(*ApplyResponse)(nil),          // 20: kumo.host.v1.ApplyResponse
-	(*SyncRequest)(nil),            // 21: kumo.host.v1.SyncRequest
-	(*SyncResponse)(nil),           // 22: kumo.host.v1.SyncResponse
-	(*PlugRequest)(nil),            // 23: kumo.host.v1.PlugRequest
-	(*Port)(nil),                   // 24: kumo.host.v1.Port
-	(*PlugResponse)(nil),           // 25: kumo.host.v1.PlugResponse
-	(*SyncFailure)(nil),            // 26: kumo.host.v1.SyncFailure
-	nil,                            // 27: kumo.host.v1.FetchFileRequest.HeadersEntry
-	(*Fragment)(nil),               // 28: kumo.host.v1.Fragment
+	(*WatchRequest)(nil),           // 0: kumo.host.v1.WatchRequest
+	(*WatchResponse)(nil),          // 1: kumo.host.v1.WatchResponse
+	(*InfoRequest)(nil),            // 2: kumo.host.v1.InfoRequest
+	(*InfoResponse)(nil),           // 3: kumo.host.v1.InfoResponse
+	(*EnsureFolderRequest)(nil),    // 4: kumo.host.v1.EnsureFolderRequest
+	(*EnsureFolderResponse)(nil),   // 5: kumo.host.v1.EnsureFolderResponse
+	(*FolderCapacityRequest)(nil),  // 6: kumo.host.v1.FolderCapacityRequest
+	(*FolderCapacityResponse)(nil), // 7: kumo.host.v1.FolderCapacityResponse
+	(*ListFolderRequest)(nil),      // 8: kumo.host.v1.ListFolderRequest
+	(*ListFolderResponse)(nil),     // 9: kumo.host.v1.ListFolderResponse
+	(*CreateDiskRequest)(nil),      // 10: kumo.host.v1.CreateDiskRequest
+	(*CreateDiskResponse)(nil),     // 11: kumo.host.v1.CreateDiskResponse
+	(*StatDiskRequest)(nil),        // 12: kumo.host.v1.StatDiskRequest
+	(*StatDiskResponse)(nil),       // 13: kumo.host.v1.StatDiskResponse
+	(*DiskInfo)(nil),               // 14: kumo.host.v1.DiskInfo
+	(*ResizeDiskRequest)(nil),      // 15: kumo.host.v1.ResizeDiskRequest
+	(*ResizeDiskResponse)(nil),     // 16: kumo.host.v1.ResizeDiskResponse
+	(*DeleteFileRequest)(nil),      // 17: kumo.host.v1.DeleteFileRequest
+	(*DeleteFileResponse)(nil),     // 18: kumo.host.v1.DeleteFileResponse
+	(*FetchFileRequest)(nil),       // 19: kumo.host.v1.FetchFileRequest
+	(*FetchFileResponse)(nil),      // 20: kumo.host.v1.FetchFileResponse
+	(*ApplyRequest)(nil),           // 21: kumo.host.v1.ApplyRequest
+	(*ApplyResponse)(nil),          // 22: kumo.host.v1.ApplyResponse
+	(*SyncRequest)(nil),            // 23: kumo.host.v1.SyncRequest
+	(*SyncResponse)(nil),           // 24: kumo.host.v1.SyncResponse
+	(*PlugRequest)(nil),            // 25: kumo.host.v1.PlugRequest
+	(*Port)(nil),                   // 26: kumo.host.v1.Port
+	(*PlugResponse)(nil),           // 27: kumo.host.v1.PlugResponse
+	(*SyncFailure)(nil),            // 28: kumo.host.v1.SyncFailure
+	nil,                            // 29: kumo.host.v1.FetchFileRequest.HeadersEntry
+	(*Fragment)(nil),               // 30: kumo.host.v1.Fragment
 }
 var file_kumo_host_v1_host_proto_depIdxs = []int32{
-	26, // 0: kumo.host.v1.InfoResponse.network_failures:type_name -> kumo.host.v1.SyncFailure
-	12, // 1: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	12, // 2: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	12, // 3: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	27, // 4: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
-	12, // 5: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	28, // 6: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
-	28, // 7: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
-	26, // 8: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	24, // 9: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
-	26, // 10: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	0,  // 11: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
-	2,  // 12: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
-	4,  // 13: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
-	6,  // 14: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
-	8,  // 15: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
-	10, // 16: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
-	13, // 17: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
-	15, // 18: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
-	17, // 19: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
-	19, // 20: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
-	21, // 21: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
-	23, // 22: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
-	1,  // 23: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
-	3,  // 24: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
-	5,  // 25: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
-	7,  // 26: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
-	9,  // 27: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
-	11, // 28: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
-	14, // 29: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
-	16, // 30: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
-	18, // 31: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
-	20, // 32: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
-	22, // 33: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
-	25, // 34: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
-	23, // [23:35] is the sub-list for method output_type
-	11, // [11:23] is the sub-list for method input_type
+	28, // 0: kumo.host.v1.InfoResponse.network_failures:type_name -> kumo.host.v1.SyncFailure
+	14, // 1: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	14, // 2: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	14, // 3: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	29, // 4: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
+	14, // 5: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
+	30, // 6: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
+	30, // 7: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
+	28, // 8: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	26, // 9: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
+	28, // 10: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	2,  // 11: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
+	0,  // 12: kumo.host.v1.HostAgentService.Watch:input_type -> kumo.host.v1.WatchRequest
+	4,  // 13: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
+	6,  // 14: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
+	8,  // 15: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
+	10, // 16: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
+	12, // 17: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
+	15, // 18: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
+	17, // 19: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
+	19, // 20: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
+	21, // 21: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
+	23, // 22: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
+	25, // 23: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
+	3,  // 24: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
+	1,  // 25: kumo.host.v1.HostAgentService.Watch:output_type -> kumo.host.v1.WatchResponse
+	5,  // 26: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
+	7,  // 27: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
+	9,  // 28: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
+	11, // 29: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
+	13, // 30: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
+	16, // 31: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
+	18, // 32: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
+	20, // 33: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
+	22, // 34: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
+	24, // 35: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
+	27, // 36: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
+	24, // [24:37] is the sub-list for method output_type
+	11, // [11:24] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1782,7 +1861,7 @@ func file_kumo_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_host_v1_host_proto_rawDesc), len(file_kumo_host_v1_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

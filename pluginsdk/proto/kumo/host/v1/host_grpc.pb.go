@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	HostAgentService_Info_FullMethodName           = "/kumo.host.v1.HostAgentService/Info"
+	HostAgentService_Watch_FullMethodName          = "/kumo.host.v1.HostAgentService/Watch"
 	HostAgentService_EnsureFolder_FullMethodName   = "/kumo.host.v1.HostAgentService/EnsureFolder"
 	HostAgentService_FolderCapacity_FullMethodName = "/kumo.host.v1.HostAgentService/FolderCapacity"
 	HostAgentService_ListFolder_FullMethodName     = "/kumo.host.v1.HostAgentService/ListFolder"
@@ -42,6 +43,11 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type HostAgentServiceClient interface {
 	Info(ctx context.Context, in *InfoRequest, opts ...grpc.CallOption) (*InfoResponse, error)
+	// Watch sends a message at once, and whenever there is something new to look at:
+	// networks that are not as they should be, or are again, and disks whose room has
+	// halved or doubled, or that are full. The disks are those that FolderCapacity was
+	// asked about, and that of the agent's folder. It ends when the caller ends it.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// Folders and disks. Paths are absolute, clean, and below the folder given
 	// as root, which must not be a system folder.
 	EnsureFolder(ctx context.Context, in *EnsureFolderRequest, opts ...grpc.CallOption) (*EnsureFolderResponse, error)
@@ -79,6 +85,25 @@ func (c *hostAgentServiceClient) Info(ctx context.Context, in *InfoRequest, opts
 	}
 	return out, nil
 }
+
+func (c *hostAgentServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &HostAgentService_ServiceDesc.Streams[0], HostAgentService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HostAgentService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
 
 func (c *hostAgentServiceClient) EnsureFolder(ctx context.Context, in *EnsureFolderRequest, opts ...grpc.CallOption) (*EnsureFolderResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -152,7 +177,7 @@ func (c *hostAgentServiceClient) DeleteFile(ctx context.Context, in *DeleteFileR
 
 func (c *hostAgentServiceClient) FetchFile(ctx context.Context, in *FetchFileRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[FetchFileResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &HostAgentService_ServiceDesc.Streams[0], HostAgentService_FetchFile_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &HostAgentService_ServiceDesc.Streams[1], HostAgentService_FetchFile_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -204,6 +229,11 @@ func (c *hostAgentServiceClient) Plug(ctx context.Context, in *PlugRequest, opts
 // for forward compatibility.
 type HostAgentServiceServer interface {
 	Info(context.Context, *InfoRequest) (*InfoResponse, error)
+	// Watch sends a message at once, and whenever there is something new to look at:
+	// networks that are not as they should be, or are again, and disks whose room has
+	// halved or doubled, or that are full. The disks are those that FolderCapacity was
+	// asked about, and that of the agent's folder. It ends when the caller ends it.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// Folders and disks. Paths are absolute, clean, and below the folder given
 	// as root, which must not be a system folder.
 	EnsureFolder(context.Context, *EnsureFolderRequest) (*EnsureFolderResponse, error)
@@ -234,6 +264,9 @@ type UnimplementedHostAgentServiceServer struct{}
 
 func (UnimplementedHostAgentServiceServer) Info(context.Context, *InfoRequest) (*InfoResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Info not implemented")
+}
+func (UnimplementedHostAgentServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Errorf(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedHostAgentServiceServer) EnsureFolder(context.Context, *EnsureFolderRequest) (*EnsureFolderResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method EnsureFolder not implemented")
@@ -306,6 +339,17 @@ func _HostAgentService_Info_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _HostAgentService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostAgentServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type HostAgentService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
 
 func _HostAgentService_EnsureFolder_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(EnsureFolderRequest)
@@ -551,6 +595,11 @@ var HostAgentService_ServiceDesc = grpc.ServiceDesc{
 		},
 	},
 	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _HostAgentService_Watch_Handler,
+			ServerStreams: true,
+		},
 		{
 			StreamName:    "FetchFile",
 			Handler:       _HostAgentService_FetchFile_Handler,

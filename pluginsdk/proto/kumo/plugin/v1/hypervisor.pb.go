@@ -625,8 +625,11 @@ func (x *WatchHostRequest) GetHost() *Host {
 }
 
 type WatchHostResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Vm            *VMStatus              `protobuf:"bytes,1,opt,name=vm,proto3" json:"vm,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// vm is a guest that has changed. Without it something of the host itself has, such
+	// as the room on its disks: the core looks at the host now, and not only with its
+	// next ping.
+	Vm            *VMStatus `protobuf:"bytes,1,opt,name=vm,proto3" json:"vm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
