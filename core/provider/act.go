@@ -148,7 +148,7 @@ func (s *Service) act(ctx context.Context, a *act) error {
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), strings.TrimSpace(a.Type+" "+a.UUID), err, "plugin %s cannot carry out %s", t.plugin, a.Message)
 	}
-	facts, err := t.facts(answer.GetFacts())
+	facts, err := t.facts(answer.GetFacts(), p.Decl)
 	if err == nil {
 		a.Facts, err = facts.encode()
 	}

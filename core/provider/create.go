@@ -149,7 +149,7 @@ func (s *Service) make(ctx context.Context, c *creation) error {
 	if err != nil {
 		return t.failed(err, c.UUID, "make")
 	}
-	facts, err := t.facts(answer.GetFacts())
+	facts, err := t.facts(answer.GetFacts(), p.Decl)
 	if err == nil {
 		c.Facts, err = facts.encode()
 	}

@@ -1,7 +1,10 @@
 package provider
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
+	"errors"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -20,7 +23,7 @@ type known struct {
 	UUID        string        `db:"uuid" kumo:"size=32,immutable"`
 	Name        string        `db:"name" kumo:"size=100,immutable,unique"` // of the type
 	Plugin      string        `db:"plugin" kumo:"size=64"`
-	Declaration string        `db:"declaration" kumo:"text"` // a ResourceTypeDecl as JSON
+	Declaration string        `db:"declaration" kumo:"text"` // the declarations so far, as JSON, the widest last
 	CreateDate  resource.Time `db:"createDate" kumo:"immutable"`
 	LastOpDate  resource.Time `db:"lastOpDate"`
 }
@@ -70,25 +73,50 @@ func declarations(ctx context.Context, k *kernel.Kernel) ([]*declaration, error)
 		if before[row.Name] == nil {
 			continue
 		}
-		decl, err := row.read()
+		decls, err := row.read()
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, &declaration{ResourceTypeDecl: decl, plugin: row.Plugin, dormant: true})
+		all = append(all, &declaration{ResourceTypeDecl: decls[len(decls)-1], plugin: row.Plugin, dormant: true})
 	}
 	return all, nil
 }
 
-func (r *known) read() (*pluginv1.ResourceTypeDecl, error) {
-	decl := &pluginv1.ResourceTypeDecl{}
-	err := protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal([]byte(r.Declaration), decl)
+// maxKept is how many declarations of a type are kept, so that its plugin can return
+// to a version before.
+const maxKept = 16
+
+func (r *known) read() (decls []*pluginv1.ResourceTypeDecl, err error) {
+	var texts []json.RawMessage
+	err = json.Unmarshal([]byte(r.Declaration), &texts)
+	for _, text := range texts {
+		decl := &pluginv1.ResourceTypeDecl{}
+		err = cmp.Or(err, protojson.UnmarshalOptions{DiscardUnknown: true}.Unmarshal(text, decl))
+		decls = append(decls, decl)
+	}
+	if err == nil && len(decls) == 0 {
+		err = errors.New("there is none")
+	}
 	if err != nil {
 		return nil, errs.Wrap(errs.Internal, "resource type "+r.Name+" of plugin "+r.Plugin, err, "its declaration in the database cannot be read")
 	}
-	return decl, nil
+	return decls, nil
 }
 
-// follows refuses a declaration that its rows in the database do not fit.
+func write(decls []*pluginv1.ResourceTypeDecl) (string, error) {
+	texts := make([]json.RawMessage, len(decls))
+	var err error
+	for i, decl := range decls {
+		if texts[i], err = protojson.Marshal(decl); err != nil {
+			return "", errs.Wrap(errs.Internal, "resource type "+decl.GetName(), err, "write its declaration")
+		}
+	}
+	text, err := json.Marshal(texts)
+	return string(text), err
+}
+
+// follows refuses a declaration that its rows in the database do not fit. One that
+// was there before does: its table has more now, which it does not miss.
 func (d *declaration) follows(before *known) error {
 	if before == nil {
 		return nil
@@ -97,10 +125,14 @@ func (d *declaration) follows(before *known) error {
 		return d.wrong("it is a type of plugin %s, of which there may be rows", before.Plugin).WithAdvice("give it another name")
 	}
 	was, err := before.read()
-	if err != nil {
+	if err != nil || d.among(was) {
 		return err
 	}
-	return d.additive(was)
+	return d.additive(was[len(was)-1])
+}
+
+func (d *declaration) among(decls []*pluginv1.ResourceTypeDecl) bool {
+	return slices.ContainsFunc(decls, func(was *pluginv1.ResourceTypeDecl) bool { return proto.Equal(was, d.ResourceTypeDecl) })
 }
 
 // Save keeps what the enabled plugins declare. A repeat changes nothing.
@@ -123,16 +155,22 @@ func (s *Service) Save(ctx context.Context) error {
 }
 
 func (d *declaration) save(ctx context.Context, tx *store.Tx, rows []*known) error {
-	text, err := protojson.Marshal(d.ResourceTypeDecl)
-	if err != nil {
-		return errs.Wrap(errs.Internal, "resource type "+d.GetName(), err, "write its declaration")
-	}
 	i := slices.IndexFunc(rows, func(r *known) bool { return r.Name == d.GetName() })
 	if i < 0 {
-		return store.Insert(ctx, tx, knownType, &known{UUID: resource.NewUUID(), Name: d.GetName(), Plugin: d.plugin, Declaration: string(text)})
+		text, err := write([]*pluginv1.ResourceTypeDecl{d.ResourceTypeDecl})
+		if err != nil {
+			return err
+		}
+		return store.Insert(ctx, tx, knownType, &known{UUID: resource.NewUUID(), Name: d.GetName(), Plugin: d.plugin, Declaration: text})
 	}
-	if was, err := rows[i].read(); err == nil && proto.Equal(was, d.ResourceTypeDecl) {
-		return nil
+	decls, err := rows[i].read()
+	if err != nil || d.among(decls) {
+		return err
 	}
-	return store.Set(ctx, tx, knownType.Type, rows[i].UUID, map[string]any{"declaration": string(text)})
+	decls = append(decls[max(0, len(decls)-maxKept+1):], d.ResourceTypeDecl)
+	text, err := write(decls)
+	if err != nil {
+		return err
+	}
+	return store.Set(ctx, tx, knownType.Type, rows[i].UUID, map[string]any{"declaration": text})
 }

@@ -46,6 +46,24 @@ func TestOnlyAdditions(t *testing.T) {
 	}
 }
 
+// A plugin that was upgraded while the core ran may answer for fields that its new
+// version has; nobody knows others.
+func TestFactsOfANewVersion(t *testing.T) {
+	was, is := tent(), tent()
+	is.Fields = append(is.Fields, &pluginv1.Field{Name: "weight", Fact: true})
+	told, err := pluginsdk.Values(map[string]any{"weight": "heavy"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &declaration{ResourceTypeDecl: was, plugin: "camp"}
+	if facts, err := d.facts(told, is); err != nil || len(facts) != 0 {
+		t.Errorf("a field of the new version: %v, %v", facts, err)
+	}
+	if _, err := d.facts(told, was); err == nil || !strings.Contains(err.Error(), "weight") || !strings.Contains(err.Error(), "camp") {
+		t.Errorf("a field of no version: %v", err)
+	}
+}
+
 // What a declaration refers to must be there; that of a plugin which is not enabled
 // is left out when it is not.
 func TestDeclare(t *testing.T) {
@@ -95,6 +113,19 @@ func TestDeclare(t *testing.T) {
 	}
 	if _, err = enable(tent(), field); err == nil || !strings.Contains(err.Error(), "fieldUuid is gone") {
 		t.Errorf("a version without a field: %v", err)
+	}
+	wider := proto.Clone(zoned).(*pluginv1.ResourceTypeDecl)
+	wider.Fields = append(wider.Fields, &pluginv1.Field{Name: "pegs", Caption: say("Pegs")})
+	save("camp", wider)
+	for what, decl := range map[string]*pluginv1.ResourceTypeDecl{"the version before": zoned, "the new one": wider} {
+		k := *c.Kernel
+		k.Plugins, err = plugin.Connected(nil, plugin.Connection{Manifest: &pluginv1.Manifest{Name: "camp", ResourceTypes: []*pluginv1.ResourceTypeDecl{decl}}})
+		if err == nil {
+			_, err = Declare(t.Context(), &k)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	if _, err = enable(zoned, field); err == nil || !strings.Contains(err.Error(), "it is a type of plugin farm") {
 		t.Errorf("a type of another plugin: %v", err)

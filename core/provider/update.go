@@ -147,11 +147,7 @@ func (s *Service) tell(ctx context.Context, c *change) error {
 	if err != nil {
 		return err
 	}
-	t, answer, err := s.update(ctx, c, set)
-	if err != nil {
-		return err
-	}
-	facts, err := t.facts(answer.GetFacts())
+	facts, err := s.update(ctx, c, set)
 	if err == nil {
 		c.Facts, err = facts.encode()
 	}
@@ -160,35 +156,39 @@ func (s *Service) tell(ctx context.Context, c *change) error {
 
 // untell has the plugin make it as the row is.
 func (s *Service) untell(ctx context.Context, c *change) error {
-	_, _, err := s.update(ctx, c, nil)
+	_, err := s.update(ctx, c, nil)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil // the row went with a delete by force
 	}
 	return err
 }
 
-// update tells the plugin of the row as it was, with what is set.
-func (s *Service) update(ctx context.Context, c *change, set values) (*served, *pluginv1.UpdateResourceResponse, error) {
+// update tells the plugin of the row as it was, with what is set, and returns what it
+// answered.
+func (s *Service) update(ctx context.Context, c *change, set values) (values, error) {
 	t, p, err := s.called(c.Type)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	row, err := decode(c.Before)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	now, err := s.row(ctx, s.k.Store, t, c.UUID)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	row["uuid"], row["accountUuid"] = c.UUID, now["accountUuid"]
 	maps.Copy(row, set)
 	told, err := s.told(ctx, s.k.Store, t, row, nil)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	answer, err := p.UpdateResource(ctx, &pluginv1.UpdateResourceRequest{Resource: told, Changed: c.Changed})
-	return t, answer, t.failed(err, c.UUID, "change")
+	if err != nil {
+		return nil, t.failed(err, c.UUID, "change")
+	}
+	return t.facts(answer.GetFacts(), p.Decl)
 }
 
 // write writes what was given, and what the plugin answered.

@@ -73,16 +73,22 @@ func given(message string, p map[string]any, fields []*pluginv1.Field) (values, 
 	return v, nil
 }
 
-// facts are what a plugin answered for fields that are its to fill in. Errors:
-// Internal, which names the plugin and the field.
-func (d *declaration) facts(told map[string]*pluginv1.Value) (values, error) {
+// facts are what a plugin answered for fields that are its to fill in. Those that it
+// declares now, having been upgraded meanwhile, are left out until the next start.
+// Errors: Internal, which names the plugin and the field.
+func (d *declaration) facts(told map[string]*pluginv1.Value, now *pluginv1.ResourceTypeDecl) (values, error) {
 	v := valuesOf(told)
 	for name, value := range v {
 		bad := func(why string) error {
 			return errs.New(errs.Internal, "plugin "+d.plugin, "it answered for field %s of a %s, which %s", name, d.GetName(), why).
 				WithAdvice("this is a defect of the plugin")
 		}
-		i := slices.IndexFunc(d.GetFields(), func(f *pluginv1.Field) bool { return f.GetName() == name })
+		called := func(f *pluginv1.Field) bool { return f.GetName() == name }
+		i := slices.IndexFunc(d.GetFields(), called)
+		if i < 0 && slices.ContainsFunc(now.GetFields(), called) {
+			delete(v, name)
+			continue
+		}
 		if i < 0 {
 			return nil, bad("it does not have")
 		}
