@@ -76,9 +76,11 @@ func (e *Engine) leave(ctx context.Context, tx *store.Tx, n Node, cause error) (
 }
 
 // Leave keeps left, of which Collect is told until it returns no error: what of
-// a resource could not be cleaned up because of cause, and is no reason to stop.
+// a resource could not be cleaned up because of cause, and is no reason to stop. Who
+// asked for it is told (Noting).
 func (e *Engine) Leave(ctx context.Context, tx *store.Tx, n Node, left json.RawMessage, cause error) error {
 	e.log.Warn("the outside world could not be cleaned", "type", n.Type, "resource", n.UUID, "collectable", len(left) > 0, "error", cause)
+	tx.OnCommit(func() { told(ctx, Leftover{n.Type, n.UUID, n.Name, errtext.Short(cause.Error())}) })
 	return store.Insert(ctx, tx, garbage, &Garbage{UUID: resource.NewUUID(), ResourceType: n.Type, ResourceUUID: n.UUID, Name: n.Name, Runner: n.Type,
 		Left: string(left), Error: errtext.Encode(cause), Why: cause.Error(), Status: idle, Type: "TimeBased", Attempts: 1, LastTry: resource.Now(),
 		OwnerUUID: e.flows.Owner.UUID, Epoch: e.flows.Owner.Epoch})

@@ -1,6 +1,7 @@
 package compute_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/compute"
@@ -153,7 +154,11 @@ func TestHostIsDeletedByForce(t *testing.T) {
 	c.Want("what is there", c.Dump(rows...), before)
 	addresses := c.Dump("UsedIp", "VmNic")
 	c.Calls.Fail("ListVMs", onFire())
-	c.Do("APIDeleteHostMsg", force)
+	left := c.Do("APIDeleteHostMsg", force).Rows("leftovers")
+	if len(left) != 1 || left[0].Text("resourceType") != "VmInstance" || left[0].Text("resourceUuid") != uuid || left[0].Text("name") != c.vm(uuid).Text("name") ||
+		!strings.Contains(left[0].Text("reason"), "may still run on host host-01") || !strings.Contains(left[0].Text("reason"), "on fire") {
+		t.Errorf("its answer tells of %v", left)
+	}
 	c.Want("state", c.state(uuid), "Unknown")
 	c.Want("host", c.vm(uuid).Text("hostUuid"), "")
 	c.Want("last host", c.vm(uuid).Text("lastHostUuid"), c.s.Host)

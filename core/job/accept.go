@@ -29,6 +29,8 @@ type entry struct {
 	// later is set when the answer is too big to be kept, or could not be
 	// rendered: each poll renders it.
 	later *Outcome
+	// answers, which may be nil, is what the job answers when a flow ends it (Answers).
+	answers func() json.RawMessage
 }
 
 func newEntry(j Job, created time.Time) *entry {
@@ -285,17 +287,45 @@ func orNull(s string) any {
 	return s
 }
 
+// Answers has a job that a flow ends answer what result returns in the flow's last
+// transaction, when it has succeeded, instead of the resource that the job was accepted
+// for; nil is that all the same, and so is what a flow answers that the next process
+// ends. A job that is unknown, or has ended, is left as it is.
+func (s *Service) Answers(uuid string, result func() json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.entries[uuid]; e != nil {
+		e.answers = result
+	}
+}
+
+// ofFlow is how a job ends with its flow.
+func (s *Service) ofFlow(e *entry, err error) Outcome {
+	o := Outcome{Err: err, ResourceType: e.job.ResourceType, ResourceUUID: e.job.ResourceUUID}
+	s.mu.Lock()
+	result := e.answers
+	s.mu.Unlock()
+	if err == nil && result != nil {
+		o.Result = result()
+	}
+	return o
+}
+
 // CompleteTx ends a job in the transaction of its flow; see flow.Completer.
 func (s *Service) CompleteTx(ctx context.Context, tx *store.Tx, uuid string, err error) error {
+	if e := s.entry(uuid); e != nil {
+		if o := s.ofFlow(e, err); o.Result != nil {
+			return s.endTx(ctx, tx, uuid, err, &o)
+		}
+	}
 	return s.endTx(ctx, tx, uuid, err, nil)
 }
 
 // Completed tells that the transaction of CompleteTx is committed, and answers
-// whoever waits; see flow.Completer. The answer is the resource that the job was
-// accepted for: a call whose job ends with a flow has no other.
+// whoever waits; see flow.Completer.
 func (s *Service) Completed(uuid string, err error) {
 	if e := s.entry(uuid); e != nil {
-		s.conclude(e, Outcome{Err: err, ResourceType: e.job.ResourceType, ResourceUUID: e.job.ResourceUUID})
+		s.conclude(e, s.ofFlow(e, err))
 	}
 }
 

@@ -3,6 +3,7 @@ package kernel
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -195,15 +196,44 @@ func (k *Kernel) RegisterDeletion(t *resource.Type, a action.Action, before ...f
 		}
 		return r, nil
 	}
-	return k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
+	return action.RegisterDynamicAs(k.Actions, a, func(ctx context.Context, c *action.Call, p map[string]any) (deleted, error) {
 		id, _ := p["uuid"].(string)
 		for _, veto := range before {
 			if err := veto(ctx, id); err != nil && c.DeleteMode != "Enforcing" {
-				return action.Ref{}, err
+				return deleted{}, err
 			}
 		}
-		return action.Ref{}, k.Delete(ctx, c, t.Name, id)
+		ctx, left := cascade.Noting(ctx)
+		k.Jobs.Answers(c.Job, func() json.RawMessage { return deletedBut(left).body() })
+		err := k.Delete(ctx, c, t.Name, id)
+		return deletedBut(left), err
 	})
+}
+
+// deleted is what a delete answers: {}, unless it had to leave something behind.
+type deleted struct {
+	// Left are resources of which something is left in the outside world, such as
+	// guests that may still run on a host which does not answer; More is how many
+	// there are beside them. They are looked after (GCJob).
+	Left []cascade.Leftover `json:"leftovers,omitempty"`
+	More int                `json:"moreLeftovers,omitempty"`
+}
+
+func deletedBut(left *cascade.Leftovers) (d deleted) {
+	d.Left, d.More = left.List()
+	return d
+}
+
+// body is the answer as JSON, nil for {}.
+func (d deleted) body() json.RawMessage {
+	if len(d.Left) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return nil // there is no such value
+	}
+	return body
 }
 
 // Delete runs the cascade on one resource for a call.

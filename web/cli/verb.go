@@ -184,6 +184,7 @@ func (a *App) printAnswer(ctx context.Context, c *client.Client, f render.Format
 		// Linking two objects answers with either; a table of the other would
 		// only confuse.
 		a.say("%s: done", render.Safe(what))
+		a.sayLeft(answer)
 		return nil
 	case inventory != nil:
 		return render.Raw(a.Out, f, inventory)
