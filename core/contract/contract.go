@@ -50,8 +50,10 @@ type Hosts interface {
 	// that is not connected, or gone, is passed over: it is told what it missed
 	// when it connects. What runs in the queue of the host must not call it.
 	OnConnected(ctx context.Context, hostUUID string, fn func(*pluginv1.Host) error) error
-	// EachConnected does that for the hosts of a cluster, one after another,
-	// until fn returns an error.
+	// EachConnected does that for the hosts of a cluster, up to 100 of them at once,
+	// so that one that hangs delays no other. When fn returns an error, it is called
+	// for no more hosts, and that error is returned when all calls have ended. A host
+	// whose row cannot be read is passed over, too.
 	EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error
 	// Checked shows what was found on a host just now, beside what else is known of
 	// it: it costs the host nothing. It writes only what differs from before, so it

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
@@ -236,13 +237,17 @@ func (s *Service) reconnect(ctx context.Context, uuid string) error {
 		return err
 	}
 	refs, err := store.Find(ctx, s.Store, ClusterRefType, "`primaryStorageUuid` = ?", uuid)
+	var mu sync.Mutex
 	for _, ref := range refs {
-		err = errors.Join(err, s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
+		broken := s.hosts.EachConnected(ctx, ref.ClusterUUID, func(h *pluginv1.Host) error {
 			if e := s.attachOrLose(ctx, uuid, h); e != nil {
+				mu.Lock()
+				defer mu.Unlock()
 				err = errors.Join(err, e) // the others are attached all the same
 			}
 			return nil
-		}))
+		})
+		err = errors.Join(err, broken)
 	}
 	return err
 }

@@ -3,9 +3,14 @@ package topology
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel"
@@ -90,19 +95,47 @@ func (s *Service) OnConnected(ctx context.Context, uuid string, fn func(*pluginv
 	})
 }
 
-// EachConnected does that for the hosts of a cluster (contract.Hosts). Those that
-// are Disconnected need no place in their queues.
+// EachConnected does that for the hosts of a cluster, connectParallel at once
+// (contract.Hosts). Those that are Disconnected need no place in their queues; one
+// whose row is damaged is logged, and is told what it missed when it can be read, and
+// connects.
 func (s *Service) EachConnected(ctx context.Context, clusterUUID string, fn func(*pluginv1.Host) error) error {
 	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `Host` WHERE `clusterUuid` = ? AND `status` <> ?", clusterUUID, Disconnected)
 	if err != nil {
 		return err
 	}
+	var all errgroup.Group
+	all.SetLimit(connectParallel)
+	var failed atomic.Bool
 	for _, uuid := range uuids {
-		if err := s.OnConnected(ctx, uuid, fn); err != nil {
+		all.Go(func() (err error) {
+			defer func() {
+				if v := recover(); v != nil {
+					s.Log.Error("panic on a host of a cluster", "host", uuid, "panic", v, "stack", string(debug.Stack()))
+					err = errs.New(errs.Internal, "host "+uuid, "panic: %v", v).WithAdvice("the log has the details")
+				}
+				if err != nil {
+					failed.Store(true)
+				}
+			}()
+			if failed.Load() {
+				return nil
+			}
+			read := false
+			err = s.OnConnected(ctx, uuid, func(h *pluginv1.Host) error {
+				if read = true; failed.Load() {
+					return nil
+				}
+				return fn(h)
+			})
+			if !read && errors.Is(err, store.ErrDamaged) {
+				store.PassedOver(s.Log)(uuid, err)
+				return nil
+			}
 			return err
-		}
+		})
 	}
-	return nil
+	return all.Wait()
 }
 
 // connect is renew for a host that guests must not be placed on meanwhile.

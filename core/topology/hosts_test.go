@@ -2,6 +2,8 @@ package topology_test
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
@@ -193,22 +195,60 @@ func TestDeleteHost(t *testing.T) {
 	c.Do("APIDeleteHostMsg", P{"uuid": c.s.Host}) // gone is a success
 }
 
-// What is done on the hosts of a cluster is done on those that are connected,
-// until one fails.
+// What is done on the hosts of a cluster is done on those that are connected, on all of
+// them at once; an error, or a panic, of one is returned. One that cannot be read is
+// passed over.
 func TestEachConnected(t *testing.T) {
 	c := newCloud(t)
-	second, third := c.Host(c.s.Cluster), c.Host(c.s.Cluster)
+	second, third, damaged := c.Host(c.s.Cluster), c.Host(c.s.Cluster), c.Host(c.s.Cluster)
 	c.set("UPDATE `Host` SET `status` = 'Disconnected' WHERE `uuid` = ?", second)
-	seen := map[string]bool{}
-	err := c.Topology.EachConnected(t.Context(), c.s.Cluster, func(h *pluginv1.Host) error { seen[h.GetUuid()] = true; return nil })
-	if err != nil || len(seen) != 2 || !seen[c.s.Host] || !seen[third] {
-		t.Errorf("%v, %v", seen, err)
+	c.set("UPDATE `Host` SET `cpuNum` = 'many' WHERE `uuid` = ?", damaged)
+	began, other := make(chan string, 9), map[string]chan bool{c.s.Host: make(chan bool), third: make(chan bool)}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Topology.EachConnected(t.Context(), c.s.Cluster, func(h *pluginv1.Host) error {
+			began <- h.GetUuid()
+			<-other[h.GetUuid()]
+			return nil
+		})
+	}()
+	if both := sorted(<-began, <-began); !slices.Equal(both, sorted(c.s.Host, third)) { // each while the other hangs
+		t.Errorf("called for %v", both)
 	}
-	stop, calls := errors.New("stop"), 0
-	err = c.Topology.EachConnected(t.Context(), c.s.Cluster, func(*pluginv1.Host) error { calls++; return stop })
-	if !errors.Is(err, stop) || calls != 1 {
-		t.Errorf("%v after %d calls", err, calls)
+	close(other[third])
+	close(other[c.s.Host])
+	if err := <-ended; err != nil || len(began) > 0 {
+		t.Errorf("%d more calls, %v", len(began), err)
 	}
+	stop := errors.New("stop")
+	err := c.Topology.EachConnected(t.Context(), c.s.Cluster, func(h *pluginv1.Host) error {
+		if h.GetUuid() == third {
+			return stop
+		}
+		return nil
+	})
+	if !errors.Is(err, stop) {
+		t.Errorf("an error of one: %v", err)
+	}
+	err = c.Topology.EachConnected(t.Context(), c.s.Cluster, func(*pluginv1.Host) error { return store.ErrDamaged })
+	if !errors.Is(err, store.ErrDamaged) {
+		t.Errorf("what is damaged of something else: %v", err)
+	}
+	err = c.Topology.EachConnected(t.Context(), c.s.Cluster, func(*pluginv1.Host) error { panic("at the disco") })
+	if err == nil || !strings.Contains(err.Error(), "panic: at the disco") {
+		t.Errorf("a panic: %v", err)
+	}
+	// So it costs the others nothing of what is attached to their cluster.
+	storage := c.Create("APIAddFakePrimaryStorageMsg", P{"name": "new", "zoneUuid": c.s.Zone, "url": "/new"})
+	c.Do("APIAttachPrimaryStorageToClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": storage})
+	c.want("hosts that have the storage", len(c.List("PrimaryStorageHostRef", "primaryStorageUuid="+storage)), 2)
+	l2 := c.Create("APICreateL2NoVlanNetworkMsg", P{"name": "new", "zoneUuid": c.s.Zone, "physicalInterface": "eth9"})
+	c.Calls.Forget()
+	c.Do("APIAttachL2NetworkToClusterMsg", P{"clusterUuid": c.s.Cluster, "l2NetworkUuid": l2})
+	c.want("hosts that have the network", len(c.Calls.Of("Realize")), 2)
+	c.Do("APIDetachL2NetworkFromClusterMsg", P{"clusterUuid": c.s.Cluster, "l2NetworkUuid": l2})
+	c.Do("APIDetachPrimaryStorageFromClusterMsg", P{"clusterUuid": c.s.Cluster, "primaryStorageUuid": storage})
+	c.set("UPDATE `Host` SET `cpuNum` = 8 WHERE `uuid` = ?", damaged)
 	if err := c.Topology.OnConnected(t.Context(), second, func(*pluginv1.Host) error { return stop }); err != nil {
 		t.Errorf("a host that is away: %v", err)
 	}
