@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/problem"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -38,6 +39,7 @@ type Service struct {
 	expunge  *flow.Def[guest]
 	choices  []*pluginv1.GuestOption           // of all hypervisors
 	reports  batch.Groups[map[string]expected] // of single guests
+	problems *problem.Book
 }
 
 // needs are the parts of the kernel that this service uses.
@@ -62,6 +64,7 @@ func needsOf(k *kernel.Kernel) needs {
 // New makes the service.
 func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, images contract.Images, networks contract.Networks) *Service {
 	s := &Service{needs: needsOf(k), hosts: hosts, storage: storage, images: images, networks: networks}
+	s.problems = problem.New(s.Store, s.Log, ProblemType.Type, "vmInstanceUuid", VMType.Type)
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
 	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()

@@ -189,7 +189,7 @@ func (s *Service) remove(ctx context.Context, tx *store.Tx, uuid string) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM `VmCdRom` WHERE `vmInstanceUuid` = ?", uuid); err != nil {
 		return err
 	}
-	if err := forgetProblems(ctx, tx, "vmInstanceUuid", uuid); err != nil {
+	if err := s.problems.Forget(ctx, tx, uuid); err != nil {
 		return err
 	}
 	return s.Tags.DeleteRow(ctx, tx, VMType.Type, uuid)

@@ -193,7 +193,7 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 			return err
 		}
 	}
-	return s.Store.Update(ctx, func(tx *store.Tx) error { return forgetProblems(ctx, tx, "hostUuid", h.GetUuid()) })
+	return s.problems.ForgetHost(ctx, h.GetUuid())
 }
 
 // EmptyHost stops the running guests of a host before maintenance
@@ -228,7 +228,7 @@ func (s *Service) StopGuests(ctx context.Context, vmUUIDs []string) error {
 // HostVMs compares what a host reports with the database and looks closer at
 // the guests that differ (topology.HostObserver).
 func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) {
-	s.note(ctx, hostUUID, vms, complete)
+	s.problems.Note(ctx, hostUUID, problemsOf(vms), complete)
 	if !complete && s.ownDoing(vms) {
 		return
 	}

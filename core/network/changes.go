@@ -208,7 +208,7 @@ func (s *Service) refresh(ctx context.Context, h *pluginv1.Host, l3UUID string) 
 			told.add(l3UUID, err.Error())
 		}
 		if err == nil || !isHosts(ctx, err) {
-			s.note(ctx, h.GetUuid(), told, false)
+			s.problems.Note(ctx, h.GetUuid(), told.texts(), false)
 		}
 		if err != nil {
 			return err

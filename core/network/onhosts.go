@@ -321,5 +321,5 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 	s.changes.connected(h.GetUuid(), nil)
 	s.changes.due(h.GetUuid())
 	s.changes.served(h.GetUuid())
-	return s.forgetProblems(ctx, h.GetUuid())
+	return s.problems.ForgetHost(ctx, h.GetUuid())
 }

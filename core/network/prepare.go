@@ -109,7 +109,7 @@ func (s *Service) prepare(ctx context.Context, host *pluginv1.Host, guests []con
 		told.addAll(r.GetProblems())
 	}
 	if len(told) > 0 { // what was told of other guests stays
-		s.note(ctx, host.GetUuid(), told, false)
+		s.problems.Note(ctx, host.GetUuid(), told.texts(), false)
 	}
 	return nil
 }
@@ -168,7 +168,7 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contra
 			}
 		}
 	}
-	s.note(ctx, host.GetUuid(), told, true)
+	s.problems.Note(ctx, host.GetUuid(), told.texts(), true)
 	return nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/problem"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
@@ -27,6 +28,7 @@ type Service struct {
 	guests    contract.Guests
 	changes   changes
 	attaching *flow.Def[l2Attach]
+	problems  *problem.Book
 }
 
 // needs are the parts of the kernel that this service uses.
@@ -50,6 +52,7 @@ func needsOf(k *kernel.Kernel) needs {
 // New makes the service; hosts tells it how to reach a host.
 func New(k *kernel.Kernel, hosts contract.Hosts) *Service {
 	s := &Service{needs: needsOf(k), hosts: hosts}
+	s.problems = problem.New(s.Store, s.Log, ProblemType.Type, "l3NetworkUuid", L3NetworkType.Type)
 	s.attaching = s.attachFlow()
 	return s
 }
