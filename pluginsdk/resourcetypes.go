@@ -37,6 +37,9 @@ var (
 	messageName = regexp.MustCompile(`^API[A-Z][A-Za-z0-9]*Msg$`)
 )
 
+// tones are the words for what a value means for its resource.
+var tones = []string{"success", "info", "progress", "pending", "stopped", "warning", "error"}
+
 // baseFields are those that every row has; the first two are parameters.
 var baseFields = []string{"name", "description", "uuid", "createDate", "lastOpDate", "accountUuid"}
 
@@ -50,6 +53,7 @@ func CheckResourceType(d *pluginv1.ResourceTypeDecl) error {
 		c.field(f)
 	}
 	c.edges()
+	c.several()
 	c.states()
 	c.messages()
 	for _, t := range d.Tags {
@@ -114,8 +118,12 @@ func (c *typeCheck) itself() {
 	if !typeName.MatchString(d.Name) {
 		c.fail("its name is not letters and digits, the first one a capital")
 	}
-	if !typePath.MatchString(d.Path) {
+	messages := d.Create != nil || d.Update != nil || d.Delete != nil || d.States.GetChange() != nil || len(d.Actions) > 0
+	if d.Path != "" && !typePath.MatchString(d.Path) || d.Path == "" && messages {
 		c.fail("its path %q is not one like /ssh-key-pairs", d.Path)
+	}
+	if d.QueryMessage != "" && !messageName.MatchString(d.QueryMessage) {
+		c.fail("query message %q is not named API…Msg", d.QueryMessage)
 	}
 	c.caption("it", d.Caption)
 	c.oneOf("readable", d.Readable, ReadableOwner, ReadableGlobal, ReadableAdmin)
@@ -162,6 +170,26 @@ func (c *typeCheck) field(f *pluginv1.Field) {
 	}
 }
 
+// several checks indexes over several fields, and lists of other types' rows.
+func (c *typeCheck) several() {
+	for _, ix := range c.d.Indexes {
+		if len(ix.Columns) < 2 {
+			c.fail("an index over one field, %v, is declared with the field", ix.Columns)
+		}
+		for _, column := range ix.Columns {
+			f := c.fields[strings.ToLower(column)]
+			if !slices.Contains(baseFields, column) && (f == nil || f.Name != column || f.Secret || f.Kind == "text") {
+				c.fail("index over %v: %s is no field that can be indexed", ix.Columns, column)
+			}
+		}
+	}
+	for _, e := range c.d.Embeds {
+		if !fieldName.MatchString(e.Name) || c.fields[strings.ToLower(e.Name)] != nil || e.Type == "" || e.Column == "" {
+			c.fail("embed %s: it needs a name that no field has, a type and its column", e.Name)
+		}
+	}
+}
+
 // kind checks what a field or parameter says of its values.
 func (c *typeCheck) kind(what string, f *pluginv1.Field, kinds ...string) {
 	c.oneOf(what+": its kind", f.Kind, kinds...)
@@ -179,6 +207,13 @@ func (c *typeCheck) kind(what string, f *pluginv1.Field, kinds ...string) {
 	}
 	if len(f.Values) > 0 && !isText(f) && f.Kind != "strings" {
 		c.fail("%s: values are for texts", what)
+	}
+	for _, w := range f.Words {
+		if !slices.Contains(f.Values, w.Value) {
+			c.fail("%s: it has words for %q, which is none of its values", what, w.Value)
+		}
+		c.caption(what+": value "+w.Value, w.Caption)
+		c.oneOf(what+": value "+w.Value+": its tone", w.Tone, tones...)
 	}
 	if f.Ref != "" && f.Kind != "" && f.Kind != "string" && f.Kind != "strings" {
 		c.fail("%s: what refers to a %s is a string", what, f.Ref)
@@ -260,7 +295,7 @@ func (c *typeCheck) states() {
 	}
 	for _, w := range s.Words {
 		c.caption("state "+w.State, w.Caption)
-		c.oneOf("state "+w.State+": its tone", w.Tone, "success", "info", "progress", "pending", "stopped", "warning", "error")
+		c.oneOf("state "+w.State+": its tone", w.Tone, tones...)
 	}
 }
 
@@ -287,9 +322,15 @@ func (c *typeCheck) action(a *pluginv1.ActionDecl) {
 	}
 	c.caption(what, a.Caption)
 	c.oneOf(what+": on", a.On, ActsOnOne, ActsOnMany, ActsOnType)
-	c.oneOf(what+": method", a.Method, "PUT", "POST")
+	c.oneOf(what+": method", a.Method, "PUT", "POST", "GET")
+	if a.Method == "GET" && a.Returns == "" {
+		c.fail("%s: what is asked for by GET returns something", what)
+	}
+	if a.On == ActsOnMany && a.Returns != "" {
+		c.fail("%s: on many resources it returns those", what)
+	}
 	c.oneOf(what+": access", a.Access, AccessNormal, AccessAdmin)
-	if a.Path != "" && !typePath.MatchString(a.Path) || a.Path == "" && a.Method == "POST" {
+	if a.Path != "" && !typePath.MatchString(a.Path) || a.Path == "" && a.Method != "" && a.Method != "PUT" {
 		c.fail("%s: its path %q is not one like /rotate", what, a.Path)
 	}
 	seen := map[string]bool{"uuid": true, "uuids": true}

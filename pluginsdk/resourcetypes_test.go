@@ -74,12 +74,26 @@ func TestCheckResourceType(t *testing.T) {
 		`create: access is "everybody"`:            func(d *pluginv1.ResourceTypeDecl) { d.Create.Access = "everybody" },
 		"action PullKite is not named":             func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Message = "PullKite" },
 		`APIPullKiteMsg: on is "few"`:              func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].On = "few" },
-		`APIPullKiteMsg: method is "GET"`:          func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Method = "GET" },
+		`APIPullKiteMsg: method is "PATCH"`:        func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Method = "PATCH" },
 		"APIPullKiteMsg: its path":                 func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Method = "POST" },
 		"parameter uuid: the name":                 func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Params[0].Name = "uuid" },
 		"parameter vmUuids: it does not say":       func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Params[1].Ref = "" },
-		"parameter ways: fact":                     func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Params[0].Fact = true },
-		"tag line::{length} has no caption":        func(d *pluginv1.ResourceTypeDecl) { d.Tags = []*pluginv1.TagDecl{{Pattern: "line::{length}"}} },
+		"what is asked for by GET returns something": func(d *pluginv1.ResourceTypeDecl) {
+			d.Actions[0].Method, d.Actions[0].Path = "GET", "/ways"
+		},
+		"on many resources it returns those": func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].On, d.Actions[0].Returns = "many", "Zone" },
+		"an index over one field":            func(d *pluginv1.ResourceTypeDecl) { d.Indexes = []*pluginv1.IndexDecl{{Columns: []string{"line"}}} },
+		"password is no field that can be in": func(d *pluginv1.ResourceTypeDecl) {
+			d.Indexes = []*pluginv1.IndexDecl{{Columns: []string{"line", "password"}}}
+		},
+		"embed line: it needs a name": func(d *pluginv1.ResourceTypeDecl) {
+			d.Embeds = []*pluginv1.EmbedDecl{{Name: "line", Type: "Zone", Column: "uuid"}}
+		},
+		`it has words for "red"`:            func(d *pluginv1.ResourceTypeDecl) { d.Fields[4].Words = []*pluginv1.ValueWord{{Value: "red"}} },
+		`its path "" is not`:                func(d *pluginv1.ResourceTypeDecl) { d.Path = "" },
+		`query message "Kites"`:             func(d *pluginv1.ResourceTypeDecl) { d.QueryMessage = "Kites" },
+		"parameter ways: fact":              func(d *pluginv1.ResourceTypeDecl) { d.Actions[0].Params[0].Fact = true },
+		"tag line::{length} has no caption": func(d *pluginv1.ResourceTypeDecl) { d.Tags = []*pluginv1.TagDecl{{Pattern: "line::{length}"}} },
 	} {
 		d := kite()
 		spoil(d)

@@ -3,9 +3,11 @@ package provider
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
@@ -21,6 +23,8 @@ type act struct {
 	Type, UUID, Message, Account string
 	// Params are those of the message, Facts what the plugin answered.
 	Params, Facts []byte
+	// Returned are the UUIDs that the plugin answered.
+	Returned []string
 }
 
 // defineAct is the flow of every action. There is nothing to take back: the plugin
@@ -48,20 +52,66 @@ func (s *Service) registerAction(t *served, d *pluginv1.ActionDecl) error {
 	a := action.Action{Message: d.GetMessage(), Method: cmp.Or(d.GetMethod(), "PUT"), Path: t.GetPath() + cmp.Or(d.GetPath(), "/actions"), Async: true,
 		Access: t.access(d.GetAccess()), Doc: d.GetDoc(), View: action.View{Caption: kernel.Said(d.GetCaption()), Type: t.GetName()}, Plugin: t.plugin}
 	switch d.GetOn() {
-	case pluginsdk.ActsOnType:
-		a.Params, a.View.Subject = params, "-"
-		return s.k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-			return action.Ref{}, s.run(ctx, t, d, c.Job, c.Caller.AccountUUID, "", p)
-		})
 	case pluginsdk.ActsOnMany:
 		return s.registerMany(t, d, a, params)
+	case pluginsdk.ActsOnType:
+		a.Params, a.View.Subject = params, "-"
+	default:
+		a.Path = t.GetPath() + "/{uuid}" + cmp.Or(d.GetPath(), "/actions")
+		a.Params, a.Queue, a.Returns = append([]action.Param{t.subject()}, params...), "uuid", t.GetName()
 	}
-	a.Path = t.GetPath() + "/{uuid}" + cmp.Or(d.GetPath(), "/actions")
-	a.Params, a.Queue, a.Returns = append([]action.Param{t.subject()}, params...), "uuid", t.GetName()
+	if d.GetReturns() != "" {
+		a.Returns, a.Async = d.GetReturns(), a.Method != http.MethodGet
+		return action.RegisterDynamicAs(s.k.Actions, a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Refs, error) {
+			uuid, _ := p["uuid"].(string)
+			uuids, err := s.run(ctx, t, d, "", c.Caller.AccountUUID, uuid, p) // the job ends with what is returned
+			if err != nil {
+				return nil, err
+			}
+			return s.readable(ctx, t, d.GetReturns(), uuids, c.Caller)
+		})
+	}
 	return s.k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
-		return action.Ref{Type: t.GetName(), UUID: uuid}, s.run(ctx, t, d, c.Job, c.Caller.AccountUUID, uuid, p)
+		_, err := s.run(ctx, t, d, c.Job, c.Caller.AccountUUID, uuid, p)
+		if uuid == "" {
+			return action.Ref{}, err
+		}
+		return action.Ref{Type: t.GetName(), UUID: uuid}, err
 	})
+}
+
+// maxReturned is how many resources an action answers at most, as a query does.
+const maxReturned = 1000
+
+// readable are those of the resources that a plugin answered which are there and
+// which the caller may read, in the plugin's order.
+func (s *Service) readable(ctx context.Context, t *served, typeName string, uuids []string, c action.Caller) (action.Refs, error) {
+	if len(uuids) > maxReturned {
+		return nil, errs.New(errs.Internal, "plugin "+t.plugin, "it answered %d resources, at most %d are allowed", len(uuids), maxReturned)
+	}
+	typ, ok := s.k.Types.Get(typeName)
+	if len(uuids) == 0 || !ok {
+		return action.Refs{}, nil
+	}
+	where, args := "", []any{uuids}
+	if !c.Admin {
+		may, with := access.Read(s.k.Types, typ, "t", c.AccountUUID)
+		if may != "" {
+			where, args = " AND ("+may+")", append(args, with...)
+		}
+	}
+	found, err := store.Texts(ctx, s.k.Store, "SELECT t.`uuid` FROM `"+typ.Name+"` t WHERE t.`uuid` IN (?)"+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	refs := action.Refs{}
+	for _, uuid := range uuids {
+		if slices.Contains(found, uuid) {
+			refs = append(refs, action.Ref{Type: typeName, UUID: uuid})
+		}
+	}
+	return refs, nil
 }
 
 // registerMany registers an action on several resources: each is a request of its
@@ -73,7 +123,8 @@ func (s *Service) registerMany(t *served, d *pluginv1.ActionDecl, a action.Actio
 	err := s.k.Actions.RegisterDynamic(one, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
 		uuid, _ := p["uuid"].(string)
 		account, _ := p["askedBy"].(string)
-		return action.Ref{}, s.run(ctx, t, d, c.Job, account, uuid, p)
+		_, err := s.run(ctx, t, d, c.Job, account, uuid, p)
+		return action.Ref{}, err
 	})
 	if err != nil {
 		return err
@@ -101,24 +152,32 @@ func (s *Service) registerMany(t *served, d *pluginv1.ActionDecl, a action.Actio
 	})
 }
 
-// run runs the flow of an action. account asks for it.
-func (s *Service) run(ctx context.Context, t *served, d *pluginv1.ActionDecl, job, account, uuid string, p map[string]any) error {
+// run runs the flow of an action, or asks the plugin what changes nothing, and
+// returns what it answered. account asks for it.
+func (s *Service) run(ctx context.Context, t *served, d *pluginv1.ActionDecl, job, account, uuid string, p map[string]any) ([]string, error) {
 	if err := s.enabled(t); err != nil {
-		return err
+		return nil, err
 	}
 	v, err := given(d.GetMessage(), p, d.GetParams())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	st := &act{Type: t.GetName(), UUID: uuid, Message: d.GetMessage(), Account: account}
 	if st.Params, err = v.encode(); err != nil {
-		return err
+		return nil, err
+	}
+	if d.GetMethod() == http.MethodGet {
+		err = s.act(ctx, st)
+		return st.Returned, err
 	}
 	o := flow.Options{Job: job, Key: cmp.Or(uuid, d.GetMessage())}
 	if uuid != "" {
 		o.ResourceType, o.ResourceUUID = t.GetName(), uuid
 	}
-	return flow.Run(ctx, s.k.Flows, s.acting, st, o)
+	if err := flow.Run(ctx, s.k.Flows, s.acting, st, o); err != nil {
+		return nil, err
+	}
+	return st.Returned, nil
 }
 
 // act has the plugin do it.
@@ -148,6 +207,7 @@ func (s *Service) act(ctx context.Context, a *act) error {
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), strings.TrimSpace(a.Type+" "+a.UUID), err, "plugin %s cannot carry out %s", t.plugin, a.Message)
 	}
+	a.Returned = answer.GetUuids()
 	facts, err := t.facts(answer.GetFacts(), p.Decl)
 	if err == nil {
 		a.Facts, err = facts.encode()

@@ -27,6 +27,14 @@ func (d *declaration) additive(before *pluginv1.ResourceTypeDecl) error {
 			fail("field %s %s", was.GetName(), why)
 		}
 	}
+	for _, ix := range d.GetIndexes() {
+		known := func(was *pluginv1.IndexDecl) bool {
+			return slices.Equal(was.GetColumns(), ix.GetColumns()) && was.GetUnique()
+		}
+		if ix.GetUnique() && !slices.ContainsFunc(before.GetIndexes(), known) && !d.hasNew(before, ix.GetColumns()) {
+			fail("there may be rows with the same %s", strings.Join(ix.GetColumns(), " and "))
+		}
+	}
 	if len(wrong) == 0 {
 		return nil
 	}
@@ -65,3 +73,12 @@ func changes(was, is *pluginv1.Field) (why []string) {
 }
 
 func length(f *pluginv1.Field) int32 { return cmp.Or(f.GetMaxLength(), 255) }
+
+// hasNew tells whether one of some fields is new, and empty in all rows that there
+// are, so that none are alike.
+func (d *declaration) hasNew(before *pluginv1.ResourceTypeDecl, columns []string) bool {
+	return slices.ContainsFunc(columns, func(c string) bool {
+		was := func(f *pluginv1.Field) bool { return f.GetName() == c }
+		return slices.ContainsFunc(d.GetFields(), func(f *pluginv1.Field) bool { return f.GetName() == c && !f.GetRequired() }) && !slices.ContainsFunc(before.GetFields(), was)
+	})
+}

@@ -70,7 +70,22 @@ func (d *declaration) check(types *resource.Registry, all []*declaration) error 
 			return err
 		}
 	}
-	for _, f := range d.GetFields() {
+	for _, e := range d.GetEmbeds() {
+		if err := refer("embed "+e.GetName(), e.GetType()); err != nil {
+			return err
+		}
+	}
+	fields := d.GetFields()
+	for _, a := range d.GetActions() {
+		fields = slices.Concat(fields, a.GetParams())
+		if a.GetReturns() == "" {
+			continue
+		}
+		if err := refer("action "+a.GetMessage(), a.GetReturns()); err != nil {
+			return err
+		}
+	}
+	for _, f := range fields {
 		if f.GetRef() == "" {
 			continue
 		}
@@ -87,7 +102,7 @@ var rules = map[string]resource.OnDelete{pluginsdk.OnDeleteCascade: resource.Cas
 // declared makes the type.
 func (d *declaration) declared() (*resource.Type, error) {
 	t := resource.Type{Name: d.GetName(), Path: d.GetPath(), FQN: d.GetInventoryClass(), Owned: d.GetOwned(), OwnedBy: d.GetOwnedBy(),
-		Readable: d.readable(), View: d.view(), Plugin: d.plugin, Dormant: d.dormant}
+		Readable: d.readable(), View: d.view(), QueryMessage: d.GetQueryMessage(), Plugin: d.plugin, Dormant: d.dormant, Enums: map[string]*resource.Enum{}}
 	for _, f := range d.GetFields() {
 		field, err := kernel.FieldOf(f)
 		if err != nil {
@@ -101,6 +116,16 @@ func (d *declaration) declared() (*resource.Type, error) {
 			field.Default = f.GetDefault()
 		}
 		t.Fields = append(t.Fields, field)
+		if len(f.GetValues()) > 0 {
+			t.Enums[f.GetName()] = d.enum(f)
+		}
+	}
+	for _, e := range d.GetEmbeds() {
+		t.Embeds = append(t.Embeds, resource.Embed{Name: e.GetName(), Type: e.GetType(), Column: e.GetColumn(), Scalar: e.GetScalar(),
+			OrderBy: e.GetOrderBy(), Caption: kernel.Said(e.GetCaption())})
+	}
+	for _, ix := range d.GetIndexes() {
+		t.Indexes = append(t.Indexes, resource.Index{Columns: ix.GetColumns(), Unique: ix.GetUnique()})
 	}
 	for _, e := range d.GetEdges() {
 		t.Edges = append(t.Edges, resource.Edge{Name: e.GetName(), To: e.GetTo(), Column: e.GetColumn(), OnDelete: rules[e.GetOnDelete()],
@@ -119,7 +144,7 @@ func (d *declaration) declared() (*resource.Type, error) {
 			}
 			t.States.Moves[m.GetEvent()][m.GetFrom()] = m.GetTo()
 		}
-		t.Enums = map[string]*resource.Enum{s.GetColumn(): d.stateEnum(t.States)}
+		t.Enums[s.GetColumn()] = d.stateEnum(t.States)
 	}
 	return resource.Declare(t)
 }
@@ -138,7 +163,7 @@ func (d *declaration) hasOwner() bool { return d.GetOwned() || d.GetOwnedBy() !=
 
 func (d *declaration) view() resource.View {
 	v := resource.View{Caption: kernel.Said(d.GetCaption()), Plural: kernel.Said(d.GetPlural()), Doc: kernel.Said(d.GetDoc()), Noun: d.GetNoun(),
-		Aliases: d.GetAliases(), Group: d.GetGroup(), Order: int(d.GetOrder()), Icon: d.GetIcon(), Columns: d.GetColumns()}
+		Aliases: d.GetAliases(), Group: d.GetGroup(), Order: int(d.GetOrder()), Icon: d.GetIcon(), Columns: d.GetColumns(), Part: d.GetPath() == ""}
 	if d.GetQuota() != "" {
 		v.Quotas = []string{d.GetQuota()}
 	}
@@ -153,6 +178,19 @@ func (d *declaration) refOf(f *pluginv1.Field) string {
 		}
 	}
 	return f.GetRef()
+}
+
+// enum has the values of a field by their words.
+func (d *declaration) enum(f *pluginv1.Field) *resource.Enum {
+	e := resource.EnumOf(d.GetName()+"."+f.GetName(), f.GetValues()...)
+	for i := range e.Values {
+		for _, w := range f.GetWords() {
+			if w.GetValue() == e.Values[i].Name {
+				e.Values[i].Caption, e.Values[i].Tone = kernel.Said(w.GetCaption()), w.GetTone()
+			}
+		}
+	}
+	return e
 }
 
 // stateEnum has all states by the words of the declaration.

@@ -35,7 +35,14 @@ func TestOnlyAdditions(t *testing.T) {
 		"whether it is secret":         func(d *pluginv1.ResourceTypeDecl) { d.Fields[0].Secret = true },
 		"up to 10 characters":          func(d *pluginv1.ResourceTypeDecl) { d.Fields[0].MaxLength = 9 },
 		`has the value "blue" no more`: func(d *pluginv1.ResourceTypeDecl) { d.Fields[0].Values = []string{"red"} },
-		"rows are owned":               func(d *pluginv1.ResourceTypeDecl) { d.Owned = false },
+		"   ": func(d *pluginv1.ResourceTypeDecl) {
+			d.Fields = append(d.Fields, &pluginv1.Field{Name: "pegs"})
+			d.Indexes = []*pluginv1.IndexDecl{{Columns: []string{"colour", "pegs"}, Unique: true}}
+		},
+		"the same colour and poles": func(d *pluginv1.ResourceTypeDecl) {
+			d.Indexes = []*pluginv1.IndexDecl{{Columns: []string{"colour", "poles"}, Unique: true}}
+		},
+		"rows are owned": func(d *pluginv1.ResourceTypeDecl) { d.Owned = false },
 	} {
 		d := &declaration{ResourceTypeDecl: proto.Clone(tent()).(*pluginv1.ResourceTypeDecl), plugin: "camp"}
 		change(d.ResourceTypeDecl)

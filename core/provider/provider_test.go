@@ -21,6 +21,8 @@ type yard struct {
 	mu   sync.Mutex
 	has  map[string]*pluginv1.Resource
 	acts []*pluginv1.ActOnResourceRequest
+	// moorings are those that it finds.
+	moorings []string
 	// facts, if any, is what it answers to a create.
 	facts map[string]any
 }
@@ -37,6 +39,7 @@ func boats() *pluginv1.ResourceTypeDecl {
 			{Name: "crew", Kind: "int", Min: 1, Max: 9, Default: "2", Caption: say("Crew")},
 			{Name: "launched", Kind: "time", Caption: say("Launched")},
 			{Name: "racing", Kind: "bool", Caption: say("Racing")},
+			{Name: "rig", Values: []string{"sloop", "ketch"}, Words: []*pluginv1.ValueWord{{Value: "sloop", Caption: say("Sloop"), Tone: "info"}}, Caption: say("Rig")},
 			{Name: "cargo", Kind: "long", Caption: say("Cargo")},
 			{Name: "zoneUuid", Caption: say("Zone")},
 			{Name: "mooringUuid", Caption: say("Mooring")},
@@ -56,8 +59,12 @@ func boats() *pluginv1.ResourceTypeDecl {
 				{Name: "colours", Kind: "strings", Required: true, Caption: say("Colours")}, {Name: "at", Kind: "time", Caption: say("At")}}},
 			{Message: "APITowBoatsMsg", On: "many", Caption: say("Tow"), Params: []*pluginv1.Field{{Name: "mooringUuid", Ref: "Mooring", Caption: say("Mooring")}}},
 			{Message: "APISweepBoatsMsg", On: "type", Access: "admin", Caption: say("Sweep")},
+			{Message: "APIGetCandidateMooringsMsg", Method: "GET", Path: "/candidates", Returns: "Mooring", Caption: say("Moorings")},
+			{Message: "APIFindMooringsMsg", On: "type", Returns: "Mooring", Caption: say("Find")},
 		},
-		Tags: []*pluginv1.TagDecl{{Pattern: "berth::{berth}", Single: true, Caption: say("Berth")}},
+		Embeds:  []*pluginv1.EmbedDecl{{Name: "logs", Type: "ShipLog", Column: "boatUuid", OrderBy: "-pages"}, {Name: "logNames", Type: "ShipLog", Column: "boatUuid", Scalar: "name"}},
+		Indexes: []*pluginv1.IndexDecl{{Columns: []string{"sail", "crew"}, Unique: true}},
+		Tags:    []*pluginv1.TagDecl{{Pattern: "berth::{berth}", Single: true, Caption: say("Berth")}},
 	}
 }
 
@@ -71,7 +78,7 @@ func logs() *pluginv1.ResourceTypeDecl {
 	return &pluginv1.ResourceTypeDecl{Name: "ShipLog", Path: "/ship-logs", OwnedBy: "boat", Calls: true, Caption: say("Log"),
 		Fields: []*pluginv1.Field{{Name: "boatUuid", Required: true, Immutable: true, Caption: say("Boat")}, {Name: "pages", Kind: "int", Caption: say("Pages")},
 			{Name: "flag", Fact: true, Caption: say("Flag")}},
-		Edges:  []*pluginv1.EdgeDecl{{Name: "boat", To: "Boat", Column: "boatUuid", OnDelete: "cascade", Inverse: "logs"}},
+		Edges:  []*pluginv1.EdgeDecl{{Name: "boat", To: "Boat", Column: "boatUuid", OnDelete: "cascade", Inverse: "log"}},
 		Create: &pluginv1.ResourceMessage{}, Update: &pluginv1.ResourceMessage{}, Delete: &pluginv1.ResourceMessage{}}
 }
 
@@ -113,8 +120,8 @@ func (y *yard) ActOnResource(_ context.Context, req *pluginv1.ActOnResourceReque
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.acts = append(y.acts, req)
-	if req.Resource == nil {
-		return &pluginv1.ActOnResourceResponse{}, nil
+	if req.Resource == nil || strings.Contains(req.Message, "Candidate") {
+		return &pluginv1.ActOnResourceResponse{Uuids: y.moorings}, nil
 	}
 	facts, err := pluginsdk.Values(map[string]any{"flag": "blue"})
 	return &pluginv1.ActOnResourceResponse{Facts: facts}, err
@@ -168,6 +175,7 @@ func TestLife(t *testing.T) {
 	c.Want("the new length that the plugin knows", y.of(uuid, "length"), 13.5)
 	c.Want("the secret that the plugin still knows", y.of(uuid, "code"), "secret")
 	me.Refused(errs.Invalid, "APIRefitBoatMsg", P{"uuid": uuid, "sail": ""}, "sail")
+	me.Refused(errs.Invalid, "APIRefitBoatMsg", P{"uuid": uuid, "rig": "raft"}, "rig")
 	me.Refused(errs.Invalid, "APIRefitBoatMsg", P{"uuid": uuid, "launched": "soon"}, "launched", "soon")
 
 	me.Do("APIChangeBoatStateMsg", P{"uuid": uuid, "stateEvent": "sink"})
@@ -184,6 +192,19 @@ func TestLife(t *testing.T) {
 	c.Want("who asked for it", y.acts[1].AccountUuid, account)
 	me.Refused(errs.Denied, "APISweepBoatsMsg", P{})
 	c.Do("APISweepBoatsMsg", P{})
+	y.moorings = []string{c.Create("APICreateMooringMsg", P{"name": "theirs"}), mooring, strings.Repeat("0", 32)}
+	for message, p := range map[string]P{"APIGetCandidateMooringsMsg": {"uuid": uuid}, "APIFindMooringsMsg": {}} {
+		found := me.Do(message, p).Rows("inventories")
+		if len(found) != 1 || found[0].Text("uuid") != mooring {
+			t.Errorf("%s found %v, and not only what the account may read", message, found)
+		}
+	}
+	y.acts = nil
+	me.Create("APICreateShipLogMsg", P{"name": "l", "boatUuid": uuid, "pages": 3})
+	me.Create("APICreateShipLogMsg", P{"name": "m", "boatUuid": uuid, "pages": 4})
+	row = c.Get("Boat", uuid)
+	c.Want("the thickest log", row.Rows("logs")[0].Text("name"), "m")
+	c.Want("the logs' names", len(row["logNames"].([]any)), 2)
 
 	me.Do("APIDeleteMooringMsg", P{"uuid": mooring})
 	c.Want("the boat's mooring", c.Get("Boat", uuid)["mooringUuid"], nil)
@@ -193,6 +214,7 @@ func TestLife(t *testing.T) {
 	}
 	c.Want("the boat", len(c.List("Boat")), 1)
 	c.Want("what the plugin has", y.count(), 1)
+	c.Want("actions by now", len(y.acts), 0)
 }
 
 // Nobody else reads or changes what an account has, unless it is shared; a part

@@ -40,7 +40,7 @@ func (p *provider) publish(r *pluginv1.Resource, key string) (map[string]*plugin
 	if err != nil {
 		return nil, errs.Wrap(errs.Invalid, "public key", err, "it cannot be read")
 	}
-	if parsed.Type() == ssh.InsecureKeyAlgoDSA {
+	if parsed.Type() == "ssh-dss" {
 		return nil, errs.New(errs.Refused, "public key", "DSA keys are not safe any more").WithAdvice("make one by ssh-keygen -t ed25519")
 	}
 	if err := os.WriteFile(p.file(r), []byte(key+"\n"), 0o600); err != nil {

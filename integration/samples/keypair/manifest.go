@@ -19,7 +19,8 @@ var keyPair = &pluginv1.ResourceTypeDecl{
 		{Name: "publicKey", MaxLength: 4096, Required: true, Holds: "key", Caption: pluginsdk.Say("Public key", "公钥")},
 		{Name: "passphrase", Secret: true, Immutable: true, Caption: pluginsdk.Say("Passphrase", "口令")},
 		{Name: "label", MaxLength: 64, Unique: true, Caption: pluginsdk.Say("Label", "标识")},
-		{Name: "usage", Values: []string{"login", "signing"}, Default: "login", Caption: pluginsdk.Say("Usage", "用途")},
+		{Name: "usage", Values: []string{"login", "signing"}, Default: "login", Caption: pluginsdk.Say("Usage", "用途"), Words: []*pluginv1.ValueWord{
+			{Value: "login", Caption: pluginsdk.Say("Log-in", "登录")}, {Value: "signing", Caption: pluginsdk.Say("Signing", "签名")}}},
 		{Name: "weight", Kind: "double", Caption: pluginsdk.Say("Weight", "权重")},
 		{Name: "logins", Kind: "int", Min: 1, Max: 1000, Default: "10", Caption: pluginsdk.Say("Logins", "登录次数")},
 		{Name: "expires", Kind: "time", Caption: pluginsdk.Say("Expires", "过期时间")},

@@ -253,7 +253,9 @@ type Field struct {
 	Ref string `protobuf:"bytes,18,opt,name=ref,proto3" json:"ref,omitempty"`
 	// hidden fields are the plugin's own notes: filled like facts, and shown to
 	// nobody.
-	Hidden        bool `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	Hidden bool `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	// words are what people call its values.
+	Words         []*ValueWord `protobuf:"bytes,20,rep,name=words,proto3" json:"words,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +423,75 @@ func (x *Field) GetHidden() bool {
 	return false
 }
 
+func (x *Field) GetWords() []*ValueWord {
+	if x != nil {
+		return x.Words
+	}
+	return nil
+}
+
+// ValueWord is what people call a value.
+type ValueWord struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Value   string                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	Caption *Caption               `protobuf:"bytes,2,opt,name=caption,proto3" json:"caption,omitempty"`
+	// tone is success, info, progress, pending, stopped, warning or error.
+	Tone          string `protobuf:"bytes,3,opt,name=tone,proto3" json:"tone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueWord) Reset() {
+	*x = ValueWord{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueWord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueWord) ProtoMessage() {}
+
+func (x *ValueWord) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueWord.ProtoReflect.Descriptor instead.
+func (*ValueWord) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ValueWord) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *ValueWord) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+func (x *ValueWord) GetTone() string {
+	if x != nil {
+		return x.Tone
+	}
+	return ""
+}
+
 // AddMessage declares the REST message that adds a resource of this type.
 type AddMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -451,7 +522,7 @@ type AddMessage struct {
 
 func (x *AddMessage) Reset() {
 	*x = AddMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +534,7 @@ func (x *AddMessage) String() string {
 func (*AddMessage) ProtoMessage() {}
 
 func (x *AddMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +547,7 @@ func (x *AddMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMessage.ProtoReflect.Descriptor instead.
 func (*AddMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *AddMessage) GetMessage() string {
@@ -575,7 +646,7 @@ type HypervisorDecl struct {
 
 func (x *HypervisorDecl) Reset() {
 	*x = HypervisorDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +658,7 @@ func (x *HypervisorDecl) String() string {
 func (*HypervisorDecl) ProtoMessage() {}
 
 func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +671,7 @@ func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HypervisorDecl.ProtoReflect.Descriptor instead.
 func (*HypervisorDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *HypervisorDecl) GetType() string {
@@ -694,7 +765,7 @@ type HostCheckDecl struct {
 
 func (x *HostCheckDecl) Reset() {
 	*x = HostCheckDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +777,7 @@ func (x *HostCheckDecl) String() string {
 func (*HostCheckDecl) ProtoMessage() {}
 
 func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +790,7 @@ func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCheckDecl.ProtoReflect.Descriptor instead.
 func (*HostCheckDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HostCheckDecl) GetName() string {
@@ -760,7 +831,7 @@ type GuestOption struct {
 
 func (x *GuestOption) Reset() {
 	*x = GuestOption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +843,7 @@ func (x *GuestOption) String() string {
 func (*GuestOption) ProtoMessage() {}
 
 func (x *GuestOption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +856,7 @@ func (x *GuestOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestOption.ProtoReflect.Descriptor instead.
 func (*GuestOption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GuestOption) GetName() string {
@@ -852,7 +923,7 @@ type GuestChoice struct {
 
 func (x *GuestChoice) Reset() {
 	*x = GuestChoice{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +935,7 @@ func (x *GuestChoice) String() string {
 func (*GuestChoice) ProtoMessage() {}
 
 func (x *GuestChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +948,7 @@ func (x *GuestChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestChoice.ProtoReflect.Descriptor instead.
 func (*GuestChoice) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GuestChoice) GetValue() string {
@@ -927,7 +998,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +1010,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +1023,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeviceSet) GetName() string {
@@ -999,7 +1070,7 @@ type BootMode struct {
 
 func (x *BootMode) Reset() {
 	*x = BootMode{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1082,7 @@ func (x *BootMode) String() string {
 func (*BootMode) ProtoMessage() {}
 
 func (x *BootMode) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1095,7 @@ func (x *BootMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootMode.ProtoReflect.Descriptor instead.
 func (*BootMode) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *BootMode) GetName() string {
@@ -1061,7 +1132,7 @@ type VolumeBus struct {
 
 func (x *VolumeBus) Reset() {
 	*x = VolumeBus{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1144,7 @@ func (x *VolumeBus) String() string {
 func (*VolumeBus) ProtoMessage() {}
 
 func (x *VolumeBus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1157,7 @@ func (x *VolumeBus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
 func (*VolumeBus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *VolumeBus) GetTag() string {
@@ -1123,7 +1194,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1206,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1219,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -1213,7 +1284,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1225,7 +1296,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1238,7 +1309,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -1283,7 +1354,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1366,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1379,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -1344,7 +1415,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1427,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1440,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Switch) GetName() string {
@@ -1408,7 +1479,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1491,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1504,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1515,7 +1586,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1598,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1611,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -1625,7 +1696,8 @@ type ResourceTypeDecl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name is unique among all types, such as "SshKeyPair".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// path is below /zstack/v1, such as "/ssh-key-pairs".
+	// path is below /zstack/v1, such as "/ssh-key-pairs". A type without one has no
+	// messages and no query of its own: it is seen in what it is a part of (embeds).
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// inventory_class is the value for `schema` in replies; empty: none.
 	InventoryClass string   `protobuf:"bytes,3,opt,name=inventory_class,json=inventoryClass,proto3" json:"inventory_class,omitempty"`
@@ -1665,14 +1737,20 @@ type ResourceTypeDecl struct {
 	// it. Without, rows are all that there is.
 	Calls bool `protobuf:"varint,24,opt,name=calls,proto3" json:"calls,omitempty"`
 	// tags are the system tags that its resources may have.
-	Tags          []*TagDecl `protobuf:"bytes,25,rep,name=tags,proto3" json:"tags,omitempty"`
+	Tags []*TagDecl `protobuf:"bytes,25,rep,name=tags,proto3" json:"tags,omitempty"`
+	// embeds are lists inside the inventory.
+	Embeds []*EmbedDecl `protobuf:"bytes,26,rep,name=embeds,proto3" json:"embeds,omitempty"`
+	// indexes are those over several fields.
+	Indexes []*IndexDecl `protobuf:"bytes,27,rep,name=indexes,proto3" json:"indexes,omitempty"`
+	// query_message is the wire name of its query; default APIQuery<type>Msg.
+	QueryMessage  string `protobuf:"bytes,28,opt,name=query_message,json=queryMessage,proto3" json:"query_message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceTypeDecl) Reset() {
 	*x = ResourceTypeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1762,7 @@ func (x *ResourceTypeDecl) String() string {
 func (*ResourceTypeDecl) ProtoMessage() {}
 
 func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,7 +1775,7 @@ func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceTypeDecl.ProtoReflect.Descriptor instead.
 func (*ResourceTypeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ResourceTypeDecl) GetName() string {
@@ -1875,6 +1953,170 @@ func (x *ResourceTypeDecl) GetTags() []*TagDecl {
 	return nil
 }
 
+func (x *ResourceTypeDecl) GetEmbeds() []*EmbedDecl {
+	if x != nil {
+		return x.Embeds
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetIndexes() []*IndexDecl {
+	if x != nil {
+		return x.Indexes
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetQueryMessage() string {
+	if x != nil {
+		return x.QueryMessage
+	}
+	return ""
+}
+
+// EmbedDecl is a list inside the inventory: of the rows of a type whose column has
+// the resource's UUID. They belong to whom it does: owned_by leads to it.
+type EmbedDecl struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Type   string                 `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	Column string                 `protobuf:"bytes,3,opt,name=column,proto3" json:"column,omitempty"`
+	// scalar lists the values of that field alone.
+	Scalar string `protobuf:"bytes,4,opt,name=scalar,proto3" json:"scalar,omitempty"`
+	// order_by is a field, with "-" before it from the last one on; default
+	// createDate.
+	OrderBy string `protobuf:"bytes,5,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
+	// caption is what people call the list; default: the type's plural.
+	Caption       *Caption `protobuf:"bytes,6,opt,name=caption,proto3" json:"caption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmbedDecl) Reset() {
+	*x = EmbedDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmbedDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmbedDecl) ProtoMessage() {}
+
+func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmbedDecl.ProtoReflect.Descriptor instead.
+func (*EmbedDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EmbedDecl) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EmbedDecl) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *EmbedDecl) GetColumn() string {
+	if x != nil {
+		return x.Column
+	}
+	return ""
+}
+
+func (x *EmbedDecl) GetScalar() string {
+	if x != nil {
+		return x.Scalar
+	}
+	return ""
+}
+
+func (x *EmbedDecl) GetOrderBy() string {
+	if x != nil {
+		return x.OrderBy
+	}
+	return ""
+}
+
+func (x *EmbedDecl) GetCaption() *Caption {
+	if x != nil {
+		return x.Caption
+	}
+	return nil
+}
+
+type IndexDecl struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Columns []string               `protobuf:"bytes,1,rep,name=columns,proto3" json:"columns,omitempty"`
+	// unique: no two rows have the same values in all of them.
+	Unique        bool `protobuf:"varint,2,opt,name=unique,proto3" json:"unique,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IndexDecl) Reset() {
+	*x = IndexDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IndexDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IndexDecl) ProtoMessage() {}
+
+func (x *IndexDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IndexDecl.ProtoReflect.Descriptor instead.
+func (*IndexDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IndexDecl) GetColumns() []string {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *IndexDecl) GetUnique() bool {
+	if x != nil {
+		return x.Unique
+	}
+	return false
+}
+
 // TagDecl is a system tag of a resource type.
 type TagDecl struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1890,7 +2132,7 @@ type TagDecl struct {
 
 func (x *TagDecl) Reset() {
 	*x = TagDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1902,7 +2144,7 @@ func (x *TagDecl) String() string {
 func (*TagDecl) ProtoMessage() {}
 
 func (x *TagDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1915,7 +2157,7 @@ func (x *TagDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
 func (*TagDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *TagDecl) GetPattern() string {
@@ -1956,7 +2198,7 @@ type ResourceMessage struct {
 
 func (x *ResourceMessage) Reset() {
 	*x = ResourceMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1968,7 +2210,7 @@ func (x *ResourceMessage) String() string {
 func (*ResourceMessage) ProtoMessage() {}
 
 func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1981,7 +2223,7 @@ func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
 func (*ResourceMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ResourceMessage) GetMessage() string {
@@ -2034,7 +2276,7 @@ type EdgeDecl struct {
 
 func (x *EdgeDecl) Reset() {
 	*x = EdgeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2288,7 @@ func (x *EdgeDecl) String() string {
 func (*EdgeDecl) ProtoMessage() {}
 
 func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2301,7 @@ func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
 func (*EdgeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EdgeDecl) GetName() string {
@@ -2124,7 +2366,7 @@ type StatesDecl struct {
 
 func (x *StatesDecl) Reset() {
 	*x = StatesDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2378,7 @@ func (x *StatesDecl) String() string {
 func (*StatesDecl) ProtoMessage() {}
 
 func (x *StatesDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2391,7 @@ func (x *StatesDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
 func (*StatesDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *StatesDecl) GetColumn() string {
@@ -2205,7 +2447,7 @@ type StateMove struct {
 
 func (x *StateMove) Reset() {
 	*x = StateMove{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2217,7 +2459,7 @@ func (x *StateMove) String() string {
 func (*StateMove) ProtoMessage() {}
 
 func (x *StateMove) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2230,7 +2472,7 @@ func (x *StateMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
 func (*StateMove) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StateMove) GetEvent() string {
@@ -2268,7 +2510,7 @@ type StateWord struct {
 
 func (x *StateWord) Reset() {
 	*x = StateWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2522,7 @@ func (x *StateWord) String() string {
 func (*StateWord) ProtoMessage() {}
 
 func (x *StateWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2535,7 @@ func (x *StateWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
 func (*StateWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StateWord) GetState() string {
@@ -2333,22 +2575,27 @@ type ActionDecl struct {
 	// the parameter uuids names them, and the plugin is called for one after the
 	// other until one fails; or "type": none.
 	On string `protobuf:"bytes,2,opt,name=on,proto3" json:"on,omitempty"`
-	// method is PUT, which is the default, or POST.
+	// method is PUT, which is the default, or POST; or GET, for one that changes
+	// nothing: it is answered at once.
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// path is appended to that of the type, and of the resource; default
 	// "/actions", which is for PUT only.
-	Path          string   `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
-	Access        string   `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
-	Params        []*Field `protobuf:"bytes,6,rep,name=params,proto3" json:"params,omitempty"`
-	Caption       *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
-	Doc           string   `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
+	Path    string   `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Access  string   `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
+	Params  []*Field `protobuf:"bytes,6,rep,name=params,proto3" json:"params,omitempty"`
+	Caption *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
+	Doc     string   `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
+	// returns is the type of the resources that the plugin answers by their UUIDs:
+	// who asks gets those that it may read. GET has one; default: the resource
+	// itself for actions on one or many.
+	Returns       string `protobuf:"bytes,9,opt,name=returns,proto3" json:"returns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActionDecl) Reset() {
 	*x = ActionDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2360,7 +2607,7 @@ func (x *ActionDecl) String() string {
 func (*ActionDecl) ProtoMessage() {}
 
 func (x *ActionDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2373,7 +2620,7 @@ func (x *ActionDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
 func (*ActionDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ActionDecl) GetMessage() string {
@@ -2432,6 +2679,13 @@ func (x *ActionDecl) GetDoc() string {
 	return ""
 }
 
+func (x *ActionDecl) GetReturns() string {
+	if x != nil {
+		return x.Returns
+	}
+	return ""
+}
+
 var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
@@ -2454,7 +2708,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
-	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xd1\x03\n" +
+	"\x02zh\x18\x02 \x01(\tR\x02zh\"\x82\x04\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -2476,7 +2730,12 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06unique\x18\x10 \x01(\bR\x06unique\x12\x14\n" +
 	"\x05index\x18\x11 \x01(\bR\x05index\x12\x10\n" +
 	"\x03ref\x18\x12 \x01(\tR\x03ref\x12\x16\n" +
-	"\x06hidden\x18\x13 \x01(\bR\x06hidden\"\xb5\x02\n" +
+	"\x06hidden\x18\x13 \x01(\bR\x06hidden\x12/\n" +
+	"\x05words\x18\x14 \x03(\v2\x19.kumo.plugin.v1.ValueWordR\x05words\"h\n" +
+	"\tValueWord\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\x121\n" +
+	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
+	"\x04tone\x18\x03 \x01(\tR\x04tone\"\xb5\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -2576,7 +2835,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x1d\n" +
 	"\n" +
 	"max_length\x18\n" +
-	" \x01(\x05R\tmaxLength\"\x94\a\n" +
+	" \x01(\x05R\tmaxLength\"\xa1\b\n" +
 	"\x10ResourceTypeDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12'\n" +
@@ -2603,7 +2862,20 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06delete\x18\x16 \x01(\v2\x1f.kumo.plugin.v1.ResourceMessageR\x06delete\x124\n" +
 	"\aactions\x18\x17 \x03(\v2\x1a.kumo.plugin.v1.ActionDeclR\aactions\x12\x14\n" +
 	"\x05calls\x18\x18 \x01(\bR\x05calls\x12+\n" +
-	"\x04tags\x18\x19 \x03(\v2\x17.kumo.plugin.v1.TagDeclR\x04tags\"n\n" +
+	"\x04tags\x18\x19 \x03(\v2\x17.kumo.plugin.v1.TagDeclR\x04tags\x121\n" +
+	"\x06embeds\x18\x1a \x03(\v2\x19.kumo.plugin.v1.EmbedDeclR\x06embeds\x123\n" +
+	"\aindexes\x18\x1b \x03(\v2\x19.kumo.plugin.v1.IndexDeclR\aindexes\x12#\n" +
+	"\rquery_message\x18\x1c \x01(\tR\fqueryMessage\"\xb1\x01\n" +
+	"\tEmbedDecl\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
+	"\x06column\x18\x03 \x01(\tR\x06column\x12\x16\n" +
+	"\x06scalar\x18\x04 \x01(\tR\x06scalar\x12\x19\n" +
+	"\border_by\x18\x05 \x01(\tR\aorderBy\x121\n" +
+	"\acaption\x18\x06 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"=\n" +
+	"\tIndexDecl\x12\x18\n" +
+	"\acolumns\x18\x01 \x03(\tR\acolumns\x12\x16\n" +
+	"\x06unique\x18\x02 \x01(\bR\x06unique\"n\n" +
 	"\aTagDecl\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x16\n" +
 	"\x06single\x18\x02 \x01(\bR\x06single\x121\n" +
@@ -2636,7 +2908,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x121\n" +
 	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
 	"\x04tone\x18\x03 \x01(\tR\x04tone\x12\x1c\n" +
-	"\ttransient\x18\x04 \x01(\bR\ttransient\"\xee\x01\n" +
+	"\ttransient\x18\x04 \x01(\bR\ttransient\"\x88\x02\n" +
 	"\n" +
 	"ActionDecl\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x0e\n" +
@@ -2646,7 +2918,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06access\x18\x05 \x01(\tR\x06access\x12-\n" +
 	"\x06params\x18\x06 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06params\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x10\n" +
-	"\x03doc\x18\b \x01(\tR\x03docBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\x03doc\x18\b \x01(\tR\x03doc\x12\x18\n" +
+	"\areturns\x18\t \x01(\tR\areturnsBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_manifest_proto_rawDescOnce sync.Once
@@ -2660,86 +2933,94 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
 	(*Field)(nil),              // 2: kumo.plugin.v1.Field
-	(*AddMessage)(nil),         // 3: kumo.plugin.v1.AddMessage
-	(*HypervisorDecl)(nil),     // 4: kumo.plugin.v1.HypervisorDecl
-	(*HostCheckDecl)(nil),      // 5: kumo.plugin.v1.HostCheckDecl
-	(*GuestOption)(nil),        // 6: kumo.plugin.v1.GuestOption
-	(*GuestChoice)(nil),        // 7: kumo.plugin.v1.GuestChoice
-	(*DeviceSet)(nil),          // 8: kumo.plugin.v1.DeviceSet
-	(*BootMode)(nil),           // 9: kumo.plugin.v1.BootMode
-	(*VolumeBus)(nil),          // 10: kumo.plugin.v1.VolumeBus
-	(*PrimaryStorageDecl)(nil), // 11: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 12: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 13: kumo.plugin.v1.L2NetworkDecl
-	(*Switch)(nil),             // 14: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 15: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 16: kumo.plugin.v1.SettingDecl
-	(*ResourceTypeDecl)(nil),   // 17: kumo.plugin.v1.ResourceTypeDecl
-	(*TagDecl)(nil),            // 18: kumo.plugin.v1.TagDecl
-	(*ResourceMessage)(nil),    // 19: kumo.plugin.v1.ResourceMessage
-	(*EdgeDecl)(nil),           // 20: kumo.plugin.v1.EdgeDecl
-	(*StatesDecl)(nil),         // 21: kumo.plugin.v1.StatesDecl
-	(*StateMove)(nil),          // 22: kumo.plugin.v1.StateMove
-	(*StateWord)(nil),          // 23: kumo.plugin.v1.StateWord
-	(*ActionDecl)(nil),         // 24: kumo.plugin.v1.ActionDecl
+	(*ValueWord)(nil),          // 3: kumo.plugin.v1.ValueWord
+	(*AddMessage)(nil),         // 4: kumo.plugin.v1.AddMessage
+	(*HypervisorDecl)(nil),     // 5: kumo.plugin.v1.HypervisorDecl
+	(*HostCheckDecl)(nil),      // 6: kumo.plugin.v1.HostCheckDecl
+	(*GuestOption)(nil),        // 7: kumo.plugin.v1.GuestOption
+	(*GuestChoice)(nil),        // 8: kumo.plugin.v1.GuestChoice
+	(*DeviceSet)(nil),          // 9: kumo.plugin.v1.DeviceSet
+	(*BootMode)(nil),           // 10: kumo.plugin.v1.BootMode
+	(*VolumeBus)(nil),          // 11: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 12: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 13: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 14: kumo.plugin.v1.L2NetworkDecl
+	(*Switch)(nil),             // 15: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 16: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 17: kumo.plugin.v1.SettingDecl
+	(*ResourceTypeDecl)(nil),   // 18: kumo.plugin.v1.ResourceTypeDecl
+	(*EmbedDecl)(nil),          // 19: kumo.plugin.v1.EmbedDecl
+	(*IndexDecl)(nil),          // 20: kumo.plugin.v1.IndexDecl
+	(*TagDecl)(nil),            // 21: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 22: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 23: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 24: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 25: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 26: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 27: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
-	4,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	11, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	12, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	13, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	15, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	16, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	5,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
+	12, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	13, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	14, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	16, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	17, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
-	17, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
+	18, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
 	1,  // 8: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 9: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 10: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
-	3,  // 11: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 12: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	10, // 13: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	8,  // 14: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	9,  // 15: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	6,  // 16: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	5,  // 17: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
-	7,  // 18: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	1,  // 19: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 20: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 21: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 22: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	3,  // 23: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 24: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	14, // 25: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	1,  // 26: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 27: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 28: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
-	1,  // 29: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
-	2,  // 30: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	20, // 31: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	21, // 32: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	19, // 33: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	19, // 34: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	19, // 35: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	24, // 36: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	18, // 37: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	1,  // 38: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 39: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	22, // 40: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	19, // 41: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	23, // 42: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	1,  // 43: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 44: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	1,  // 45: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	46, // [46:46] is the sub-list for method output_type
-	46, // [46:46] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	3,  // 9: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
+	1,  // 10: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 11: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 12: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	4,  // 13: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 14: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	11, // 15: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	9,  // 16: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	10, // 17: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	7,  // 18: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	6,  // 19: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	8,  // 20: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	1,  // 21: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 22: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	4,  // 23: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 24: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	4,  // 25: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	2,  // 26: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	15, // 27: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	1,  // 28: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 29: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 30: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	1,  // 31: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	23, // 33: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	24, // 34: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	22, // 35: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	22, // 36: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	22, // 37: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	27, // 38: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	21, // 39: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	19, // 40: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	20, // 41: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	1,  // 42: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 43: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	1,  // 44: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	25, // 45: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	22, // 46: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	26, // 47: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	1,  // 48: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 49: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	1,  // 50: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	51, // [51:51] is the sub-list for method output_type
+	51, // [51:51] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -2753,7 +3034,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

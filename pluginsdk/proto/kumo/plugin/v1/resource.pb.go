@@ -642,8 +642,10 @@ func (x *ActOnResourceRequest) GetAccountUuid() string {
 }
 
 type ActOnResourceResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Facts         map[string]*Value      `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Facts map[string]*Value      `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// uuids are of the type that the action returns.
+	Uuids         []string `protobuf:"bytes,2,rep,name=uuids,proto3" json:"uuids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -681,6 +683,13 @@ func (*ActOnResourceResponse) Descriptor() ([]byte, []int) {
 func (x *ActOnResourceResponse) GetFacts() map[string]*Value {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *ActOnResourceResponse) GetUuids() []string {
+	if x != nil {
+		return x.Uuids
 	}
 	return nil
 }
@@ -738,9 +747,10 @@ const file_kumo_plugin_v1_resource_proto_rawDesc = "" +
 	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x1aP\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"\xb0\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"\xc6\x01\n" +
 	"\x15ActOnResourceResponse\x12F\n" +
-	"\x05facts\x18\x01 \x03(\v20.kumo.plugin.v1.ActOnResourceResponse.FactsEntryR\x05facts\x1aO\n" +
+	"\x05facts\x18\x01 \x03(\v20.kumo.plugin.v1.ActOnResourceResponse.FactsEntryR\x05facts\x12\x14\n" +
+	"\x05uuids\x18\x02 \x03(\tR\x05uuids\x1aO\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
