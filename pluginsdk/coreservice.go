@@ -2,7 +2,7 @@ package pluginsdk
 
 import (
 	"context"
-	"slices"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -23,36 +23,49 @@ type CoreHandler interface {
 }
 
 // NewCoreService serves h to one plugin. What the plugin's manifest does not
-// ask for is refused with errs.Denied. The manifest is read at each call; it
-// may be nil until the plugin has been described.
-func NewCoreService(h CoreHandler, manifest func() *pluginv1.Manifest) pluginv1.CoreServiceServer {
-	return &coreService{handler: h, manifest: manifest}
+// ask for, and what granted (nil: nothing) refuses, is refused with errs.Denied.
+// Both are asked at each call; the manifest may be nil until the plugin has been
+// described.
+func NewCoreService(h CoreHandler, manifest func() *pluginv1.Manifest, granted func(permission string) error) pluginv1.CoreServiceServer {
+	return &coreService{handler: h, manifest: manifest, granted: granted}
 }
 
 type coreService struct {
 	pluginv1.UnimplementedCoreServiceServer
 	handler  CoreHandler
 	manifest func() *pluginv1.Manifest
+	granted  func(permission string) error
 }
 
-func (s *coreService) allow(permission string) error {
-	m := s.manifest()
-	if slices.Contains(m.GetPermissions(), permission) {
+// allow checks a call by what it does and to what.
+func (s *coreService) allow(verb, about string) error {
+	m, wanted := s.manifest(), verb+":"+about
+	if !Allows(m.GetPermissions(), wanted) {
+		return errs.New(errs.Denied, "plugin "+m.GetName(), "it may not use %q", wanted).
+			WithAdvice("its manifest must list %q under permissions", wanted)
+	}
+	if s.granted == nil {
 		return nil
 	}
-	return errs.New(errs.Denied, "plugin "+m.GetName(), "it may not use %q", permission).
-		WithAdvice("its manifest must list %q under permissions", permission)
+	return s.granted(wanted)
 }
+
+// maxReport bounds a message of progress in bytes; it is for people to read.
+const maxReport = 1000
 
 func (s *coreService) Progress(_ context.Context, req *pluginv1.ProgressRequest) (*pluginv1.ProgressResponse, error) {
 	if req.OperationId != "" {
-		s.handler.Progress(s.manifest().GetName(), req.OperationId, int(req.Percent), req.Message)
+		message := req.Message
+		if len(message) > maxReport {
+			message = strings.ToValidUTF8(message[:maxReport], "")
+		}
+		s.handler.Progress(s.manifest().GetName(), req.OperationId, int(req.Percent), message)
 	}
 	return &pluginv1.ProgressResponse{}, nil
 }
 
 func (s *coreService) Setting(ctx context.Context, req *pluginv1.SettingRequest) (*pluginv1.SettingResponse, error) {
-	if err := s.allow(PermissionSetting); err != nil {
+	if err := s.allow(PermissionSetting, req.Category+"/"+req.Name); err != nil {
 		return nil, err
 	}
 	value, err := s.handler.Setting(ctx, req.Category, req.Name, req.ResourceUuid)
@@ -63,7 +76,7 @@ func (s *coreService) Setting(ctx context.Context, req *pluginv1.SettingRequest)
 }
 
 func (s *coreService) HostCall(req *pluginv1.HostCallRequest, out grpc.ServerStreamingServer[pluginv1.HostCallResponse]) error {
-	if err := s.allow(PermissionHostCall); err != nil {
+	if err := s.allow(PermissionHostCall, req.Method); err != nil {
 		return err
 	}
 	return s.handler.HostCall(out.Context(), req.HostUuid, req.Method, req.Payload, func(payload []byte) error {

@@ -10,17 +10,13 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// Names of the optional services that manifests declare and of the permissions
-// that they ask for.
+// Names of the optional services that manifests declare.
 const (
 	OptionalPause       = "pause"
 	OptionalConsole     = "console"
 	OptionalHostGateway = "host-gateway"
 	OptionalResize      = "resize"
 	OptionalList        = "list"
-
-	PermissionHostCall = "host-call"
-	PermissionSetting  = "setting"
 )
 
 // CheckManifest compares a plugin's manifest with what it implements: each
@@ -40,8 +36,8 @@ func CheckManifest(p Plugin) error {
 		c.fail("the manifest has no version")
 	}
 	for _, perm := range m.Permissions {
-		if perm != PermissionHostCall && perm != PermissionSetting {
-			c.fail("permission " + perm + " does not exist; there are " + PermissionHostCall + ", " + PermissionSetting)
+		if err := CheckPermission(perm); err != nil {
+			c.fail(err.Error())
 		}
 	}
 	c.strategies(p)

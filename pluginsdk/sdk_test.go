@@ -331,7 +331,7 @@ func TestCheckManifest(t *testing.T) {
 		{"option not declared", func(p *pluginsdk.Plugin) { p.Manifest.Hypervisors[0].Optional = []string{pluginsdk.OptionalPause} },
 			"option host-gateway is implemented, not declared"},
 		{"unknown option", func(p *pluginsdk.Plugin) { p.Manifest.PrimaryStorages[0].Optional = []string{"fly"} }, "option fly is declared"},
-		{"permission", func(p *pluginsdk.Plugin) { p.Manifest.Permissions = []string{"root"} }, "permission root does not exist"},
+		{"permission", func(p *pluginsdk.Plugin) { p.Manifest.Permissions = []string{"root"} }, "permission root: it does not exist"},
 		{"setting of no kind", setting(&pluginv1.SettingDecl{Name: "s", Holds: "colour"}), "setting s holds colour, which is no kind of text"},
 		{"number of a kind", setting(&pluginv1.SettingDecl{Name: "s", Kind: "int", Default: "1", Holds: "mac"}), "setting s holds mac"},
 		{"default that does not fit", setting(&pluginv1.SettingDecl{Name: "s", Holds: "mac", Default: "x"}), `setting s has the default "x"`},

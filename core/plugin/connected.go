@@ -31,7 +31,7 @@ func Connected(log hclog.Logger, connections ...Connection) (*Manager, error) {
 		p := &process{name: name, log: s.log, conn: c.Conn, words: &lastWords{}, idle: make(chan struct{}, 1)}
 		p.manifest.Store(c.Manifest)
 		s.use(p)
-		m.plugins = append(m.plugins, s)
+		m.add(s)
 	}
 	return m, conflicts(m.Manifests())
 }

@@ -254,7 +254,13 @@ func (s *supervised) process(ctx context.Context, not *process) (*process, error
 func (s *supervised) unavailable(cause error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopped {
+	switch {
+	case s.off == Disabled:
+		return errs.New(errs.Unavailable, "plugin "+s.name, "it is not enabled").OfCheck("plugin "+s.name).
+			WithAdvice("enable it: kumo plugin enable %s", s.name)
+	case s.off == NotGranted:
+		return errs.New(errs.Unavailable, "plugin "+s.name, "it is off: %v", s.lastErr).OfCheck("plugin " + s.name)
+	case s.stopped:
 		return errs.New(errs.Unavailable, "plugin "+s.name, "it is stopped").OfCheck("plugin " + s.name).
 			WithAdvice("the management node is starting or ending; repeat the call later")
 	}

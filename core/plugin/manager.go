@@ -53,14 +53,25 @@ type Config struct {
 	HealthTimeout time.Duration
 	// MemoryLimit in bytes; a plugin that uses more is restarted. 0 means 1 GiB.
 	MemoryLimit int64
+	// Granted tells which permissions of those that a plugin asks for its binary, with
+	// that SHA-256, is granted; one that asks for more does not start. nil grants all.
+	Granted func(ctx context.Context, name string, sum []byte, asked []string) ([]string, error)
+	// Accept, which may be nil, sees a manifest before a process with it takes calls
+	// while the core runs, and declares what is new in it. old is the one that was
+	// accepted before, nil for a plugin that is new. An error refuses the process.
+	Accept func(ctx context.Context, old, next *pluginv1.Manifest) error
+	// Changed, if set, is told of each plugin whose Status has changed. It must
+	// return at once.
+	Changed func(plugin string)
 }
 
 // Manager runs the enabled plugins. Its methods may be called in parallel.
 type Manager struct {
 	cfg      Config
 	launcher launcher
-	// plugins never changes after New; it is in the order of Config.Enabled.
-	plugins []*supervised
+	// plugins are in the order of Config.Enabled, then in that in which they became
+	// known. The list is replaced, never changed.
+	plugins atomic.Pointer[[]*supervised]
 
 	onHost atomic.Pointer[func(ctx context.Context, hostUUID string)]
 
@@ -95,7 +106,7 @@ func New(cfg Config) (*Manager, error) {
 		if slices.Contains(cfg.Enabled[:i], name) {
 			return nil, errs.New(errs.Invalid, "plugin "+name, "it is enabled twice")
 		}
-		bin, err := readBinary(filepath.Join(cfg.Dir, filePrefix+name))
+		bin, err := readBinary(m.Path(name))
 		if errors.Is(err, os.ErrNotExist) {
 			return nil, errs.New(errs.NotFound, "plugin "+name, "there is no %s%s in %s", filePrefix, name, cfg.Dir).
 				WithAdvice("the folder has: %s", orNone(Available(cfg.Dir)))
@@ -103,9 +114,25 @@ func New(cfg Config) (*Manager, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.plugins = append(m.plugins, newSupervised(m, name, bin))
+		s := newSupervised(m, name, bin)
+		s.given = true
+		m.add(s)
 	}
 	return m, nil
+}
+
+// all are the plugins that are known; the list must not be changed.
+func (m *Manager) all() []*supervised {
+	if list := m.plugins.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// add makes a plugin known. Two must not be added at once.
+func (m *Manager) add(s *supervised) {
+	list := append(slices.Clone(m.all()), s)
+	m.plugins.Store(&list)
 }
 
 // BeforeHost has f told of every call that waits for a host, before it is made. f must
@@ -135,33 +162,77 @@ func orNone(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// Start starts all plugins in parallel and returns when they take calls. When
-// one fails, or two declare the same type, all are stopped and the error names
-// every cause. ctx bounds the start only.
+// told tells that a plugin's Status has changed.
+func (m *Manager) told(plugin string) {
+	if m.cfg.Changed != nil {
+		m.cfg.Changed(plugin)
+	}
+}
+
+// Start starts all enabled plugins in parallel and returns when they take calls.
+// When one of Config.Enabled fails, or two declare the same type, all are stopped
+// and the error names every cause. One that is not granted what it asks for stays
+// off, and one that Recall has enabled is tried again; both are told by Status.
+// ctx bounds the start only.
 func (m *Manager) Start(ctx context.Context) error {
 	var err error
 	if m.launcher.sockets, err = socketDir(m.cfg.DataDir); err != nil {
 		return err
 	}
 	m.launcher.cfg = m.cfg
-	failures := make([]error, len(m.plugins))
+	plugins := m.all()
+	failures := make([]error, len(plugins))
 	var starting sync.WaitGroup
-	for i, p := range m.plugins {
-		starting.Go(func() { failures[i] = p.start(ctx) })
+	for i, p := range plugins {
+		if p.off == "" {
+			starting.Go(func() { failures[i] = p.start(ctx) })
+		}
 	}
 	starting.Wait()
+	m.dropRivals()
 	if err := errors.Join(append(failures, conflicts(m.Manifests()))...); err != nil {
 		m.Stop(ctx)
 		return err
 	}
 	life, stop := context.WithCancel(context.Background())
 	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.life, m.stop = life, stop
-	m.mu.Unlock()
-	for _, p := range m.plugins {
-		m.running.Go(func() { p.supervise(life) })
+	for _, p := range plugins {
+		if p.off == "" {
+			m.watch(p)
+		}
 	}
 	return nil
+}
+
+// dropRivals forgets what plugins that are off have declared where another one,
+// which runs, declares the same.
+func (m *Manager) dropRivals() {
+	var run []*pluginv1.Manifest
+	for _, p := range m.all() {
+		if p.off == "" {
+			run = append(run, p.manifest.Load())
+		}
+	}
+	for _, p := range m.all() {
+		if manifest := p.manifest.Load(); p.off != "" && manifest != nil && conflicts(append(slices.Clone(run), manifest)) != nil {
+			p.manifest.Store(nil)
+		}
+	}
+}
+
+// watch has a plugin supervised until the manager or the plugin is stopped. mu is
+// held, and life has not ended.
+func (m *Manager) watch(p *supervised) {
+	ctx, stop := context.WithCancel(m.life)
+	ended := make(chan struct{})
+	p.halt = func() { stop(); <-ended }
+	m.running.Go(func() {
+		defer close(ended)
+		defer stop()
+		p.supervise(ctx)
+	})
 }
 
 // socketDir makes the folder for sockets, and removes what a core that was
@@ -190,16 +261,15 @@ func socketDir(dataDir string) (string, error) {
 // repeat does nothing.
 func (m *Manager) Stop(ctx context.Context) {
 	m.mu.Lock()
-	stop := m.stop
-	m.stop = nil
-	m.mu.Unlock()
-	if stop != nil {
-		stop()
+	if m.stop != nil {
+		m.stop()
+		m.stop = nil
 	}
+	m.mu.Unlock()
 	m.running.Wait()
 	var ending sync.WaitGroup
-	for _, p := range m.plugins {
-		ending.Go(func() { p.end(ctx) })
+	for _, p := range m.all() {
+		ending.Go(func() { p.end(ctx, "") })
 	}
 	ending.Wait()
 	if m.launcher.sockets != "" {
@@ -226,11 +296,12 @@ func (m *Manager) restarted(plugin string) {
 	}
 }
 
-// Manifests returns the manifests of all plugins that have been started, in
-// the order in which they are enabled. They must not be changed.
+// Manifests returns the manifests of all plugins that are known by one, those that
+// are off too: what they declare is there, and does not answer. They are in the
+// order in which they became known, and must not be changed.
 func (m *Manager) Manifests() []*pluginv1.Manifest {
 	var out []*pluginv1.Manifest
-	for _, p := range m.plugins {
+	for _, p := range m.all() {
 		if manifest := p.manifest.Load(); manifest != nil {
 			out = append(out, manifest)
 		}
@@ -244,11 +315,11 @@ func conflicts(manifests []*pluginv1.Manifest) error {
 	var wrong []error
 	for _, manifest := range manifests {
 		for _, key := range typeKeys(manifest) {
-			if other, ok := owner[key]; ok && other != manifest.Name {
-				wrong = append(wrong, errs.New(errs.Invalid, key, "plugins %s and %s both declare it", other, manifest.Name).
+			if other, ok := owner[key]; ok && other != manifest.GetName() {
+				wrong = append(wrong, errs.New(errs.Invalid, key, "plugins %s and %s both declare it", other, manifest.GetName()).
 					WithAdvice("enable only one of them"))
 			}
-			owner[key] = manifest.Name
+			owner[key] = manifest.GetName()
 		}
 	}
 	return errors.Join(wrong...)
@@ -256,62 +327,43 @@ func conflicts(manifests []*pluginv1.Manifest) error {
 
 func typeKeys(m *pluginv1.Manifest) []string {
 	var keys []string
-	for _, d := range m.Hypervisors {
+	for _, d := range m.GetHypervisors() {
 		keys = append(keys, "hypervisor type "+d.Type)
 	}
-	for _, d := range m.PrimaryStorages {
+	for _, d := range m.GetPrimaryStorages() {
 		keys = append(keys, "primary storage type "+d.Type)
 	}
-	for _, d := range m.BackupStorages {
+	for _, d := range m.GetBackupStorages() {
 		keys = append(keys, "backup storage type "+d.Type)
 	}
-	for _, d := range m.L2Networks {
+	for _, d := range m.GetL2Networks() {
 		for _, h := range d.HypervisorTypes {
 			keys = append(keys, "L2 network type "+d.Type+" on "+h)
 		}
 	}
-	for _, d := range m.NetworkServices {
+	for _, d := range m.GetNetworkServices() {
 		keys = append(keys, "network service provider type "+d.Type)
 	}
-	for _, d := range m.ResourceTypes {
+	for _, d := range m.GetResourceTypes() {
 		keys = append(keys, "resource type "+d.Name)
 	}
 	return keys
 }
 
-// Status tells how one plugin is.
-type Status struct {
-	Name    string
-	Version string
-	// PID is 0 while there is no process.
-	PID int
-	// State is "running", "restarting" or "stopped".
-	State string
-	// Restarts counts how often the process was replaced after a failure.
-	Restarts int
-	// LastError is why it was last restarted, or cannot be; "" when never.
-	LastError string
-	// Since is when the process started.
-	Since time.Time
-	// SHA256 is the pinned hash of the binary, in hex.
-	SHA256 string
-}
-
-// Status tells how each plugin is, in the order in which they are enabled.
-func (m *Manager) Status() []Status {
-	out := make([]Status, len(m.plugins))
-	for i, p := range m.plugins {
-		out[i] = p.status()
-	}
-	return out
-}
-
 func (m *Manager) plugin(name string) (*supervised, error) {
-	for _, p := range m.plugins {
+	for _, p := range m.all() {
 		if p.name == name {
 			return p, nil
 		}
 	}
 	return nil, errs.New(errs.NotFound, "plugin "+name, "it is not enabled").
-		WithAdvice("enabled are: %s", orNone(m.cfg.Enabled))
+		WithAdvice("known are: %s", orNone(m.names()))
+}
+
+func (m *Manager) names() []string {
+	var names []string
+	for _, p := range m.all() {
+		names = append(names, p.name)
+	}
+	return names
 }

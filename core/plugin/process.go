@@ -85,6 +85,12 @@ type process struct {
 	core     atomic.Pointer[grpc.Server]
 	started  time.Time
 	words    *lastWords
+	// granted are its permissions; each of its calls is checked.
+	granted atomic.Pointer[[]string]
+	// memory is what it used when that was last told, in bytes; toldAt is when.
+	memory atomic.Int64
+	toldAt time.Time
+	told   func(plugin string)
 	// calls counts the handles' calls that have no answer yet; idle gets a
 	// token when it falls to 0.
 	calls atomic.Int64
@@ -100,13 +106,13 @@ type launcher struct {
 
 // launch starts, describes and configures a process. When it fails, no process
 // is left.
-func (l *launcher) launch(ctx context.Context, name string, bin binary) (*process, error) {
+func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*process, error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := bin.check(); err != nil {
 		return nil, err
 	}
-	p := &process{name: name, log: l.cfg.Log.With("plugin", name), words: &lastWords{}, idle: make(chan struct{}, 1), started: time.Now()}
+	p := &process{name: s.name, log: s.log, words: &lastWords{}, idle: make(chan struct{}, 1), started: time.Now(), told: s.m.told}
 	host := &hostSide{}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
 		HandshakeConfig:  pluginsdk.Handshake,
@@ -118,8 +124,8 @@ func (l *launcher) launch(ctx context.Context, name string, bin binary) (*proces
 		GRPCDialOptions:  pluginsdk.DialOptions(),
 		StartTimeout:     startTimeout,
 		Logger:           p.log,
-		Stderr:           p.words,
-		SyncStdout:       p.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Info}),
+		Stderr:           io.MultiWriter(p.words, &s.lines),
+		SyncStdout:       io.MultiWriter(&s.lines, p.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Info})),
 		SyncStderr:       p.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (gprunner.Runner, error) {
 			return p.newRunner(ctx, bin.path, cmd.Env)
@@ -129,9 +135,13 @@ func (l *launcher) launch(ctx context.Context, name string, bin binary) (*proces
 		p.kill()
 		return nil, p.startError(err) // only now all that it wrote has been read
 	}
-	if err := p.configure(ctx, l.cfg, host); err != nil {
+	if err := p.configure(ctx, l.cfg, host, bin.sum); err != nil {
 		p.kill()
 		return nil, err
+	}
+	if used, err := p.runner.memory(); err == nil {
+		p.memory.Store(used)
+		p.toldAt = time.Now()
 	}
 	return p, nil
 }
@@ -211,7 +221,7 @@ func (p *process) startError(err error) error {
 	return e.WithAdvice("check that %s%s is a plugin for this version of Kumo", filePrefix, p.name)
 }
 
-func (p *process) configure(ctx context.Context, cfg Config, host *hostSide) error {
+func (p *process) configure(ctx context.Context, cfg Config, host *hostSide, sum []byte) error {
 	rpc := pluginv1.NewPluginServiceClient(p.conn)
 	described, err := rpc.Describe(ctx, &pluginv1.DescribeRequest{})
 	if err != nil {
@@ -223,6 +233,9 @@ func (p *process) configure(ctx context.Context, cfg Config, host *hostSide) err
 			WithAdvice("the file must be called %s<name in the manifest>", filePrefix)
 	}
 	p.manifest.Store(m)
+	if err := p.grant(ctx, cfg.Granted, sum); err != nil {
+		return err
+	}
 	settings, err := settingsFor(m, cfg.Settings[p.name])
 	if err != nil {
 		return err
@@ -234,7 +247,7 @@ func (p *process) configure(ctx context.Context, cfg Config, host *hostSide) err
 	id := host.broker.NextId()
 	go host.broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
 		s := grpc.NewServer(append(opts, pluginsdk.ServerOptions(p.log)...)...)
-		pluginv1.RegisterCoreServiceServer(s, pluginsdk.NewCoreService(cfg.Handler, p.manifest.Load))
+		pluginv1.RegisterCoreServiceServer(s, pluginsdk.NewCoreService(cfg.Handler, p.manifest.Load, p.allows))
 		p.core.Store(s)
 		return s
 	})
@@ -280,10 +293,34 @@ func (p *process) health(ctx context.Context, timeout time.Duration, memoryLimit
 	if !resp.Ready {
 		return errs.New(errs.Unavailable, "plugin "+p.name, "it says that it is not ready: %s", resp.Reason)
 	}
-	if used, err := p.runner.memory(); err == nil && used > memoryLimit {
+	used, err := p.runner.memory()
+	if err == nil {
+		p.measured(used)
+	}
+	if err == nil && used > memoryLimit {
 		return errs.New(errs.Exhausted, "plugin "+p.name, "it uses %d MiB of memory, the limit is %d MiB", used>>20, memoryLimit>>20)
 	}
 	return nil
+}
+
+const (
+	// memoryEvery is how often at most it is told how much memory a process uses, and
+	// memoryStep the least change that is told, beside an eighth.
+	memoryEvery = 10 * time.Second
+	memoryStep  = 1 << 20
+)
+
+// measured notes how much memory the process uses, when that is news. One
+// goroutine calls it.
+func (p *process) measured(used int64) {
+	before := p.memory.Load()
+	news := max(used-before, before-used) > before/8+memoryStep
+	if before != 0 && (!news || time.Since(p.toldAt) < memoryEvery) {
+		return
+	}
+	p.toldAt = time.Now()
+	p.memory.Store(used)
+	p.told(p.name)
 }
 
 func (p *process) begin() { p.calls.Add(1) }

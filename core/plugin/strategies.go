@@ -53,7 +53,7 @@ type ResourceProvider struct {
 
 // find returns the first declaration that fits, with its plugin.
 func find[D any](m *Manager, decls func(*pluginv1.Manifest) []D, fits func(D) bool) (D, *supervised, bool) {
-	for _, p := range m.plugins {
+	for _, p := range m.all() {
 		manifest := p.manifest.Load()
 		if manifest == nil {
 			continue
@@ -69,7 +69,7 @@ func find[D any](m *Manager, decls func(*pluginv1.Manifest) []D, fits func(D) bo
 
 func (m *Manager) noType(object string) error {
 	return errs.New(errs.NotFound, object, "no enabled plugin offers it").
-		WithAdvice("enabled plugins: %s", orNone(m.cfg.Enabled))
+		WithAdvice("enabled plugins: %s", orNone(m.names()))
 }
 
 // Hypervisor returns the hypervisor of a type. Errors: NotFound.

@@ -2,9 +2,7 @@ package plugin
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,9 +33,18 @@ type supervised struct {
 	current  atomic.Pointer[process]
 	manifest atomic.Pointer[pluginv1.Manifest]
 	swaps    chan swap
+	lines    lines
+	// given: the configuration names the plugin, so that it must start.
+	given bool
+	// busy is held while the plugin is started or ended by command.
+	busy chan struct{}
+	// halt ends the supervisor; nil when there is none. It is for who is busy.
+	halt func()
 
-	mu       sync.Mutex
-	bin      binary
+	mu  sync.Mutex
+	bin binary
+	// off says why the plugin is not to run: "" or one of Disabled and NotGranted.
+	off      string
 	restarts int
 	lastErr  error
 	stopped  bool
@@ -56,23 +63,41 @@ type swap struct {
 func newSupervised(m *Manager, name string, bin binary) *supervised {
 	return &supervised{
 		m: m, name: name, bin: bin, log: m.cfg.Log.With("plugin", name),
-		swaps: make(chan swap), changed: make(chan struct{}), stopped: true,
+		swaps: make(chan swap), changed: make(chan struct{}), stopped: true, busy: make(chan struct{}, 1),
 	}
 }
 
 // start launches the first process.
 func (s *supervised) start(ctx context.Context) error {
-	p, err := s.m.launcher.launch(ctx, s.name, s.binary())
+	p, err := s.m.launcher.launch(ctx, s, s.binary())
 	if err != nil {
 		s.fail(err)
+		if lacks, is := errors.AsType[*lacking](err); is {
+			s.manifest.Store(lacks.manifest)
+			s.mu.Lock()
+			s.off = NotGranted
+			s.mu.Unlock()
+			s.log.Error("plugin stays off", "error", err)
+			return nil
+		}
+		if !s.given {
+			s.log.Error("plugin does not start", "error", err)
+			s.open()
+			return nil
+		}
 		return err
 	}
-	s.mu.Lock()
-	s.stopped = false
-	s.mu.Unlock()
+	s.open()
 	s.use(p)
 	s.log.Info("plugin started", "version", p.manifest.Load().Version, "pid", p.runner.ID(), "took", time.Since(p.started))
 	return nil
+}
+
+// open lets calls wait for a process.
+func (s *supervised) open() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stopped = false
 }
 
 func (s *supervised) binary() binary {
@@ -87,16 +112,18 @@ func (s *supervised) use(p *process) {
 		s.manifest.Store(p.manifest.Load())
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.current.Store(p)
 	close(s.changed)
 	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	s.m.told(s.name)
 }
 
 func (s *supervised) fail(err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.lastErr = err
+	s.mu.Unlock()
+	s.m.told(s.name)
 }
 
 // errEnded says that a process has ended by itself.
@@ -162,10 +189,13 @@ func (s *supervised) restart(ctx context.Context, delay time.Duration) time.Dura
 	case <-time.After(delay):
 	}
 	next := min(max(delay*2, firstDelay), maxDelay)
-	p, err := s.m.launcher.launch(ctx, s.name, s.binary())
+	p, err := s.m.launcher.launch(ctx, s, s.binary())
+	if err == nil {
+		err = s.m.accept(ctx, s, p)
+	}
 	if err == nil {
 		s.mu.Lock()
-		s.restarts++
+		s.restarts++ // told by use
 		s.mu.Unlock()
 		s.use(p)
 		s.log.Info("plugin runs again", "pid", p.runner.ID(), "took", time.Since(p.started))
@@ -188,11 +218,15 @@ func (s *supervised) take(sw swap, old *process) {
 	sw.old <- old
 }
 
-// end drains and ends the process; the supervisor has ended before.
-func (s *supervised) end(ctx context.Context) {
+// end drains and ends the process; the supervisor has ended before. why is why it
+// is off from now on, "" when the core ends.
+func (s *supervised) end(ctx context.Context, why string) {
 	p := s.current.Load()
 	s.mu.Lock()
 	s.stopped = true
+	if why != "" {
+		s.off = why
+	}
 	s.mu.Unlock()
 	s.use(nil)
 	if p != nil {
@@ -212,24 +246,4 @@ func (s *supervised) retire(ctx context.Context, p *process) {
 		s.log.Warn("plugin ends with calls still running", "pid", p.runner.ID(), "error", err)
 	}
 	p.stop()
-}
-
-func (s *supervised) status() Status {
-	st := Status{Name: s.name, State: "restarting", Version: s.manifest.Load().GetVersion()}
-	p := s.current.Load()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st.Restarts, st.SHA256 = s.restarts, hex.EncodeToString(s.bin.sum)
-	if s.lastErr != nil {
-		st.LastError = s.lastErr.Error()
-	}
-	switch {
-	case s.stopped:
-		st.State = "stopped"
-	case p != nil:
-		st.State, st.Since = "running", p.started
-		// ID is the number that os/exec gave.
-		st.PID, _ = strconv.Atoi(p.runner.ID())
-	}
-	return st
 }

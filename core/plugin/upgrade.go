@@ -27,7 +27,7 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 	if err != nil {
 		return err
 	}
-	target := filepath.Join(m.cfg.Dir, filePrefix+name)
+	target := m.Path(name)
 	staged, err := stage(newBinary, target)
 	if err != nil {
 		return err
@@ -40,19 +40,18 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	life := m.life
-	m.mu.Unlock()
-	if life == nil || life.Err() != nil {
-		return errs.New(errs.Refused, "plugin "+name, "it is not running, so it cannot be upgraded").
-			WithAdvice("put the binary in the plugins' folder: it is used from the next start on")
+	if err := s.enter(ctx); err != nil {
+		return err
 	}
-	p, err := m.launcher.launch(ctx, name, bin)
+	defer s.leave()
+	if err := m.runs(s); err != nil {
+		return err
+	}
+	p, err := m.launcher.launch(ctx, s, bin)
 	if err != nil {
 		return err
 	}
-	if err := m.fits(p.manifest.Load()); err != nil {
-		p.kill()
+	if err := m.accept(ctx, s, p); err != nil {
 		return err
 	}
 	if staged != target {
@@ -62,14 +61,35 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 		}
 		bin.path = target
 	}
+	if err := m.takeOver(ctx, s, p, bin); err != nil {
+		return err
+	}
+	s.log.Info("plugin upgraded", "version", p.manifest.Load().Version, "pid", p.runner.ID())
+	return nil
+}
+
+// runs refuses what needs a plugin that is supervised. s is entered.
+func (m *Manager) runs(s *supervised) error {
+	m.mu.Lock()
+	life := m.life
+	m.mu.Unlock()
+	if life == nil || life.Err() != nil || s.halt == nil {
+		return errs.New(errs.Refused, "plugin "+s.name, "it does not run").
+			WithAdvice("enable it; a new binary in the plugins' folder is used from then on")
+	}
+	return nil
+}
+
+// takeOver lets a process that was accepted take the calls of s, and ends the one
+// before when that has answered those that it has. s is entered.
+func (m *Manager) takeOver(ctx context.Context, s *supervised, p *process, bin binary) error {
 	sw := swap{next: p, bin: bin, old: make(chan *process, 1)}
-	if err := s.handOver(ctx, life, sw); err != nil {
+	if err := s.handOver(ctx, m.life, sw); err != nil {
 		p.kill()
 		return err
 	}
 	old := <-sw.old
-	s.log.Info("plugin upgraded", "version", p.manifest.Load().Version, "pid", p.runner.ID())
-	m.restarted(name)
+	m.restarted(s.name)
 	if old != nil {
 		s.retire(ctx, old)
 	}

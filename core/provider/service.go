@@ -80,7 +80,7 @@ func (s *Service) register(t *served) error {
 // enabled refuses what is asked of a type whose plugin is not there.
 func (s *Service) enabled(t *served) error {
 	if !t.dormant {
-		return nil
+		return s.k.Plugins.Ready(t.plugin)
 	}
 	for _, m := range s.k.Plugins.Manifests() {
 		if m.GetName() == t.plugin {

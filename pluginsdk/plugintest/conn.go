@@ -168,7 +168,7 @@ func (h *hostSide) GRPCClient(_ context.Context, broker *goplugin.GRPCBroker, co
 }
 
 func (o options) coreService(conn *Conn) pluginv1.CoreServiceServer {
-	return pluginsdk.NewCoreService(coreHandler{o.core}, func() *pluginv1.Manifest { return conn.Manifest })
+	return pluginsdk.NewCoreService(coreHandler{o.core}, func() *pluginv1.Manifest { return conn.Manifest }, nil)
 }
 
 // configure does what the core does with a plugin that has just started.

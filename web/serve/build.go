@@ -14,6 +14,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/core/plugin"
+	"github.com/kumo-cloud/kumo/core/plugin/life"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 )
@@ -23,7 +24,7 @@ import (
 func Types() []*resource.Type {
 	var all []*resource.Type
 	for _, types := range [][]*resource.Type{
-		kernel.Types(), identity.Types(), mgmt.Types(), assembly.Types(),
+		kernel.Types(), identity.Types(), mgmt.Types(), life.Types(), assembly.Types(),
 	} {
 		all = append(all, types...)
 	}
@@ -55,18 +56,19 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	if err := types.Check(); err != nil {
 		return nil, err
 	}
+	p := &parts{options: o}
 	// Plugins are looked for first: a wrong name must not leave a database.
 	names, err := enabled(o)
 	if err != nil {
 		return nil, err
 	}
 	h := &kernel.PluginHandler{}
+	lives := life.New(life.Options{Dir: o.PluginDir, Configured: names, Grants: o.PluginGrants, Log: log.Named("plugin")})
 	plugins, err := plugin.New(plugin.Config{Dir: o.PluginDir, Enabled: names, DataDir: pluginData(o), Settings: o.PluginSettings,
-		Log: log.Named("plugin"), Handler: h, Called: kernel.Called})
+		Log: log.Named("plugin"), Handler: h, Called: kernel.Called, Granted: lives.Granted, Changed: lives.Changed, Accept: p.accept})
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{options: o}
 	defer func() {
 		if err != nil {
 			p.giveUp(ctx)
@@ -87,6 +89,9 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	k.Jobs.Owner = store.Owner{UUID: node.UUID, Epoch: node.Epoch, Check: node.Guard, Holds: node.Owns}
 	k.Flows.Owner = k.Jobs.Owner
 	p.kernel = k
+	if err = lives.Recall(ctx, st, plugins); err != nil {
+		return nil, err
+	}
 	if err = k.Plugins.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -99,7 +104,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	services := assembly.New(k)
 	h.OnHost = services.Topology.HostCall
 	k.Wire(p.identity, identity.AdminUUID)
-	p.add(p.core(), p.accounts(), p.operators(), p.doctor())
+	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives))
 	p.add(services.Parts()...)
 	p.add(p.rest())
 	if p.order, err = part.Order(p.made...); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/schema"
 )
@@ -30,10 +31,13 @@ func (d *describer) Key() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d %d", d.kernel.Types.Version(), d.actions.Load())
 	for _, p := range d.kernel.Plugins.Status() {
-		fmt.Fprintf(&b, " %s=%s", p.Name, p.Version)
+		fmt.Fprintf(&b, " %s=%s %t", p.Name, p.Version, off(p))
 	}
 	return b.String()
 }
+
+// off tells whether what a plugin declares does not answer until somebody wants it to.
+func off(p plugin.Status) bool { return p.State == plugin.Disabled || p.State == plugin.NotGranted }
 
 // Describe makes the schema.
 func (d *describer) Describe() *schema.Document {
@@ -44,12 +48,20 @@ func (d *describer) Describe() *schema.Document {
 func (d *describer) input() schema.Input {
 	in := schema.Input{Server: schema.Server{Name: "Kumo", Version: d.version}, Types: d.kernel.Types, Actions: d.kernel.Actions,
 		Plugins: map[string]schema.Plugin{}, Brings: map[string]string{}}
+	dormant := map[string]bool{}
+	for _, p := range d.kernel.Plugins.Status() {
+		dormant[p.Name] = off(p)
+	}
 	for _, m := range d.kernel.Plugins.Manifests() {
+		state := "enabled"
+		if dormant[m.GetName()] {
+			state = "disabled"
+		}
 		name := resource.Say(m.GetCaption().GetEn(), m.GetCaption().GetZh())
 		if name.IsZero() {
 			name = resource.Say(m.GetName(), m.GetName())
 		}
-		in.Plugins[m.GetName()] = schema.Plugin{Version: m.GetVersion(), Caption: name, State: "enabled"}
+		in.Plugins[m.GetName()] = schema.Plugin{Version: m.GetVersion(), Caption: name, State: state}
 		for _, add := range kernel.Adds(m) {
 			for _, brought := range []string{add.GetSubtype(), add.GetMessage(), add.GetUpdateMessage()} {
 				if brought != "" {

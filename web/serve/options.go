@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"gopkg.in/yaml.v3"
 
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
@@ -32,6 +33,9 @@ type Options struct {
 	// PluginSettings has values for plugins' settings, by plugin and setting;
 	// it is read from the file only.
 	PluginSettings map[string]map[string]string `yaml:"plugin-settings"`
+	// PluginGrants has what plugins are granted, by plugin, beside what the API
+	// grants them; it is read from the file only.
+	PluginGrants map[string][]string `yaml:"plugin-grants"`
 }
 
 // text is one option that is a plain text.
@@ -163,6 +167,13 @@ func (o *Options) complete() error {
 			return fmt.Errorf("find the plugins' folder: %w", err)
 		}
 		o.PluginDir = filepath.Join(filepath.Dir(exe), "plugins")
+	}
+	for name, permissions := range o.PluginGrants {
+		for _, p := range permissions {
+			if err := pluginsdk.CheckPermission(p); err != nil {
+				return errs.Wrap(errs.Invalid, "plugin-grants of "+name, err, "")
+			}
+		}
 	}
 	switch o.LogLevel {
 	case "":

@@ -6,6 +6,8 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/part"
+	"github.com/kumo-cloud/kumo/core/plugin/life"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // add notes parts that have been made.
@@ -46,6 +48,21 @@ func (p *parts) accounts() part.Part {
 		Prepare:  p.bootstrap,
 		Start:    func(ctx context.Context) error { p.identity.Start(ctx); return nil },
 		Stop:     p.identity.Stop}
+}
+
+// lives are the rows of the plugins, and what administrators may do with plugins.
+func (p *parts) lives(s *life.Service) part.Part {
+	return part.Part{Name: "plugin-life", Needs: []string{"kernel"},
+		Register: func() error { return s.Register(p.kernel.Actions) },
+		Prepare:  s.Save,
+		Start:    func(ctx context.Context) error { s.Start(ctx); return nil },
+		Stop:     func(context.Context) error { s.Stop(); return nil }}
+}
+
+// accept declares what is new in the manifest of a plugin that takes calls from now
+// on (plugin.Config.Accept).
+func (p *parts) accept(_ context.Context, old, next *pluginv1.Manifest) error {
+	return life.Unchanged(old, next)
 }
 
 // rest is what is made of all that the other parts have registered: queries of

@@ -2,6 +2,8 @@ package serve
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/action/catalogue"
+	"github.com/kumo-cloud/kumo/core/plugin/life"
 	"github.com/kumo-cloud/kumo/core/store/storetest"
 	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
 )
@@ -37,6 +40,8 @@ var additions = []string{
 	"APIQueryNetworkServiceL3NetworkRefMsg: access is normal, the catalogue says admin",
 	// Work that is stuck, and what the flows of a job did.
 	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
+	// Plugins as resources.
+	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
 	// The type is named as its path and its messages are.
 	"APIQueryGCJobMsg: inventory is GCJobInventory, the catalogue says GarbageCollectorInventory",
 	"APITriggerGCJobMsg: parameter uuid: resource type is GCJob, the catalogue says GarbageCollector",
@@ -86,6 +91,25 @@ func buildPlugins(t *testing.T, dir string, names []string) {
 		if out, err := c.CombinedOutput(); err != nil {
 			t.Fatalf("build plugin %s: %v\n%s", name, err, out)
 		}
+	}
+	ship(t, dir, names...)
+}
+
+// ship has the checksums of plugins in their folder, as make build does: they are
+// granted what they ask for.
+func ship(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	var text strings.Builder
+	for _, name := range names {
+		file := "kumo-plugin-" + name
+		data, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&text, "%x  %s\n", sha256.Sum256(data), file)
+	}
+	if err := os.WriteFile(filepath.Join(dir, life.Sums), []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 

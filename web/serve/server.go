@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -107,6 +108,9 @@ func newServer(ctx context.Context, o Options, version string, log hclog.Logger)
 			states := map[string]string{}
 			for _, plugin := range p.kernel.Plugins.Status() {
 				states[plugin.Name] = plugin.State
+				if _, missing := p.kernel.Plugins.Asks(plugin.Name); len(missing) > 0 {
+					states[plugin.Name] += ": " + strings.Join(missing, ", ")
+				}
 			}
 			return states
 		},

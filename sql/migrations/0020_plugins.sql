@@ -1,0 +1,27 @@
+CREATE TABLE IF NOT EXISTS `Plugin` (
+  `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
+  `name` {{.String 255}} NOT NULL DEFAULT '',
+  `description` {{.String 2048}},
+  `createDate` {{.Time}},
+  `lastOpDate` {{.Time}},
+  `version` {{.String 255}} NOT NULL DEFAULT '',
+  `state` {{.String 32}} NOT NULL DEFAULT '',
+  `chosen` {{.Bool}} NOT NULL DEFAULT 0,
+  `status` {{.String 32}} NOT NULL DEFAULT '',
+  `memory` {{.Long}} NOT NULL DEFAULT 0,
+  `processId` {{.Int}} NOT NULL DEFAULT 0,
+  `restarts` {{.Int}} NOT NULL DEFAULT 0,
+  `since` {{.Time}},
+  `lastError` {{.Text}},
+  `provides` {{.Text}},
+  `permissions` {{.Text}},
+  `missing` {{.Text}},
+  `sha256` {{.String 64}} NOT NULL DEFAULT '',
+  `path` {{.String 4096}} NOT NULL DEFAULT '',
+  `manifest` {{.Text}} NOT NULL DEFAULT {{.TextDefault ""}}{{.End "Plugin" "name" "createDate"}}
+CREATE TABLE IF NOT EXISTS `PluginGrant` (
+  `uuid` {{.UUID}} NOT NULL PRIMARY KEY,
+  `createDate` {{.Time}},
+  `lastOpDate` {{.Time}},
+  `pluginUuid` {{.UUID}} NOT NULL DEFAULT '',
+  `permission` {{.String 512}} NOT NULL DEFAULT ''{{.End "PluginGrant" "pluginUuid" "unique pluginUuid,permission"}}
