@@ -49,10 +49,15 @@ type Driver struct {
 
 	mu    sync.Mutex // guards what follows; never held during a connection's I/O
 	slots map[string]*slot
-	// left are the hosts that were disconnected: what still comes for one, such as
-	// a check that was on its way, must not start its agent again.
-	left map[string]bool
+	// left are the hosts that were disconnected, by when: what still comes for one,
+	// such as a check that was on its way, must not start its agent again. leaves counts
+	// them all; maxLeft bounds those that are remembered.
+	left   map[string]uint64
+	leaves uint64
 }
+
+// maxLeft is far more hosts than anything can be on its way to.
+const maxLeft = 4096
 
 var (
 	_ pluginsdk.Hypervisor  = (*Driver)(nil)
@@ -62,7 +67,7 @@ var (
 )
 
 // New makes a driver; Configure must come before any other call.
-func New() *Driver { return &Driver{slots: map[string]*slot{}, left: map[string]bool{}} }
+func New() *Driver { return &Driver{slots: map[string]*slot{}, left: map[string]uint64{}} }
 
 // Configure checks the configuration (errs.Invalid) and connects to nothing
 // yet. It is called once.
@@ -150,7 +155,7 @@ func (d *Driver) connect(ctx context.Context, host *pluginv1.Host) (*slot, error
 func (d *Driver) take(ctx context.Context, host *pluginv1.Host) *slot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.left[host.GetUuid()] {
+	if d.left[host.GetUuid()] > 0 {
 		return nil
 	}
 	key := access(host)
@@ -203,10 +208,21 @@ func (d *Driver) forget(uuid string) {
 	s.close()
 }
 
-// leave is forget for good, until the host is connected anew.
+// leave is forget for good, until the host is connected anew, or maxLeft others were
+// left after it.
 func (d *Driver) leave(uuid string) {
 	d.mu.Lock()
-	d.left[uuid] = true
+	d.leaves++
+	d.left[uuid] = d.leaves
+	if len(d.left) > maxLeft {
+		longest := uuid
+		for other, at := range d.left {
+			if at < d.left[longest] {
+				longest = other
+			}
+		}
+		delete(d.left, longest)
+	}
 	d.mu.Unlock()
 	d.forget(uuid)
 }
