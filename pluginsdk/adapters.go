@@ -35,6 +35,9 @@ func registerStrategies(s grpc.ServiceRegistrar, p Plugin) {
 	if p.ResourceProvider != nil {
 		pluginv1.RegisterResourceProviderServiceServer(s, &resourceProviderServer{ResourceProvider: p.ResourceProvider})
 	}
+	if p.Observer != nil {
+		pluginv1.RegisterObserverServiceServer(s, &observerServer{Observer: p.Observer})
+	}
 }
 
 // optional calls an optional service of a strategy, errs.Unsupported when the

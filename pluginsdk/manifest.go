@@ -41,6 +41,7 @@ func CheckManifest(p Plugin) error {
 		}
 	}
 	c.strategies(p)
+	c.subscriptions(p)
 	c.settings(m.Settings)
 	c.resources(p)
 	for _, d := range m.Hypervisors {

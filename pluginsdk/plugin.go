@@ -53,6 +53,7 @@ type Plugin struct {
 	// ResourceProvider is behind the resource types of the manifest; types that
 	// are rows alone need none.
 	ResourceProvider ResourceProvider
+	Observer         Observer
 }
 
 // Serve runs the plugin until its core ends or drains it; main calls it and

@@ -95,6 +95,9 @@ func (r *Registry) prepare(ctx context.Context, caller Caller, message string, p
 	if err := a.setIdentity(c, &b); err != nil {
 		return nil, nil, nil, nil, false, err
 	}
-	stop, err = r.permit(WithCall(ctx, c), a, c, p)
+	ctx = WithCall(ctx, c)
+	if stop, err = r.permit(ctx, a, c, p); err == nil && !stop {
+		p, stop, err = r.observed(ctx, a, c, in, p)
+	}
 	return a, c, in, p, stop, err
 }

@@ -63,6 +63,9 @@ func (r *Registry) Serve(ctx context.Context, req *Request) (*Reply, error) {
 	c := &Call{Message: a.Message, Client: req.Client, SystemTags: b.systemTags, UserTags: b.userTags, Plan: req.Plan}
 	ctx = r.auditBegin(WithCall(ctx, c), a, c)
 	stop, err := r.admit(ctx, req, c, params, &b)
+	if err == nil && !stop {
+		params, stop, err = r.observed(ctx, a, c, &req.Input, params)
+	}
 	if req.Plan {
 		if err != nil {
 			return nil, err

@@ -142,6 +142,9 @@ type Ports struct {
 	// SystemAccount is the account as which the platform acts.
 	SystemAccount string
 	Audit         Audit
+	// Before shows a call that has passed its checks to those who observe it, who may
+	// refuse or amend it. nil asks nobody.
+	Before func(ctx context.Context, q Asked) (Amended, error)
 	// Finish ends what earlier operations under a queue's key left to be undone;
 	// with force, what cannot be undone is passed over. It runs before each
 	// asynchronous handler; its error does not stop those that work without it.

@@ -66,6 +66,10 @@ func (a *Action) removal(ctx context.Context, c *Call, params any) (Removal, err
 	return Removal{Subject: row, Rows: []Row{row}}, nil
 }
 
+// Deletes reports whether the action deletes the resource that its path names, and
+// not something of it.
+func (a *Action) Deletes() bool { return a.Method == http.MethodDelete && a.deleted() != nil }
+
 // deleted is the parameter that names what a plain delete deletes: the only
 // variable of every path, at its end, that names a resource. nil: it is no
 // plain delete.

@@ -57,6 +57,7 @@ func New(k *kernel.Kernel) *Services {
 	s.Storage.SetGuests(s.Compute)
 	s.Topology.Observe(s.Storage)
 	s.Topology.Observe(s.Network)
+	s.Topology.Observe(k.Hooks.Hosts())
 	s.Topology.Observe(s.Compute)
 	return s
 }

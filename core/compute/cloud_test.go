@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
+	"github.com/kumo-cloud/kumo/core/compute"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -24,7 +25,7 @@ type cloud struct {
 }
 
 func newCloud(t *testing.T) *cloud {
-	c := cloudtest.New(t)
+	c := cloudtest.NewObserved(t, kerneltest.AtPoints(compute.PointNames...)...)
 	return &cloud{Cloud: c, s: c.Site()}
 }
 

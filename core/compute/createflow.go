@@ -50,7 +50,9 @@ func (s *Service) createFlow() *flow.Def[creation] {
 		}),
 		flow.Do("make-volumes", s.makeVolumes, s.unmakeVolumes).Timeout(12*hour),
 		flow.Do("prepare-network", do[creation](s.prepareNetwork), do[creation](s.releaseNetwork)).When(starts),
+		point[creation](s, "nics-ready", pointReady).When(starts),
 		flow.Do("start-on-host", do[creation](s.startOnHost), do[creation](s.destroyOnHost)).When(starts),
+		point[creation](s, "started", pointStarted).When(starts),
 		flow.Tx("finish", s.finishCreate, nil),
 	)
 }

@@ -94,8 +94,10 @@ func (s *Service) recoverVM(ctx context.Context, tx *store.Tx, uuid string) erro
 func (s *Service) destroyFlow() *flow.Def[guest] {
 	return flow.Define("destroy-vm",
 		flow.Tx("destroying", s.setState("destroying"), s.restoreState),
+		point[guest](s, "begin", pointEnding),
 		flow.Do("end-on-host", s.cutPower, nil),
 		flow.Do("release-network", s.letGoOfNetwork, nil),
+		point[guest](s, "done", pointEnded),
 		flow.Tx("destroyed", s.destroyed, nil),
 	)
 }

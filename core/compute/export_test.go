@@ -37,3 +37,6 @@ const (
 	KeepMessage  = keepMessage
 	EmptyMessage = emptyMessage
 )
+
+// PointNames are the points of guests' flows.
+var PointNames = pointNames

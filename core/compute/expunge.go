@@ -31,6 +31,7 @@ func (s *Service) expungeVM(ctx context.Context, c *action.Call, uuid string) er
 func (s *Service) expungeFlow() *flow.Def[guest] {
 	return flow.Define("expunge-vm",
 		flow.Tx("expunging", s.setState("expunging"), nil),
+		point[guest](s, "begin", pointExpunging),
 		flow.Do("remove-from-host", s.sweep, nil),
 		flow.Do("delete-volumes", func(ctx context.Context, g *guest) error {
 			for _, v := range g.Volumes {

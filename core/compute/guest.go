@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
@@ -30,6 +31,7 @@ type guest struct {
 	Drives                 []drive
 	Told                   contract.Guest // by network services
 	options
+	Points hook.Points `json:",omitempty"` // what plugins do at points of the flow
 
 	pluginHost *pluginv1.Host // Host, when it has been read
 }
@@ -90,6 +92,7 @@ func (s *Service) ready(ctx context.Context, uuid, op string) (*VMInstance, *gue
 	if err != nil {
 		return nil, nil, err
 	}
+	g.Points = s.Hooks.At(pointNames...)
 	return vm, g, checkState(vm, op)
 }
 

@@ -29,6 +29,7 @@ func (s *Service) rebootFlow() *flow.Def[rebooting] {
 	return flow.Define("reboot-vm",
 		flow.Tx("rebooting", doTx[rebooting](s.setState("rebooting")), doTx[rebooting](s.restoreState)),
 		flow.Do("prepare-network", do[rebooting](s.prepareNetwork), nil),
+		point[rebooting](s, "nics-ready", pointReady),
 		flow.Do("reboot-on-host", func(ctx context.Context, st *rebooting) error {
 			return s.onHost(ctx, &st.guest, "rebooted on", func(hv *plugin.Hypervisor, h *pluginv1.Host) error {
 				_, err := hv.RebootVM(ctx, &pluginv1.RebootVMRequest{Host: h, Vm: s.spec(ctx, &st.guest, hv), GraceSeconds: st.Grace})

@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -50,6 +51,7 @@ type needs struct {
 	Cascade *cascade.Engine
 	Tags    *tag.Service
 	Config  *config.Service
+	Hooks   *hook.Service
 	Plugins *plugin.Manager
 	Node    *mgmt.Node
 	Log     hclog.Logger
@@ -58,13 +60,14 @@ type needs struct {
 
 func needsOf(k *kernel.Kernel) needs {
 	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
-		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+		Hooks: k.Hooks, Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
 }
 
 // New makes the service.
 func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, images contract.Images, networks contract.Networks) *Service {
 	s := &Service{needs: needsOf(k), hosts: hosts, storage: storage, images: images, networks: networks}
 	s.problems = problem.New(s.Store, s.Log, ProblemType.Type, "vmInstanceUuid", VMType.Type)
+	s.declarePoints()
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
 	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()

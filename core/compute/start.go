@@ -106,7 +106,9 @@ func (s *Service) startFlow() *flow.Def[starting] {
 		}),
 		flow.Tx("starting", doTx[starting](s.setState("starting")), doTx[starting](s.restoreState)),
 		flow.Do("prepare-network", do[starting](s.prepareNetwork), do[starting](s.releaseNetwork)),
+		point[starting](s, "nics-ready", pointReady),
 		flow.Do("start-on-host", do[starting](s.startOnHost), do[starting](s.unstartOnHost)),
+		point[starting](s, "started", pointStarted),
 		flow.Tx("running", func(ctx context.Context, tx *store.Tx, st *starting) error {
 			return s.move(ctx, tx, st.UUID, "running", map[string]any{"hostUuid": st.Host, "clusterUuid": st.Cluster})
 		}, nil),

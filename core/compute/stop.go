@@ -70,10 +70,12 @@ func (s *Service) grace(ctx context.Context, uuid string) int32 {
 func (s *Service) stopFlow() *flow.Def[stopping] {
 	return flow.Define("stop-vm",
 		flow.Tx("stopping", doTx[stopping](s.setState("stopping")), doTx[stopping](s.restoreState)),
+		point[stopping](s, "begin", pointStopping),
 		flow.Do("stop-on-host", func(ctx context.Context, st *stopping) error {
 			return s.stopOnHost(ctx, &st.guest, st.Cold, st.Grace)
 		}, nil).Timeout(2*hour),
 		flow.Do("release-network", do[stopping](s.letGoOfNetwork), nil),
+		point[stopping](s, "done", pointStopped),
 		flow.Tx("stopped", func(ctx context.Context, tx *store.Tx, st *stopping) error {
 			return s.left(ctx, tx, st.UUID, "stopped", nil)
 		}, nil),

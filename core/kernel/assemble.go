@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"encoding/json"
 	"net/netip"
 
 	"github.com/hashicorp/go-hclog"
@@ -15,6 +16,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/query"
@@ -73,6 +75,11 @@ func New(o Options) *Kernel {
 	k.Cascade.AfterDelete(func(ctx context.Context, tx *store.Tx, _, uuid string) error { return k.Tags.DeleteFor(ctx, tx, uuid) })
 	k.Config = config.New(st, log.Named("config"))
 	k.Audit = audit.New(st, k.Config, log.Named("audit"))
+	k.Hooks = hook.New(hook.Options{Plugins: o.Plugins, Types: types, Store: st, Events: k.Events, Log: log.Named("hook"),
+		Inventory: func(ctx context.Context, typeName, uuid string) (json.RawMessage, error) {
+			shown, _, err := k.shown.Inventory(ctx, typeName, uuid)
+			return shown, err
+		}})
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
 	o.Handler.setting, o.Handler.progress = k.Config.String, k.Flows.Report
@@ -86,7 +93,7 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 		Listed: func() []netip.Prefix { return k.Config.AllowedNetworks(context.Background()) }})
 	k.Actions.Wire(action.Ports{
 		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: k.shown, Query: k.shown,
-		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Finish: k.Flows.Finish,
+		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Before: k.Hooks.Before, Finish: k.Flows.Finish,
 	})
 }
 
@@ -172,6 +179,9 @@ func (k *Kernel) RegisterParts() error {
 // Start takes up the calls and flows that the last process left, and begins the
 // background work of the parts, which ends with ctx. Config.Load comes before.
 func (k *Kernel) Start(ctx context.Context) error {
+	if err := k.Hooks.Start(ctx); err != nil {
+		return err
+	}
 	goesOn, err := k.Flows.Jobs(ctx)
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/dispatch"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -36,6 +37,7 @@ type Kernel struct {
 	Config   *config.Service
 	Events   *event.Bus
 	Audit    *audit.Service
+	Hooks    *hook.Service
 	Plugins  *plugin.Manager
 	Dispatch *dispatch.Queues
 	Log      hclog.Logger

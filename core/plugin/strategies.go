@@ -147,6 +147,15 @@ func (m *Manager) ResourceProvider(typeName string) (*ResourceProvider, error) {
 	return &ResourceProvider{d, p.name, pluginsdk.NewResourceProviderClient(handle{p})}, nil
 }
 
+// Observer returns the observer of a plugin. Errors: NotFound when it is not enabled.
+func (m *Manager) Observer(plugin string) (pluginsdk.Observer, error) {
+	p, err := m.plugin(plugin)
+	if err != nil {
+		return nil, err
+	}
+	return pluginsdk.NewObserverClient(handle{p}), nil
+}
+
 // optional gives the optional service of a strategy's client when the
 // declaration lists it. Errors: Unsupported.
 func optional[I any](client any, object, plugin, name string, declared []string) (I, error) {

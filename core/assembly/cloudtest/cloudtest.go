@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/pluginsdk"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // P are the parameters of a call.
@@ -34,7 +35,19 @@ type Cloud struct {
 // World.
 func New(t testing.TB, more ...pluginsdk.Plugin) *Cloud {
 	t.Helper()
+	return newCloud(t, kerneltest.NewFake(), more...)
+}
+
+// NewObserved is New with a World whose plugin observes what the subscriptions say.
+func NewObserved(t testing.TB, subscriptions ...*pluginv1.Subscription) *Cloud {
+	t.Helper()
 	world := kerneltest.NewFake()
+	world.Observe(subscriptions...)
+	return newCloud(t, world)
+}
+
+func newCloud(t testing.TB, world *kerneltest.Fake, more ...pluginsdk.Plugin) *Cloud {
+	t.Helper()
 	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: append([]pluginsdk.Plugin{world.Plugin()}, more...)})
 	c := &Cloud{Cloud: k, Services: assembly.New(k.Kernel), World: world}
 	k.Handler.OnHost = c.Topology.HostCall

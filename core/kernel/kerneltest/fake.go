@@ -40,6 +40,9 @@ type Fake struct {
 	checks map[string]map[string]string
 	// uploads are those that wait for an image's bytes, or have got them.
 	uploads map[string]chan struct{}
+	// subscriptions are the manifest's, before what is answered before calls.
+	subscriptions []*pluginv1.Subscription
+	before        func(*pluginv1.BeforeRequest) (*pluginv1.BeforeResponse, error)
 }
 
 // NewFake returns an empty world.
@@ -145,6 +148,14 @@ func (f *Fake) set(host, vm string, st pluginv1.VMState) {
 // Plugin returns the plugin of the world, for Options.Plugins. Another plugin
 // of the same world would declare the same types: make a second world.
 func (f *Fake) Plugin() pluginsdk.Plugin {
+	p := f.plugin()
+	if len(f.subscriptions) > 0 {
+		p.Manifest.Subscriptions, p.Observer = f.subscriptions, observer{f}
+	}
+	return p
+}
+
+func (f *Fake) plugin() pluginsdk.Plugin {
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
 			Name: "fake", Version: "1",

@@ -41,6 +41,8 @@ type Manifest struct {
 	Caption *Caption `protobuf:"bytes,11,opt,name=caption,proto3" json:"caption,omitempty"`
 	// resource_types are the plugin's own.
 	ResourceTypes []*ResourceTypeDecl `protobuf:"bytes,12,rep,name=resource_types,json=resourceTypes,proto3" json:"resource_types,omitempty"`
+	// subscriptions are what the plugin observes (ObserverService).
+	Subscriptions []*Subscription `protobuf:"bytes,13,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -159,6 +161,118 @@ func (x *Manifest) GetResourceTypes() []*ResourceTypeDecl {
 	return nil
 }
 
+func (x *Manifest) GetSubscriptions() []*Subscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+// Subscription is one thing that a plugin observes.
+type Subscription struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// phase is "before", "after" or "point".
+	Phase string `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	// type is a resource type, such as "VmInstance"; not for points.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// verb is "create", "update" or "delete" of the type. Before, "update" are the
+	// messages that change its fields or state; any other message on one resource is
+	// named as on the wire, such as "APIStartVmInstanceMsg". Not for points.
+	Verb string `protobuf:"bytes,3,opt,name=verb,proto3" json:"verb,omitempty"`
+	// point is the name of a point of the core's flows, such as "vm.start.nics-ready".
+	Point string `protobuf:"bytes,4,opt,name=point,proto3" json:"point,omitempty"`
+	// timeout_ms bounds a call; zero is 1,000 for before, 10,000 for after and 60,000
+	// for points. Before has at most 10,000, the others 600,000.
+	TimeoutMs int32 `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// on_failure says what happens when the plugin does not answer, or answers with an
+	// error, before a call or at a point: "deny" (also when empty) refuses the call or
+	// fails the flow, "ignore" goes on.
+	OnFailure string `protobuf:"bytes,6,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
+	// amends are the parameters that Before may change.
+	Amends        []string `protobuf:"bytes,7,rep,name=amends,proto3" json:"amends,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Subscription) Reset() {
+	*x = Subscription{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Subscription) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Subscription) ProtoMessage() {}
+
+func (x *Subscription) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
+func (*Subscription) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Subscription) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Subscription) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Subscription) GetVerb() string {
+	if x != nil {
+		return x.Verb
+	}
+	return ""
+}
+
+func (x *Subscription) GetPoint() string {
+	if x != nil {
+		return x.Point
+	}
+	return ""
+}
+
+func (x *Subscription) GetTimeoutMs() int32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *Subscription) GetOnFailure() string {
+	if x != nil {
+		return x.OnFailure
+	}
+	return ""
+}
+
+func (x *Subscription) GetAmends() []string {
+	if x != nil {
+		return x.Amends
+	}
+	return nil
+}
+
 // Caption is what people call something, in English and in Chinese. What has
 // none is shown by its name.
 type Caption struct {
@@ -171,7 +285,7 @@ type Caption struct {
 
 func (x *Caption) Reset() {
 	*x = Caption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -183,7 +297,7 @@ func (x *Caption) String() string {
 func (*Caption) ProtoMessage() {}
 
 func (x *Caption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -196,7 +310,7 @@ func (x *Caption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Caption.ProtoReflect.Descriptor instead.
 func (*Caption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Caption) GetEn() string {
@@ -262,7 +376,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -274,7 +388,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -287,7 +401,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Field) GetName() string {
@@ -443,7 +557,7 @@ type ValueWord struct {
 
 func (x *ValueWord) Reset() {
 	*x = ValueWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -455,7 +569,7 @@ func (x *ValueWord) String() string {
 func (*ValueWord) ProtoMessage() {}
 
 func (x *ValueWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -468,7 +582,7 @@ func (x *ValueWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueWord.ProtoReflect.Descriptor instead.
 func (*ValueWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ValueWord) GetValue() string {
@@ -522,7 +636,7 @@ type AddMessage struct {
 
 func (x *AddMessage) Reset() {
 	*x = AddMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +648,7 @@ func (x *AddMessage) String() string {
 func (*AddMessage) ProtoMessage() {}
 
 func (x *AddMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +661,7 @@ func (x *AddMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMessage.ProtoReflect.Descriptor instead.
 func (*AddMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *AddMessage) GetMessage() string {
@@ -646,7 +760,7 @@ type HypervisorDecl struct {
 
 func (x *HypervisorDecl) Reset() {
 	*x = HypervisorDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +772,7 @@ func (x *HypervisorDecl) String() string {
 func (*HypervisorDecl) ProtoMessage() {}
 
 func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +785,7 @@ func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HypervisorDecl.ProtoReflect.Descriptor instead.
 func (*HypervisorDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *HypervisorDecl) GetType() string {
@@ -765,7 +879,7 @@ type HostCheckDecl struct {
 
 func (x *HostCheckDecl) Reset() {
 	*x = HostCheckDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +891,7 @@ func (x *HostCheckDecl) String() string {
 func (*HostCheckDecl) ProtoMessage() {}
 
 func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +904,7 @@ func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCheckDecl.ProtoReflect.Descriptor instead.
 func (*HostCheckDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HostCheckDecl) GetName() string {
@@ -831,7 +945,7 @@ type GuestOption struct {
 
 func (x *GuestOption) Reset() {
 	*x = GuestOption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +957,7 @@ func (x *GuestOption) String() string {
 func (*GuestOption) ProtoMessage() {}
 
 func (x *GuestOption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +970,7 @@ func (x *GuestOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestOption.ProtoReflect.Descriptor instead.
 func (*GuestOption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GuestOption) GetName() string {
@@ -923,7 +1037,7 @@ type GuestChoice struct {
 
 func (x *GuestChoice) Reset() {
 	*x = GuestChoice{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1049,7 @@ func (x *GuestChoice) String() string {
 func (*GuestChoice) ProtoMessage() {}
 
 func (x *GuestChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1062,7 @@ func (x *GuestChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestChoice.ProtoReflect.Descriptor instead.
 func (*GuestChoice) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GuestChoice) GetValue() string {
@@ -998,7 +1112,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1010,7 +1124,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1023,7 +1137,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeviceSet) GetName() string {
@@ -1070,7 +1184,7 @@ type BootMode struct {
 
 func (x *BootMode) Reset() {
 	*x = BootMode{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1196,7 @@ func (x *BootMode) String() string {
 func (*BootMode) ProtoMessage() {}
 
 func (x *BootMode) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1209,7 @@ func (x *BootMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootMode.ProtoReflect.Descriptor instead.
 func (*BootMode) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *BootMode) GetName() string {
@@ -1132,7 +1246,7 @@ type VolumeBus struct {
 
 func (x *VolumeBus) Reset() {
 	*x = VolumeBus{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1144,7 +1258,7 @@ func (x *VolumeBus) String() string {
 func (*VolumeBus) ProtoMessage() {}
 
 func (x *VolumeBus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1157,7 +1271,7 @@ func (x *VolumeBus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
 func (*VolumeBus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *VolumeBus) GetTag() string {
@@ -1194,7 +1308,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1206,7 +1320,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1219,7 +1333,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -1284,7 +1398,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1410,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1423,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -1354,7 +1468,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1480,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1493,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -1415,7 +1529,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1427,7 +1541,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1440,7 +1554,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Switch) GetName() string {
@@ -1479,7 +1593,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1491,7 +1605,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1504,7 +1618,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1586,7 +1700,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1712,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1725,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -1750,7 +1864,7 @@ type ResourceTypeDecl struct {
 
 func (x *ResourceTypeDecl) Reset() {
 	*x = ResourceTypeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1762,7 +1876,7 @@ func (x *ResourceTypeDecl) String() string {
 func (*ResourceTypeDecl) ProtoMessage() {}
 
 func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1775,7 +1889,7 @@ func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceTypeDecl.ProtoReflect.Descriptor instead.
 func (*ResourceTypeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResourceTypeDecl) GetName() string {
@@ -1994,7 +2108,7 @@ type EmbedDecl struct {
 
 func (x *EmbedDecl) Reset() {
 	*x = EmbedDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2006,7 +2120,7 @@ func (x *EmbedDecl) String() string {
 func (*EmbedDecl) ProtoMessage() {}
 
 func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2019,7 +2133,7 @@ func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedDecl.ProtoReflect.Descriptor instead.
 func (*EmbedDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EmbedDecl) GetName() string {
@@ -2075,7 +2189,7 @@ type IndexDecl struct {
 
 func (x *IndexDecl) Reset() {
 	*x = IndexDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2087,7 +2201,7 @@ func (x *IndexDecl) String() string {
 func (*IndexDecl) ProtoMessage() {}
 
 func (x *IndexDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2100,7 +2214,7 @@ func (x *IndexDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDecl.ProtoReflect.Descriptor instead.
 func (*IndexDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *IndexDecl) GetColumns() []string {
@@ -2132,7 +2246,7 @@ type TagDecl struct {
 
 func (x *TagDecl) Reset() {
 	*x = TagDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2144,7 +2258,7 @@ func (x *TagDecl) String() string {
 func (*TagDecl) ProtoMessage() {}
 
 func (x *TagDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2157,7 +2271,7 @@ func (x *TagDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
 func (*TagDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *TagDecl) GetPattern() string {
@@ -2198,7 +2312,7 @@ type ResourceMessage struct {
 
 func (x *ResourceMessage) Reset() {
 	*x = ResourceMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2210,7 +2324,7 @@ func (x *ResourceMessage) String() string {
 func (*ResourceMessage) ProtoMessage() {}
 
 func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2223,7 +2337,7 @@ func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
 func (*ResourceMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ResourceMessage) GetMessage() string {
@@ -2276,7 +2390,7 @@ type EdgeDecl struct {
 
 func (x *EdgeDecl) Reset() {
 	*x = EdgeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2288,7 +2402,7 @@ func (x *EdgeDecl) String() string {
 func (*EdgeDecl) ProtoMessage() {}
 
 func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2301,7 +2415,7 @@ func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
 func (*EdgeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EdgeDecl) GetName() string {
@@ -2366,7 +2480,7 @@ type StatesDecl struct {
 
 func (x *StatesDecl) Reset() {
 	*x = StatesDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2492,7 @@ func (x *StatesDecl) String() string {
 func (*StatesDecl) ProtoMessage() {}
 
 func (x *StatesDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2505,7 @@ func (x *StatesDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
 func (*StatesDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *StatesDecl) GetColumn() string {
@@ -2447,7 +2561,7 @@ type StateMove struct {
 
 func (x *StateMove) Reset() {
 	*x = StateMove{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2459,7 +2573,7 @@ func (x *StateMove) String() string {
 func (*StateMove) ProtoMessage() {}
 
 func (x *StateMove) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2472,7 +2586,7 @@ func (x *StateMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
 func (*StateMove) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StateMove) GetEvent() string {
@@ -2510,7 +2624,7 @@ type StateWord struct {
 
 func (x *StateWord) Reset() {
 	*x = StateWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2522,7 +2636,7 @@ func (x *StateWord) String() string {
 func (*StateWord) ProtoMessage() {}
 
 func (x *StateWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2535,7 +2649,7 @@ func (x *StateWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
 func (*StateWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StateWord) GetState() string {
@@ -2595,7 +2709,7 @@ type ActionDecl struct {
 
 func (x *ActionDecl) Reset() {
 	*x = ActionDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2721,7 @@ func (x *ActionDecl) String() string {
 func (*ActionDecl) ProtoMessage() {}
 
 func (x *ActionDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +2734,7 @@ func (x *ActionDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
 func (*ActionDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ActionDecl) GetMessage() string {
@@ -2690,7 +2804,7 @@ var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\x9d\x05\n" +
+	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xe1\x05\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -2705,7 +2819,18 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\bsettings\x18\n" +
 	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\x121\n" +
 	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12G\n" +
-	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\")\n" +
+	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\x12B\n" +
+	"\rsubscriptions\x18\r \x03(\v2\x1c.kumo.plugin.v1.SubscriptionR\rsubscriptions\"\xb8\x01\n" +
+	"\fSubscription\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
+	"\x04verb\x18\x03 \x01(\tR\x04verb\x12\x14\n" +
+	"\x05point\x18\x04 \x01(\tR\x05point\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x05 \x01(\x05R\ttimeoutMs\x12\x1d\n" +
+	"\n" +
+	"on_failure\x18\x06 \x01(\tR\tonFailure\x12\x16\n" +
+	"\x06amends\x18\a \x03(\tR\x06amends\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
 	"\x02zh\x18\x02 \x01(\tR\x02zh\"\x82\x04\n" +
@@ -2933,94 +3058,96 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
-	(*Caption)(nil),            // 1: kumo.plugin.v1.Caption
-	(*Field)(nil),              // 2: kumo.plugin.v1.Field
-	(*ValueWord)(nil),          // 3: kumo.plugin.v1.ValueWord
-	(*AddMessage)(nil),         // 4: kumo.plugin.v1.AddMessage
-	(*HypervisorDecl)(nil),     // 5: kumo.plugin.v1.HypervisorDecl
-	(*HostCheckDecl)(nil),      // 6: kumo.plugin.v1.HostCheckDecl
-	(*GuestOption)(nil),        // 7: kumo.plugin.v1.GuestOption
-	(*GuestChoice)(nil),        // 8: kumo.plugin.v1.GuestChoice
-	(*DeviceSet)(nil),          // 9: kumo.plugin.v1.DeviceSet
-	(*BootMode)(nil),           // 10: kumo.plugin.v1.BootMode
-	(*VolumeBus)(nil),          // 11: kumo.plugin.v1.VolumeBus
-	(*PrimaryStorageDecl)(nil), // 12: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 13: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 14: kumo.plugin.v1.L2NetworkDecl
-	(*Switch)(nil),             // 15: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 16: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 17: kumo.plugin.v1.SettingDecl
-	(*ResourceTypeDecl)(nil),   // 18: kumo.plugin.v1.ResourceTypeDecl
-	(*EmbedDecl)(nil),          // 19: kumo.plugin.v1.EmbedDecl
-	(*IndexDecl)(nil),          // 20: kumo.plugin.v1.IndexDecl
-	(*TagDecl)(nil),            // 21: kumo.plugin.v1.TagDecl
-	(*ResourceMessage)(nil),    // 22: kumo.plugin.v1.ResourceMessage
-	(*EdgeDecl)(nil),           // 23: kumo.plugin.v1.EdgeDecl
-	(*StatesDecl)(nil),         // 24: kumo.plugin.v1.StatesDecl
-	(*StateMove)(nil),          // 25: kumo.plugin.v1.StateMove
-	(*StateWord)(nil),          // 26: kumo.plugin.v1.StateWord
-	(*ActionDecl)(nil),         // 27: kumo.plugin.v1.ActionDecl
+	(*Subscription)(nil),       // 1: kumo.plugin.v1.Subscription
+	(*Caption)(nil),            // 2: kumo.plugin.v1.Caption
+	(*Field)(nil),              // 3: kumo.plugin.v1.Field
+	(*ValueWord)(nil),          // 4: kumo.plugin.v1.ValueWord
+	(*AddMessage)(nil),         // 5: kumo.plugin.v1.AddMessage
+	(*HypervisorDecl)(nil),     // 6: kumo.plugin.v1.HypervisorDecl
+	(*HostCheckDecl)(nil),      // 7: kumo.plugin.v1.HostCheckDecl
+	(*GuestOption)(nil),        // 8: kumo.plugin.v1.GuestOption
+	(*GuestChoice)(nil),        // 9: kumo.plugin.v1.GuestChoice
+	(*DeviceSet)(nil),          // 10: kumo.plugin.v1.DeviceSet
+	(*BootMode)(nil),           // 11: kumo.plugin.v1.BootMode
+	(*VolumeBus)(nil),          // 12: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 13: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 14: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 15: kumo.plugin.v1.L2NetworkDecl
+	(*Switch)(nil),             // 16: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 17: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 18: kumo.plugin.v1.SettingDecl
+	(*ResourceTypeDecl)(nil),   // 19: kumo.plugin.v1.ResourceTypeDecl
+	(*EmbedDecl)(nil),          // 20: kumo.plugin.v1.EmbedDecl
+	(*IndexDecl)(nil),          // 21: kumo.plugin.v1.IndexDecl
+	(*TagDecl)(nil),            // 22: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 23: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 24: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 25: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 26: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 27: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 28: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
-	5,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	12, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	13, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	14, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	16, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	17, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
-	1,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
-	18, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
-	1,  // 8: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 9: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
-	1,  // 10: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 11: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 12: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
-	4,  // 13: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 14: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	11, // 15: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	9,  // 16: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	10, // 17: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	7,  // 18: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	6,  // 19: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
-	8,  // 20: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	1,  // 21: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 22: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	4,  // 23: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 24: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	4,  // 25: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	2,  // 26: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	15, // 27: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	1,  // 28: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 29: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 30: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
-	1,  // 31: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
-	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	23, // 33: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	24, // 34: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	22, // 35: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	22, // 36: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	22, // 37: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	27, // 38: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	21, // 39: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	19, // 40: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
-	20, // 41: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
-	1,  // 42: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 43: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	1,  // 44: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	25, // 45: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	22, // 46: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	26, // 47: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	1,  // 48: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 49: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	1,  // 50: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	51, // [51:51] is the sub-list for method output_type
-	51, // [51:51] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	6,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
+	13, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	14, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	15, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	17, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	18, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	2,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
+	19, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
+	1,  // 8: kumo.plugin.v1.Manifest.subscriptions:type_name -> kumo.plugin.v1.Subscription
+	2,  // 9: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
+	4,  // 10: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
+	2,  // 11: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 12: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 13: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	5,  // 14: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 15: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	12, // 16: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	10, // 17: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	11, // 18: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	8,  // 19: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	7,  // 20: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	9,  // 21: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	2,  // 22: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 23: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	5,  // 24: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 25: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	5,  // 26: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 27: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	16, // 28: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	2,  // 29: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 30: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 31: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	3,  // 33: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	24, // 34: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	25, // 35: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	23, // 36: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	23, // 37: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	23, // 38: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	28, // 39: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	22, // 40: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	20, // 41: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	21, // 42: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	2,  // 43: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 44: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 45: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	26, // 46: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	23, // 47: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	27, // 48: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	2,  // 49: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 50: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	2,  // 51: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	52, // [52:52] is the sub-list for method output_type
+	52, // [52:52] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -3034,7 +3161,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

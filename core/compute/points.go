@@ -1,0 +1,56 @@
+package compute
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// Points of guests' flows.
+const (
+	pointReady     = "vm.start.nics-ready"
+	pointStarted   = "vm.start.done"
+	pointStopping  = "vm.stop.begin"
+	pointStopped   = "vm.stop.done"
+	pointEnding    = "vm.destroy.begin"
+	pointEnded     = "vm.destroy.done"
+	pointExpunging = "vm.expunge.begin"
+)
+
+// points say what has happened at each.
+var points = map[string]string{
+	pointReady:     "A guest that is made, started or rebooted has its addresses, and its host the networks: before the guest runs.",
+	pointStarted:   "A guest that is made or started runs on its host.",
+	pointStopping:  "A guest is about to be stopped.",
+	pointStopped:   "A guest has been stopped, and its host has let go of its networks.",
+	pointEnding:    "A guest is about to be destroyed.",
+	pointEnded:     "A guest has been destroyed, and its host has let go of its networks; its addresses are kept.",
+	pointExpunging: "A destroyed guest is about to be removed for good. There is no way back: the step is not undone.",
+}
+
+var pointNames = slices.Sorted(maps.Keys(points))
+
+func (s *Service) declarePoints() {
+	for name, doc := range points {
+		s.Hooks.Declare(name, doc+" Subject: VmInstance, host_uuid, nics.")
+	}
+}
+
+// point makes the step of a flow at a point; name is the step's.
+func point[S any, P on[S]](s *Service, name, point string) flow.Step[S] {
+	return hook.Step(s.Hooks, name, point, func(st *S) *hook.Points { return &P(st).common().Points },
+		func(st *S) *pluginv1.PointSubject { return P(st).common().subject() })
+}
+
+// subject is the guest as plugins see it at points.
+func (g *guest) subject() *pluginv1.PointSubject {
+	about := &pluginv1.PointSubject{Type: VMType.Name, Uuid: g.UUID, HostUuid: g.Host}
+	for _, n := range g.NICs {
+		about.Nics = append(about.Nics, &pluginv1.PointNIC{Uuid: n.UUID, L3NetworkUuid: n.L3UUID, Mac: n.MAC, Addresses: []string{n.IP},
+			InternalName: n.InternalName})
+	}
+	return about
+}

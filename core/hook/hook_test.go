@@ -1,0 +1,200 @@
+package hook_test
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
+	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+type P = cloudtest.P
+
+func before(typ, verb string, more ...string) *pluginv1.Subscription {
+	return &pluginv1.Subscription{Phase: pluginsdk.PhaseBefore, Type: typ, Verb: verb, Amends: more}
+}
+
+func after(typ, verb string) *pluginv1.Subscription {
+	return &pluginv1.Subscription{Phase: pluginsdk.PhaseAfter, Type: typ, Verb: verb}
+}
+
+func onFire() error { return errs.New(errs.Unavailable, "plugin", "on fire") }
+
+// A plugin sees a call as it was made, by whom, and without its secrets.
+func TestBeforeIsShownTheCall(t *testing.T) {
+	c := cloudtest.NewObserved(t, before("Zone", pluginsdk.VerbCreate), before("Zone", pluginsdk.VerbUpdate), before("Zone", pluginsdk.VerbDelete))
+	zone := c.Create("APICreateZoneMsg", P{"name": "z", "description": "d"})
+	c.Do("APIUpdateZoneMsg", P{"uuid": zone, "name": "y"})
+	c.Do("APIChangeZoneStateMsg", P{"uuid": zone, "stateEvent": "disable"})
+	c.Do("APIDeleteZoneMsg", P{"uuid": zone})
+	var got []string
+	for _, m := range c.Calls.Of("Before") {
+		r := m.(*pluginv1.BeforeRequest)
+		got = append(got, r.GetVerb()+" "+r.GetMessage()+" "+string(r.GetParameters()))
+		c.Want("zone", r.GetUuid(), zone)
+		c.Want("type", r.GetType(), "Zone")
+		c.Want("account", r.GetAccountUuid(), kerneltest.Admin)
+		c.Want("admin", r.GetAdmin(), true)
+	}
+	want := []string{
+		`create APICreateZoneMsg {"description":"d","name":"z"}`,
+		`update APIUpdateZoneMsg {"name":"y","uuid":"` + zone + `"}`,
+		`update APIChangeZoneStateMsg {"stateEvent":"disable","uuid":"` + zone + `"}`,
+		`delete APIDeleteZoneMsg {"uuid":"` + zone + `"}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("asked\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// A denial refuses the call with its reason and advice, and changes nothing.
+func TestBeforeDenies(t *testing.T) {
+	c := cloudtest.NewObserved(t, before("Zone", pluginsdk.VerbCreate))
+	c.World.SetBefore(func(r *pluginv1.BeforeRequest) (*pluginv1.BeforeResponse, error) {
+		var p struct{ Name string }
+		if err := json.Unmarshal(r.GetParameters(), &p); err != nil {
+			return nil, err
+		}
+		if p.Name == "bad" {
+			return pluginsdk.Deny("zones are not called bad", "call it good"), nil
+		}
+		return pluginsdk.Allow(), nil
+	})
+	c.Refused(errs.Refused, "APICreateZoneMsg", P{"name": "bad"}, "zones are not called bad", "plugin fake")
+	c.Want("zones", len(c.List("Zone")), 0)
+	c.Create("APICreateZoneMsg", P{"name": "good"})
+}
+
+// What a plugin amends passes the checks of the call, and is what happens; what its
+// subscription does not name is its failure.
+func TestBeforeAmends(t *testing.T) {
+	c := cloudtest.NewObserved(t, before("Zone", pluginsdk.VerbCreate, "description"))
+	answer := func(parameters map[string]any) {
+		c.World.SetBefore(func(*pluginv1.BeforeRequest) (*pluginv1.BeforeResponse, error) { return pluginsdk.Amend(parameters) })
+	}
+	answer(map[string]any{"description": "by a plugin"})
+	c.Want("description", c.Do("APICreateZoneMsg", P{"name": "z"}).Text("description"), "by a plugin")
+	answer(map[string]any{"description": strings.Repeat("x", 5000)})
+	c.Refused(errs.Invalid, "APICreateZoneMsg", P{"name": "z"}, "description")
+	answer(map[string]any{"name": "mine"})
+	c.Refused(errs.Unavailable, "APICreateZoneMsg", P{"name": "z"}, "it amends name")
+	c.Want("zones", len(c.List("Zone")), 1)
+}
+
+// A plugin that does not answer, or answers with an error, refuses calls or lets them
+// pass, as its subscription says, and within its time.
+func TestBeforeFails(t *testing.T) {
+	for policy, class := range map[string]errs.Class{"": errs.Unavailable, pluginsdk.FailureDeny: errs.Unavailable, pluginsdk.FailureIgnore: ""} {
+		t.Run("policy "+policy, func(t *testing.T) {
+			s := before("Zone", pluginsdk.VerbCreate)
+			s.OnFailure, s.TimeoutMs = policy, 50
+			c := cloudtest.NewObserved(t, s)
+			hangs := make(chan struct{})
+			for name, fault := range map[string]func(any) error{
+				"fails": func(any) error { return onFire() },
+				"hangs": func(any) error { <-hangs; return onFire() },
+			} {
+				c.Calls.On("Before", fault)
+				if name == "hangs" {
+					time.AfterFunc(time.Second, func() { close(hangs) }) // long after the plugin's time
+				}
+				if class != "" {
+					c.Refused(class, "APICreateZoneMsg", P{"name": "z"}, "plugin fake must be asked")
+				} else {
+					c.Create("APICreateZoneMsg", P{"name": "z"})
+				}
+			}
+		})
+	}
+}
+
+// Changes are told in the order of a resource, with what it is then, and again until
+// they are taken.
+func TestAfter(t *testing.T) {
+	c := cloudtest.NewObserved(t, after("Zone", pluginsdk.VerbCreate), after("Zone", pluginsdk.VerbUpdate), after("Zone", pluginsdk.VerbDelete))
+	failures, last := 2, make(chan struct{})
+	c.Calls.On("After", func(any) error {
+		if failures--; failures >= 0 {
+			return onFire()
+		}
+		return nil
+	})
+	c.Calls.After("After", func(r any) error {
+		if r.(*pluginv1.AfterRequest).GetVerb() == pluginsdk.VerbDelete {
+			close(last)
+		}
+		return nil
+	})
+	zone := c.Create("APICreateZoneMsg", P{"name": "z"})
+	c.Do("APIUpdateZoneMsg", P{"uuid": zone, "name": "y"})
+	c.Do("APIDeleteZoneMsg", P{"uuid": zone})
+	<-last
+	var told []string
+	for _, m := range c.Calls.Of("After") {
+		if r := m.(*pluginv1.AfterRequest); r.GetUuid() == zone {
+			told = append(told, r.GetVerb())
+		}
+	}
+	if got := slices.Compact(told); !slices.Equal(got, []string{"create", "update", "delete"}) || len(told) != 5 {
+		t.Errorf("told %v", told)
+	}
+}
+
+// A manifest that observes what there is not is refused, with what there is.
+func TestUnknownSubscriptions(t *testing.T) {
+	c := cloudtest.New(t)
+	for want, s := range map[string]*pluginv1.Subscription{
+		"type Moon":    after("Moon", pluginsdk.VerbCreate),
+		"vm.start.now": {Phase: pluginsdk.PhasePoint, Point: "vm.start.now"},
+		"phase":        {Phase: "during", Type: "Zone", Verb: "create"},
+		"verb":         after("Zone", "moved"),
+		"denied":       {Phase: pluginsdk.PhaseAfter, Type: "Zone", Verb: "create", OnFailure: "deny"},
+	} {
+		err := c.Hooks.Check([]*pluginv1.Manifest{{Name: "odd", Subscriptions: []*pluginv1.Subscription{s}}})
+		if errs.ClassOf(err) != errs.Invalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: %v", s, err)
+		}
+	}
+}
+
+// A host is told of at its points.
+func TestPointsOfAHost(t *testing.T) {
+	c := cloudtest.NewObserved(t, kerneltest.AtPoints("host.connected", "host.lost", "host.leaving")...)
+	s := c.Site()
+	c.Do("APIReconnectHostMsg", P{"uuid": s.Host})
+	c.Calls.Fail("DoPoint", onFire())
+	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": s.Host}, "host.connected")
+	c.Calls.Fail("DoPoint", nil)
+	c.Do("APIReconnectHostMsg", P{"uuid": s.Host})
+	c.Do("APIDeleteHostMsg", P{"uuid": s.Host})
+	var got []string
+	for _, m := range c.Calls.Of("DoPoint") {
+		r := m.(*pluginv1.DoPointRequest)
+		c.Want("host", r.GetSubject().GetHostUuid(), s.Host)
+		got = append(got, r.GetPoint())
+	}
+	for _, p := range []string{"host.connected", "host.lost", "host.leaving"} {
+		if !slices.Contains(got, p) {
+			t.Errorf("%s was not told: %v", p, got)
+		}
+	}
+}
+
+func BenchmarkBeforeUnobserved(b *testing.B) { benchmarkBefore(b) }
+
+func BenchmarkBefore(b *testing.B) { benchmarkBefore(b, before("Zone", pluginsdk.VerbUpdate)) }
+
+// benchmarkBefore updates a zone, with and without a plugin that is asked.
+func benchmarkBefore(b *testing.B, s ...*pluginv1.Subscription) {
+	c := cloudtest.NewObserved(b, s...)
+	zone := c.Create("APICreateZoneMsg", P{"name": "z"})
+	for b.Loop() {
+		c.Do("APIUpdateZoneMsg", P{"uuid": zone, "name": "y"})
+	}
+}
