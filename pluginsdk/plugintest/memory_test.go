@@ -31,13 +31,15 @@ type memory struct {
 	images  map[string]bool
 	nets    map[string]bool
 	things  map[string]bool
+	points  map[string]bool
+	asked   int
 	changed chan struct{}
 }
 
 func memoryPlugin() pluginsdk.Plugin {
 	m := &memory{
 		broken: os.Getenv(breakEnv), vms: map[string]pluginv1.VMState{}, images: map[string]bool{},
-		nets: map[string]bool{}, things: map[string]bool{}, changed: make(chan struct{}),
+		nets: map[string]bool{}, things: map[string]bool{}, points: map[string]bool{}, changed: make(chan struct{}),
 	}
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
@@ -47,9 +49,10 @@ func memoryPlugin() pluginsdk.Plugin {
 			L2Networks:      []*pluginv1.L2NetworkDecl{{Type: "Memory"}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{{Type: "Memory"}},
 			ResourceTypes:   []*pluginv1.ResourceTypeDecl{thing},
+			Subscriptions:   observed,
 		},
 		Hypervisor: memoryHypervisor{m}, BackupStorage: memoryStore{m}, L2Network: memoryL2{m}, NetworkService: memoryService{m},
-		ResourceProvider: memoryProvider{m},
+		ResourceProvider: memoryProvider{m}, Observer: memoryObserver{m},
 	}
 }
 

@@ -106,6 +106,14 @@ func TestFindsBrokenPromises(t *testing.T) {
 		{"accepts", "TestResourceProvider", "CreateResource, refused, leaves nothing"},
 		{"class", "TestResourceProvider", "CreateResource with a UUID that is none is refused"},
 		{"taken back", "TestResourceProvider", "UpdateResource, repeated and taken back"},
+		{"no reason", "TestObserver", "Before create of Zone"},
+		{"accepts", "TestObserver", "Before create of Zone"},
+		{"differs", "TestObserver", "Before create of Zone"},
+		{"amends", "TestObserver", "Before create of Zone"},
+		{"repeat", "TestObserver", "After delete of Zone"},
+		{"repeat", "TestObserver", "DoPoint memory.point repeated"},
+		{"undo", "TestObserver", "UndoPoint memory.point of what never was"},
+		{"leaves", "TestObserver", "DoPoint memory.point and UndoPoint memory.point"},
 		{"acts once", "TestResourceProvider", "APIShakeThingMsg, repeated, answer lost"},
 	}
 	for _, tt := range tests {

@@ -24,7 +24,9 @@ var manifest = &pluginv1.Manifest{Name: "sizelimit", Version: "1", Caption: plug
 		{Phase: pluginsdk.PhaseBefore, Type: "InstanceOffering", Verb: pluginsdk.VerbCreate, TimeoutMs: 500, OnFailure: pluginsdk.FailureIgnore},
 	}}
 
-func main() { pluginsdk.Serve(pluginsdk.Plugin{Manifest: manifest, Observer: limit{}}) }
+func main() { pluginsdk.Serve(plugin()) }
+
+func plugin() pluginsdk.Plugin { return pluginsdk.Plugin{Manifest: manifest, Observer: limit{}} }
 
 type limit struct{ pluginsdk.NoObserver }
 

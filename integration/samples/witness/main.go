@@ -18,16 +18,18 @@ import (
 // points are those at which it has something to do.
 var points = []string{"vm.start.nics-ready", "vm.start.done", "vm.stop.begin", "vm.stop.done", "vm.destroy.begin", "vm.destroy.done", "vm.expunge.begin"}
 
-func main() {
+func main() { pluginsdk.Serve(plugin()) }
+
+func plugin() pluginsdk.Plugin {
 	w := &witness{}
 	manifest := &pluginv1.Manifest{Name: "witness", Version: "1", Caption: pluginsdk.Say("Witness", "见证")}
 	for _, p := range points {
 		manifest.Subscriptions = append(manifest.Subscriptions, &pluginv1.Subscription{Phase: pluginsdk.PhasePoint, Point: p})
 	}
-	pluginsdk.Serve(pluginsdk.Plugin{Manifest: manifest, Observer: w, Configure: func(_ context.Context, env pluginsdk.Env) error {
+	return pluginsdk.Plugin{Manifest: manifest, Observer: w, Configure: func(_ context.Context, env pluginsdk.Env) error {
 		w.file = filepath.Join(env.DataDir, "points")
 		return nil
-	}})
+	}}
 }
 
 type witness struct {
