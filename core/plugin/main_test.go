@@ -47,6 +47,7 @@ func runTests(m *testing.M) int {
 		"sample2": "-X main.version=2",
 		"other":   "-X main.name=other -X main.typ=Other",
 		"rival":   "-X main.name=rival",
+		"hostile": "-X main.name=hostile -X main.typ=Hostile -X main.asks=host-call:/kumo.host.v1.HostAgentService/Info",
 		"greedy":  "-X main.version=3 -X main.typ=Other",
 	} {
 		cmd := exec.Command("go", "build", "-ldflags", "-s -w "+flags, "-o", filepath.Join(built, file), "./testdata/sample")

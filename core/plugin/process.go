@@ -112,6 +112,10 @@ func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*proc
 	if err := bin.check(); err != nil {
 		return nil, err
 	}
+	tmp, err := temporary(filepath.Join(l.cfg.DataDir, s.name), s.current.Load() == nil)
+	if err != nil {
+		return nil, err
+	}
 	p := &process{name: s.name, log: s.log, words: &lastWords{}, idle: make(chan struct{}, 1), started: time.Now(), told: s.m.told}
 	host := &hostSide{}
 	p.client = goplugin.NewClient(&goplugin.ClientConfig{
@@ -128,7 +132,7 @@ func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*proc
 		SyncStdout:       io.MultiWriter(&s.lines, p.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Info})),
 		SyncStderr:       p.log.StandardWriter(&hclog.StandardLoggerOptions{ForceLevel: hclog.Warn}),
 		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, _ string) (gprunner.Runner, error) {
-			return p.newRunner(ctx, bin.path, cmd.Env)
+			return p.newRunner(ctx, bin.path, cmd.Env, tmp, l.cfg.MemoryLimit)
 		},
 	})
 	if err := p.connect(ctx, host); err != nil {
@@ -144,6 +148,23 @@ func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*proc
 		p.toldAt = time.Now()
 	}
 	return p, nil
+}
+
+// temporary makes the folder for a plugin's temporary files, in its data folder, and
+// clears it when alone: no other process of the plugin uses it.
+func temporary(dir string, alone bool) (string, error) {
+	tmp := filepath.Join(dir, "tmp")
+	var err error
+	if alone {
+		err = os.RemoveAll(tmp)
+	}
+	if err == nil {
+		err = os.MkdirAll(tmp, 0o700)
+	}
+	if err != nil {
+		return "", errs.Wrap(errs.Internal, "folder "+tmp, err, "make it for a plugin's temporary files")
+	}
+	return tmp, nil
 }
 
 // hostSide takes hold of the connection and the broker that go-plugin makes.
@@ -164,13 +185,13 @@ func (h *hostSide) GRPCClient(_ context.Context, broker *goplugin.GRPCBroker, co
 
 // newRunner is called by go-plugin's start, which runs in a goroutine of its
 // own: when ctx has ended meanwhile, nothing may be started any more.
-func (p *process) newRunner(ctx context.Context, path string, env []string) (gprunner.Runner, error) {
+func (p *process) newRunner(ctx context.Context, path string, env []string, tmp string, memoryLimit int64) (gprunner.Runner, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
-	r, err := newRunner(path, append(env, pluginsdk.LogLevelEnv+"="+p.log.GetLevel().String()))
+	r, err := newRunner(path, append(env, pluginsdk.LogLevelEnv+"="+p.log.GetLevel().String()), tmp, memoryLimit)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strconv"
@@ -20,7 +21,7 @@ import (
 // inherited are the variables of the core that a plugin gets. The rest stays
 // here: the core's environment may hold the database's password.
 var inherited = []string{
-	"PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "TZ",
+	"PATH", "HOME", "LANG", "LC_ALL", "TZ",
 	"SSL_CERT_FILE", "SSL_CERT_DIR",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	"GODEBUG", "GOMAXPROCS", "GOMEMLIMIT", "GOTRACEBACK", "GOCOVERDIR",
@@ -35,6 +36,8 @@ type runner struct {
 	stdout, stderr io.ReadCloser
 	// lifeline is the end of the plugin's stdin that only this process holds.
 	lifeline *os.File
+	// data bounds the memory that the process may write to, in bytes.
+	data uint64
 	// exited is closed when the process has ended, before it is reaped.
 	exited chan struct{}
 
@@ -44,8 +47,11 @@ type runner struct {
 	reaped bool
 }
 
-func newRunner(path string, env []string) (*runner, error) {
-	r := &runner{exited: make(chan struct{})}
+// newRunner makes a runner of a binary. The process may have temporary files in tmp,
+// and is watched to use no more memory than memoryLimit: what outruns the watch meets
+// the system's limit at twice that (setrlimit(2), RLIMIT_DATA) and ends by itself.
+func newRunner(path string, env []string, tmp string, memoryLimit int64) (*runner, error) {
+	r := &runner{exited: make(chan struct{}), data: uint64(max(2*memoryLimit, leastData))}
 	r.cmd = exec.Command(path)
 	r.cmd.Env = append(r.cmd.Env, env...)
 	for _, name := range inherited {
@@ -53,7 +59,7 @@ func newRunner(path string, env []string) (*runner, error) {
 			r.cmd.Env = append(r.cmd.Env, name+"="+v)
 		}
 	}
-	r.cmd.Env = append(r.cmd.Env, pluginsdk.LifelineEnv+"=stdin")
+	r.cmd.Env = append(r.cmd.Env, pluginsdk.LifelineEnv+"=stdin", "TMPDIR="+tmp)
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var err error
 	if r.stdout, err = r.cmd.StdoutPipe(); err != nil {
@@ -78,14 +84,34 @@ func (r *runner) Start(context.Context) error {
 		return err
 	}
 	r.cmd.Stdin = read
-	err = r.cmd.Start()
+	if err = keepFiles(); err == nil {
+		err = r.cmd.Start()
+	}
 	closeErr := read.Close()
 	if err != nil || closeErr != nil {
 		return errors.Join(err, closeErr, write.Close())
 	}
 	r.lifeline, r.pid = write, r.cmd.Process.Pid
 	go r.await(r.pid)
+	limit := unix.Rlimit{Cur: r.data, Max: r.data}
+	if err := unix.Prlimit(r.pid, unix.RLIMIT_DATA, &limit, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("limit its memory: %w", err)
+	}
 	return nil
+}
+
+// leastData is what a process may write to at least, in bytes: Go's runtime reserves
+// more than it uses.
+const leastData = 512 << 20
+
+// keepFiles keeps descriptors from processes that are started: Go's own are closed
+// there, those that this process was given when it was started would not be.
+func keepFiles() error {
+	err := unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) { // older than Linux 5.11
+		return nil
+	}
+	return err
 }
 
 // await sees the end without reaping the process: until it is reaped, neither

@@ -5,11 +5,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +27,7 @@ var (
 	name    = "sample"
 	version = "1"
 	typ     = "Sample"
+	asks    = pluginsdk.PermissionHostCall
 )
 
 func main() {
@@ -32,7 +36,7 @@ func main() {
 		Manifest: &pluginv1.Manifest{
 			Name: name, Version: version,
 			Hypervisors: []*pluginv1.HypervisorDecl{{Type: typ, Optional: []string{pluginsdk.OptionalPause}}},
-			Permissions: []string{pluginsdk.PermissionHostCall},
+			Permissions: strings.Fields(asks),
 			Settings: []*pluginv1.SettingDecl{{Name: "colour", Default: "red"}, {Name: "token", Secret: true, Holds: "label", MaxLength: 20},
 				{Name: "mirror", Holds: "host"}, {Name: "port", Kind: "int", Default: "80", Min: 1, Max: 65535}, {Name: "mode", Values: []string{"on", "off"}, Default: "on"}},
 		},
@@ -60,6 +64,7 @@ func (d *driver) ConnectHost(context.Context, *pluginv1.ConnectHostRequest) (*pl
 		"pid": strconv.Itoa(os.Getpid()), "version": version, "colour": d.env.Settings["colour"],
 		"token": d.env.Settings["token"], "mirror": d.env.Settings["mirror"], "port": d.env.Settings["port"],
 		"data": d.env.DataDir, "secret": os.Getenv("KUMO_TEST_SECRET"),
+		"tmp": os.TempDir(), "files": files(),
 	}}}, nil
 }
 
@@ -85,6 +90,14 @@ func (d *driver) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) 
 		if d.first("hoarded") {
 			d.hoard = bytes.Repeat([]byte{1}, 200<<20)
 		}
+	case "burst once":
+		if d.first("burst") {
+			d.hoard = bytes.Repeat([]byte{1}, 8<<30)
+		}
+	case "everything":
+		return ok, d.everything(ctx, req.Host.GetUuid())
+	case "garbage":
+		return &pluginv1.CheckHostResponse{Checks: []*pluginv1.HostCheck{nil, {Name: strings.Repeat("\x00\xff", 1<<20)}}}, nil
 	case "slow":
 		select {
 		case <-time.After(700 * time.Millisecond):
@@ -110,6 +123,37 @@ func (d *driver) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) 
 		return nil, errs.New(errs.Exists, strconv.Itoa(d.helper.Process.Pid), "this is the helper's process")
 	}
 	return ok, nil
+}
+
+// files names what the process has open beside stdin, stdout and stderr.
+func files() string {
+	var all []string
+	entries, _ := os.ReadDir("/proc/self/fd")
+	for _, e := range entries {
+		if target, err := os.Readlink("/proc/self/fd/" + e.Name()); err == nil && len(e.Name()) > 0 && e.Name() > "2" {
+			all = append(all, target)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// everything asks the core for all that there is, and floods it with reports. It
+// returns what was refused.
+func (d *driver) everything(ctx context.Context, host string) error {
+	var flood sync.WaitGroup
+	text := strings.Repeat("x", 100<<10)
+	for range 8 {
+		flood.Go(func() {
+			for i := range 500 {
+				d.env.Core.Progress(ctx, i, text)
+			}
+		})
+	}
+	_, setting := d.env.Core.Setting(ctx, "a", "b", "")
+	_, call := d.env.Core.Host(host).Info(ctx, &hostv1.InfoRequest{})
+	_, disk := d.env.Core.Host(host).CreateDisk(ctx, &hostv1.CreateDiskRequest{})
+	flood.Wait()
+	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t", errors.Is(setting, errs.Denied), errors.Is(call, errs.Denied), errors.Is(disk, errs.Denied))
 }
 
 // panicOutside panics in a goroutine that no interceptor guards.

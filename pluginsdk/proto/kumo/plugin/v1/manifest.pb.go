@@ -33,8 +33,10 @@ type Manifest struct {
 	BackupStorages  []*BackupStorageDecl   `protobuf:"bytes,6,rep,name=backup_storages,json=backupStorages,proto3" json:"backup_storages,omitempty"`
 	L2Networks      []*L2NetworkDecl       `protobuf:"bytes,7,rep,name=l2_networks,json=l2Networks,proto3" json:"l2_networks,omitempty"`
 	NetworkServices []*NetworkServiceDecl  `protobuf:"bytes,8,rep,name=network_services,json=networkServices,proto3" json:"network_services,omitempty"`
-	// permissions lists what the plugin asks of CoreService: "host-call",
-	// "setting".
+	// permissions lists what the plugin asks of CoreService: "host-call" or
+	// "host-call:METHOD", "setting" or "setting:CATEGORY" or
+	// "setting:CATEGORY/NAME" (pluginsdk/permissions.go). It does not start when
+	// the operator has granted it less.
 	Permissions []string       `protobuf:"bytes,9,rep,name=permissions,proto3" json:"permissions,omitempty"`
 	Settings    []*SettingDecl `protobuf:"bytes,10,rep,name=settings,proto3" json:"settings,omitempty"`
 	// caption is what people call the plugin.

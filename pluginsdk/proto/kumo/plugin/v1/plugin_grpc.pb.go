@@ -267,7 +267,7 @@ const (
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
 // CoreService is what a plugin may ask of the core. The core refuses what the
-// plugin's manifest did not ask for (PERMISSION_DENIED).
+// plugin's manifest did not ask for, or was not granted (PERMISSION_DENIED).
 type CoreServiceClient interface {
 	// Progress reports how far the operation in the call's metadata has come.
 	Progress(ctx context.Context, in *ProgressRequest, opts ...grpc.CallOption) (*ProgressResponse, error)
@@ -330,7 +330,7 @@ func (c *coreServiceClient) Setting(ctx context.Context, in *SettingRequest, opt
 // for forward compatibility.
 //
 // CoreService is what a plugin may ask of the core. The core refuses what the
-// plugin's manifest did not ask for (PERMISSION_DENIED).
+// plugin's manifest did not ask for, or was not granted (PERMISSION_DENIED).
 type CoreServiceServer interface {
 	// Progress reports how far the operation in the call's metadata has come.
 	Progress(context.Context, *ProgressRequest) (*ProgressResponse, error)
