@@ -11,7 +11,7 @@ import (
 
 func (a *App) pluginCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "plugin", Short: "Write plugins",
+		Use: "plugin", Short: "Run plugins, and write new ones",
 		Args: a.noSuchVerb,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
