@@ -47,7 +47,7 @@ STORM ?= ./integration/suite ./integration/guests/crash ./integration/guests/los
 storm: export KUMO_STORM_SEED ?= $(shell date +%s)
 storm: build ## Let clients, faults and kills loose on clouds, in a random order (as root).
 	@echo "storm: KUMO_STORM_SEED=$$KUMO_STORM_SEED"
-	@.make/test.sh -tags storm -run '^Test(Storm|Churn)$$' $(STORM)
+	@.make/test.sh -tags storm -run '^Test(Storm|Churn|Damage)$$' $(STORM)
 
 storm-short: export KUMO_STORM_SEED ?= 1
 storm-short: export KUMO_STORM_TIME ?= 8s
