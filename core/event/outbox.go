@@ -60,7 +60,12 @@ type Durable struct {
 	waits atomic.Int64
 	full  atomic.Bool
 	wake  chan struct{}
+	ended chan struct{}
 }
+
+// Ended is closed when the subscription is over, so that the name can be used anew.
+// It comes after Subscribe.
+func (d *Durable) Ended() <-chan struct{} { return d.ended }
 
 func (d *Durable) wants(typeName string, verb store.Verb) bool {
 	return slices.Contains(d.Wants, Want{typeName, verb})
@@ -164,7 +169,7 @@ func (b *Bus) Subscribe(ctx context.Context, st *store.Store, d *Durable, log hc
 	if d.Limit <= 0 {
 		d.Limit = 100000
 	}
-	d.wake = make(chan struct{}, 1)
+	d.wake, d.ended = make(chan struct{}, 1), make(chan struct{})
 	n, err := store.Count(ctx, st, outbox.Type, "`subscriber` = ?", d.Name)
 	if err != nil {
 		return err
@@ -190,6 +195,7 @@ const (
 )
 
 func (b *Bus) deliver(ctx context.Context, st *store.Store, d *Durable, log hclog.Logger) {
+	defer close(d.ended)
 	defer b.unsubscribe(d)
 	pause := firstPause
 	for {

@@ -25,16 +25,27 @@ func verbWord(v store.Verb) string {
 	return string(v)
 }
 
-// subscribe has the outbox kept for the plugins of x, until ctx ends or it is called
-// anew.
+// telling is a plugin that is told of changes.
+type telling struct {
+	*event.Durable
+	end context.CancelFunc
+}
+
+// subscribe has the outbox kept for the plugins of x, until ctx ends or they want
+// something else. mu is held.
 func (s *Service) subscribe(ctx context.Context, x *index) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for plugin, end := range s.told {
-		end()
+	for plugin, t := range s.told {
+		if wants(x.after[plugin], t.Wants) {
+			continue
+		}
+		t.end()
+		<-t.Ended()
 		delete(s.told, plugin)
 	}
 	for plugin, subs := range x.after {
+		if s.told[plugin] != nil {
+			continue
+		}
 		d := &event.Durable{Name: "plugin/" + plugin, Deliver: func(ctx context.Context, e event.Event) error { return s.deliver(ctx, plugin, subs, e) }}
 		for _, sub := range subs {
 			d.Wants = append(d.Wants, event.Want{Type: sub.GetType(), Verb: verbs[sub.GetVerb()]})
@@ -44,9 +55,16 @@ func (s *Service) subscribe(ctx context.Context, x *index) error {
 			end()
 			return err
 		}
-		s.told[plugin] = end
+		s.told[plugin] = &telling{d, end}
 	}
 	return nil
+}
+
+// wants tells whether subscriptions are those that a subscriber was made of.
+func wants(subs []subscription, have []event.Want) bool {
+	return slices.EqualFunc(subs, have, func(sub subscription, w event.Want) bool {
+		return sub.GetType() == w.Type && verbs[sub.GetVerb()] == w.Verb
+	})
 }
 
 // deliver tells a plugin of one change, with the resource as it is now.

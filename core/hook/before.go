@@ -31,6 +31,9 @@ func (s *Service) Before(ctx context.Context, q action.Asked) (action.Amended, e
 	}
 	given := q.Parameters()
 	for _, sub := range askers {
+		if s.Plugins.Ready(sub.plugin) != nil {
+			continue // it is switched off
+		}
 		one, err := s.ask(ctx, sub, q, given)
 		if err != nil {
 			return action.Amended{}, err

@@ -24,5 +24,8 @@
 // frozen in its state when it begins (At), with what they have answered, so that a
 // flow that goes on after a restart does and undoes the steps of the same plugins.
 //
+// A plugin that the operator has switched off is not asked, and contributes nothing to
+// flows that begin; changes are kept for it until it is back.
+//
 // It must not import any service, core/kernel or web.
 package hook

@@ -32,7 +32,9 @@ func (s *Service) At(points ...string) Points {
 	var all Points
 	for _, p := range points {
 		for _, sub := range x.points[p] {
-			all = append(all, sub.contribution())
+			if s.Plugins.Ready(sub.plugin) == nil { // else it is switched off
+				all = append(all, sub.contribution())
+			}
 		}
 	}
 	return all
@@ -126,6 +128,9 @@ func (c *Contribution) bounded(ctx context.Context, operation string) (context.C
 // such as the connection of a host: nothing is undone.
 func (s *Service) Tell(ctx context.Context, point string, about *pluginv1.PointSubject) error {
 	for _, sub := range s.index.Load().points[point] {
+		if s.Plugins.Ready(sub.plugin) != nil {
+			continue
+		}
 		c := sub.contribution()
 		if err := s.do(ctx, &c, point+"."+about.GetUuid(), about); err != nil {
 			return err

@@ -27,6 +27,10 @@ type Plugins interface {
 	Manifests() []*pluginv1.Manifest
 	// Observer returns the calls of a plugin. Errors: NotFound when it is not enabled.
 	Observer(plugin string) (pluginsdk.Observer, error)
+	// Ready is an error for a plugin that is off until somebody wants it to run.
+	Ready(plugin string) error
+	// OnRestart has f told of plugins whose process is a new one.
+	OnRestart(f func(plugin string))
 }
 
 // Service knows who observes what. It is safe for concurrent use.
@@ -35,7 +39,8 @@ type Service struct {
 	index  atomic.Pointer[index]
 	mu     sync.Mutex
 	points map[string]string // declared ones, with what they are
-	told   map[string]context.CancelFunc
+	told   map[string]*telling
+	again  sync.Once // OnRestart
 }
 
 // Options are what a Service needs.
@@ -51,7 +56,7 @@ type Options struct {
 
 // New returns a service to which nobody subscribes yet; Start reads who does.
 func New(o Options) *Service {
-	s := &Service{Options: o, points: map[string]string{}, told: map[string]context.CancelFunc{}}
+	s := &Service{Options: o, points: map[string]string{}, told: map[string]*telling{}}
 	s.index.Store(&index{})
 	return s
 }
@@ -95,10 +100,26 @@ func (s *Service) Points() map[string]string {
 }
 
 // Start reads what the plugins subscribe to, and tells them of changes until ctx
-// ends. errs.Invalid names subscriptions to types and points that do not exist.
-// Called again, it takes up what the manifests say then.
+// ends; it takes up what manifests say of plugins that are started later. Errors:
+// errs.Invalid names subscriptions to types and points that do not exist.
 func (s *Service) Start(ctx context.Context) error {
-	next, err := s.read(s.Plugins.Manifests())
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	s.again.Do(func() {
+		s.Plugins.OnRestart(func(plugin string) {
+			if err := s.load(ctx); err != nil && ctx.Err() == nil {
+				s.Log.Error("what plugins observe is not taken up", "plugin", plugin, "error", err)
+			}
+		})
+	})
+	return nil
+}
+
+func (s *Service) load(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next, err := s.read(s.Plugins.Manifests(), s.points)
 	if err != nil {
 		return err
 	}
@@ -109,16 +130,16 @@ func (s *Service) Start(ctx context.Context) error {
 // Check tells whether plugins with these manifests could observe what they ask for:
 // errs.Invalid as Start.
 func (s *Service) Check(manifests []*pluginv1.Manifest) error {
-	_, err := s.read(manifests)
+	_, err := s.read(manifests, s.Points())
 	return err
 }
 
-func (s *Service) read(manifests []*pluginv1.Manifest) (*index, error) {
+func (s *Service) read(manifests []*pluginv1.Manifest, points map[string]string) (*index, error) {
 	x := &index{before: map[[2]string][]subscription{}, points: map[string][]subscription{}, after: map[string][]subscription{}}
 	var wrong []error
 	for _, m := range manifests {
 		for _, d := range m.GetSubscriptions() {
-			if err := s.check(m.GetName(), d); err != nil {
+			if err := s.check(m.GetName(), d, points); err != nil {
 				wrong = append(wrong, err)
 				continue
 			}
@@ -137,7 +158,7 @@ func (s *Service) read(manifests []*pluginv1.Manifest) (*index, error) {
 	return x, errors.Join(wrong...)
 }
 
-func (s *Service) check(plugin string, d *pluginv1.Subscription) error {
+func (s *Service) check(plugin string, d *pluginv1.Subscription, points map[string]string) error {
 	if err := pluginsdk.CheckSubscription(d); err != nil {
 		return fmt.Errorf("plugin %s: %w", plugin, err)
 	}
@@ -148,7 +169,6 @@ func (s *Service) check(plugin string, d *pluginv1.Subscription) error {
 		}
 		return nil
 	}
-	points := s.Points()
 	if _, ok := points[d.GetPoint()]; !ok {
 		return errs.New(errs.Invalid, "plugin "+plugin, "it subscribes to point %q, which this core does not have", d.GetPoint()).
 			WithAdvice("there are %s", strings.Join(slices.Sorted(maps.Keys(points)), ", "))

@@ -1,6 +1,7 @@
 package owntypes
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -11,7 +12,8 @@ import (
 )
 
 // A plugin that is asked before calls denies one with a reason, which arrives at the
-// client; when it hangs, calls are refused in its time or go on, as it asked.
+// client; when it hangs, calls are refused in its time or go on, as it asked. Switched off, it is
+// not asked.
 func TestAskedBefore(t *testing.T) {
 	t.Parallel()
 	s := server.Start(t, server.Options{Plugins: []string{"simulator", "sizelimit"}})
@@ -40,8 +42,29 @@ func TestAskedBefore(t *testing.T) {
 	if _, err := guest("small", 1<<30); err != nil {
 		t.Error(err)
 	}
+	page, err := c.Query(ctx, "/plugins", "name=sizelimit")
+	if err != nil || len(page.Inventories) != 1 {
+		t.Fatal(page, err)
+	}
+	var limit struct{ UUID string }
+	if err := json.Unmarshal(page.Inventories[0], &limit); err != nil {
+		t.Fatal(err)
+	}
+	state := func(event string) {
+		if _, err := c.Act(ctx, "/plugins/"+limit.UUID, "changePluginState", wire.Params{"stateEvent": event}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state("disable")
+	if _, err := guest("of a size", 200<<30); err != nil {
+		t.Errorf("the plugin is off, and is asked: %v", err)
+	}
+	state("enable")
+	if _, err := guest("big again", 200<<30); err == nil {
+		t.Error("the plugin is on again, and is not asked")
+	}
 	text, err := c.Call(ctx, http.MethodGet, wire.VMs+"?count=true", nil)
-	if err != nil || !strings.Contains(string(text), `"total":1`) {
+	if err != nil || !strings.Contains(string(text), `"total":2`) {
 		t.Errorf("the guests: %s %v", text, err)
 	}
 }

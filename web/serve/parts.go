@@ -62,6 +62,9 @@ func (p *parts) lives(s *life.Service) part.Part {
 // accept declares what is new in the manifest of a plugin that takes calls from now
 // on (plugin.Config.Accept).
 func (p *parts) accept(_ context.Context, old, next *pluginv1.Manifest) error {
+	if err := p.kernel.Hooks.Check([]*pluginv1.Manifest{next}); err != nil {
+		return err
+	}
 	return life.Unchanged(old, next)
 }
 

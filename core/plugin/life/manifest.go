@@ -8,8 +8,8 @@ import (
 )
 
 // Unchanged refuses a manifest that declares other things than the one before; what
-// a plugin says of itself, its settings and what it asks for may differ. old is nil
-// for a plugin that is new.
+// a plugin says of itself, its settings, what it asks for and what it observes may
+// differ. old is nil for a plugin that is new.
 func Unchanged(old, next *pluginv1.Manifest) error {
 	if proto.Equal(declarations(old), declarations(next)) {
 		return nil
@@ -24,6 +24,6 @@ func declarations(m *pluginv1.Manifest) *pluginv1.Manifest {
 		return &pluginv1.Manifest{}
 	}
 	d := proto.CloneOf(m)
-	d.Name, d.Version, d.Description, d.Permissions, d.Settings, d.Caption = "", "", "", nil, nil, nil
+	d.Name, d.Version, d.Description, d.Permissions, d.Settings, d.Caption, d.Subscriptions = "", "", "", nil, nil, nil, nil
 	return d
 }
