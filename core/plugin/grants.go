@@ -24,7 +24,7 @@ func (l *lacking) Unwrap() error { return l.refusal() }
 func (l *lacking) refusal() *errs.Error {
 	name := l.manifest.GetName()
 	return errs.New(errs.Refused, "plugin "+name, "it asks for what it is not granted: %s", strings.Join(l.missing, ", ")).
-		WithAdvice("grant it: kumo plugin grant %s %s; or have plugin-grants in the configuration", name, strings.Join(l.missing, " "))
+		WithAdvice("grant it: kumo plugin grant %s --permissions %s; or have plugin-grants in the configuration", name, strings.Join(l.missing, ","))
 }
 
 // grant asks what the process may do; *lacking when that is less than it asks for.
@@ -55,7 +55,7 @@ func (p *process) allows(permission string) error {
 		return nil
 	}
 	return errs.New(errs.Denied, "plugin "+p.name, "it is not granted %q", permission).
-		WithAdvice("kumo plugin grant %s %s", p.name, permission)
+		WithAdvice("kumo plugin grant %s --permissions %s", p.name, permission)
 }
 
 // Regrant looks again at what a plugin is granted: a call for what it has lost is

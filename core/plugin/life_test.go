@@ -187,7 +187,7 @@ func TestGrants(t *testing.T) {
 	})
 	ctx, hv := t.Context(), c.sample(t)
 	s := status(t, c, "sample")
-	if s.State != plugin.NotGranted || s.PID != 0 || !strings.Contains(s.LastError, "it asks for what it is not granted: host-call (grant it: kumo plugin grant sample host-call") {
+	if s.State != plugin.NotGranted || s.PID != 0 || !strings.Contains(s.LastError, "it asks for what it is not granted: host-call (grant it: kumo plugin grant sample --permissions host-call") {
 		t.Errorf("status %+v", s)
 	}
 	if asked, missing := c.Asks("sample"); !slices.Equal(asked, []string{"host-call"}) || !slices.Equal(missing, asked) {

@@ -67,7 +67,7 @@ func TestPluginsByAPI(t *testing.T) {
 		t.Errorf("what is shipped: %+v", p)
 	}
 	p := f.plugin("localstorage")
-	if p.State != life.Enabled || p.Status != life.NotGranted || p.Missing != "host-call" || p.Permissions != "host-call" || !strings.Contains(p.LastError, "kumo plugin grant localstorage host-call") {
+	if p.State != life.Enabled || p.Status != life.NotGranted || p.Missing != "host-call" || p.Permissions != "host-call" || !strings.Contains(p.LastError, "kumo plugin grant localstorage --permissions host-call") {
 		t.Errorf("what asks for too much: %+v", p)
 	}
 	add := params{"name": "s", "url": "/tmp/s", "zoneUuid": f.zone()}
