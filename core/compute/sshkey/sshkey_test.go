@@ -45,8 +45,8 @@ func TestLife(t *testing.T) {
 	st := storetest.Open(t, types...)
 	log := storetest.Logger(t)
 	k := &kernel.Kernel{Store: st, Types: st.Registry(), Query: query.New(st, st.Registry()), Actions: action.NewRegistry(log),
-		Tags: tag.New(st, st.Registry()), Events: event.New(), Log: log}
-	k.Flows = flow.NewEngine(st, log, job.New(st, nil, log))
+		Tags: tag.New(st, st.Registry()), Events: event.New(), Jobs: job.New(st, nil, log), Log: log}
+	k.Flows = flow.NewEngine(st, log, k.Jobs)
 	k.Cascade = cascade.New(st, st.Registry(), k.Flows, log)
 	k.Actions.Wire(action.Ports{Lookup: action.NewLookup(st, st.Registry())})
 	if err := Register(k); err != nil {
