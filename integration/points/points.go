@@ -65,6 +65,13 @@ func (f Flow) Without(names ...string) Flow {
 	return f
 }
 
+// Unobserved returns the flow as it is where no plugin observes it: without the steps
+// at points.
+func (f Flow) Unobserved() Flow {
+	f.Steps = slices.DeleteFunc(slices.Clone(f.Steps), func(s Step) bool { return strings.HasPrefix(s.Name, "point.") })
+	return f
+}
+
 // Points returns the points that a run can pass, in their order, when the steps
 // in fail are those that can be made to fail. The journal is written only before
 // the first of several steps that touch the world; and it is written for the undo
