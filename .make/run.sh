@@ -44,14 +44,6 @@ note_before() {
 uplink() {
 	local gateway=${NETWORK%.*}.1
 	if ip link show "$UPLINK" >/dev/null 2>&1; then
-		# Whoever deleted the bridge has deleted this machine's address with it.
-		if [ -z "$(ip -o addr show to "$gateway/32")" ]; then
-			local bridge
-			bridge=$(ip -o link show "$UPLINK" | sed -n 's/.* master \([^ ]*\).*/\1/p')
-			ip addr add "$gateway/24" dev "${bridge:-$UPLINK}"
-			say "network card $UPLINK: there already, given $gateway/24 again"
-			return
-		fi
 		say "network card $UPLINK: there already"
 		return
 	fi

@@ -37,6 +37,7 @@ type wires struct {
 }
 
 type ownAddresses struct {
+	index  int // of the device that had them
 	addrs  []netlink.Addr
 	routes []netlink.Route
 }
@@ -146,8 +147,12 @@ func (e *Engine) look() error {
 		e.log.Warn("a guest's device was cut off and is plugged in again", "device", name, "bridge", e.wires.ports[name])
 	}
 	failed = errors.Join(failed, err)
-	for name := range lost {
-		failed = errors.Join(failed, e.wires.own[name].restore(all, name))
+	for name, own := range e.wires.own {
+		// One that is another device now was made by somebody before this look, such as
+		// by a reconnect.
+		if link := all.byName[name]; lost[name] || link != nil && link.Attrs().Index != own.index {
+			failed = errors.Join(failed, own.restore(all, name))
+		}
 	}
 	if failed == nil {
 		if len(replugged) > 0 {
@@ -253,7 +258,7 @@ func (w wires) plug(all links) (plugged []string, failed error) {
 // addressesOf reads the addresses and routes that somebody gave a device for
 // good; what cannot be read, or has an end, is not remembered.
 func addressesOf(link netlink.Link) ownAddresses {
-	var own ownAddresses
+	own := ownAddresses{index: link.Attrs().Index}
 	addrs, err := whole(func() ([]netlink.Addr, error) { return netlink.AddrList(link, netlink.FAMILY_V4) })
 	if err != nil {
 		return own

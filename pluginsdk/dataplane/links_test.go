@@ -47,9 +47,10 @@ func TestLostBridgeIsMadeAgain(t *testing.T) {
 	purge(t, e)
 	apply(t, e, bridge("l2", "br_up1", "up1"))
 	mac, run, ask := guest(t, "g_up1", "br_up1")
-	apply(t, e, dhcpNetwork("l3", "br_up1"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a"), metadataOf("meta1", "l3", "10.40.0.11", "i-1"))
+	rest := []*hostv1.Fragment{dhcpNetwork("l3", "br_up1"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a"), metadataOf("meta1", "l3", "10.40.0.11", "i-1")}
+	apply(t, e, rest...)
 	whole := func() bool {
-		if !isIn("g_up1", "br_up1") || !isIn("up1", "br_up1") || !isIn(hostLeg("br_up1_l3"), "br_up1") {
+		if !isIn("g_up1", "br_up1") || !isIn("up1", "br_up1") || !isIn(hostLeg("br_up1_l3"), "br_up1") || !hasAddr(t, "br_up1", "192.0.2.2/24") {
 			return false
 		}
 		_, err := run("busybox", "ping", "-c1", "-W1", "10.40.0.1") // a machine on the wire
@@ -65,7 +66,15 @@ func TestLostBridgeIsMadeAgain(t *testing.T) {
 		return e.wires.ports["g_up1"] == "br_up1" && len(e.wires.own["br_up1"].addrs) == 1
 	}
 	for name, harm := range map[string]func(){
-		"removed":        func() { must(t, netlink.LinkDel(link(t, "br_up1"))) },
+		"removed": func() { must(t, netlink.LinkDel(link(t, "br_up1"))) },
+		"removed, and made by a reconnect": func() {
+			must(t, netlink.LinkDel(link(t, "br_up1")))
+			synced, err := e.Sync(t.Context(), "flat", append(rest, bridge("l2", "br_up1", "up1")), nil)
+			must(t, err)
+			if len(synced.Failures) > 0 {
+				t.Errorf("failures %v", synced.Failures)
+			}
+		},
 		"brought down":   func() { must(t, netlink.LinkSetDown(link(t, "br_up1"))) },
 		"uplink removed": func() { must(t, netlink.LinkSetNoMaster(link(t, "up1"))) },
 		"guest cut off":  func() { must(t, netlink.LinkSetNoMaster(link(t, "g_up1"))) },
