@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 )
@@ -90,14 +91,22 @@ func (f *field) raw(in *Input) (json.RawMessage, bool) {
 	if raw, ok := in.Body[f.Name]; ok {
 		var text string
 		if json.Unmarshal(raw, &text) == nil {
-			return jsonText(kinds.Shown(text)), true
+			return jsonText(withoutSecrets(text)), true
 		}
 		return raw, true
 	}
 	if list, ok := in.Query[f.Name]; ok && len(list) > 0 {
-		return jsonText(kinds.Shown(list[0])), true
+		return jsonText(withoutSecrets(list[0])), true
 	}
 	return nil, false
+}
+
+// withoutSecrets leaves out user, password and query where a text is a URL.
+func withoutSecrets(text string) string {
+	if strings.Contains(text, "://") {
+		return kinds.Shown(text)
+	}
+	return text
 }
 
 func jsonText(text string) json.RawMessage {

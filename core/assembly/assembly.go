@@ -57,8 +57,8 @@ func New(k *kernel.Kernel) *Services {
 	s.Storage.SetGuests(s.Compute)
 	s.Topology.Observe(s.Storage)
 	s.Topology.Observe(s.Network)
-	s.Topology.Observe(k.Hooks.Hosts())
 	s.Topology.Observe(s.Compute)
+	s.Topology.Observe(k.Hooks.Hosts()) // last: a plugin that is slow delays none of the services
 	return s
 }
 

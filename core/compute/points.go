@@ -28,7 +28,7 @@ var points = map[string]string{
 	pointStopped:   "A guest has been stopped, and its host has let go of its networks.",
 	pointEnding:    "A guest is about to be destroyed.",
 	pointEnded:     "A guest has been destroyed, and its host has let go of its networks; its addresses are kept.",
-	pointExpunging: "A destroyed guest is about to be removed for good. There is no way back: the step is not undone.",
+	pointExpunging: "A destroyed guest is about to be removed for good. When that fails the step is undone, and done again by the next try.",
 }
 
 var pointNames = slices.Sorted(maps.Keys(points))

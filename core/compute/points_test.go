@@ -4,7 +4,9 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -74,4 +76,19 @@ func TestPointFails(t *testing.T) {
 	c.Want("started", c.called("StartVM"), false)
 	c.Want("undone", c.called("UndoPoint"), true)
 	c.Want("guests", len(c.List("VmInstance")), 0)
+}
+
+// A plugin whose failures are ignored keeps nothing from being done, nor undone.
+func TestPointIsIgnored(t *testing.T) {
+	points := kerneltest.AtPoints("vm.start.nics-ready")
+	points[0].OnFailure = pluginsdk.FailureIgnore
+	all := cloudtest.NewObserved(t, points...)
+	c := &cloud{Cloud: all, s: all.Site()}
+	c.Calls.Fail("DoPoint", onFire())
+	c.end(c.run(nil))
+	c.Calls.Fail("UndoPoint", onFire())
+	c.Calls.Fail("StartVM", onFire())
+	c.Refused(errs.Unavailable, "APICreateVmInstanceMsg", c.s.Guest(nil), "on fire")
+	c.Want("guests", len(c.List("VmInstance")), 0)
+	c.Want("undo", len(c.Calls.Of("UndoPoint")) > 0, true)
 }

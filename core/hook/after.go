@@ -32,7 +32,7 @@ type telling struct {
 }
 
 // subscribe has the outbox kept for the plugins of x, until ctx ends or they want
-// something else. mu is held.
+// something else. loading is held.
 func (s *Service) subscribe(ctx context.Context, x *index) error {
 	for plugin, t := range s.told {
 		if wants(x.after[plugin], t.Wants) {

@@ -99,7 +99,8 @@ func (s *Service) answerOf(ctx context.Context, sub subscription, q action.Asked
 	ctx, cancel := context.WithTimeout(ctx, sub.timeout())
 	defer cancel()
 	return o.Before(ctx, &pluginv1.BeforeRequest{Type: q.About.Type, Uuid: q.About.UUID, Verb: sub.GetVerb(), Message: q.Action.Message,
-		AccountUuid: q.Call.Caller.AccountUUID, Admin: q.Call.Caller.Admin, System: q.Call.Caller.System, Parameters: params, SystemTags: q.Call.SystemTags})
+		AccountUuid: q.Call.Caller.AccountUUID, Admin: q.Call.Caller.Admin, System: q.Call.Caller.System, Parameters: params,
+		SystemTags: s.ShowTags(q.About.Type, q.Call.SystemTags)})
 }
 
 func reason(d *pluginv1.Denial) string {

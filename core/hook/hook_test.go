@@ -54,6 +54,29 @@ func TestBeforeIsShownTheCall(t *testing.T) {
 	}
 }
 
+// What is secret of a call is not shown: passwords in tags, sources of images. Other texts
+// are shown as they are.
+func TestBeforeIsShownNoSecrets(t *testing.T) {
+	c := cloudtest.NewObserved(t, before("VmInstance", pluginsdk.VerbCreate), before("Image", pluginsdk.VerbCreate))
+	s := c.Site()
+	c.Calls.Forget()
+	c.VM(s, P{"name": "a?b", "description": "mail me@example.org", "systemTags": []string{"consolePassword::secret", "hostname::web"}})
+	c.Create("APIAddImageMsg", P{"name": "image", "url": "http://user:secret@127.0.0.1/image?key=secret", "mediaType": "RootVolumeTemplate", "format": "raw",
+		"platform": "Linux", "architecture": "x86_64", "backupStorageUuids": []string{s.Backup}})
+	asked := c.Calls.Of("Before")
+	c.Want("asked", len(asked), 2)
+	vm, image := asked[0].(*pluginv1.BeforeRequest), asked[1].(*pluginv1.BeforeRequest)
+	c.Want("tags", strings.Join(vm.GetSystemTags(), " "), "consolePassword::***** hostname::web")
+	for _, want := range []string{`"name":"a?b"`, `"description":"mail me@example.org"`} {
+		if !strings.Contains(string(vm.GetParameters()), want) {
+			t.Errorf("shown is %s, without %s", vm.GetParameters(), want)
+		}
+	}
+	if text := string(vm.GetParameters()) + string(image.GetParameters()); strings.Contains(text, "secret") {
+		t.Errorf("shown is %s", text)
+	}
+}
+
 // A denial refuses the call with its reason and advice, and changes nothing.
 func TestBeforeDenies(t *testing.T) {
 	c := cloudtest.NewObserved(t, before("Zone", pluginsdk.VerbCreate))

@@ -35,7 +35,7 @@ func (h Hosts) HostConnected(ctx context.Context, host *pluginv1.Host) error {
 	return h.s.Tell(ctx, hostConnected, aboutHost(host.GetUuid()))
 }
 
-// HostLost tells plugins of a host that is gone for now.
+// HostLost tells plugins of a host that cannot be reached.
 func (h Hosts) HostLost(ctx context.Context, hostUUID string) {
 	if err := h.s.Tell(ctx, hostLost, aboutHost(hostUUID)); err != nil {
 		h.s.Log.Warn("plugin not told that a host is lost", "host", hostUUID, "error", err)

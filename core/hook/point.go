@@ -111,6 +111,10 @@ func (s *Service) undo(ctx context.Context, c *Contribution, operation string, a
 		defer cancel()
 		_, err = o.UndoPoint(bounded, &pluginv1.UndoPointRequest{Point: c.Point, Subject: about, State: c.State})
 	}
+	if err != nil && c.Ignore && flow.Stopped(ctx) == nil {
+		s.Log.Warn("plugin's step is not undone, and is passed over", "plugin", c.Plugin, "point", c.Point, "resource", about.GetUuid(), "error", err)
+		err = nil
+	}
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "plugin "+c.Plugin, err, "undo its step at %s for %s %s", c.Point, about.GetType(), about.GetUuid())
 	}

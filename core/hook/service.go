@@ -36,11 +36,15 @@ type Plugins interface {
 // Service knows who observes what. It is safe for concurrent use.
 type Service struct {
 	Options
-	index  atomic.Pointer[index]
+	index atomic.Pointer[index]
+	again sync.Once // OnRestart
+
 	mu     sync.Mutex
 	points map[string]string // declared ones, with what they are
-	told   map[string]*telling
-	again  sync.Once // OnRestart
+
+	// told are the plugins that are told of changes; who changes it holds loading.
+	loading chan struct{}
+	told    map[string]*telling
 }
 
 // Options are what a Service needs.
@@ -51,12 +55,14 @@ type Options struct {
 	Events  *event.Bus
 	// Inventory shows a resource. errs.NotFound when it is gone.
 	Inventory func(ctx context.Context, typeName, uuid string) (json.RawMessage, error)
-	Log       hclog.Logger
+	// ShowTags is what clients see of system tags: without their secrets.
+	ShowTags func(typeName string, tags []string) []string
+	Log      hclog.Logger
 }
 
 // New returns a service to which nobody subscribes yet; Start reads who does.
 func New(o Options) *Service {
-	s := &Service{Options: o, points: map[string]string{}, told: map[string]*telling{}}
+	s := &Service{Options: o, points: map[string]string{}, told: map[string]*telling{}, loading: make(chan struct{}, 1)}
 	s.index.Store(&index{})
 	return s
 }
@@ -116,10 +122,15 @@ func (s *Service) Start(ctx context.Context) error {
 	return nil
 }
 
+// load takes up what the manifests say now, one call after the other.
 func (s *Service) load(ctx context.Context) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next, err := s.read(s.Plugins.Manifests(), s.points)
+	select {
+	case s.loading <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.loading }()
+	next, err := s.read(s.Plugins.Manifests(), s.Points())
 	if err != nil {
 		return err
 	}

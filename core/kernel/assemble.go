@@ -79,7 +79,7 @@ func New(o Options) *Kernel {
 		Inventory: func(ctx context.Context, typeName, uuid string) (json.RawMessage, error) {
 			shown, _, err := k.shown.Inventory(ctx, typeName, uuid)
 			return shown, err
-		}})
+		}, ShowTags: k.Tags.Shown})
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
 	o.Handler.setting, o.Handler.progress = k.Config.String, k.Flows.Report

@@ -115,6 +115,18 @@ func (s *Service) find(typeName, tag string) (*Pattern, map[string]string) {
 	return nil, nil
 }
 
+// Shown is what clients see of system tags of a type: without their secrets.
+func (s *Service) Shown(typeName string, tags []string) []string {
+	shown := make([]string, len(tags))
+	for i, t := range tags {
+		shown[i] = t
+		if p, _ := s.find(typeName, t); p != nil {
+			shown[i] = p.show(t)
+		}
+	}
+	return shown
+}
+
 // maxTag bounds a tag; user data is the largest (64 KiB before base64).
 const maxTag = 128 << 10
 

@@ -188,7 +188,7 @@ type Subscription struct {
 	TimeoutMs int32 `protobuf:"varint,5,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// on_failure says what happens when the plugin does not answer, or answers with an
 	// error, before a call or at a point: "deny" (also when empty) refuses the call or
-	// fails the flow, "ignore" goes on.
+	// fails the flow, and tries an undo again until it succeeds; "ignore" goes on.
 	OnFailure string `protobuf:"bytes,6,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
 	// amends are the parameters that Before may change.
 	Amends        []string `protobuf:"bytes,7,rep,name=amends,proto3" json:"amends,omitempty"`
@@ -1841,7 +1841,8 @@ type ResourceTypeDecl struct {
 	Readable string `protobuf:"bytes,17,opt,name=readable,proto3" json:"readable,omitempty"`
 	// columns are the fields of its list.
 	Columns []string `protobuf:"bytes,18,rep,name=columns,proto3" json:"columns,omitempty"`
-	// quota is the name of the quota that counts it; empty: none.
+	// quota is the name of the quota that counts it, as the schema publishes it; empty:
+	// none. Nothing is refused by it: the core has no limits of accounts.
 	Quota string `protobuf:"bytes,19,opt,name=quota,proto3" json:"quota,omitempty"`
 	// create, update and delete are its messages. Those that are absent do not
 	// exist: rows then come and go in other ways.

@@ -43,7 +43,8 @@ type BeforeRequest struct {
 	System      bool   `protobuf:"varint,7,opt,name=system,proto3" json:"system,omitempty"`
 	// parameters is a JSON object of those that were given, by their names on the wire,
 	// without secrets.
-	Parameters    []byte   `protobuf:"bytes,8,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	Parameters []byte `protobuf:"bytes,8,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// system_tags are those of a create, with asterisks in the place of secrets.
 	SystemTags    []string `protobuf:"bytes,9,rep,name=system_tags,json=systemTags,proto3" json:"system_tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
