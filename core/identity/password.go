@@ -92,15 +92,19 @@ func (h *hasher) key(ctx context.Context, p place, wire string, salt []byte, rou
 	return argon2.IDKey([]byte(wire), salt, rounds, memory, 1, size), nil
 }
 
+// giveBackPause is how long memory is collected for one return: each looks at the
+// whole heap, and whoever guesses passwords must not be able to have that often.
+const giveBackPause = time.Second
+
 // giveBack returns the memory of hashes to the machine, in the background: one needs
 // as much as all that lives in a small server, which would be kept until as much
 // again has been used for other things.
 func (h *hasher) giveBack() {
 	if h.giving.CompareAndSwap(false, true) {
-		go func() {
-			defer h.giving.Store(false)
+		time.AfterFunc(giveBackPause, func() {
+			h.giving.Store(false)
 			debug.FreeOSMemory()
-		}()
+		})
 	}
 }
 

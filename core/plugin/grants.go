@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -62,18 +63,15 @@ func (p *process) allows(permission string) error {
 // refused at once, then the plugin ends; one that was off for want of grants starts
 // when it has them all. Errors: NotFound, and those of a start.
 func (m *Manager) Regrant(ctx context.Context, name string) error {
-	s, err := m.plugin(name)
-	if err != nil {
-		return err
-	}
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	p := s.current.Load()
-	if p != nil {
-		err = p.grant(ctx, m.cfg.Granted, s.binary().sum)
-		if lacks, is := err.(*lacking); is { //nolint:errorlint // grant returns it as it is
+	return m.alone(ctx, name, func(s *supervised) error { return m.regrant(ctx, s) })
+}
+
+// regrant is Regrant. s is entered.
+func (m *Manager) regrant(ctx context.Context, s *supervised) error {
+	var lacks *lacking
+	if p := s.current.Load(); p != nil {
+		err := p.grant(ctx, m.cfg.Granted, s.binary().sum)
+		if errors.As(err, &lacks) {
 			s.fail(lacks)
 			s.lower(ctx, NotGranted)
 			return nil
@@ -83,9 +81,8 @@ func (m *Manager) Regrant(ctx context.Context, name string) error {
 	if s.off != NotGranted {
 		return nil
 	}
-	err = m.raise(ctx, s)
-	if _, is := err.(*lacking); is { //nolint:errorlint // launch returns it as it is
-		return nil
+	if err := m.raise(ctx, s); !errors.As(err, &lacks) {
+		return err
 	}
-	return err
+	return nil
 }

@@ -50,6 +50,20 @@ func (s *supervised) enter(ctx context.Context) error {
 
 func (s *supervised) leave() { <-s.busy }
 
+// alone does something with a plugin while nobody else starts or ends it. Errors:
+// NotFound, and those of f.
+func (m *Manager) alone(ctx context.Context, name string, f func(*supervised) error) error {
+	s, err := m.plugin(name)
+	if err != nil {
+		return err
+	}
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return f(s)
+}
+
 // Enable starts a plugin that is off, from the binary that is in the folder now, and
 // returns when it takes calls; one that was not known becomes so. When it fails,
 // nothing has changed. A plugin that runs is a success. Errors: NotFound for one that
@@ -121,16 +135,10 @@ func (m *Manager) raise(ctx context.Context, s *supervised) error {
 // stays declared, and is answered with errs.Unavailable until Enable. A plugin that
 // is disabled is a success. Errors: NotFound.
 func (m *Manager) Disable(ctx context.Context, name string) error {
-	s, err := m.plugin(name)
-	if err != nil {
-		return err
-	}
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	s.lower(ctx, Disabled)
-	return nil
+	return m.alone(ctx, name, func(s *supervised) error {
+		s.lower(ctx, Disabled)
+		return nil
+	})
 }
 
 // lower ends a plugin, if it runs. s is entered.
@@ -146,14 +154,11 @@ func (s *supervised) lower(ctx context.Context, why string) {
 // Restart starts a new process of the same binary and lets the old one end the calls
 // that it has. Errors: NotFound; Refused for a plugin that is off.
 func (m *Manager) Restart(ctx context.Context, name string) error {
-	s, err := m.plugin(name)
-	if err != nil {
-		return err
-	}
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
+	return m.alone(ctx, name, func(s *supervised) error { return m.again(ctx, s) })
+}
+
+// again is Restart. s is entered.
+func (m *Manager) again(ctx context.Context, s *supervised) error {
 	if err := m.runs(s); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"encoding/hex"
+	"errors"
 	"strconv"
 	"time"
 )
@@ -60,7 +61,7 @@ func (m *Manager) Asks(name string) (asked, missing []string) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if lacks, is := s.lastErr.(*lacking); is && s.off != "" { //nolint:errorlint // it is kept as it was
+	if lacks := (*lacking)(nil); s.off != "" && errors.As(s.lastErr, &lacks) {
 		return lacks.manifest.GetPermissions(), lacks.missing
 	}
 	return s.manifest.Load().GetPermissions(), nil

@@ -87,14 +87,20 @@ func (c *creation) row(t *served) (values, error) {
 	return row, nil
 }
 
+// rowOf is the type of a creation and its row.
+func (s *Service) rowOf(c *creation) (*served, values, error) {
+	t, err := s.named(c.Type)
+	if err != nil {
+		return nil, nil, err
+	}
+	row, err := c.row(t)
+	return t, row, err
+}
+
 // admit looks, before the plugin is told, whether the row could be made: there is
 // none of this UUID, which the undo would take for its own.
 func (s *Service) admit(ctx context.Context, tx *store.Tx, c *creation) error {
-	t, err := s.named(c.Type)
-	if err != nil {
-		return err
-	}
-	row, err := c.row(t)
+	t, row, err := s.rowOf(c)
 	if err != nil {
 		return err
 	}
@@ -106,11 +112,7 @@ func (s *Service) admit(ctx context.Context, tx *store.Tx, c *creation) error {
 
 // record writes the row and its tags.
 func (s *Service) record(ctx context.Context, tx *store.Tx, c *creation) error {
-	t, err := s.named(c.Type)
-	if err != nil {
-		return err
-	}
-	row, err := c.row(t)
+	t, row, err := s.rowOf(c)
 	if err != nil {
 		return err
 	}
