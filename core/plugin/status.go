@@ -108,8 +108,9 @@ func (s *supervised) status() Status {
 		st.State = Stopped
 	case p != nil:
 		st.State, st.Since, st.Memory = Running, p.started, p.memory.Load()
-		// ID is the number that os/exec gave.
-		st.PID, _ = strconv.Atoi(p.runner.ID())
+		if p.runner != nil { // Connected has none
+			st.PID, _ = strconv.Atoi(p.runner.ID()) // the number that os/exec gave
+		}
 	}
 	return st
 }

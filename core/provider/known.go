@@ -50,10 +50,18 @@ func (d *declaration) wrong(format string, args ...any) *errs.Error {
 // declarations returns the types that enabled plugins declare, and then those that
 // are dormant. Errors: Invalid for what cannot follow on what was declared before.
 func declarations(ctx context.Context, k *kernel.Kernel) ([]*declaration, error) {
-	rows, err := store.Find(ctx, k.Store, knownType, "ORDER BY `name`")
+	damaged := store.PassedOver(k.Log)
+	rows, err := store.Sound(ctx, k.Store, knownType, damaged, "ORDER BY `name`")
 	if err != nil {
 		return nil, err
 	}
+	rows = slices.DeleteFunc(rows, func(row *known) bool {
+		_, err := row.read()
+		if err != nil {
+			damaged(row.UUID, err) // and its plugin, when it is enabled, writes it anew
+		}
+		return err != nil
+	})
 	before := map[string]*known{}
 	for _, row := range rows {
 		before[row.Name] = row
@@ -138,7 +146,7 @@ func (d *declaration) among(decls []*pluginv1.ResourceTypeDecl) bool {
 // Save keeps what the enabled plugins declare. A repeat changes nothing.
 func (s *Service) Save(ctx context.Context) error {
 	return s.k.Store.Update(ctx, func(tx *store.Tx) error {
-		rows, err := store.Find(ctx, tx, knownType, "")
+		rows, err := store.Sound(ctx, tx, knownType, store.PassedOver(s.k.Log), "")
 		if err != nil {
 			return err
 		}
@@ -164,8 +172,8 @@ func (d *declaration) save(ctx context.Context, tx *store.Tx, rows []*known) err
 		return store.Insert(ctx, tx, knownType, &known{UUID: resource.NewUUID(), Name: d.GetName(), Plugin: d.plugin, Declaration: text})
 	}
 	decls, err := rows[i].read()
-	if err != nil || d.among(decls) {
-		return err
+	if err == nil && d.among(decls) {
+		return nil
 	}
 	decls = append(decls[max(0, len(decls)-maxKept+1):], d.ResourceTypeDecl)
 	text, err := write(decls)

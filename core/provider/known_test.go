@@ -9,6 +9,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -136,5 +137,20 @@ func TestDeclare(t *testing.T) {
 	}
 	if _, err = enable(zoned, field); err == nil || !strings.Contains(err.Error(), "it is a type of plugin farm") {
 		t.Errorf("a type of another plugin: %v", err)
+	}
+	// A declaration that cannot be read costs the others nothing, and is written anew.
+	err = c.Store.Update(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE `PluginType` SET `declaration` = ? WHERE `name` = ?", "{", "Tent")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if types, err = enable(); err != nil || len(types) != 1 || types[0].Name != "Field" {
+		t.Errorf("beside a declaration that cannot be read: %v, %v", types, err)
+	}
+	save("camp", zoned)
+	if types, err = enable(); err != nil || len(types) != 2 {
+		t.Errorf("written anew: %v, %v", types, err)
 	}
 }

@@ -31,7 +31,7 @@ func (s *Service) Granted(ctx context.Context, name string, sum []byte, asked []
 	if s.store == nil {
 		return granted, nil
 	}
-	rows, err := store.Find(ctx, s.store, grantType, "`pluginUuid` = ?", uuidOf(name))
+	rows, err := store.Sound(ctx, s.store, grantType, store.PassedOver(s.o.Log), "`pluginUuid` = ?", uuidOf(name))
 	for _, row := range rows {
 		granted = append(granted, row.Permission)
 	}

@@ -66,7 +66,7 @@ func (s *Service) Changed(name string) {
 // gone is told in the log, and keeps nobody from starting.
 func (s *Service) Recall(ctx context.Context, st *store.Store, m *plugin.Manager) error {
 	s.store, s.plugins = st, m
-	rows, err := store.Find(ctx, st, Type, "1 = 1 ORDER BY `createDate`, `name`")
+	rows, err := store.Sound(ctx, st, Type, store.PassedOver(s.o.Log), "ORDER BY `createDate`, `name`")
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (s *Service) Save(ctx context.Context) error {
 		if err := s.saveKnown(ctx, tx, func(string) bool { return true }); err != nil {
 			return err
 		}
-		rows, err := store.Find(ctx, tx, Type, "`chosen` = ?", false)
+		rows, err := store.Sound(ctx, tx, Type, store.PassedOver(s.o.Log), "`chosen` = ?", false)
 		if err != nil {
 			return err
 		}
@@ -165,6 +165,10 @@ var statuses = map[string]string{plugin.Running: Running, plugin.Restarting: Res
 // save writes a plugin's row where it differs; m may be nil.
 func (s *Service) save(ctx context.Context, tx *store.Tx, st plugin.Status, m *pluginv1.Manifest) error {
 	row, found, err := store.First(ctx, tx, Type, "`uuid` = ?", uuidOf(st.Name))
+	if errors.Is(err, store.ErrDamaged) { // it costs the plugin nothing but its row
+		store.PassedOver(s.o.Log)(uuidOf(st.Name), err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
