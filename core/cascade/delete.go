@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/sql"
@@ -29,6 +30,8 @@ type deletion struct {
 	Simple bool
 	// Done: it did, and all is deleted.
 	Done bool
+	// Points are the plugins' steps before rows are deleted.
+	Points hook.Points `json:",omitempty"`
 }
 
 // rounds bounds how often marking and deleting look for rows that came late.
@@ -43,6 +46,7 @@ func (e *Engine) define() *flow.Def[deletion] {
 		flow.Tx("begin", e.begin, e.end),
 		flow.Do("mark", e.mark, nil).When(world),
 		flow.Do("check", e.check, nil).When(world).When(func(s *deletion) bool { return s.Mode == Permissive }),
+		flow.Do("point.begin", e.tell, e.takeBack).When(world).When(func(s *deletion) bool { return len(s.Points) > 0 }).Checkpoint(),
 		flow.Do("delete", e.deleteAll, nil).When(world).Timeout(wholeTime),
 		flow.Tx("unmark", e.end, nil).When(world),
 	)
@@ -60,7 +64,7 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, s *deletion) error {
 	if err != nil {
 		return err
 	}
-	if !e.simple(tree) {
+	if !e.simple(s, tree) {
 		return nil // somebody was faster
 	}
 	if s.Mode == Permissive {
@@ -87,7 +91,7 @@ func (e *Engine) begin(ctx context.Context, tx *store.Tx, s *deletion) error {
 func (e *Engine) planInside(ctx context.Context, tx *store.Tx, s *deletion) (*Tree, error) {
 	for range rounds {
 		tree, err := Plan(e.graph(ctx, tx), s.Type, s.UUID)
-		if err != nil || tx.Dialect() == sql.SQLite || !e.simple(tree) {
+		if err != nil || tx.Dialect() == sql.SQLite || !e.simple(s, tree) {
 			return tree, err
 		}
 		fresh, err := e.unmarked(ctx, tx, tree)

@@ -8,5 +8,10 @@
 // deletes layer by layer. The flow's state is the root alone: after a crash
 // the plan is made anew, since the rows that are left are the progress.
 //
-// The package must not import anything of core but resource, store, flow and errtext.
+// Plugins that contribute to the point <Type>.delete.begin do their steps for each row
+// of that type, once the checks have passed and before anything is deleted; when the
+// delete fails they undo them for the rows that stay.
+//
+// The package must not import anything of core but resource, store, flow, hook and
+// errtext.
 package cascade

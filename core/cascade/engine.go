@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -109,6 +110,8 @@ type Engine struct {
 	flows  *flow.Engine
 	log    hclog.Logger
 	delete *flow.Def[deletion]
+	hooks  *hook.Service // Observe
+	points []string      // of all types
 
 	mu       sync.RWMutex
 	deleters map[string]Deleter
@@ -179,10 +182,10 @@ func (e *Engine) Delete(ctx context.Context, typeName, uuid string, m Mode, o fl
 	if o.ResourceType == "" && o.ResourceUUID == "" {
 		o.ResourceType, o.ResourceUUID = t.Name, uuid
 	}
-	s := &deletion{Type: t.Name, UUID: uuid, Mode: m}
+	s := &deletion{Type: t.Name, UUID: uuid, Mode: m, Points: e.contributions()}
 	err = e.store.View(ctx, func(tx *store.Tx) error {
 		tree, err := Plan(e.graph(ctx, tx), t.Name, uuid)
-		s.Simple = err == nil && e.simple(tree)
+		s.Simple = err == nil && e.simple(s, tree)
 		return err
 	})
 	if err != nil {
@@ -267,10 +270,10 @@ func (e *Engine) lookup(ctx context.Context, q store.Querier, typeName, uuid str
 // simpleNodes is how many rows one transaction deletes at most.
 const simpleNodes = 200
 
-// simple reports whether a plan touches nothing but the database, so that one
-// transaction does it all.
-func (e *Engine) simple(t *Tree) bool {
-	if len(t.Nodes)+len(t.Detached) > simpleNodes {
+// simple reports whether a plan touches nothing but the database, and is nobody's
+// concern, so that one transaction does it all.
+func (e *Engine) simple(s *deletion, t *Tree) bool {
+	if len(t.Nodes)+len(t.Detached) > simpleNodes || len(s.observed(t)) > 0 {
 		return false
 	}
 	return !slices.ContainsFunc(t.Nodes, func(n Node) bool { return e.deleter(n.Type).Delete != nil }) &&

@@ -24,6 +24,9 @@
 // frozen in its state when it begins (At), with what they have answered, so that a
 // flow that goes on after a restart does and undoes the steps of the same plugins.
 //
+// Of several subjects at once (rows that a delete takes with it) the plugins are told by
+// Do and Undo, and keep no state.
+//
 // A plugin that the operator has switched off is not asked, and contributes nothing to
 // flows that begin; changes are kept for it until it is back.
 //

@@ -44,7 +44,8 @@ func (s subscription) contribution() Contribution {
 	return Contribution{Point: s.GetPoint(), Plugin: s.plugin, TimeoutMS: pluginsdk.SubscriptionTimeout(s.Subscription), Ignore: s.ignores()}
 }
 
-func (p Points) has(point string) bool {
+// Has reports whether some plugin contributes to a point.
+func (p Points) Has(point string) bool {
 	return slices.ContainsFunc(p, func(c Contribution) bool { return c.Point == point })
 }
 
@@ -74,7 +75,7 @@ func Step[S any](s *Service, name, point string, of func(*S) *Points, about func
 		}
 		return nil
 	}
-	return flow.Do("point."+name, do, undo).When(func(st *S) bool { return of(st).has(point) }).Checkpoint()
+	return flow.Do("point."+name, do, undo).When(func(st *S) bool { return of(st).Has(point) }).Checkpoint()
 }
 
 func (s *Service) do(ctx context.Context, c *Contribution, operation string, about *pluginv1.PointSubject) error {
@@ -126,6 +127,35 @@ func (s *Service) undo(ctx context.Context, c *Contribution, operation string, a
 func (c *Contribution) bounded(ctx context.Context, operation string) (context.Context, context.CancelFunc) {
 	s := subscription{Subscription: &pluginv1.Subscription{Phase: pluginsdk.PhasePoint, TimeoutMs: c.TimeoutMS}}
 	return context.WithTimeout(pluginsdk.WithOperationID(ctx, operation+"."+c.Plugin), s.timeout())
+}
+
+// Do has the plugins among all that contribute to a point do their steps for one of
+// several subjects of a flow, one after another; what they answer is not kept.
+// operation names the step for this subject: it is the same for each try.
+func (s *Service) Do(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
+	for _, c := range all {
+		if c.Point != point {
+			continue
+		}
+		if err := s.do(ctx, &c, operation, about); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Undo has the same plugins undo them, the last one first, also when they have not
+// done them.
+func (s *Service) Undo(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
+	for _, c := range slices.Backward(all) {
+		if c.Point != point {
+			continue
+		}
+		if err := s.undo(ctx, &c, operation, about); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Tell has plugins do their steps at a point of what is repeated until it succeeds,

@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -49,6 +50,7 @@ type addImage struct {
 	Refs     []*copyPlan
 	Tags     []string
 	UserTags []string
+	Points   hook.Points `json:",omitempty"` // what plugins do when the bytes are there
 }
 
 // copyPlan is one copy of the image: its store and, when it worked, its place.
@@ -59,6 +61,14 @@ type copyPlan struct {
 	Path, MD5          string
 	Size, Actual       int64
 	Format             string
+}
+
+// pointDownloaded is the point at which plugins may look at an image.
+const pointDownloaded = "image.add.downloaded"
+
+func (s *Service) declarePoints() {
+	s.Hooks.Declare(pointDownloaded, "The bytes of an image are in its backup storages, and nobody can use it yet. "+
+		"Subject: Image, its uuid. A failure removes the image.")
 }
 
 func (s *Service) registerAdd() {
@@ -144,7 +154,7 @@ func (s *Service) newImage(ctx context.Context, c *action.Call, p *addParams) (*
 	if err := checkSource(c.Caller, p.URL); err != nil {
 		return nil, err
 	}
-	st := &addImage{Tags: c.SystemTags, UserTags: c.UserTags, Guarded: !c.Caller.Admin}
+	st := &addImage{Points: s.Hooks.At(pointDownloaded), Tags: c.SystemTags, UserTags: c.UserTags, Guarded: !c.Caller.Admin}
 	st.URL, st.Checksum, _ = strings.Cut(p.URL, "#")
 	media, format := cmp.Or(p.MediaType, RootVolumeTemplate), strings.ToLower(p.Format)
 	if media == ISO || format == "iso" {
@@ -195,6 +205,10 @@ func (s *Service) addFlow() *flow.Def[addImage] {
 			}
 			return nil
 		}).Timeout(addTimeout),
+		hook.Step(s.Hooks, "downloaded", pointDownloaded, func(st *addImage) *hook.Points { return &st.Points },
+			func(st *addImage) *pluginv1.PointSubject {
+				return &pluginv1.PointSubject{Type: ImageType.Name, Uuid: st.Row.UUID}
+			}),
 		flow.Tx("finish", s.finishImage, s.unfinishImage),
 		flow.Do("recount", s.recount, nil),
 	)

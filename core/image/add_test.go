@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -207,4 +208,18 @@ func TestDeletedWhileItIsAdded(t *testing.T) {
 	c.Want("images", len(c.List("Image")), 0)
 	c.Want("copies", len(c.List("ImageBackupStorageRef")), 0)
 	c.Want("bits taken back", len(c.Calls.Of("DeleteImage")), 1)
+}
+
+// A plugin that looks at an image's bytes keeps it from being used, and nothing of it
+// is left.
+func TestPluginRefusesAnImage(t *testing.T) {
+	c := cloudtest.NewObserved(t, kerneltest.AtPoints("image.add.downloaded")...)
+	s := c.Site()
+	before := len(c.List("Image"))
+	c.Calls.Forget()
+	c.Calls.Fail("DoPoint", errs.New(errs.Refused, "plugin", "a virus"))
+	c.Refused(errs.Refused, "APIAddImageMsg", P{"name": "ill", "url": "http://192.0.2.1/ill.qcow2", "format": "qcow2",
+		"backupStorageUuids": []string{s.Backup}}, "a virus")
+	c.Want("images", len(c.List("Image")), before)
+	c.Want("bytes removed", len(c.Calls.Of("DeleteImage")), 1)
 }

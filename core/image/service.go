@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -36,6 +37,7 @@ type needs struct {
 	Actions *action.Registry
 	Flows   *flow.Engine
 	Cascade *cascade.Engine
+	Hooks   *hook.Service
 	Tags    *tag.Service
 	Config  *config.Service
 	Plugins *plugin.Manager
@@ -45,7 +47,7 @@ type needs struct {
 }
 
 func needsOf(k *kernel.Kernel) needs {
-	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
+	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Hooks: k.Hooks, Tags: k.Tags, Config: k.Config,
 		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
 }
 
@@ -60,6 +62,7 @@ func New(k *kernel.Kernel) *Service {
 // storage plugins must have been started.
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
+	s.declarePoints()
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
 	for _, f := range []func() error{s.registerSettings, s.registerTags, s.registerStores, s.registerZones, s.registerHealth, s.registerTypes, s.registerImages} {
 		if err := f(); err != nil {

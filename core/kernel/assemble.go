@@ -151,7 +151,8 @@ func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 	return k.Store.EnsureTypes(ctx, added...)
 }
 
-// RegisterParts registers the actions and settings of the kernel's own parts.
+// RegisterParts registers the actions and settings of the kernel's own parts. It comes
+// after AddPluginTypes.
 func (k *Kernel) RegisterParts() error {
 	if err := k.Audit.Register(); err != nil {
 		return err
@@ -173,6 +174,7 @@ func (k *Kernel) RegisterParts() error {
 	k.RegisterProgress()
 	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)
 	k.Config.Register(k.Actions)
+	k.Cascade.Observe(k.Hooks)
 	return nil
 }
 

@@ -315,8 +315,9 @@ func (m *template) check(t *testing.T, s *server.Server, name string) {
 	undone(t, s)
 }
 
-// undone tells whether the witness has taken back what it did for guests that were
-// never there, and nothing of those that run.
+// undone tells whether the witness has taken back what it did for guests and images
+// that were never there, and for what was to be deleted and is still there, and
+// nothing else.
 func undone(t *testing.T, s *server.Server) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.Dir, "plugins", "witness", "points"))
@@ -328,13 +329,17 @@ func undone(t *testing.T, s *server.Server) {
 		t.Fatal(err)
 	}
 	last, ended := map[string]string{}, map[string]bool{}
+	others := map[[2]string]string{} // by point and resource
 	for line := range strings.Lines(string(text)) {
 		var what, point, uuid string
 		if _, err := fmt.Sscan(line, &what, &point, &uuid); err != nil {
 			t.Fatalf("%q: %v", line, err)
 		}
-		if point == "vm.start.nics-ready" {
+		switch {
+		case point == "vm.start.nics-ready":
 			last[uuid] = what
+		case !strings.HasPrefix(point, "vm."):
+			others[[2]string{point, uuid}] = what
 		}
 		ended[uuid] = ended[uuid] || strings.HasPrefix(point, "vm.stop.") || strings.HasPrefix(point, "vm.destroy.")
 	}
@@ -343,7 +348,25 @@ func undone(t *testing.T, s *server.Server) {
 			t.Errorf("guest %s was never there, and what the witness did for it is not undone", uuid)
 		}
 	}
-	if len(last) == 0 {
+	for at, what := range others {
+		point, uuid := at[0], at[1]
+		table, _, _ := strings.Cut(point, ".")
+		if table == "image" {
+			table = "Image"
+		}
+		var there int
+		if err := s.Database().QueryRow("SELECT COUNT(*) FROM `"+table+"` WHERE `uuid` = ?", uuid).Scan(&there); err != nil {
+			t.Fatal(err)
+		}
+		want := "do"
+		if (there == 1) == strings.HasSuffix(point, ".delete.begin") {
+			want = "undo"
+		}
+		if what != want {
+			t.Errorf("%s of %s, of which there is %d: the witness's last word is %s, want %s", point, uuid, there, what, want)
+		}
+	}
+	if len(last)+len(others) == 0 {
 		t.Error("the witness has done nothing")
 	}
 }

@@ -1,5 +1,5 @@
 // Command kumo-plugin-witness is the sample of an observer that does steps of the
-// core's flows: at the points of guests' lives it writes what it does and undoes to a
+// core's flows: at points of guests' lives, of images and of deletes it writes what it does and undoes to a
 // file of its folder. It must not import core or web.
 package main
 
@@ -16,7 +16,8 @@ import (
 )
 
 // points are those at which it has something to do.
-var points = []string{"vm.start.nics-ready", "vm.start.done", "vm.stop.begin", "vm.stop.done", "vm.destroy.begin", "vm.destroy.done", "vm.expunge.begin"}
+var points = []string{"vm.start.nics-ready", "vm.start.done", "vm.stop.begin", "vm.stop.done", "vm.destroy.begin", "vm.destroy.done", "vm.expunge.begin",
+	"image.add.downloaded", "Zone.delete.begin", "VmInstance.delete.begin"}
 
 func main() { pluginsdk.Serve(plugin()) }
 
