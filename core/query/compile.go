@@ -174,6 +174,9 @@ func (c *compiler) tag(s scope, name string, cond Condition) error {
 	if f == nil {
 		return unknownField(s.typ, name)
 	}
+	if err := c.enter(table); err != nil {
+		return err
+	}
 	if !cond.Op.negative() {
 		next, err := c.joinVisible(table, table.Follows, s.alias+".`uuid`", false)
 		if err != nil {

@@ -24,6 +24,10 @@ type Engine struct {
 type Scope struct {
 	Admin       bool
 	AccountUUID string
+	// May, if set, refuses types that the query must not touch, whether it is of them
+	// or reaches into them by a condition, the order or a member. A grant for a type
+	// is one for the types that refine it.
+	May func(typeName string) error
 }
 
 // Result is the answer to a query.
@@ -64,7 +68,7 @@ func (e *Engine) RunIn(ctx context.Context, db store.Querier, typeName string, q
 	if err != nil {
 		return nil, err
 	}
-	wanted, err := e.wanted(t, q.Fields)
+	wanted, err := e.wanted(t, q.Fields, sc)
 	if err != nil {
 		return nil, err
 	}

@@ -158,6 +158,9 @@ func (c *compiler) joinVisible(table *resource.Type, on, equals string, one bool
 // root opens the scope of the queried type.
 func (c *compiler) root(t *resource.Type) (scope, error) {
 	s := scope{typ: t, table: c.reg.Root(t), alias: "t0"}
+	if err := c.enter(t); err != nil {
+		return s, err
+	}
 	return s, c.narrow(s)
 }
 
@@ -254,6 +257,9 @@ func (c *compiler) member(s scope, typ, pointer, field string, one bool) (column
 
 // target joins the rows of type to whose toColumn equals column of s.
 func (c *compiler) target(s scope, column string, to *resource.Type, toColumn string, one bool) (scope, error) {
+	if err := c.enter(to); err != nil {
+		return scope{}, err
+	}
 	from, err := c.key(s, column)
 	if err != nil {
 		return scope{}, err
