@@ -49,6 +49,14 @@ func (c *coreClient) Setting(ctx context.Context, category, name, resourceUUID s
 	return resp.Value, nil
 }
 
+func (c *coreClient) Query(ctx context.Context, q *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error) {
+	return c.rpc.Query(ctx, q)
+}
+
+func (c *coreClient) Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
+	return c.rpc.Act(ctx, a)
+}
+
 func (c *coreClient) Host(hostUUID string) hostv1.HostAgentServiceClient {
 	return hostv1.NewHostAgentServiceClient(&hostConn{rpc: c.rpc, host: hostUUID})
 }

@@ -20,6 +20,12 @@ type CoreHandler interface {
 	HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error
 	// Setting reads a global setting or its override on a resource.
 	Setting(ctx context.Context, category, name, resourceUUID string) (string, error)
+	// Query reads rows of q's type, which the plugin is granted; may refuses the
+	// other types that it is not granted, by name.
+	Query(ctx context.Context, q *pluginv1.QueryRequest, may func(typeName string) error) (*pluginv1.QueryResponse, error)
+	// Act makes a call of the API for a plugin, and waits for its end. The same
+	// plugin, operation (of ctx), step and message are the same call.
+	Act(ctx context.Context, plugin string, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
 }
 
 // NewCoreService serves h to one plugin. What the plugin's manifest does not
@@ -73,6 +79,28 @@ func (s *coreService) Setting(ctx context.Context, req *pluginv1.SettingRequest)
 		return nil, err
 	}
 	return &pluginv1.SettingResponse{Value: value}, nil
+}
+
+func (s *coreService) Query(ctx context.Context, req *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error) {
+	may := func(typeName string) error { return s.allow(PermissionQuery, typeName) }
+	if err := may(req.Type); err != nil {
+		return nil, err
+	}
+	return s.handler.Query(ctx, req, may)
+}
+
+// maxStep bounds the name of a step in bytes.
+const maxStep = 64
+
+func (s *coreService) Act(ctx context.Context, req *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
+	if err := s.allow(PermissionAct, req.Message); err != nil {
+		return nil, err
+	}
+	if req.Step == "" || len(req.Step) > maxStep {
+		return nil, errs.New(errs.Invalid, req.Message, "its step has %d bytes, not 1 to %d", len(req.Step), maxStep).
+			WithAdvice("give each call of an operation a short name of its own, the same at each repeat")
+	}
+	return s.handler.Act(ctx, s.manifest().GetName(), req)
 }
 
 func (s *coreService) HostCall(req *pluginv1.HostCallRequest, out grpc.ServerStreamingServer[pluginv1.HostCallResponse]) error {

@@ -1,6 +1,7 @@
 package pluginsdk
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,16 +12,22 @@ import (
 // A permission is a verb, or a verb and what it is about with a colon between:
 // "setting" allows to read every setting, "setting:vm" those of a category,
 // "setting:vm/cleanTraffic" one; "host-call" allows every method of the agents of
-// hosts, "host-call:/kumo.host.v1.HostAgentService/CreateDisk" one.
+// hosts, "host-call:/kumo.host.v1.HostAgentService/CreateDisk" one;
+// "query:VmInstance" to read rows of a type, "act:APIStopVmInstanceMsg" to make a
+// call of the API.
 const (
 	PermissionHostCall = "host-call"
 	PermissionSetting  = "setting"
+	PermissionQuery    = "query"
+	PermissionAct      = "act"
 )
 
 // permissions has what the part after the colon looks like, by verb.
 var permissions = map[string]*regexp.Regexp{
 	PermissionHostCall: regexp.MustCompile(`^/[A-Za-z0-9_.]+/[A-Za-z0-9_]+$`),
 	PermissionSetting:  regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`),
+	PermissionQuery:    regexp.MustCompile(`^[A-Za-z0-9]+$`),
+	PermissionAct:      regexp.MustCompile(`^[A-Za-z0-9]+$`),
 }
 
 // CheckPermission says, as errs.Invalid, what is wrong with a permission.
@@ -30,7 +37,7 @@ func CheckPermission(permission string) error {
 	switch {
 	case !known:
 		return errs.New(errs.Invalid, "permission "+permission, "it does not exist").
-			WithAdvice("there are %s and %s, alone or with a colon and what it is about", PermissionHostCall, PermissionSetting)
+			WithAdvice("there are %s, alone or with a colon and what it is about", strings.Join(slices.Sorted(maps.Keys(permissions)), ", "))
 	case narrow && !shape.MatchString(about):
 		return errs.New(errs.Invalid, "permission "+permission, "%q is nothing that %s is about", about, verb)
 	}

@@ -33,6 +33,19 @@ type Core interface {
 	// Setting reads a global setting, or its override on a resource. Needs the
 	// permission "setting".
 	Setting(ctx context.Context, category, name, resourceUUID string) (string, error)
+	// Query reads rows of a resource type, without secrets, in the name of the
+	// platform or of who asked for the operation that ctx belongs to. It needs the
+	// permission "query:<type>" for the type and for all that it reaches into.
+	// Errors: Denied names the type that is not granted, Invalid the condition,
+	// field or bound that is wrong.
+	Query(ctx context.Context, q *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error)
+	// Act makes a call of the API, through all its checks, and waits for its end.
+	// ctx must belong to an operation that is in progress, as the context of every
+	// call from the core does. A repeat with the same operation, step and message
+	// is the same call and has the same outcome, unless that was Unavailable. Needs
+	// the permission "act:<message>". Errors: Refused, at once, when the call would
+	// wait for what the operation itself works on; else those of the call.
+	Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
 }
 
 // Plugin is one plugin process: its manifest and the strategies it has. Nil

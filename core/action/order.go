@@ -33,6 +33,8 @@ type Order struct {
 	Limit time.Duration
 
 	params any // what Input says, read by this process
+	// inside tells of the work in this process that waits for the job (Inside).
+	inside context.Context
 }
 
 // Name implements dispatch.Work.
@@ -79,6 +81,9 @@ func (r *Registry) Run(it dispatch.Item) {
 
 func (r *Registry) runOrder(it dispatch.Item, o *Order) {
 	ctx := context.Background()
+	if o.inside != nil {
+		ctx = o.inside
+	}
 	var res any
 	err := error(errs.New(errs.Internal, o.Message, "it ended unexpectedly"))
 	if o.Waiter != "" {

@@ -321,6 +321,9 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 		c.Job = resource.NewUUID()
 	}
 	key := a.queueKey(c, params)
+	if checkErr == nil && !stop {
+		checkErr = wouldWait(ctx, a.Message, key)
+	}
 	job := Job{UUID: c.Job, Message: a.Message, AccountUUID: c.Caller.AccountUUID, WebHook: req.WebHook, Timeout: limit}
 	if a.Returns != "" && a.result == refType {
 		job.ResourceType, job.ResourceUUID = a.Returns, a.shown(c, params)
@@ -345,7 +348,9 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: checkErr})
 		return reply, nil
 	}
-	if err := r.enqueue(ctx, a, order(a, c, &req.Input, params, key, limit)); err != nil {
+	o := order(a, c, &req.Input, params, key, limit)
+	o.inside = detached(ctx)
+	if err := r.enqueue(ctx, a, o); err != nil {
 		r.ports.Jobs.Finish(ctx, c.Job, Outcome{Err: err})
 	}
 	return reply, nil

@@ -42,6 +42,35 @@ func wouldWait(ctx context.Context, message, key string) error {
 	return nil
 }
 
+// maxInside bounds how many requests wait for one another.
+const maxInside = 8
+
+type insideKey struct{}
+
+// Inside returns the context of a request that the work which ctx belongs to waits
+// for (Serve): it knows what that work holds and nothing else of it, and does not end
+// with it. errs.Refused when too many requests wait for one another already: each
+// asks for the next.
+func Inside(ctx context.Context) (context.Context, error) {
+	depth, _ := ctx.Value(insideKey{}).(int)
+	if depth++; depth > maxInside {
+		return nil, errs.New(errs.Refused, "request", "%d requests wait for one another already", maxInside).
+			WithAdvice("a plugin that makes calls when it is asked about calls must not ask about its own")
+	}
+	return detached(context.WithValue(ctx, insideKey{}, depth)), nil
+}
+
+// detached keeps of ctx what it says of those who wait for its work.
+func detached(ctx context.Context) context.Context {
+	out := context.Background()
+	for _, key := range []any{heldKey{}, placeKey{}, insideKey{}} {
+		if v := ctx.Value(key); v != nil {
+			out = context.WithValue(out, key, v)
+		}
+	}
+	return out
+}
+
 // place is the place for work that ctx's work has in dispatch, and those of who
 // waits for it.
 type place struct {

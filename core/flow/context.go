@@ -18,6 +18,7 @@ type stepContext struct {
 type flowRun interface {
 	name() string
 	uuid() string
+	job() string
 	progress() int64
 	saveProgress(ctx context.Context, done int64) error
 	stopped() error
@@ -47,6 +48,15 @@ func current(ctx context.Context) *stepContext {
 func ID(ctx context.Context) string {
 	if c := current(ctx); c != nil {
 		return c.flow.uuid()
+	}
+	return ""
+}
+
+// Job returns the API job that the flow completes whose step was given ctx; "" when
+// there is none. It is the same after a crash.
+func Job(ctx context.Context) string {
+	if c := current(ctx); c != nil {
+		return c.flow.job()
 	}
 	return ""
 }

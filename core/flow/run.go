@@ -78,6 +78,7 @@ func newRun[S any](ctx context.Context, e *Engine, d *Def[S], s *S, row Journal)
 
 func (r *run[S]) name() string    { return r.def.name }
 func (r *run[S]) uuid() string    { return r.row.UUID }
+func (r *run[S]) job() string     { return r.row.Job }
 func (r *run[S]) progress() int64 { return r.row.Progress }
 
 func (r *run[S]) stopping() <-chan struct{} { return r.e.stopping }

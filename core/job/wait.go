@@ -32,6 +32,20 @@ func (s *Service) Wait(ctx context.Context, uuid string, max time.Duration) (Sta
 	return st, nil
 }
 
+// Find returns a job as it was accepted, also one that has expired and is still
+// there; false when there is none.
+func (s *Service) Find(ctx context.Context, uuid string) (Job, bool, error) {
+	if e := s.entry(uuid); e != nil {
+		return e.job, true, nil
+	}
+	row, found, err := store.First(ctx, s.store, rows, "uuid = ?", uuid)
+	if err != nil || !found {
+		return Job{}, false, err
+	}
+	return Job{UUID: row.UUID, Message: row.Message, ResourceType: row.ResourceType, ResourceUUID: row.ResourceUUID,
+		AccountUUID: row.AccountUUID, WebHook: row.WebHook}, true, nil
+}
+
 // hold returns when the job is done, or need not be waited for any longer.
 func (s *Service) hold(ctx context.Context, e *entry, max time.Duration) {
 	s.mu.Lock()

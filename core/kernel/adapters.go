@@ -166,6 +166,7 @@ type PluginHandler struct {
 
 	setting  func(ctx context.Context, category, name, resourceUUID string) string
 	progress func(operationID string, percent int, message string)
+	calls    *callbacks
 }
 
 // Progress reports how far the flow's step is that a plugin works for.

@@ -46,7 +46,7 @@ type Options struct {
 	// Plugins may be started later, but before AddPluginTypes.
 	Plugins *plugin.Manager
 	// Handler is what the plugins were given to ask; New lets it answer for
-	// settings and progress.
+	// settings and progress, Wire for queries and calls of the API.
 	Handler *PluginHandler
 	Limits  dispatch.Limits
 	Log     hclog.Logger
@@ -82,7 +82,8 @@ func New(o Options) *Kernel {
 		}, ShowTags: k.Tags.Shown})
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
-	o.Handler.setting, o.Handler.progress = k.Config.String, k.Flows.Report
+	k.calls = &callbacks{k: k}
+	o.Handler.setting, o.Handler.progress, o.Handler.calls = k.Config.String, k.Flows.Report, k.calls
 	return k
 }
 
@@ -95,6 +96,7 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 		Auth: auth, Lookup: action.NewLookup(k.Store, k.Types), Tags: k.Tags, Render: k.shown, Query: k.shown,
 		Plan: planner{k.Cascade}, Jobs: jobs{k.Jobs}, Queue: k.Dispatch, SystemAccount: system, Audit: k.Audit, Before: k.Hooks.Before, Finish: k.Flows.Finish,
 	})
+	k.calls.system.Store(&system)
 }
 
 // Bases are the types that plugins extend by subtypes; nil ones are not there.

@@ -45,4 +45,5 @@ type Kernel struct {
 	Node *mgmt.Node
 
 	shown renderer
+	calls *callbacks
 }

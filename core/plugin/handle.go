@@ -44,6 +44,8 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 		ctx, cancel = context.WithTimeout(ctx, maxCall)
 		defer cancel()
 	}
+	ctx = h.s.open.begin(ctx)
+	defer h.s.open.end(ctx)
 	p, err := h.s.process(ctx, nil)
 	if err != nil {
 		return err
@@ -88,12 +90,15 @@ func (h handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method str
 	if desc.ClientStreams {
 		return nil, errs.New(errs.Unsupported, "plugin "+h.s.name, "%s streams to the plugin, which the contract does not have", method)
 	}
+	ctx = h.s.open.begin(ctx)
+	context.AfterFunc(ctx, func() { h.s.open.end(ctx) }) // as of open: whoever is done with a stream ends ctx
 	s := &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts, began: time.Now(), tries: 1}
 	err := s.open(nil)
 	if err != nil && lost(ctx, err) {
 		err = s.again(err)
 	}
 	if err != nil {
+		h.s.open.end(ctx)
 		s.ended(err)
 		return nil, err
 	}

@@ -46,6 +46,8 @@ func runTests(m *testing.M) int {
 		"sample":  "",
 		"sample2": "-X main.version=2",
 		"other":   "-X main.name=other -X main.typ=Other",
+		"asker":   "-X 'main.asks=query:Asked act:APIAskMsg'",
+		"asker2":  "-X main.name=other -X main.typ=Other -X 'main.asks=query:Asked act:APIAskMsg'",
 		"rival":   "-X main.name=rival",
 		"hostile": "-X main.name=hostile -X main.typ=Hostile -X main.asks=host-call:/kumo.host.v1.HostAgentService/Info",
 		"greedy":  "-X main.version=3 -X main.typ=Other",
@@ -104,6 +106,24 @@ func (h *handler) HostCall(_ context.Context, hostUUID, method string, _ []byte,
 
 func (h *handler) Setting(context.Context, string, string, string) (string, error) {
 	return "value", nil
+}
+
+// who is a value of the context of an operation, by which the core knows it.
+type who struct{}
+
+func (h *handler) Query(ctx context.Context, q *pluginv1.QueryRequest, may func(string) error) (*pluginv1.QueryResponse, error) {
+	for _, joined := range q.GetConditions() {
+		if err := may(joined); err != nil {
+			return nil, err
+		}
+	}
+	name, _ := ctx.Value(who{}).(string)
+	return &pluginv1.QueryResponse{Inventories: [][]byte{[]byte(name)}}, nil
+}
+
+func (h *handler) Act(ctx context.Context, plugin string, r *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
+	name, _ := ctx.Value(who{}).(string)
+	return &pluginv1.ActResponse{Result: []byte(plugin + " for " + name)}, nil
 }
 
 func host(name string) *pluginv1.CheckHostRequest {

@@ -139,7 +139,7 @@ func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*proc
 		p.kill()
 		return nil, p.startError(err) // only now all that it wrote has been read
 	}
-	if err := p.configure(ctx, l.cfg, host, bin.sum); err != nil {
+	if err := p.configure(ctx, l.cfg, asker{l.cfg.Handler, &s.open}, host, bin.sum); err != nil {
 		p.kill()
 		return nil, err
 	}
@@ -242,7 +242,7 @@ func (p *process) startError(err error) error {
 	return e.WithAdvice("check that %s%s is a plugin for this version of Kumo", filePrefix, p.name)
 }
 
-func (p *process) configure(ctx context.Context, cfg Config, host *hostSide, sum []byte) error {
+func (p *process) configure(ctx context.Context, cfg Config, core CoreHandler, host *hostSide, sum []byte) error {
 	rpc := pluginv1.NewPluginServiceClient(p.conn)
 	described, err := rpc.Describe(ctx, &pluginv1.DescribeRequest{})
 	if err != nil {
@@ -268,7 +268,7 @@ func (p *process) configure(ctx context.Context, cfg Config, host *hostSide, sum
 	id := host.broker.NextId()
 	go host.broker.AcceptAndServe(id, func(opts []grpc.ServerOption) *grpc.Server {
 		s := grpc.NewServer(append(opts, pluginsdk.ServerOptions(p.log)...)...)
-		pluginv1.RegisterCoreServiceServer(s, pluginsdk.NewCoreService(cfg.Handler, p.manifest.Load, p.allows))
+		pluginv1.RegisterCoreServiceServer(s, pluginsdk.NewCoreService(core, p.manifest.Load, p.allows))
 		p.core.Store(s)
 		return s
 	})

@@ -34,6 +34,7 @@ type supervised struct {
 	manifest atomic.Pointer[pluginv1.Manifest]
 	swaps    chan swap
 	lines    lines
+	open     operations
 	// given: the configuration names the plugin, so that it must start.
 	given bool
 	// busy is held while the plugin is started or ended by command.
@@ -82,19 +83,19 @@ func (s *supervised) start(ctx context.Context) error {
 		}
 		if !s.given {
 			s.log.Error("plugin does not start", "error", err)
-			s.open()
+			s.admit()
 			return nil
 		}
 		return err
 	}
-	s.open()
+	s.admit()
 	s.use(p)
 	s.log.Info("plugin started", "version", p.manifest.Load().Version, "pid", p.runner.ID(), "took", time.Since(p.started))
 	return nil
 }
 
-// open lets calls wait for a process.
-func (s *supervised) open() {
+// admit lets calls wait for a process.
+func (s *supervised) admit() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = false

@@ -189,6 +189,7 @@ func TestRows(t *testing.T) {
 		p.want("the new state", p.act(path, "changeSampleKeyPairState", wire.Params{"stateEvent": "disable"}).text("state"), "Disabled")
 		p.act(pairs, "revokeSampleKeyPairs", wire.Params{"uuids": []string{uuid}, "reason": "lost"})
 		p.want("revoked pairs", p.count(p.c, pairs, "revoked=lost"), int64(1))
+		p.want("rings that say so", p.count(p.c, rings, "__userTag__=has revoked keys"), int64(1))
 		if err := p.c.Delete(p.Context(), rings+"/"+ring); err != nil {
 			p.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Core is a core for tests, with agents of the test's choice. Used directly as
@@ -22,6 +23,10 @@ type Core struct {
 	// Settings has global settings by "category.name", and overrides by
 	// "category.name@resource UUID".
 	Settings map[string]string
+	// OnQuery and OnAct answer queries and calls of the API; without them these are
+	// errs.Unsupported.
+	OnQuery func(context.Context, *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error)
+	OnAct   func(context.Context, *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
 
 	mu       sync.Mutex
 	progress []Progress
@@ -76,6 +81,22 @@ func (c *Core) Setting(_ context.Context, category, name, resourceUUID string) (
 	return "", errs.New(errs.NotFound, "setting "+key, "the test's core has no such setting")
 }
 
+// Query answers by OnQuery.
+func (c *Core) Query(ctx context.Context, q *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error) {
+	if c.OnQuery == nil {
+		return nil, errs.New(errs.Unsupported, "query of "+q.GetType(), "the test's core has no OnQuery")
+	}
+	return c.OnQuery(ctx, q)
+}
+
+// Act answers by OnAct.
+func (c *Core) Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
+	if c.OnAct == nil {
+		return nil, errs.New(errs.Unsupported, a.GetMessage(), "the test's core has no OnAct")
+	}
+	return c.OnAct(ctx, a)
+}
+
 type noHost string
 
 func (h noHost) err() error { return errs.New(errs.NotFound, "host "+string(h), "no such host") }
@@ -95,6 +116,14 @@ func (h coreHandler) Progress(_, operationID string, percent int, message string
 
 func (h coreHandler) Setting(ctx context.Context, category, name, resourceUUID string) (string, error) {
 	return h.core.Setting(ctx, category, name, resourceUUID)
+}
+
+func (h coreHandler) Query(ctx context.Context, q *pluginv1.QueryRequest, _ func(string) error) (*pluginv1.QueryResponse, error) {
+	return h.core.Query(ctx, q)
+}
+
+func (h coreHandler) Act(ctx context.Context, _ string, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
+	return h.core.Act(ctx, a)
 }
 
 func (h coreHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {

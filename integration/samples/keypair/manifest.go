@@ -8,6 +8,7 @@ import (
 var manifest = &pluginv1.Manifest{
 	Name: "keypair", Version: "1", Description: "Key pairs, as the sample of a plugin with types of its own.",
 	Caption:       pluginsdk.Say("Key pairs", "密钥对"),
+	Permissions:   []string{"query:SampleKeyRing", "act:APICreateUserTagMsg"},
 	ResourceTypes: []*pluginv1.ResourceTypeDecl{keyPair, keyRing},
 }
 

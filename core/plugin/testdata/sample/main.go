@@ -56,6 +56,7 @@ type driver struct {
 	env    pluginsdk.Env
 	hoard  []byte
 	helper *exec.Cmd
+	last   string // operation
 }
 
 // ConnectHost tells about the process.
@@ -96,6 +97,8 @@ func (d *driver) CheckHost(ctx context.Context, req *pluginv1.CheckHostRequest) 
 		}
 	case "everything":
 		return ok, d.everything(ctx, req.Host.GetUuid())
+	case "ask", "ask late", "ask as another", "ask of others":
+		return d.ask(ctx, req.Host.GetName())
 	case "garbage":
 		return &pluginv1.CheckHostResponse{Checks: []*pluginv1.HostCheck{nil, {Name: strings.Repeat("\x00\xff", 1<<20)}}}, nil
 	case "slow":
@@ -152,8 +155,37 @@ func (d *driver) everything(ctx context.Context, host string) error {
 	_, setting := d.env.Core.Setting(ctx, "a", "b", "")
 	_, call := d.env.Core.Host(host).Info(ctx, &hostv1.InfoRequest{})
 	_, disk := d.env.Core.Host(host).CreateDisk(ctx, &hostv1.CreateDiskRequest{})
+	_, query := d.env.Core.Query(ctx, &pluginv1.QueryRequest{Type: "Account", As: pluginv1.Caller_CALLER_SYSTEM})
+	_, act := d.env.Core.Act(ctx, &pluginv1.ActRequest{Message: "APIDeleteAccountMsg", Step: "s", As: pluginv1.Caller_CALLER_SYSTEM})
 	flood.Wait()
-	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t", errors.Is(setting, errs.Denied), errors.Is(call, errs.Denied), errors.Is(disk, errs.Denied))
+	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t, query %t, act %t", errors.Is(setting, errs.Denied),
+		errors.Is(call, errs.Denied), errors.Is(disk, errs.Denied), errors.Is(query, errs.Denied), errors.Is(act, errs.Denied))
+}
+
+// ask reads rows and makes a call for the operation of ctx; "late" for the last one,
+// which has ended; "as another" for one of another plugin. The checks are what the
+// core answers.
+func (d *driver) ask(ctx context.Context, how string) (*pluginv1.CheckHostResponse, error) {
+	q := &pluginv1.QueryRequest{Type: "Asked"}
+	switch how {
+	case "ask":
+		d.last = pluginsdk.OperationID(ctx)
+	case "ask late":
+		ctx = pluginsdk.WithOperationID(ctx, d.last)
+	case "ask as another":
+		ctx = pluginsdk.WithOperationID(ctx, "another's")
+	case "ask of others":
+		q.Conditions = []string{"Other"}
+	}
+	rows, err := d.env.Core.Query(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	done, err := d.env.Core.Act(ctx, &pluginv1.ActRequest{Message: "APIAskMsg", Step: "s"})
+	if err != nil {
+		return nil, err
+	}
+	return &pluginv1.CheckHostResponse{Checks: []*pluginv1.HostCheck{{Name: string(rows.GetInventories()[0])}, {Name: string(done.GetResult())}}}, nil
 }
 
 // panicOutside panics in a goroutine that no interceptor guards.

@@ -27,6 +27,60 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Caller is in whose name a plugin asks the core.
+type Caller int32
+
+const (
+	Caller_CALLER_UNSPECIFIED Caller = 0
+	// CALLER_SYSTEM is the platform: all rows, with the rights of an administrator.
+	Caller_CALLER_SYSTEM Caller = 1
+	// CALLER_OPERATION is who asked for the operation in the call's metadata, with the
+	// rights that it has. An operation that the platform began by itself is the
+	// platform's; one that is not in progress is nobody's, and refused.
+	Caller_CALLER_OPERATION Caller = 2
+)
+
+// Enum value maps for Caller.
+var (
+	Caller_name = map[int32]string{
+		0: "CALLER_UNSPECIFIED",
+		1: "CALLER_SYSTEM",
+		2: "CALLER_OPERATION",
+	}
+	Caller_value = map[string]int32{
+		"CALLER_UNSPECIFIED": 0,
+		"CALLER_SYSTEM":      1,
+		"CALLER_OPERATION":   2,
+	}
+)
+
+func (x Caller) Enum() *Caller {
+	p := new(Caller)
+	*p = x
+	return p
+}
+
+func (x Caller) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Caller) Descriptor() protoreflect.EnumDescriptor {
+	return file_kumo_plugin_v1_plugin_proto_enumTypes[0].Descriptor()
+}
+
+func (Caller) Type() protoreflect.EnumType {
+	return &file_kumo_plugin_v1_plugin_proto_enumTypes[0]
+}
+
+func (x Caller) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Caller.Descriptor instead.
+func (Caller) EnumDescriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{0}
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -676,6 +730,285 @@ func (x *SettingResponse) GetValue() string {
 	return ""
 }
 
+type QueryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type is the resource type's name, such as "VmInstance".
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// conditions all hold; each is what a "q=" of the REST API says, such as
+	// "name=web" or "vmNics.ip~=10.%".
+	Conditions []string `protobuf:"bytes,2,rep,name=conditions,proto3" json:"conditions,omitempty"`
+	// fields are the members wanted. Empty means the type's own, and those that other
+	// types give of which the plugin is granted all.
+	Fields []string `protobuf:"bytes,3,rep,name=fields,proto3" json:"fields,omitempty"`
+	// sort is a field, with "-" before it for the falling order.
+	Sort string `protobuf:"bytes,4,opt,name=sort,proto3" json:"sort,omitempty"`
+	// limit is at most 1000, which 0 stands for; start is how many are skipped.
+	Limit int32 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
+	Start int32 `protobuf:"varint,6,opt,name=start,proto3" json:"start,omitempty"`
+	// with_total asks for the number of all that fit.
+	WithTotal     bool   `protobuf:"varint,7,opt,name=with_total,json=withTotal,proto3" json:"with_total,omitempty"`
+	As            Caller `protobuf:"varint,8,opt,name=as,proto3,enum=kumo.plugin.v1.Caller" json:"as,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryRequest) Reset() {
+	*x = QueryRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryRequest) ProtoMessage() {}
+
+func (x *QueryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
+func (*QueryRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *QueryRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *QueryRequest) GetConditions() []string {
+	if x != nil {
+		return x.Conditions
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetFields() []string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *QueryRequest) GetSort() string {
+	if x != nil {
+		return x.Sort
+	}
+	return ""
+}
+
+func (x *QueryRequest) GetLimit() int32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *QueryRequest) GetStart() int32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *QueryRequest) GetWithTotal() bool {
+	if x != nil {
+		return x.WithTotal
+	}
+	return false
+}
+
+func (x *QueryRequest) GetAs() Caller {
+	if x != nil {
+		return x.As
+	}
+	return Caller_CALLER_UNSPECIFIED
+}
+
+type QueryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// inventories are JSON objects, as the REST API shows them.
+	Inventories [][]byte `protobuf:"bytes,1,rep,name=inventories,proto3" json:"inventories,omitempty"`
+	// total is set with QueryRequest.with_total.
+	Total         int64 `protobuf:"varint,2,opt,name=total,proto3" json:"total,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryResponse) Reset() {
+	*x = QueryResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryResponse) ProtoMessage() {}
+
+func (x *QueryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
+func (*QueryResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *QueryResponse) GetInventories() [][]byte {
+	if x != nil {
+		return x.Inventories
+	}
+	return nil
+}
+
+func (x *QueryResponse) GetTotal() int64 {
+	if x != nil {
+		return x.Total
+	}
+	return 0
+}
+
+type ActRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// message is the API message's name, such as "APIStopVmInstanceMsg".
+	Message string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	// parameters is a JSON object by the parameters' names, with those of the path.
+	Parameters []byte `protobuf:"bytes,2,opt,name=parameters,proto3" json:"parameters,omitempty"`
+	// step tells the calls of one operation apart: 1 to 64 bytes, the same whenever
+	// the operation is repeated.
+	Step          string `protobuf:"bytes,3,opt,name=step,proto3" json:"step,omitempty"`
+	As            Caller `protobuf:"varint,4,opt,name=as,proto3,enum=kumo.plugin.v1.Caller" json:"as,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActRequest) Reset() {
+	*x = ActRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActRequest) ProtoMessage() {}
+
+func (x *ActRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
+func (*ActRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ActRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ActRequest) GetParameters() []byte {
+	if x != nil {
+		return x.Parameters
+	}
+	return nil
+}
+
+func (x *ActRequest) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *ActRequest) GetAs() Caller {
+	if x != nil {
+		return x.As
+	}
+	return Caller_CALLER_UNSPECIFIED
+}
+
+type ActResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// result is the answer of the API, a JSON object.
+	Result        []byte `protobuf:"bytes,1,opt,name=result,proto3" json:"result,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActResponse) Reset() {
+	*x = ActResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActResponse) ProtoMessage() {}
+
+func (x *ActResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
+func (*ActResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ActResponse) GetResult() []byte {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
 // ErrorDetail travels in the details of a gRPC status, so that an error keeps
 // its class, its object and its advice across the wire.
 type ErrorDetail struct {
@@ -696,7 +1029,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -708,7 +1041,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -721,7 +1054,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ErrorDetail) GetClass() string {
@@ -790,21 +1123,52 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
 	"\rresource_uuid\x18\x03 \x01(\tR\fresourceUuid\"'\n" +
 	"\x0fSettingResponse\x12\x14\n" +
-	"\x05value\x18\x01 \x01(\tR\x05value\"i\n" +
+	"\x05value\x18\x01 \x01(\tR\x05value\"\xe1\x01\n" +
+	"\fQueryRequest\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1e\n" +
+	"\n" +
+	"conditions\x18\x02 \x03(\tR\n" +
+	"conditions\x12\x16\n" +
+	"\x06fields\x18\x03 \x03(\tR\x06fields\x12\x12\n" +
+	"\x04sort\x18\x04 \x01(\tR\x04sort\x12\x14\n" +
+	"\x05limit\x18\x05 \x01(\x05R\x05limit\x12\x14\n" +
+	"\x05start\x18\x06 \x01(\x05R\x05start\x12\x1d\n" +
+	"\n" +
+	"with_total\x18\a \x01(\bR\twithTotal\x12&\n" +
+	"\x02as\x18\b \x01(\x0e2\x16.kumo.plugin.v1.CallerR\x02as\"G\n" +
+	"\rQueryResponse\x12 \n" +
+	"\vinventories\x18\x01 \x03(\fR\vinventories\x12\x14\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\"\x82\x01\n" +
+	"\n" +
+	"ActRequest\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1e\n" +
+	"\n" +
+	"parameters\x18\x02 \x01(\fR\n" +
+	"parameters\x12\x12\n" +
+	"\x04step\x18\x03 \x01(\tR\x04step\x12&\n" +
+	"\x02as\x18\x04 \x01(\x0e2\x16.kumo.plugin.v1.CallerR\x02as\"%\n" +
+	"\vActResponse\x12\x16\n" +
+	"\x06result\x18\x01 \x01(\fR\x06result\"i\n" +
 	"\vErrorDetail\x12\x14\n" +
 	"\x05class\x18\x01 \x01(\tR\x05class\x12\x16\n" +
 	"\x06object\x18\x02 \x01(\tR\x06object\x12\x16\n" +
 	"\x06advice\x18\x03 \x01(\tR\x06advice\x12\x14\n" +
-	"\x05check\x18\x04 \x01(\tR\x05check2\xbf\x02\n" +
+	"\x05check\x18\x04 \x01(\tR\x05check*I\n" +
+	"\x06Caller\x12\x16\n" +
+	"\x12CALLER_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rCALLER_SYSTEM\x10\x01\x12\x14\n" +
+	"\x10CALLER_OPERATION\x10\x022\xbf\x02\n" +
 	"\rPluginService\x12M\n" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
 	"\x06Health\x12\x1d.kumo.plugin.v1.HealthRequest\x1a\x1e.kumo.plugin.v1.HealthResponse\x12D\n" +
-	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xf9\x01\n" +
+	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xff\x02\n" +
 	"\vCoreService\x12M\n" +
 	"\bProgress\x12\x1f.kumo.plugin.v1.ProgressRequest\x1a .kumo.plugin.v1.ProgressResponse\x12O\n" +
 	"\bHostCall\x12\x1f.kumo.plugin.v1.HostCallRequest\x1a .kumo.plugin.v1.HostCallResponse0\x01\x12J\n" +
-	"\aSetting\x12\x1e.kumo.plugin.v1.SettingRequest\x1a\x1f.kumo.plugin.v1.SettingResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\aSetting\x12\x1e.kumo.plugin.v1.SettingRequest\x1a\x1f.kumo.plugin.v1.SettingResponse\x12D\n" +
+	"\x05Query\x12\x1c.kumo.plugin.v1.QueryRequest\x1a\x1d.kumo.plugin.v1.QueryResponse\x12>\n" +
+	"\x03Act\x12\x1a.kumo.plugin.v1.ActRequest\x1a\x1b.kumo.plugin.v1.ActResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_plugin_proto_rawDescOnce sync.Once
@@ -818,48 +1182,60 @@ func file_kumo_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
-	(*DescribeRequest)(nil),   // 0: kumo.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 1: kumo.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),  // 2: kumo.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 3: kumo.plugin.v1.ConfigureResponse
-	(*HealthRequest)(nil),     // 4: kumo.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),    // 5: kumo.plugin.v1.HealthResponse
-	(*DrainRequest)(nil),      // 6: kumo.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),     // 7: kumo.plugin.v1.DrainResponse
-	(*ProgressRequest)(nil),   // 8: kumo.plugin.v1.ProgressRequest
-	(*ProgressResponse)(nil),  // 9: kumo.plugin.v1.ProgressResponse
-	(*HostCallRequest)(nil),   // 10: kumo.plugin.v1.HostCallRequest
-	(*HostCallResponse)(nil),  // 11: kumo.plugin.v1.HostCallResponse
-	(*SettingRequest)(nil),    // 12: kumo.plugin.v1.SettingRequest
-	(*SettingResponse)(nil),   // 13: kumo.plugin.v1.SettingResponse
-	(*ErrorDetail)(nil),       // 14: kumo.plugin.v1.ErrorDetail
-	nil,                       // 15: kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	(*Manifest)(nil),          // 16: kumo.plugin.v1.Manifest
+	(Caller)(0),               // 0: kumo.plugin.v1.Caller
+	(*DescribeRequest)(nil),   // 1: kumo.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),  // 2: kumo.plugin.v1.DescribeResponse
+	(*ConfigureRequest)(nil),  // 3: kumo.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil), // 4: kumo.plugin.v1.ConfigureResponse
+	(*HealthRequest)(nil),     // 5: kumo.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),    // 6: kumo.plugin.v1.HealthResponse
+	(*DrainRequest)(nil),      // 7: kumo.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),     // 8: kumo.plugin.v1.DrainResponse
+	(*ProgressRequest)(nil),   // 9: kumo.plugin.v1.ProgressRequest
+	(*ProgressResponse)(nil),  // 10: kumo.plugin.v1.ProgressResponse
+	(*HostCallRequest)(nil),   // 11: kumo.plugin.v1.HostCallRequest
+	(*HostCallResponse)(nil),  // 12: kumo.plugin.v1.HostCallResponse
+	(*SettingRequest)(nil),    // 13: kumo.plugin.v1.SettingRequest
+	(*SettingResponse)(nil),   // 14: kumo.plugin.v1.SettingResponse
+	(*QueryRequest)(nil),      // 15: kumo.plugin.v1.QueryRequest
+	(*QueryResponse)(nil),     // 16: kumo.plugin.v1.QueryResponse
+	(*ActRequest)(nil),        // 17: kumo.plugin.v1.ActRequest
+	(*ActResponse)(nil),       // 18: kumo.plugin.v1.ActResponse
+	(*ErrorDetail)(nil),       // 19: kumo.plugin.v1.ErrorDetail
+	nil,                       // 20: kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	(*Manifest)(nil),          // 21: kumo.plugin.v1.Manifest
 }
 var file_kumo_plugin_v1_plugin_proto_depIdxs = []int32{
-	16, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
-	15, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	0,  // 2: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
-	2,  // 3: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
-	4,  // 4: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
-	6,  // 5: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
-	8,  // 6: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
-	10, // 7: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
-	12, // 8: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
-	1,  // 9: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
-	3,  // 10: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
-	5,  // 11: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
-	7,  // 12: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
-	9,  // 13: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
-	11, // 14: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
-	13, // 15: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
-	9,  // [9:16] is the sub-list for method output_type
-	2,  // [2:9] is the sub-list for method input_type
-	2,  // [2:2] is the sub-list for extension type_name
-	2,  // [2:2] is the sub-list for extension extendee
-	0,  // [0:2] is the sub-list for field type_name
+	21, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
+	20, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	0,  // 2: kumo.plugin.v1.QueryRequest.as:type_name -> kumo.plugin.v1.Caller
+	0,  // 3: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
+	1,  // 4: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
+	3,  // 5: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
+	5,  // 6: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
+	7,  // 7: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
+	9,  // 8: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
+	11, // 9: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
+	13, // 10: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
+	15, // 11: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
+	17, // 12: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
+	2,  // 13: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
+	4,  // 14: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
+	6,  // 15: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
+	8,  // 16: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
+	10, // 17: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
+	12, // 18: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
+	14, // 19: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
+	16, // 20: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
+	18, // 21: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
+	13, // [13:22] is the sub-list for method output_type
+	4,  // [4:13] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_plugin_proto_init() }
@@ -873,13 +1249,14 @@ func file_kumo_plugin_v1_plugin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_plugin_proto_rawDesc), len(file_kumo_plugin_v1_plugin_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   16,
+			NumEnums:      1,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
 		GoTypes:           file_kumo_plugin_v1_plugin_proto_goTypes,
 		DependencyIndexes: file_kumo_plugin_v1_plugin_proto_depIdxs,
+		EnumInfos:         file_kumo_plugin_v1_plugin_proto_enumTypes,
 		MessageInfos:      file_kumo_plugin_v1_plugin_proto_msgTypes,
 	}.Build()
 	File_kumo_plugin_v1_plugin_proto = out.File

@@ -260,6 +260,8 @@ const (
 	CoreService_Progress_FullMethodName = "/kumo.plugin.v1.CoreService/Progress"
 	CoreService_HostCall_FullMethodName = "/kumo.plugin.v1.CoreService/HostCall"
 	CoreService_Setting_FullMethodName  = "/kumo.plugin.v1.CoreService/Setting"
+	CoreService_Query_FullMethodName    = "/kumo.plugin.v1.CoreService/Query"
+	CoreService_Act_FullMethodName      = "/kumo.plugin.v1.CoreService/Act"
 )
 
 // CoreServiceClient is the client API for CoreService service.
@@ -276,6 +278,16 @@ type CoreServiceClient interface {
 	HostCall(ctx context.Context, in *HostCallRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[HostCallResponse], error)
 	// Setting reads a global setting or its override on a resource.
 	Setting(ctx context.Context, in *SettingRequest, opts ...grpc.CallOption) (*SettingResponse, error)
+	// Query reads rows of a resource type, by the query grammar of the REST API.
+	// Secret fields are never in it. The type, and each type that a condition, the
+	// order or a field reaches into, needs the permission "query:<type>".
+	Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error)
+	// Act makes a call of the API, with all its checks and hooks, and waits for its
+	// end. It needs the permission "act:<message>", and an operation in the call's
+	// metadata that is in progress. A repeat with the same operation, step and
+	// message is the same call: it waits for the first one, and has its outcome, also
+	// after a restart of the core. Only what was Unavailable is tried again.
+	Act(ctx context.Context, in *ActRequest, opts ...grpc.CallOption) (*ActResponse, error)
 }
 
 type coreServiceClient struct {
@@ -325,6 +337,26 @@ func (c *coreServiceClient) Setting(ctx context.Context, in *SettingRequest, opt
 	return out, nil
 }
 
+func (c *coreServiceClient) Query(ctx context.Context, in *QueryRequest, opts ...grpc.CallOption) (*QueryResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(QueryResponse)
+	err := c.cc.Invoke(ctx, CoreService_Query_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) Act(ctx context.Context, in *ActRequest, opts ...grpc.CallOption) (*ActResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ActResponse)
+	err := c.cc.Invoke(ctx, CoreService_Act_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreServiceServer is the server API for CoreService service.
 // All implementations must embed UnimplementedCoreServiceServer
 // for forward compatibility.
@@ -339,6 +371,16 @@ type CoreServiceServer interface {
 	HostCall(*HostCallRequest, grpc.ServerStreamingServer[HostCallResponse]) error
 	// Setting reads a global setting or its override on a resource.
 	Setting(context.Context, *SettingRequest) (*SettingResponse, error)
+	// Query reads rows of a resource type, by the query grammar of the REST API.
+	// Secret fields are never in it. The type, and each type that a condition, the
+	// order or a field reaches into, needs the permission "query:<type>".
+	Query(context.Context, *QueryRequest) (*QueryResponse, error)
+	// Act makes a call of the API, with all its checks and hooks, and waits for its
+	// end. It needs the permission "act:<message>", and an operation in the call's
+	// metadata that is in progress. A repeat with the same operation, step and
+	// message is the same call: it waits for the first one, and has its outcome, also
+	// after a restart of the core. Only what was Unavailable is tried again.
+	Act(context.Context, *ActRequest) (*ActResponse, error)
 	mustEmbedUnimplementedCoreServiceServer()
 }
 
@@ -357,6 +399,12 @@ func (UnimplementedCoreServiceServer) HostCall(*HostCallRequest, grpc.ServerStre
 }
 func (UnimplementedCoreServiceServer) Setting(context.Context, *SettingRequest) (*SettingResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Setting not implemented")
+}
+func (UnimplementedCoreServiceServer) Query(context.Context, *QueryRequest) (*QueryResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Query not implemented")
+}
+func (UnimplementedCoreServiceServer) Act(context.Context, *ActRequest) (*ActResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Act not implemented")
 }
 func (UnimplementedCoreServiceServer) mustEmbedUnimplementedCoreServiceServer() {}
 func (UnimplementedCoreServiceServer) testEmbeddedByValue()                     {}
@@ -426,6 +474,42 @@ func _CoreService_Setting_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoreService_Query_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(QueryRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Query(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Query_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Query(ctx, req.(*QueryRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_Act_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ActRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Act(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Act_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Act(ctx, req.(*ActRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoreService_ServiceDesc is the grpc.ServiceDesc for CoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -440,6 +524,14 @@ var CoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Setting",
 			Handler:    _CoreService_Setting_Handler,
+		},
+		{
+			MethodName: "Query",
+			Handler:    _CoreService_Query_Handler,
+		},
+		{
+			MethodName: "Act",
+			Handler:    _CoreService_Act_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
