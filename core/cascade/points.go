@@ -23,7 +23,8 @@ func (e *Engine) Observe(hooks *hook.Service) {
 			continue
 		}
 		e.points = append(e.points, pointOf(t.Name))
-		hooks.Declare(pointOf(t.Name), "A row of "+t.Name+" is about to be deleted, by itself or with what it depends on, and nothing has been yet. "+
+		hooks.Declare(pointOf(t.Name), "A row of "+t.Name+" is about to be deleted by a cascade, its own or that of what it depends on, and nothing has been yet. "+
+			"What has a trash (guests, data volumes, images) is removed from there without one; parts (the NICs of a guest) go with their whole, untold. "+
 			"Subject: its type and uuid. No state is kept for its undo, which comes for each row that is still there when the delete has failed. "+
 			"With deleteMode=Enforcing a failure is of no consequence.")
 	}

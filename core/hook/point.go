@@ -54,26 +54,10 @@ func (p Points) Has(point string) bool {
 // the contributions in the flow's state, and about what the plugins are told.
 func Step[S any](s *Service, name, point string, of func(*S) *Points, about func(*S) *pluginv1.PointSubject) flow.Step[S] {
 	do := func(ctx context.Context, st *S) error {
-		all := *of(st)
-		for i := range all {
-			if c := &all[i]; c.Point == point {
-				if err := s.do(ctx, c, flow.OperationID(ctx), about(st)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return s.doAll(ctx, *of(st), point, flow.OperationID(ctx), about(st))
 	}
 	undo := func(ctx context.Context, st *S) error {
-		all := *of(st)
-		for i := len(all) - 1; i >= 0; i-- {
-			if c := &all[i]; c.Point == point {
-				if err := s.undo(ctx, c, flow.OperationID(ctx), about(st)); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
+		return s.undoAll(ctx, *of(st), point, flow.OperationID(ctx), about(st))
 	}
 	return flow.Do("point."+name, do, undo).When(func(st *S) bool { return of(st).Has(point) }).Checkpoint()
 }
@@ -133,12 +117,16 @@ func (c *Contribution) bounded(ctx context.Context, operation string) (context.C
 // several subjects of a flow, one after another; what they answer is not kept.
 // operation names the step for this subject: it is the same for each try.
 func (s *Service) Do(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
-	for _, c := range all {
-		if c.Point != point {
-			continue
-		}
-		if err := s.do(ctx, &c, operation, about); err != nil {
-			return err
+	return s.doAll(ctx, slices.Clone(all), point, operation, about)
+}
+
+// doAll keeps in all what the plugins answer.
+func (s *Service) doAll(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
+	for i := range all {
+		if c := &all[i]; c.Point == point {
+			if err := s.do(ctx, c, operation, about); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -147,12 +135,15 @@ func (s *Service) Do(ctx context.Context, all Points, point, operation string, a
 // Undo has the same plugins undo them, the last one first, also when they have not
 // done them.
 func (s *Service) Undo(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
-	for _, c := range slices.Backward(all) {
-		if c.Point != point {
-			continue
-		}
-		if err := s.undo(ctx, &c, operation, about); err != nil {
-			return err
+	return s.undoAll(ctx, slices.Clone(all), point, operation, about)
+}
+
+func (s *Service) undoAll(ctx context.Context, all Points, point, operation string, about *pluginv1.PointSubject) error {
+	for i := len(all) - 1; i >= 0; i-- {
+		if c := &all[i]; c.Point == point {
+			if err := s.undo(ctx, c, operation, about); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
