@@ -58,8 +58,9 @@ const (
 type TraceBounds struct{ Good, Failed int64 }
 
 // KeepTraces writes the traces of flows that end, until ctx ends: some time after
-// the end and several at once, so that no flow waits for it. bounds is asked when
-// old ones are removed.
+// the end and several at once, so that no flow waits for it; a process that is killed
+// loses those of its last moment (traceDelay). bounds is asked when old ones are
+// removed.
 func (e *Engine) KeepTraces(ctx context.Context, bounds func() TraceBounds) {
 	for written := pruneAfter; ; {
 		select {

@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,6 +47,24 @@ func other(t *testing.T, s *server.Server) *wire.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// written waits until the database has the traces of a job: they are written some
+// time after the end of a flow, and a server that is killed before loses them.
+func written(t *testing.T, db *sql.DB, job string, want int) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var have int
+		if err := db.QueryRow("SELECT COUNT(*) FROM `FlowTrace` WHERE `job` = ?", job).Scan(&have); err != nil {
+			t.Fatal(err)
+		}
+		if have == want {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the database has %d traces of the job, want %d", have, want)
+		}
+	}
 }
 
 // A person sees what is stuck, in which step and why, what its job did, and has
@@ -148,11 +167,16 @@ func TestStuckIsSeen(t *testing.T) {
 	if flows := list(t, c, "/flows"); len(flows) != 0 {
 		t.Errorf("the open flows are %+v", flows)
 	}
+	if err := look(c); err != nil {
+		t.Fatal(err)
+	}
+	tries := len(trace.Flows)
+	written(t, db, job, tries)
 	s.Kill()
 	s = s.Again()
 	s.Ready()
-	if err := func() error { c = s.Client; return look(c) }(); err != nil || len(trace.Flows) < 1 {
-		t.Errorf("after a restart the trace is %+v: %v", trace, err)
+	if err := look(s.Client); err != nil || len(trace.Flows) != tries {
+		t.Errorf("after a restart the trace of %d tries is %+v: %v", tries, trace, err)
 	}
 }
 
