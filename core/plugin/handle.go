@@ -274,6 +274,10 @@ func (s *supervised) unavailable(cause error) error {
 	}
 	// The cause is told, not wrapped: ErrConnectionLost must not get out of a
 	// handle, or a caller's caller would repeat what was repeated here.
-	return errs.New(errs.Unavailable, "plugin "+s.name, "it is not running: %v", cause).OfCheck("plugin " + s.name).
+	why := "it is not running"
+	if cause != nil {
+		why += ": " + cause.Error()
+	}
+	return errs.New(errs.Unavailable, "plugin "+s.name, "%s", why).OfCheck("plugin " + s.name).
 		WithAdvice("it is being restarted: repeat the call; if this stays, see the plugin's lines in the log")
 }

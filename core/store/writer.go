@@ -97,7 +97,9 @@ func (w *writer) update(ctx context.Context, fn func(*Tx) error) error {
 	case <-ctx.Done():
 		giveUp = errs.Wrap(errs.ClassOf(ctx.Err()), "database "+w.s.name, ctx.Err(), "given up before the write began")
 	case <-timer.C:
-		giveUp = errs.New(errs.Internal, "database "+w.s.name, "the writer was busy for %s; is Update called inside Update?", maxQueued)
+		// Also what happens when Update is called inside Update.
+		giveUp = errs.New(errs.Internal, "database "+w.s.name, "the writer was busy for %s", maxQueued).
+			WithAdvice("repeat the call; if this stays, see whether the disk of the database stands still")
 	case <-w.stopped:
 		giveUp = errClosed(w.s.name)
 	}
