@@ -57,6 +57,16 @@ func (c *coreClient) Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1
 	return c.rpc.Act(ctx, a)
 }
 
+func (c *coreClient) Get(ctx context.Context, typeName, uuid string) (*pluginv1.Resource, error) {
+	r, err := c.rpc.Get(ctx, &pluginv1.GetRequest{Type: typeName, Uuid: uuid})
+	return r.GetResource(), err
+}
+
+func (c *coreClient) Put(ctx context.Context, changes *pluginv1.RowChanges) error {
+	_, err := c.rpc.Put(ctx, &pluginv1.PutRequest{Changes: changes})
+	return err
+}
+
 func (c *coreClient) Host(hostUUID string) hostv1.HostAgentServiceClient {
 	return hostv1.NewHostAgentServiceClient(&hostConn{rpc: c.rpc, host: hostUUID})
 }

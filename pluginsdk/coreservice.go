@@ -26,6 +26,10 @@ type CoreHandler interface {
 	// Act makes a call of the API for a plugin, and waits for its end. The same
 	// plugin, operation (of ctx), step and message are the same call.
 	Act(ctx context.Context, plugin string, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
+	// Get reads a row of a type of the plugin's own.
+	Get(ctx context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error)
+	// Put changes rows of types of the plugin's own, all or none.
+	Put(ctx context.Context, plugin string, c *pluginv1.RowChanges) error
 }
 
 // NewCoreService serves h to one plugin. What the plugin's manifest does not
@@ -101,6 +105,16 @@ func (s *coreService) Act(ctx context.Context, req *pluginv1.ActRequest) (*plugi
 			WithAdvice("give each call of an operation a short name of its own, the same at each repeat")
 	}
 	return s.handler.Act(ctx, s.manifest().GetName(), req)
+}
+
+// Get and Put need no permission: the types are the plugin's own.
+func (s *coreService) Get(ctx context.Context, req *pluginv1.GetRequest) (*pluginv1.GetResponse, error) {
+	r, err := s.handler.Get(ctx, s.manifest().GetName(), req.Type, req.Uuid)
+	return &pluginv1.GetResponse{Resource: r}, err
+}
+
+func (s *coreService) Put(ctx context.Context, req *pluginv1.PutRequest) (*pluginv1.PutResponse, error) {
+	return &pluginv1.PutResponse{}, s.handler.Put(ctx, s.manifest().GetName(), req.Changes)
 }
 
 func (s *coreService) HostCall(req *pluginv1.HostCallRequest, out grpc.ServerStreamingServer[pluginv1.HostCallResponse]) error {

@@ -46,6 +46,15 @@ type Core interface {
 	// the permission "act:<message>". Errors: Refused, at once, when the call would
 	// wait for what the operation itself works on; else those of the call.
 	Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
+	// Get reads a row of a type of the plugin's own, with hidden fields, secrets and its
+	// version. Errors: NotFound; Denied for a type of somebody else.
+	Get(ctx context.Context, typeName, uuid string) (*pluginv1.Resource, error)
+	// Put changes rows of types of the plugin's own, in one transaction: what goes
+	// first, then what comes. A repeat changes nothing. What changes inside an action is
+	// better answered by it (ActOnResourceResponse.changes). Errors: Unavailable for a
+	// version that is not the row's any more, Refused for a row on which others depend,
+	// NotFound for what a row refers to, Invalid for values that do not fit.
+	Put(ctx context.Context, c *pluginv1.RowChanges) error
 }
 
 // Plugin is one plugin process: its manifest and the strategies it has. Nil

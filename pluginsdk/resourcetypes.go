@@ -28,12 +28,24 @@ const (
 	ActsOnOne  = "one"
 	ActsOnMany = "many"
 	ActsOnType = "type"
+
+	ReturnsList          = "list"
+	ReturnsOne           = "one"
+	ReturnsInventoryList = "inventory-list"
+
+	RightsRead   = "read"
+	RightsChange = "change"
+
+	// KindObjects is the kind of parameters that are lists of objects.
+	KindObjects = "objects"
 )
 
 var (
 	typeName    = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{1,58}$`)
 	fieldName   = regexp.MustCompile(`^[a-z][A-Za-z0-9]{0,58}$`)
 	typePath    = regexp.MustCompile(`^(/[a-z0-9][a-z0-9-]*)+$`)
+	actionRoute = regexp.MustCompile(`^(/[a-z0-9][a-z0-9-]*|/\{[a-z][A-Za-z0-9]*\})+$`)
+	routeParam  = regexp.MustCompile(`\{([^}]*)\}`)
 	messageName = regexp.MustCompile(`^API[A-Z][A-Za-z0-9]*Msg$`)
 )
 
@@ -194,7 +206,7 @@ func (c *typeCheck) several() {
 func (c *typeCheck) kind(what string, f *pluginv1.Field, kinds ...string) {
 	c.oneOf(what+": its kind", f.Kind, kinds...)
 	m := manifestCheck{}
-	if f.Kind != "strings" {
+	if f.Kind != "strings" && f.Kind != KindObjects {
 		m.holds(what, f.Kind, f.Holds)
 	}
 	c.wrong = append(c.wrong, m.wrong...)
@@ -233,7 +245,7 @@ func (c *typeCheck) kind(what string, f *pluginv1.Field, kinds ...string) {
 		_, err = strconv.ParseFloat(f.Default, 64)
 	case "bool":
 		_, err = strconv.ParseBool(f.Default)
-	case "time", "strings":
+	case "time", "strings", KindObjects:
 		err = fmt.Errorf("this kind has none")
 	}
 	if err != nil {
@@ -322,28 +334,89 @@ func (c *typeCheck) action(a *pluginv1.ActionDecl) {
 	}
 	c.caption(what, a.Caption)
 	c.oneOf(what+": on", a.On, ActsOnOne, ActsOnMany, ActsOnType)
-	c.oneOf(what+": method", a.Method, "PUT", "POST", "GET")
-	if a.Method == "GET" && a.Returns == "" {
-		c.fail("%s: what is asked for by GET returns something", what)
-	}
-	if a.On == ActsOnMany && a.Returns != "" {
-		c.fail("%s: on many resources it returns those", what)
-	}
+	c.oneOf(what+": method", a.Method, "PUT", "POST", "GET", "DELETE")
+	c.oneOf(what+": returns as", a.ReturnsAs, ReturnsList, ReturnsOne, ReturnsInventoryList)
 	c.oneOf(what+": access", a.Access, AccessNormal, AccessAdmin)
-	if a.Path != "" && !typePath.MatchString(a.Path) || a.Path == "" && a.Method != "" && a.Method != "PUT" {
-		c.fail("%s: its path %q is not one like /rotate", what, a.Path)
+	switch {
+	case a.Method == "GET" && a.Returns == "" && len(a.Answers) == 0:
+		c.fail("%s: what is asked for by GET returns something", what)
+	case len(a.Answers) > 0 && (a.Method != "GET" || a.Returns != ""):
+		c.fail("%s: answers are for GET, and for what returns no resources", what)
+	case a.On == ActsOnMany && (a.Returns != "" || a.Route != ""):
+		c.fail("%s: on many resources it returns those, and its path is /actions", what)
+	case a.ReturnsAs != "" && a.Returns == "":
+		c.fail("%s: it does not say what it returns", what)
 	}
-	seen := map[string]bool{"uuid": true, "uuids": true}
+	c.actionParams(what, a)
+	c.route(what, a)
+}
+
+// route checks the path of an action: it has what the action is on, and otherwise
+// parameters of it.
+func (c *typeCheck) route(what string, a *pluginv1.ActionDecl) {
+	switch {
+	case a.Route == "" && a.Path == "" && a.Method != "" && a.Method != "PUT",
+		a.Path != "" && (a.Route != "" || !typePath.MatchString(a.Path)):
+		c.fail("%s: its path %q is not one like /rotate", what, a.Path)
+	case a.Route != "" && !actionRoute.MatchString(a.Route):
+		c.fail("%s: its route %q is not one like /groups/{uuid}/members", what, a.Route)
+	}
+	subject := a.Subject
+	if subject == "" {
+		subject = "uuid"
+	}
+	named := a.Route == "" || a.On == ActsOnType
+	for _, m := range routeParam.FindAllStringSubmatch(a.Route, -1) {
+		is := func(p *pluginv1.Field) bool { return p.Name == m[1] && isText(p) && p.Required }
+		switch {
+		case m[1] == subject && a.On != ActsOnType:
+			named = true
+		case !slices.ContainsFunc(a.Params, is):
+			c.fail("%s: {%s} of its route is no required parameter of kind string", what, m[1])
+		}
+	}
+	if !named {
+		c.fail("%s: its route does not name what it is on, {%s}", what, subject)
+	}
+}
+
+func (c *typeCheck) actionParams(what string, a *pluginv1.ActionDecl) {
+	seen := map[string]bool{"uuid": true, "uuids": true, a.Subject: true}
+	if a.On == ActsOnType {
+		seen = map[string]bool{}
+	}
+	kinds := []string{"string", "text", "int", "long", "bool", "double", "time", "strings", KindObjects}
 	for _, p := range a.Params {
-		what := what + ": parameter " + p.Name
-		if !fieldName.MatchString(p.Name) || seen[p.Name] {
-			c.fail("%s: the name is not letters and digits, is taken, or is there twice", what)
+		c.param(what+": parameter "+p.Name, p, seen, kinds)
+		if p.Kind == KindObjects && (a.Method == "GET" || a.Method == "DELETE") {
+			c.fail("%s: parameter %s: the query of a URL has no objects", what, p.Name)
 		}
-		seen[p.Name] = true
-		c.kind(what, p, "string", "text", "int", "long", "bool", "double", "time", "strings")
-		if p.Fact || p.Hidden || p.Unique || p.Index || p.Immutable {
-			c.fail("%s: fact, hidden, unique, index and immutable are for fields", what)
+	}
+	seen = map[string]bool{}
+	for _, f := range a.Answers {
+		c.param(what+": answer "+f.Name, f, seen, kinds[:len(kinds)-1])
+	}
+}
+
+func (c *typeCheck) param(what string, p *pluginv1.Field, seen map[string]bool, kinds []string) {
+	if !fieldName.MatchString(p.Name) || seen[p.Name] {
+		c.fail("%s: the name is not letters and digits, is taken, or is there twice", what)
+	}
+	seen[p.Name] = true
+	c.kind(what, p, kinds...)
+	if p.Fact || p.Hidden || p.Unique || p.Index || p.Immutable {
+		c.fail("%s: fact, hidden, unique, index and immutable are for fields", what)
+	}
+	c.oneOf(what+": rights", p.Rights, RightsRead, RightsChange)
+	c.caption(what, p.Caption)
+	if (p.Kind == KindObjects) != (len(p.Members) > 0) {
+		c.fail("%s: members are for objects, which have some", what)
+	}
+	members := map[string]bool{}
+	for _, m := range p.Members {
+		c.param(what+": member "+m.Name, m, members, kinds[:len(kinds)-1])
+		if m.Default != "" || m.Kind == "time" || m.Rights != "" {
+			c.fail("%s: member %s: members have no default, no rights and are no times", what, m.Name)
 		}
-		c.caption(what, p.Caption)
 	}
 }

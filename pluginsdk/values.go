@@ -8,8 +8,8 @@ import (
 )
 
 // ValueOf makes the value of a field or parameter of a resource: of a string, an
-// int or int64, a bool, a float64, a time.Time (to the millisecond) or a []string.
-// errs.Internal for anything else.
+// int or int64, a bool, a float64, a time.Time (to the millisecond), a []string, or, for parameters, a
+// []map[string]any of those. errs.Internal for anything else.
 func ValueOf(v any) (*pluginv1.Value, error) {
 	switch v := v.(type) {
 	case string:
@@ -26,6 +26,16 @@ func ValueOf(v any) (*pluginv1.Value, error) {
 		return &pluginv1.Value{Kind: &pluginv1.Value_Time{Time: v.UnixMilli()}}, nil
 	case []string:
 		return &pluginv1.Value{Kind: &pluginv1.Value_List{List: &pluginv1.TextList{Items: v}}}, nil
+	case []map[string]any:
+		list := &pluginv1.ObjectList{Items: make([]*pluginv1.Object, len(v))}
+		for i, members := range v {
+			values, err := Values(members)
+			if err != nil {
+				return nil, err
+			}
+			list.Items[i] = &pluginv1.Object{Values: values}
+		}
+		return &pluginv1.Value{Kind: &pluginv1.Value_Objects{Objects: list}}, nil
 	}
 	return nil, errs.New(errs.Internal, "value", "a %T is the value of no kind of field", v)
 }
@@ -44,7 +54,7 @@ func Values(plain map[string]any) (map[string]*pluginv1.Value, error) {
 }
 
 // Plain is the counterpart of ValueOf: a string, int64, bool, float64, time.Time
-// in UTC or []string; nil when there is none.
+// in UTC, []string or []map[string]any; nil when there is none.
 func Plain(v *pluginv1.Value) any {
 	switch k := v.GetKind().(type) {
 	case *pluginv1.Value_Text:
@@ -59,6 +69,21 @@ func Plain(v *pluginv1.Value) any {
 		return time.UnixMilli(k.Time).UTC()
 	case *pluginv1.Value_List:
 		return k.List.GetItems()
+	case *pluginv1.Value_Objects:
+		objects := make([]map[string]any, len(k.Objects.GetItems()))
+		for i, o := range k.Objects.GetItems() {
+			objects[i] = PlainValues(o.GetValues())
+		}
+		return objects
 	}
 	return nil
+}
+
+// PlainValues is the counterpart of Values.
+func PlainValues(values map[string]*pluginv1.Value) map[string]any {
+	plain := make(map[string]any, len(values))
+	for name, v := range values {
+		plain[name] = Plain(v)
+	}
+	return plain
 }

@@ -140,6 +140,8 @@ type Param struct {
 	Doc string
 	// View is how people see it.
 	View ParamView
+	// Members are those of each element, for the type Objects.
+	Members []Param
 
 	goType reflect.Type
 }

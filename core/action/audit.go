@@ -44,9 +44,9 @@ func (a *Action) about(c *Call, params any) Target {
 	if a.Create {
 		return Target{Type: a.Returns, UUID: c.ResourceUUID}
 	}
-	targets, at := a.targets(params)
+	targets, of := a.targets(params)
 	for i, t := range targets {
-		if a.fields[at[i]].In == "path" {
+		if of[i].In == "path" {
 			return t
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -115,7 +116,7 @@ func (f *field) check(message string, v reflect.Value, given bool) error {
 			case kindInt:
 				err = f.checkInt(v.Index(i).Int(), bad)
 			default:
-				err = f.checkWithin(v.Index(i), bad)
+				err = f.checkElement(message, i, v.Index(i), bad)
 			}
 			if err != nil {
 				return err
@@ -123,6 +124,26 @@ func (f *field) check(message string, v reflect.Value, given bool) error {
 		}
 	}
 	return nil
+}
+
+// checkElement checks an element of a list that is no plain value. Members are put in
+// the one spelling of their kind.
+func (f *field) checkElement(message string, i int, v reflect.Value, bad func(string, ...any) error) error {
+	for j := range f.members {
+		m := f.members[j]
+		m.Name = f.Name + "[" + strconv.Itoa(i) + "]." + m.Name
+		value, given := m.value(v)
+		if err := m.check(message, value, given); err != nil {
+			return err
+		}
+		if given && m.holds != nil {
+			m.spell(v, value)
+		}
+	}
+	if f.members != nil {
+		return nil
+	}
+	return f.checkWithin(v, bad)
 }
 
 func (f *field) checkText(s string, bad func(string, ...any) error) error {
@@ -262,34 +283,40 @@ func (f *field) checkInt(n int64, bad func(string, ...any) error) error {
 	return nil
 }
 
-// targets returns the resources that the parameters name, with the index of
-// their field.
-func (a *Action) targets(params any) ([]Target, []int) {
+// targets returns the resources that the parameters name, with the field of each.
+func (a *Action) targets(params any) (out []Target, of []*field) {
 	p := reflect.ValueOf(params).Elem()
-	var out []Target
-	var at []int
-	add := func(i int, uuid string) {
-		if uuid != "" {
-			out, at = append(out, Target{Type: a.fields[i].Resource, UUID: uuid}), append(at, i)
+	add := func(f *field, v reflect.Value) {
+		texts := []string{}
+		switch {
+		case f.Resource == "":
+		case f.kind == kindText:
+			texts = append(texts, v.String())
+		case f.kind == kindList && f.elem == kindText:
+			for j := range v.Len() {
+				texts = append(texts, v.Index(j).String())
+			}
+		}
+		for _, uuid := range texts {
+			if uuid != "" {
+				out, of = append(out, Target{Type: f.Resource, UUID: uuid}), append(of, f)
+			}
 		}
 	}
 	for i := range a.fields {
 		f := &a.fields[i]
-		if f.Resource == "" {
-			continue
-		}
 		v, given := f.value(p)
 		if !given {
 			continue
 		}
-		switch {
-		case f.kind == kindText:
-			add(i, v.String())
-		case f.kind == kindList && f.elem == kindText:
-			for j := range v.Len() {
-				add(i, v.Index(j).String())
+		add(f, v)
+		for j := range f.members {
+			for n := range v.Len() {
+				if member, given := f.members[j].value(v.Index(n)); given {
+					add(&f.members[j], member)
+				}
 			}
 		}
 	}
-	return out, at
+	return out, of
 }

@@ -246,7 +246,7 @@ func parseInt(text string) (int64, error) {
 func (f *field) fromJSON(dst reflect.Value, raw json.RawMessage) error {
 	switch f.kind {
 	case kindList:
-		if f.elem == kindOther || f.elem == kindMap || f.elem == kindList {
+		if f.members == nil && (f.elem == kindOther || f.elem == kindMap || f.elem == kindList) {
 			return decodeJSON(raw, dst)
 		}
 		var items []json.RawMessage
@@ -259,7 +259,11 @@ func (f *field) fromJSON(dst reflect.Value, raw json.RawMessage) error {
 				continue
 			}
 			v := reflect.New(f.typ.Elem()).Elem()
-			if err := scalarFromJSON(v, f.elem, item, f.NoTrim); err != nil {
+			read := func() error { return scalarFromJSON(v, f.elem, item, f.NoTrim) }
+			if f.members != nil {
+				read = func() error { return f.object(v, item) }
+			}
+			if err := read(); err != nil {
 				return err
 			}
 			out = reflect.Append(out, v)

@@ -1,8 +1,10 @@
 package action
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +22,7 @@ type field struct {
 	holds   *kinds.Kind  // of Holds
 	first   bool         // its default is the first of the values that come with the action
 	typ     reflect.Type // without the pointer
+	members []field      // of each element of a list of objects that was declared at run time
 }
 
 type kind int
@@ -255,18 +258,27 @@ var dynamicTypes = map[string]reflect.Type{
 	"[]string": reflect.TypeFor[[]string](), "map<string>": reflect.TypeFor[map[string]string](),
 }
 
+// Objects is the type word of a list of objects with Param.Members.
+const Objects = "[]object"
+
 func dynamicFields(params []Param) ([]field, error) {
 	out := make([]field, 0, len(params))
 	for _, p := range params {
 		if p.Name == "" {
 			return nil, fmt.Errorf("a parameter has no name")
 		}
-		word := strings.TrimSuffix(p.Type, "?")
-		t, ok := dynamicTypes[word]
-		if !ok {
-			return nil, fmt.Errorf("parameter %q has unknown type %q (want string, int, long, bool, double, []string or map<string>)", p.Name, p.Type)
-		}
 		f := field{Param: p}
+		if p.Type == Objects {
+			if err := f.setMembers(); err != nil {
+				return nil, fmt.Errorf("parameter %q: %w", p.Name, err)
+			}
+			out = append(out, f)
+			continue
+		}
+		t, ok := dynamicTypes[strings.TrimSuffix(p.Type, "?")]
+		if !ok {
+			return nil, fmt.Errorf("parameter %q has unknown type %q (want string, int, long, bool, double, []string, map<string> or %s)", p.Name, p.Type, Objects)
+		}
 		f.setType(t)
 		f.Type = p.Type
 		if err := f.setHolds(); err != nil {
@@ -278,6 +290,66 @@ func dynamicFields(params []Param) ([]field, error) {
 		out = append(out, f)
 	}
 	return out, nil
+}
+
+// setMembers makes a list of objects of Param.Members: its elements are structs of a
+// type made here, so that everything else treats them as those of a handler in Go.
+func (f *field) setMembers() error {
+	members, err := dynamicFields(f.Members)
+	if err != nil {
+		return err
+	}
+	fields := make([]reflect.StructField, len(members))
+	for i, m := range members {
+		t := m.typ
+		if m.kind != kindText && m.kind != kindList {
+			t = reflect.PointerTo(t) // nil: not given
+		}
+		c := m.View.Caption
+		fields[i] = reflect.StructField{Name: strings.ToUpper(m.Name[:1]) + m.Name[1:], Type: t,
+			Tag: reflect.StructTag("json:" + strconv.Quote(m.Name) + " caption:" + strconv.Quote(c.En+"|"+c.Zh) + " doc:" + strconv.Quote(m.Doc))}
+		members[i].index = []int{i}
+		members[i].setType(t)
+	}
+	f.setType(reflect.SliceOf(reflect.StructOf(fields)))
+	f.Type, f.members = Objects, members
+	return nil
+}
+
+// object reads the members of an object.
+func (f *field) object(dst reflect.Value, raw json.RawMessage) error {
+	var in Input
+	if err := json.Unmarshal(raw, &in.Body); err != nil {
+		return fmt.Errorf("a list of objects is wanted")
+	}
+	for i := range f.members {
+		m := &f.members[i]
+		if _, err := m.decodeInto(dst.FieldByIndex(m.index), &in); err != nil {
+			return fmt.Errorf("%s: %w", m.Name, err)
+		}
+	}
+	return nil
+}
+
+// ObjectsOf are the objects of a parameter of the type Objects, as handlers get it:
+// the members that were given, by name, as string, int64, bool, float64 or []string.
+func (a *Action) ObjectsOf(name string, value any) []map[string]any {
+	i := slices.IndexFunc(a.fields, func(f field) bool { return f.Name == name && f.members != nil })
+	list := reflect.ValueOf(value)
+	if i < 0 || list.Kind() != reflect.Slice {
+		return nil
+	}
+	all := make([]map[string]any, list.Len())
+	for n := range all {
+		all[n] = map[string]any{}
+		for j := range a.fields[i].members {
+			m := &a.fields[i].members[j]
+			if v, given := m.value(list.Index(n)); given {
+				all[n][m.Name] = v.Interface()
+			}
+		}
+	}
+	return all
 }
 
 // checkDefault finds a default that could not be read as the parameter's type.

@@ -237,7 +237,7 @@ func (r *Registry) checkTargets(ctx context.Context, a *Action, c *Call, params 
 	if r.ports.Lookup == nil {
 		return false, nil
 	}
-	targets, at := a.targets(params)
+	targets, of := a.targets(params)
 	if len(targets) == 0 {
 		return false, nil
 	}
@@ -246,7 +246,7 @@ func (r *Registry) checkTargets(ctx context.Context, a *Action, c *Call, params 
 		return false, fmt.Errorf("check the resources that %s names: %w", a.Message, err)
 	}
 	for i, t := range targets {
-		f := &a.fields[at[i]]
+		f := of[i]
 		if !found[i].Exists {
 			if (f.MissingOK || a.SuccessIfMissing && f.In == "path") && IsUUID(t.UUID) {
 				gone = true

@@ -18,6 +18,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // The packages of the core do not import each other where a small interface
@@ -163,6 +164,11 @@ func (p planner) Plan(ctx context.Context, r action.Removal) (any, error) {
 type PluginHandler struct {
 	// OnHost carries a call to the agent of a host; the service of hosts sets it.
 	OnHost func(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error
+	// Rows are those of plugins' own types; the service of them sets it.
+	Rows interface {
+		Get(ctx context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error)
+		Put(ctx context.Context, plugin string, c *pluginv1.RowChanges) error
+	}
 
 	setting  func(ctx context.Context, category, name, resourceUUID string) string
 	progress func(operationID string, percent int, message string)
@@ -192,4 +198,22 @@ func (h *PluginHandler) Setting(ctx context.Context, category, name, resourceUUI
 		return "", errs.New(errs.Unavailable, "setting "+category+"/"+name, "the core is starting").WithAdvice("repeat the call")
 	}
 	return h.setting(ctx, category, name, resourceUUID), nil
+}
+
+// Get reads a row of a plugin's own types. Errors: Unavailable while the core is
+// starting.
+func (h *PluginHandler) Get(ctx context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error) {
+	if h.Rows == nil {
+		return nil, errs.New(errs.Unavailable, typeName+" "+uuid, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Rows.Get(ctx, plugin, typeName, uuid)
+}
+
+// Put changes rows of a plugin's own types. Errors: Unavailable while the core is
+// starting.
+func (h *PluginHandler) Put(ctx context.Context, plugin string, c *pluginv1.RowChanges) error {
+	if h.Rows == nil {
+		return errs.New(errs.Unavailable, "rows of plugin "+plugin, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Rows.Put(ctx, plugin, c)
 }

@@ -199,8 +199,13 @@ func AddParams(base []action.Param, add *pluginv1.AddMessage, fields []*pluginv1
 // ParamOf is the parameter that a manifest declares, or that gives a field its
 // value. Of a time it is the text.
 func ParamOf(f *pluginv1.Field) action.Param {
+	var members []action.Param
+	for _, m := range f.GetMembers() {
+		members = append(members, ParamOf(m))
+	}
 	return action.Param{
-		Name: f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(), Resource: f.GetRef(),
+		Members: members,
+		Name:    f.GetName(), Type: wireType(f.GetKind()), Required: f.GetRequired(), Secret: f.GetSecret(), Resource: f.GetRef(),
 		MaxLength: int(f.GetMaxLength()), Values: f.GetValues(), Holds: f.GetHolds(), Range: bounds(f), Default: f.GetDefault(), Doc: f.GetDoc(),
 		View: action.ParamView{Caption: Said(f.GetCaption()), Unit: f.GetUnit()},
 	}
@@ -220,6 +225,8 @@ func wireType(kind string) string {
 		return kind
 	case "strings":
 		return "[]string"
+	case "objects":
+		return action.Objects
 	}
 	return "string"
 }

@@ -126,6 +126,12 @@ func (h *handler) Act(ctx context.Context, plugin string, r *pluginv1.ActRequest
 	return &pluginv1.ActResponse{Result: []byte(plugin + " for " + name)}, nil
 }
 
+func (h *handler) Get(_ context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error) {
+	return &pluginv1.Resource{Type: typeName, Uuid: uuid, Version: plugin}, nil
+}
+
+func (h *handler) Put(context.Context, string, *pluginv1.RowChanges) error { return nil }
+
 func host(name string) *pluginv1.CheckHostRequest {
 	return &pluginv1.CheckHostRequest{Host: &pluginv1.Host{Uuid: "h1", Name: name}}
 }

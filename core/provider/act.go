@@ -3,16 +3,14 @@ package provider
 import (
 	"cmp"
 	"context"
-	"net/http"
+	"errors"
 	"slices"
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/access"
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/flow"
-	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
-	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -21,68 +19,166 @@ import (
 // UUID is empty. Account asks for it.
 type act struct {
 	Type, UUID, Message, Account string
-	// Params are those of the message, Facts what the plugin answered.
-	Params, Facts []byte
+	Admin                        bool `json:",omitempty"`
+	// Params are those of the message.
+	Params []byte
 	// Returned are the UUIDs that the plugin answered.
 	Returned []string
 }
 
+// asked is an action as it was called.
+type asked struct {
+	t *served
+	d *pluginv1.ActionDecl
+	// uuid is what it is on, or "".
+	uuid, job string
+	caller    action.Caller
+	params    values
+}
+
 // defineAct is the flow of every action. There is nothing to take back: the plugin
-// has done it, or has left things as they were.
+// has done it, or has left things as they were. What it answers is written in the
+// same step, as a row may have changed since the plugin has read it: then it is asked
+// again.
 func (s *Service) defineAct() *flow.Def[act] {
-	return flow.Define("provide-act",
-		flow.Do("act", s.act, nil),
-		flow.Tx("note", s.note, nil).When(func(a *act) bool { return a.UUID != "" }))
+	return flow.Define("provide-act", flow.Do("act", s.act, nil))
 }
 
-func (s *Service) registerActions(t *served) error {
-	for _, d := range t.GetActions() {
-		if err := s.registerAction(t, d); err != nil {
-			return err
+// maxStale is how often an action is carried out whose changes were made up for rows
+// that have changed meanwhile.
+const maxStale = 10
+
+// run runs the flow of an action, and returns the UUIDs that the plugin answered.
+func (s *Service) run(ctx context.Context, q asked) ([]string, error) {
+	key := cmp.Or(q.uuid, q.first(), q.d.GetMessage())
+	o := flow.Options{Job: q.job, Key: key}
+	if q.uuid != "" {
+		o.ResourceType, o.ResourceUUID = q.t.GetName(), q.uuid
+	}
+	st := &act{Type: q.t.GetName(), UUID: q.uuid, Message: q.d.GetMessage(), Account: q.caller.AccountUUID, Admin: q.caller.Admin}
+	var err error
+	if st.Params, err = q.params.encode(); err != nil {
+		return nil, err
+	}
+	err = flow.Run(ctx, s.k.Flows, s.acting, st, o)
+	return st.Returned, err
+}
+
+// first is the value of the first parameter of the route, "" for none.
+func (q asked) first() string {
+	text, _ := q.params[firstOf(q.d)].(string)
+	return text
+}
+
+// act has the plugin do it, and writes what it answers.
+func (s *Service) act(ctx context.Context, a *act) error {
+	t, err := s.named(a.Type)
+	if err != nil {
+		return err
+	}
+	params, err := decode(a.Params)
+	if err != nil {
+		return err
+	}
+	req := &pluginv1.ActOnResourceRequest{Type: a.Type, Message: a.Message, AccountUuid: a.Account, Admin: a.Admin}
+	for range maxStale {
+		answer, facts, asked := s.ask(ctx, t, req, a.UUID, params)
+		if asked != nil {
+			return asked
+		}
+		a.Returned = answer.GetUuids()
+		if err = s.note(ctx, t, a.UUID, facts, answer.GetChanges()); !errors.Is(err, errStale) {
+			break
 		}
 	}
-	return nil
+	return err
 }
 
-func (s *Service) registerAction(t *served, d *pluginv1.ActionDecl) error {
-	var params []action.Param
-	for _, f := range d.GetParams() {
-		params = append(params, kernel.ParamOf(f))
+// ask calls the plugin for an action on a resource, or on the type when uuid is empty.
+func (s *Service) ask(ctx context.Context, t *served, req *pluginv1.ActOnResourceRequest, uuid string, params values) (*pluginv1.ActOnResourceResponse, values, error) {
+	_, p, err := s.called(t.GetName())
+	if err != nil {
+		return nil, nil, err
 	}
-	a := action.Action{Message: d.GetMessage(), Method: cmp.Or(d.GetMethod(), "PUT"), Path: t.GetPath() + cmp.Or(d.GetPath(), "/actions"), Async: true,
-		Access: t.access(d.GetAccess()), Doc: d.GetDoc(), View: action.View{Caption: kernel.Said(d.GetCaption()), Type: t.GetName()}, Plugin: t.plugin}
-	switch d.GetOn() {
-	case pluginsdk.ActsOnMany:
-		return s.registerMany(t, d, a, params)
-	case pluginsdk.ActsOnType:
-		a.Params, a.View.Subject = params, "-"
-	default:
-		a.Path = t.GetPath() + "/{uuid}" + cmp.Or(d.GetPath(), "/actions")
-		a.Params, a.Queue, a.Returns = append([]action.Param{t.subject()}, params...), "uuid", t.GetName()
+	if req.Params, err = params.proto(); err != nil {
+		return nil, nil, err
 	}
-	if d.GetReturns() != "" {
-		a.Returns, a.Async = d.GetReturns(), a.Method != http.MethodGet
-		return action.RegisterDynamicAs(s.k.Actions, a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Refs, error) {
-			uuid, _ := p["uuid"].(string)
-			uuids, err := s.run(ctx, t, d, "", c.Caller.AccountUUID, uuid, p) // the job ends with what is returned
-			if err != nil {
-				return nil, err
+	if uuid != "" {
+		row, err := s.row(ctx, s.k.Store, t, uuid)
+		if err != nil {
+			return nil, nil, err
+		}
+		if req.Resource, err = s.toldNow(ctx, t, row); err != nil {
+			return nil, nil, err
+		}
+	}
+	answer, err := p.ActOnResource(ctx, req)
+	if err != nil {
+		return nil, nil, errs.Wrap(errs.ClassOf(err), strings.TrimSpace(t.GetName()+" "+uuid), err, "plugin %s cannot carry out %s", t.plugin, req.GetMessage())
+	}
+	facts, err := t.facts(answer.GetFacts(), p.Decl)
+	return answer, facts, err
+}
+
+// note writes what the plugin answered, in one transaction.
+func (s *Service) note(ctx context.Context, t *served, uuid string, facts values, changes *pluginv1.RowChanges) error {
+	own := len(facts) > 0 && uuid != ""
+	if !own && changes == nil {
+		return nil
+	}
+	return s.k.Store.Update(ctx, func(tx *store.Tx) error {
+		if own {
+			if err := store.Set(ctx, tx, t.typ, uuid, facts); err != nil {
+				return err
 			}
-			return s.readable(ctx, t, d.GetReturns(), uuids, c.Caller)
-		})
-	}
-	return s.k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-		uuid, _ := p["uuid"].(string)
-		_, err := s.run(ctx, t, d, c.Job, c.Caller.AccountUUID, uuid, p)
-		if uuid == "" {
-			return action.Ref{}, err
 		}
-		return action.Ref{Type: t.GetName(), UUID: uuid}, err
+		return s.apply(ctx, tx, t.plugin, changes, "")
 	})
 }
 
-// maxReturned is how many resources an action answers at most, as a query does.
-const maxReturned = 1000
+// askAlone asks the plugin for what changes nothing, and has no flow.
+func (s *Service) askAlone(ctx context.Context, q asked, plan bool) (*pluginv1.ActOnResourceResponse, error) {
+	answer, _, err := s.ask(ctx, q.t, &pluginv1.ActOnResourceRequest{Type: q.t.GetName(), Message: q.d.GetMessage(), Plan: plan,
+		AccountUuid: q.caller.AccountUUID, Admin: q.caller.Admin}, q.uuid, q.params)
+	return answer, err
+}
+
+// removal is the plan of an action that takes rows away.
+func (s *Service) removal(ctx context.Context, q asked) (action.Removal, error) {
+	r := action.Removal{Subject: action.Row{Type: q.t.GetName(), UUID: q.uuid}}
+	if q.uuid == "" {
+		r.Subject = s.subjectOf(q)
+	}
+	answer, err := s.askAlone(ctx, q, true)
+	if errs.ClassOf(err) == errs.Refused {
+		r.Against = []error{err}
+		return r, nil
+	}
+	for _, d := range answer.GetChanges().GetDeletes() {
+		if _, err := s.own(q.t.plugin, d.GetType()); err != nil {
+			return r, err
+		}
+		r.Rows = append(r.Rows, action.Row{Type: d.GetType(), UUID: d.GetUuid()})
+	}
+	return r, err
+}
+
+// subjectOf is the first resource that the parameters name.
+func (s *Service) subjectOf(q asked) action.Row {
+	for _, f := range q.d.GetParams() {
+		switch v := q.params[f.GetName()].(type) {
+		case string:
+			if f.GetRef() != "" && v != "" {
+				return action.Row{Type: f.GetRef(), UUID: v}
+			}
+		case []string:
+			if f.GetRef() != "" && len(v) > 0 {
+				return action.Row{Type: f.GetRef(), UUID: v[0]}
+			}
+		}
+	}
+	return action.Row{Type: q.t.GetName()}
+}
 
 // readable are those of the resources that a plugin answered which are there and
 // which the caller may read, in the plugin's order.
@@ -114,116 +210,5 @@ func (s *Service) readable(ctx context.Context, t *served, typeName string, uuid
 	return refs, nil
 }
 
-// registerMany registers an action on several resources: each is a request of its
-// own in the turn of the resource, for which who asked has been checked.
-func (s *Service) registerMany(t *served, d *pluginv1.ActionDecl, a action.Action, params []action.Param) error {
-	each := strings.TrimPrefix(d.GetMessage(), "API")
-	one := action.Action{Message: each, Async: true, Access: action.Internal, Queue: "uuid", Doc: a.Doc,
-		Params: append([]action.Param{{Name: "uuid", Type: "string", Required: true, Resource: t.GetName()}, {Name: "askedBy", Type: "string"}}, params...)}
-	err := s.k.Actions.RegisterDynamic(one, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-		uuid, _ := p["uuid"].(string)
-		account, _ := p["askedBy"].(string)
-		_, err := s.run(ctx, t, d, c.Job, account, uuid, p)
-		return action.Ref{}, err
-	})
-	if err != nil {
-		return err
-	}
-	a.Params = append([]action.Param{{Name: "uuids", Type: "[]string", Required: true, NonEmpty: true, Resource: t.GetName(), Write: true}}, params...)
-	a.Returns, a.View.Subject = t.GetName(), "uuids"
-	return action.RegisterDynamicAs(s.k.Actions, a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Refs, error) {
-		uuids, _ := p["uuids"].([]string)
-		var refs action.Refs
-		for _, uuid := range uuids {
-			of := map[string]any{"uuid": uuid, "askedBy": c.Caller.AccountUUID}
-			for _, param := range params {
-				if v, ok := p[param.Name]; ok {
-					of[param.Name] = v
-				}
-			}
-			if _, err := s.k.Actions.DoSystem(ctx, each, of); err != nil {
-				return nil, err
-			}
-			if ref := (action.Ref{Type: t.GetName(), UUID: uuid}); !slices.Contains(refs, ref) {
-				refs = append(refs, ref)
-			}
-		}
-		return refs, nil
-	})
-}
-
-// run runs the flow of an action, or asks the plugin what changes nothing, and
-// returns what it answered. account asks for it.
-func (s *Service) run(ctx context.Context, t *served, d *pluginv1.ActionDecl, job, account, uuid string, p map[string]any) ([]string, error) {
-	if err := s.enabled(t); err != nil {
-		return nil, err
-	}
-	v, err := given(d.GetMessage(), p, d.GetParams())
-	if err != nil {
-		return nil, err
-	}
-	st := &act{Type: t.GetName(), UUID: uuid, Message: d.GetMessage(), Account: account}
-	if st.Params, err = v.encode(); err != nil {
-		return nil, err
-	}
-	if d.GetMethod() == http.MethodGet {
-		err = s.act(ctx, st)
-		return st.Returned, err
-	}
-	o := flow.Options{Job: job, Key: cmp.Or(uuid, d.GetMessage())}
-	if uuid != "" {
-		o.ResourceType, o.ResourceUUID = t.GetName(), uuid
-	}
-	if err := flow.Run(ctx, s.k.Flows, s.acting, st, o); err != nil {
-		return nil, err
-	}
-	return st.Returned, nil
-}
-
-// act has the plugin do it.
-func (s *Service) act(ctx context.Context, a *act) error {
-	t, p, err := s.called(a.Type)
-	if err != nil {
-		return err
-	}
-	params, err := decode(a.Params)
-	if err != nil {
-		return err
-	}
-	req := &pluginv1.ActOnResourceRequest{Type: a.Type, Message: a.Message, AccountUuid: a.Account}
-	if req.Params, err = params.proto(); err != nil {
-		return err
-	}
-	if a.UUID != "" {
-		row, err := s.row(ctx, s.k.Store, t, a.UUID)
-		if err != nil {
-			return err
-		}
-		if req.Resource, err = s.told(ctx, s.k.Store, t, row, nil); err != nil {
-			return err
-		}
-	}
-	answer, err := p.ActOnResource(ctx, req)
-	if err != nil {
-		return errs.Wrap(errs.ClassOf(err), strings.TrimSpace(a.Type+" "+a.UUID), err, "plugin %s cannot carry out %s", t.plugin, a.Message)
-	}
-	a.Returned = answer.GetUuids()
-	facts, err := t.facts(answer.GetFacts(), p.Decl)
-	if err == nil {
-		a.Facts, err = facts.encode()
-	}
-	return err
-}
-
-// note writes what the plugin answered.
-func (s *Service) note(ctx context.Context, tx *store.Tx, a *act) error {
-	t, err := s.named(a.Type)
-	if err != nil {
-		return err
-	}
-	facts, err := decode(a.Facts)
-	if err != nil || len(facts) == 0 {
-		return err
-	}
-	return store.Set(ctx, tx, t.typ, a.UUID, facts)
-}
+// maxReturned is how many resources an action answers at most, as a query does.
+const maxReturned = 1000

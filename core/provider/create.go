@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"maps"
 
 	"google.golang.org/protobuf/proto"
 
@@ -18,8 +19,8 @@ import (
 type creation struct {
 	Type, UUID, Account string
 	// Row has the values of the row, Facts what the plugin answered: as messages
-	// of the contract, which keep their kinds.
-	Row, Facts []byte
+	// of the contract, which keep their kinds. Changes are the rows that come with it.
+	Row, Facts, Changes []byte
 	// SystemTags and UserTags were given with the call.
 	SystemTags, UserTags []string
 	// Calls: the plugin is told. First: the row is there before, in a state that
@@ -53,7 +54,7 @@ func (s *Service) registerCreate(t *served) error {
 		if err := s.enabled(t); err != nil {
 			return ref, err
 		}
-		row, err := given(a.Message, p, append(baseFields, t.settable(false)...))
+		row, err := s.given(a.Message, p, append(baseFields, t.settable(false)...))
 		if err != nil {
 			return ref, err
 		}
@@ -155,6 +156,9 @@ func (s *Service) make(ctx context.Context, c *creation) error {
 	if err == nil {
 		c.Facts, err = facts.encode()
 	}
+	if err == nil {
+		c.Changes, err = kept(answer.GetChanges())
+	}
 	return err
 }
 
@@ -195,16 +199,15 @@ func (s *Service) keep(ctx context.Context, tx *store.Tx, c *creation) error {
 		facts[column] = t.GetStates().GetReady()
 	}
 	if c.First {
-		return store.Set(ctx, tx, t.typ, c.UUID, facts)
+		err = store.Set(ctx, tx, t.typ, c.UUID, facts)
+	} else {
+		var row values
+		if row, err = c.row(t); err == nil {
+			maps.Copy(row, facts)
+			err = s.insert(ctx, tx, t, c, row)
+		}
 	}
-	row, err := c.row(t)
-	if err != nil {
-		return err
-	}
-	for name, v := range facts {
-		row[name] = v
-	}
-	return s.insert(ctx, tx, t, c, row)
+	return cmp.Or(err, s.applyKept(ctx, tx, t, c.Changes, c.UUID))
 }
 
 // encode and decode carry values through the journal, by their kinds.

@@ -92,6 +92,6 @@ func (s *Service) detach(ctx context.Context, t *served, uuid, column, target st
 	if err != nil {
 		return err
 	}
-	_, err = s.update(ctx, &change{Type: t.GetName(), UUID: uuid, Changed: []string{column}, Before: before}, values{column: nil})
+	_, _, err = s.update(ctx, &change{Type: t.GetName(), UUID: uuid, Changed: []string{column}, Before: before}, values{column: nil})
 	return err
 }

@@ -22,7 +22,9 @@ type change struct {
 	Given   []byte
 	// Before has the values as they were; Facts what the plugin answered.
 	Before, Facts []byte
-	Calls         bool
+	// Changes are the rows that change with it.
+	Changes []byte
+	Calls   bool
 }
 
 // defineUpdate is the flow of every change: the plugin first, as it may refuse; then
@@ -47,7 +49,7 @@ func (s *Service) registerUpdate(t *served) error {
 		Params: slices.Concat([]action.Param{t.subject()}, baseParams(false), t.params(true)), View: action.View{Caption: kernel.Said(m.GetCaption())}, Plugin: t.plugin,
 	}
 	return s.k.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-		v, err := given(a.Message, p, fields)
+		v, err := s.given(a.Message, p, fields)
 		if err != nil {
 			return action.Ref{}, err
 		}
@@ -147,16 +149,19 @@ func (s *Service) tell(ctx context.Context, c *change) error {
 	if err != nil {
 		return err
 	}
-	facts, err := s.update(ctx, c, set)
-	if err == nil {
-		c.Facts, err = facts.encode()
+	facts, changes, err := s.update(ctx, c, set)
+	if err != nil {
+		return err
+	}
+	if c.Facts, err = facts.encode(); err == nil {
+		c.Changes, err = kept(changes)
 	}
 	return err
 }
 
 // untell has the plugin make it as the row is.
 func (s *Service) untell(ctx context.Context, c *change) error {
-	_, err := s.update(ctx, c, nil)
+	_, _, err := s.update(ctx, c, nil)
 	if errs.ClassOf(err) == errs.NotFound {
 		return nil // the row went with a delete by force
 	}
@@ -165,30 +170,31 @@ func (s *Service) untell(ctx context.Context, c *change) error {
 
 // update tells the plugin of the row as it was, with what is set, and returns what it
 // answered.
-func (s *Service) update(ctx context.Context, c *change, set values) (values, error) {
+func (s *Service) update(ctx context.Context, c *change, set values) (values, *pluginv1.RowChanges, error) {
 	t, p, err := s.called(c.Type)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	row, err := decode(c.Before)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	now, err := s.row(ctx, s.k.Store, t, c.UUID)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	row["uuid"], row["accountUuid"] = c.UUID, now["accountUuid"]
 	maps.Copy(row, set)
 	told, err := s.told(ctx, s.k.Store, t, row, nil)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	answer, err := p.UpdateResource(ctx, &pluginv1.UpdateResourceRequest{Resource: told, Changed: c.Changed})
 	if err != nil {
-		return nil, t.failed(err, c.UUID, "change")
+		return nil, nil, t.failed(err, c.UUID, "change")
 	}
-	return t.facts(answer.GetFacts(), p.Decl)
+	facts, err := t.facts(answer.GetFacts(), p.Decl)
+	return facts, answer.GetChanges(), err
 }
 
 // write writes what was given, and what the plugin answered.
@@ -209,5 +215,8 @@ func (s *Service) write(ctx context.Context, tx *store.Tx, c *change) error {
 		return err
 	}
 	maps.Copy(set, facts)
-	return store.Set(ctx, tx, t.typ, c.UUID, set)
+	if err := store.Set(ctx, tx, t.typ, c.UUID, set); err != nil {
+		return err
+	}
+	return s.applyKept(ctx, tx, t, c.Changes, "")
 }

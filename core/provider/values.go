@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/access"
-	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -16,7 +15,7 @@ import (
 )
 
 // values are those of a row, or of parameters, by name: string, int64, bool,
-// float64, resource.Time, []string; what has none is absent.
+// float64, resource.Time, []string, []map[string]any; what has none is absent.
 type values map[string]any
 
 // notTold are the columns that a plugin is told in other ways, or not at all.
@@ -24,53 +23,56 @@ var notTold = []string{"uuid", "accountUuid", "createDate", "lastOpDate"}
 
 // proto is what a plugin is told.
 func (v values) proto() (map[string]*pluginv1.Value, error) {
+	plain := unadorned(v)
+	for _, name := range notTold {
+		delete(plain, name)
+	}
+	return pluginsdk.Values(plain)
+}
+
+// unadorned are the values as package pluginsdk knows them, without those that are
+// none.
+func unadorned(v map[string]any) map[string]any {
 	plain := make(map[string]any, len(v))
 	for name, value := range v {
-		if t, ok := value.(resource.Time); ok {
-			value = t.Time
-		}
-		if value != nil && !slices.Contains(notTold, name) {
+		switch value := value.(type) {
+		case nil:
+		case resource.Time:
+			plain[name] = value.Time
+		case []map[string]any:
+			objects := make([]map[string]any, len(value))
+			for i := range value {
+				objects[i] = unadorned(value[i])
+			}
+			plain[name] = objects
+		default:
 			plain[name] = value
 		}
 	}
-	return pluginsdk.Values(plain)
+	return plain
 }
 
 // valuesOf is the counterpart of values.proto.
 func valuesOf(told map[string]*pluginv1.Value) values {
 	v := values{}
 	for name, value := range told {
-		plain := pluginsdk.Plain(value)
-		if t, ok := plain.(time.Time); ok {
-			plain = resource.Time{Time: t}
-		}
-		v[name] = plain
+		v[name] = adorned(pluginsdk.Plain(value))
 	}
 	return v
 }
 
-// given picks the values of fields out of the parameters of a message. Times come
-// as texts. Errors: Invalid, which names the parameter.
-func given(message string, p map[string]any, fields []*pluginv1.Field) (values, error) {
-	v := values{}
-	for _, f := range fields {
-		value, ok := p[f.GetName()]
-		if !ok || value == nil {
-			continue
-		}
-		if text, is := value.(string); is && f.GetKind() == "time" {
-			t, ok := query.ParseTime(text)
-			if !ok && text != "" {
-				return nil, errs.New(errs.Invalid, "parameter "+f.GetName()+" of "+message, "%.80q is no time such as 2026-01-31 12:00:00", text)
-			}
-			value = t
-			if text == "" {
-				value = nil
+func adorned(plain any) any {
+	switch plain := plain.(type) {
+	case time.Time:
+		return resource.Time{Time: plain}
+	case []map[string]any:
+		for _, object := range plain {
+			for name, value := range object {
+				object[name] = adorned(value)
 			}
 		}
-		v[f.GetName()] = value
 	}
-	return v, nil
+	return plain
 }
 
 // facts are what a plugin answered for fields that are its to fill in. Those that it

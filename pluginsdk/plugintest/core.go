@@ -27,6 +27,10 @@ type Core struct {
 	// errs.Unsupported.
 	OnQuery func(context.Context, *pluginv1.QueryRequest) (*pluginv1.QueryResponse, error)
 	OnAct   func(context.Context, *pluginv1.ActRequest) (*pluginv1.ActResponse, error)
+	// OnGet and OnPut answer for rows of the plugin's own types; without them these are
+	// errs.Unsupported.
+	OnGet func(ctx context.Context, typeName, uuid string) (*pluginv1.Resource, error)
+	OnPut func(context.Context, *pluginv1.RowChanges) error
 
 	mu       sync.Mutex
 	progress []Progress
@@ -97,6 +101,22 @@ func (c *Core) Act(ctx context.Context, a *pluginv1.ActRequest) (*pluginv1.ActRe
 	return c.OnAct(ctx, a)
 }
 
+// Get answers by OnGet.
+func (c *Core) Get(ctx context.Context, typeName, uuid string) (*pluginv1.Resource, error) {
+	if c.OnGet == nil {
+		return nil, errs.New(errs.Unsupported, typeName+" "+uuid, "the test's core has no OnGet")
+	}
+	return c.OnGet(ctx, typeName, uuid)
+}
+
+// Put answers by OnPut.
+func (c *Core) Put(ctx context.Context, changes *pluginv1.RowChanges) error {
+	if c.OnPut == nil {
+		return errs.New(errs.Unsupported, "changes of rows", "the test's core has no OnPut")
+	}
+	return c.OnPut(ctx, changes)
+}
+
 type noHost string
 
 func (h noHost) err() error { return errs.New(errs.NotFound, "host "+string(h), "no such host") }
@@ -124,6 +144,14 @@ func (h coreHandler) Query(ctx context.Context, q *pluginv1.QueryRequest, _ func
 
 func (h coreHandler) Act(ctx context.Context, _ string, a *pluginv1.ActRequest) (*pluginv1.ActResponse, error) {
 	return h.core.Act(ctx, a)
+}
+
+func (h coreHandler) Get(ctx context.Context, _, typeName, uuid string) (*pluginv1.Resource, error) {
+	return h.core.Get(ctx, typeName, uuid)
+}
+
+func (h coreHandler) Put(ctx context.Context, _ string, c *pluginv1.RowChanges) error {
+	return h.core.Put(ctx, c)
 }
 
 func (h coreHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {

@@ -338,7 +338,8 @@ type Field struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// kind is string, text, int, long, bool, double or time; for parameters of
-	// actions strings, a list, as well. Empty means string.
+	// actions strings, a list, and objects, a list of members, as well. Empty means
+	// string.
 	Kind     string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
 	Required bool   `protobuf:"varint,3,opt,name=required,proto3" json:"required,omitempty"`
 	// secret values are stored, handed to the plugin, and never shown.
@@ -371,7 +372,12 @@ type Field struct {
 	// nobody.
 	Hidden bool `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	// words are what people call its values.
-	Words         []*ValueWord `protobuf:"bytes,20,rep,name=words,proto3" json:"words,omitempty"`
+	Words []*ValueWord `protobuf:"bytes,20,rep,name=words,proto3" json:"words,omitempty"`
+	// members are those of each of objects: fields of plain kinds.
+	Members []*Field `protobuf:"bytes,21,rep,name=members,proto3" json:"members,omitempty"`
+	// rights is what who names a resource (ref) by a parameter must be allowed to do
+	// with it: "read", or "change", which is usual for parameters of the route.
+	Rights        string `protobuf:"bytes,22,opt,name=rights,proto3" json:"rights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -544,6 +550,20 @@ func (x *Field) GetWords() []*ValueWord {
 		return x.Words
 	}
 	return nil
+}
+
+func (x *Field) GetMembers() []*Field {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Field) GetRights() string {
+	if x != nil {
+		return x.Rights
+	}
+	return ""
 }
 
 // ValueWord is what people call a value.
@@ -2692,20 +2712,34 @@ type ActionDecl struct {
 	// the parameter uuids names them, and the plugin is called for one after the
 	// other until one fails; or "type": none.
 	On string `protobuf:"bytes,2,opt,name=on,proto3" json:"on,omitempty"`
-	// method is PUT, which is the default, or POST; or GET, for one that changes
-	// nothing: it is answered at once.
+	// method is PUT, which is the default, or POST; or DELETE, for one that takes rows
+	// away: its plan (?plan=true) is what the plugin answers as changes when
+	// ActOnResourceRequest.plan is set; or GET, for one that changes nothing: it is
+	// answered at once.
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// path is appended to that of the type, and of the resource; default
 	// "/actions", which is for PUT only.
-	Path    string   `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
-	Access  string   `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
+	Path   string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Access string `protobuf:"bytes,5,opt,name=access,proto3" json:"access,omitempty"`
+	// params of a DELETE or GET come in the query of the URL.
 	Params  []*Field `protobuf:"bytes,6,rep,name=params,proto3" json:"params,omitempty"`
 	Caption *Caption `protobuf:"bytes,7,opt,name=caption,proto3" json:"caption,omitempty"`
 	Doc     string   `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
 	// returns is the type of the resources that the plugin answers by their UUIDs:
-	// who asks gets those that it may read. GET has one; default: the resource
-	// itself for actions on one or many.
-	Returns       string `protobuf:"bytes,9,opt,name=returns,proto3" json:"returns,omitempty"`
+	// who asks gets those that it may read. GET has one, or answers; default: the
+	// resource itself for actions on one or many.
+	Returns string `protobuf:"bytes,9,opt,name=returns,proto3" json:"returns,omitempty"`
+	// route is the whole path below /zstack/v1, in the place of path: parameters stand
+	// in braces, as "/security-groups/{securityGroupUuid}/rules". Calls with one value
+	// of the first of them come one after another.
+	Route string `protobuf:"bytes,10,opt,name=route,proto3" json:"route,omitempty"`
+	// subject is the parameter that names what an action on one is on; default "uuid".
+	Subject string `protobuf:"bytes,11,opt,name=subject,proto3" json:"subject,omitempty"`
+	// returns_as is how the returned are shown: "list", which is the default: as
+	// inventories; "one": the first, as inventory; "inventory-list": all, as inventory.
+	ReturnsAs string `protobuf:"bytes,12,opt,name=returns_as,json=returnsAs,proto3" json:"returns_as,omitempty"`
+	// answers are the members of the answer, for one that returns no resources.
+	Answers       []*Field `protobuf:"bytes,13,rep,name=answers,proto3" json:"answers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2803,6 +2837,34 @@ func (x *ActionDecl) GetReturns() string {
 	return ""
 }
 
+func (x *ActionDecl) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetReturnsAs() string {
+	if x != nil {
+		return x.ReturnsAs
+	}
+	return ""
+}
+
+func (x *ActionDecl) GetAnswers() []*Field {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
 var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
@@ -2836,7 +2898,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06amends\x18\a \x03(\tR\x06amends\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
-	"\x02zh\x18\x02 \x01(\tR\x02zh\"\x82\x04\n" +
+	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xcb\x04\n" +
 	"\x05Field\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x1a\n" +
@@ -2859,7 +2921,9 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x05index\x18\x11 \x01(\bR\x05index\x12\x10\n" +
 	"\x03ref\x18\x12 \x01(\tR\x03ref\x12\x16\n" +
 	"\x06hidden\x18\x13 \x01(\bR\x06hidden\x12/\n" +
-	"\x05words\x18\x14 \x03(\v2\x19.kumo.plugin.v1.ValueWordR\x05words\"h\n" +
+	"\x05words\x18\x14 \x03(\v2\x19.kumo.plugin.v1.ValueWordR\x05words\x12/\n" +
+	"\amembers\x18\x15 \x03(\v2\x15.kumo.plugin.v1.FieldR\amembers\x12\x16\n" +
+	"\x06rights\x18\x16 \x01(\tR\x06rights\"h\n" +
 	"\tValueWord\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x121\n" +
 	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
@@ -3036,7 +3100,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x121\n" +
 	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
 	"\x04tone\x18\x03 \x01(\tR\x04tone\x12\x1c\n" +
-	"\ttransient\x18\x04 \x01(\bR\ttransient\"\x88\x02\n" +
+	"\ttransient\x18\x04 \x01(\bR\ttransient\"\x88\x03\n" +
 	"\n" +
 	"ActionDecl\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x0e\n" +
@@ -3047,7 +3111,13 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06params\x18\x06 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06params\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x10\n" +
 	"\x03doc\x18\b \x01(\tR\x03doc\x12\x18\n" +
-	"\areturns\x18\t \x01(\tR\areturnsBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\areturns\x18\t \x01(\tR\areturns\x12\x14\n" +
+	"\x05route\x18\n" +
+	" \x01(\tR\x05route\x12\x18\n" +
+	"\asubject\x18\v \x01(\tR\asubject\x12\x1d\n" +
+	"\n" +
+	"returns_as\x18\f \x01(\tR\treturnsAs\x12/\n" +
+	"\aanswers\x18\r \x03(\v2\x15.kumo.plugin.v1.FieldR\aanswersBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_manifest_proto_rawDescOnce sync.Once
@@ -3105,52 +3175,54 @@ var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	1,  // 8: kumo.plugin.v1.Manifest.subscriptions:type_name -> kumo.plugin.v1.Subscription
 	2,  // 9: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
 	4,  // 10: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
-	2,  // 11: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 12: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 13: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
-	5,  // 14: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 15: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	12, // 16: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	10, // 17: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	11, // 18: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	8,  // 19: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	7,  // 20: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
-	9,  // 21: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	2,  // 22: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 23: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	5,  // 24: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 25: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	5,  // 26: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 27: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	16, // 28: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	2,  // 29: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 30: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 31: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
-	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
-	3,  // 33: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	24, // 34: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	25, // 35: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	23, // 36: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	23, // 37: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	23, // 38: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	28, // 39: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	22, // 40: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	20, // 41: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
-	21, // 42: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
-	2,  // 43: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 44: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 45: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	26, // 46: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	23, // 47: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	27, // 48: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	2,  // 49: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 50: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	2,  // 51: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	52, // [52:52] is the sub-list for method output_type
-	52, // [52:52] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	3,  // 11: kumo.plugin.v1.Field.members:type_name -> kumo.plugin.v1.Field
+	2,  // 12: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 13: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 14: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	5,  // 15: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 16: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	12, // 17: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	10, // 18: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	11, // 19: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	8,  // 20: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	7,  // 21: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	9,  // 22: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	2,  // 23: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 24: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	5,  // 25: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 26: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	5,  // 27: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 28: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	16, // 29: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	2,  // 30: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 31: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	2,  // 33: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	3,  // 34: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	24, // 35: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	25, // 36: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	23, // 37: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	23, // 38: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	23, // 39: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	28, // 40: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	22, // 41: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	20, // 42: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	21, // 43: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	2,  // 44: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 45: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 46: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	26, // 47: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	23, // 48: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	27, // 49: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	2,  // 50: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 51: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	2,  // 52: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 53: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
+	54, // [54:54] is the sub-list for method output_type
+	54, // [54:54] is the sub-list for method input_type
+	54, // [54:54] is the sub-list for extension type_name
+	54, // [54:54] is the sub-list for extension extendee
+	0,  // [0:54] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }

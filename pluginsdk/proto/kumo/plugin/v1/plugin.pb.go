@@ -892,6 +892,182 @@ func (x *QueryResponse) GetTotal() int64 {
 	return 0
 }
 
+type GetRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Uuid          string                 `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRequest) Reset() {
+	*x = GetRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRequest) ProtoMessage() {}
+
+func (x *GetRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
+func (*GetRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *GetRequest) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+type GetResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      *Resource              `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetResponse) Reset() {
+	*x = GetResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetResponse) ProtoMessage() {}
+
+func (x *GetResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
+func (*GetResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *GetResponse) GetResource() *Resource {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+type PutRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       *RowChanges            `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutRequest) Reset() {
+	*x = PutRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutRequest) ProtoMessage() {}
+
+func (x *PutRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
+func (*PutRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PutRequest) GetChanges() *RowChanges {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+type PutResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutResponse) Reset() {
+	*x = PutResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutResponse) ProtoMessage() {}
+
+func (x *PutResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutResponse.ProtoReflect.Descriptor instead.
+func (*PutResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+}
+
 type ActRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// message is the API message's name, such as "APIStopVmInstanceMsg".
@@ -908,7 +1084,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +1096,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +1109,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ActRequest) GetMessage() string {
@@ -974,7 +1150,7 @@ type ActResponse struct {
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1162,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1175,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ActResponse) GetResult() []byte {
@@ -1029,7 +1205,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1217,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1230,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ErrorDetail) GetClass() string {
@@ -1089,7 +1265,7 @@ var File_kumo_plugin_v1_plugin_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
-	"\x1bkumo/plugin/v1/plugin.proto\x12\x0ekumo.plugin.v1\x1a\x1dkumo/plugin/v1/manifest.proto\"\x11\n" +
+	"\x1bkumo/plugin/v1/plugin.proto\x12\x0ekumo.plugin.v1\x1a\x1dkumo/plugin/v1/manifest.proto\x1a\x1dkumo/plugin/v1/resource.proto\"\x11\n" +
 	"\x0fDescribeRequest\"H\n" +
 	"\x10DescribeResponse\x124\n" +
 	"\bmanifest\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ManifestR\bmanifest\"\xdc\x01\n" +
@@ -1138,7 +1314,17 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x02as\x18\b \x01(\x0e2\x16.kumo.plugin.v1.CallerR\x02as\"G\n" +
 	"\rQueryResponse\x12 \n" +
 	"\vinventories\x18\x01 \x03(\fR\vinventories\x12\x14\n" +
-	"\x05total\x18\x02 \x01(\x03R\x05total\"\x82\x01\n" +
+	"\x05total\x18\x02 \x01(\x03R\x05total\"4\n" +
+	"\n" +
+	"GetRequest\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\"C\n" +
+	"\vGetResponse\x124\n" +
+	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"B\n" +
+	"\n" +
+	"PutRequest\x124\n" +
+	"\achanges\x18\x01 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\"\r\n" +
+	"\vPutResponse\"\x82\x01\n" +
 	"\n" +
 	"ActRequest\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x1e\n" +
@@ -1162,13 +1348,15 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
 	"\x06Health\x12\x1d.kumo.plugin.v1.HealthRequest\x1a\x1e.kumo.plugin.v1.HealthResponse\x12D\n" +
-	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xff\x02\n" +
+	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xff\x03\n" +
 	"\vCoreService\x12M\n" +
 	"\bProgress\x12\x1f.kumo.plugin.v1.ProgressRequest\x1a .kumo.plugin.v1.ProgressResponse\x12O\n" +
 	"\bHostCall\x12\x1f.kumo.plugin.v1.HostCallRequest\x1a .kumo.plugin.v1.HostCallResponse0\x01\x12J\n" +
 	"\aSetting\x12\x1e.kumo.plugin.v1.SettingRequest\x1a\x1f.kumo.plugin.v1.SettingResponse\x12D\n" +
 	"\x05Query\x12\x1c.kumo.plugin.v1.QueryRequest\x1a\x1d.kumo.plugin.v1.QueryResponse\x12>\n" +
-	"\x03Act\x12\x1a.kumo.plugin.v1.ActRequest\x1a\x1b.kumo.plugin.v1.ActResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\x03Act\x12\x1a.kumo.plugin.v1.ActRequest\x1a\x1b.kumo.plugin.v1.ActResponse\x12>\n" +
+	"\x03Get\x12\x1a.kumo.plugin.v1.GetRequest\x1a\x1b.kumo.plugin.v1.GetResponse\x12>\n" +
+	"\x03Put\x12\x1a.kumo.plugin.v1.PutRequest\x1a\x1b.kumo.plugin.v1.PutResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_plugin_proto_rawDescOnce sync.Once
@@ -1183,7 +1371,7 @@ func file_kumo_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
 	(Caller)(0),               // 0: kumo.plugin.v1.Caller
 	(*DescribeRequest)(nil),   // 1: kumo.plugin.v1.DescribeRequest
@@ -1202,40 +1390,52 @@ var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
 	(*SettingResponse)(nil),   // 14: kumo.plugin.v1.SettingResponse
 	(*QueryRequest)(nil),      // 15: kumo.plugin.v1.QueryRequest
 	(*QueryResponse)(nil),     // 16: kumo.plugin.v1.QueryResponse
-	(*ActRequest)(nil),        // 17: kumo.plugin.v1.ActRequest
-	(*ActResponse)(nil),       // 18: kumo.plugin.v1.ActResponse
-	(*ErrorDetail)(nil),       // 19: kumo.plugin.v1.ErrorDetail
-	nil,                       // 20: kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	(*Manifest)(nil),          // 21: kumo.plugin.v1.Manifest
+	(*GetRequest)(nil),        // 17: kumo.plugin.v1.GetRequest
+	(*GetResponse)(nil),       // 18: kumo.plugin.v1.GetResponse
+	(*PutRequest)(nil),        // 19: kumo.plugin.v1.PutRequest
+	(*PutResponse)(nil),       // 20: kumo.plugin.v1.PutResponse
+	(*ActRequest)(nil),        // 21: kumo.plugin.v1.ActRequest
+	(*ActResponse)(nil),       // 22: kumo.plugin.v1.ActResponse
+	(*ErrorDetail)(nil),       // 23: kumo.plugin.v1.ErrorDetail
+	nil,                       // 24: kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	(*Manifest)(nil),          // 25: kumo.plugin.v1.Manifest
+	(*Resource)(nil),          // 26: kumo.plugin.v1.Resource
+	(*RowChanges)(nil),        // 27: kumo.plugin.v1.RowChanges
 }
 var file_kumo_plugin_v1_plugin_proto_depIdxs = []int32{
-	21, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
-	20, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	25, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
+	24, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
 	0,  // 2: kumo.plugin.v1.QueryRequest.as:type_name -> kumo.plugin.v1.Caller
-	0,  // 3: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
-	1,  // 4: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
-	3,  // 5: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
-	5,  // 6: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
-	7,  // 7: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
-	9,  // 8: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
-	11, // 9: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
-	13, // 10: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
-	15, // 11: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
-	17, // 12: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
-	2,  // 13: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
-	4,  // 14: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
-	6,  // 15: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
-	8,  // 16: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
-	10, // 17: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
-	12, // 18: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
-	14, // 19: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
-	16, // 20: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
-	18, // 21: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
-	13, // [13:22] is the sub-list for method output_type
-	4,  // [4:13] is the sub-list for method input_type
-	4,  // [4:4] is the sub-list for extension type_name
-	4,  // [4:4] is the sub-list for extension extendee
-	0,  // [0:4] is the sub-list for field type_name
+	26, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
+	27, // 4: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
+	0,  // 5: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
+	1,  // 6: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
+	3,  // 7: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
+	5,  // 8: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
+	7,  // 9: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
+	9,  // 10: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
+	11, // 11: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
+	13, // 12: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
+	15, // 13: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
+	21, // 14: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
+	17, // 15: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
+	19, // 16: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
+	2,  // 17: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
+	4,  // 18: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
+	6,  // 19: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
+	8,  // 20: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
+	10, // 21: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
+	12, // 22: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
+	14, // 23: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
+	16, // 24: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
+	22, // 25: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
+	18, // 26: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
+	20, // 27: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
+	17, // [17:28] is the sub-list for method output_type
+	6,  // [6:17] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_plugin_proto_init() }
@@ -1244,13 +1444,14 @@ func file_kumo_plugin_v1_plugin_proto_init() {
 		return
 	}
 	file_kumo_plugin_v1_manifest_proto_init()
+	file_kumo_plugin_v1_resource_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_plugin_proto_rawDesc), len(file_kumo_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   20,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -262,6 +262,8 @@ const (
 	CoreService_Setting_FullMethodName  = "/kumo.plugin.v1.CoreService/Setting"
 	CoreService_Query_FullMethodName    = "/kumo.plugin.v1.CoreService/Query"
 	CoreService_Act_FullMethodName      = "/kumo.plugin.v1.CoreService/Act"
+	CoreService_Get_FullMethodName      = "/kumo.plugin.v1.CoreService/Get"
+	CoreService_Put_FullMethodName      = "/kumo.plugin.v1.CoreService/Put"
 )
 
 // CoreServiceClient is the client API for CoreService service.
@@ -288,6 +290,11 @@ type CoreServiceClient interface {
 	// message is the same call: it waits for the first one, and has its outcome, also
 	// after a restart of the core. Only what was Unavailable is tried again.
 	Act(ctx context.Context, in *ActRequest, opts ...grpc.CallOption) (*ActResponse, error)
+	// Get reads a row of the plugin's own types, with its version, hidden fields and
+	// secrets. NOT_FOUND when there is none.
+	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
+	// Put changes rows of the plugin's own types, all or none.
+	Put(ctx context.Context, in *PutRequest, opts ...grpc.CallOption) (*PutResponse, error)
 }
 
 type coreServiceClient struct {
@@ -357,6 +364,26 @@ func (c *coreServiceClient) Act(ctx context.Context, in *ActRequest, opts ...grp
 	return out, nil
 }
 
+func (c *coreServiceClient) Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetResponse)
+	err := c.cc.Invoke(ctx, CoreService_Get_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) Put(ctx context.Context, in *PutRequest, opts ...grpc.CallOption) (*PutResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutResponse)
+	err := c.cc.Invoke(ctx, CoreService_Put_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreServiceServer is the server API for CoreService service.
 // All implementations must embed UnimplementedCoreServiceServer
 // for forward compatibility.
@@ -381,6 +408,11 @@ type CoreServiceServer interface {
 	// message is the same call: it waits for the first one, and has its outcome, also
 	// after a restart of the core. Only what was Unavailable is tried again.
 	Act(context.Context, *ActRequest) (*ActResponse, error)
+	// Get reads a row of the plugin's own types, with its version, hidden fields and
+	// secrets. NOT_FOUND when there is none.
+	Get(context.Context, *GetRequest) (*GetResponse, error)
+	// Put changes rows of the plugin's own types, all or none.
+	Put(context.Context, *PutRequest) (*PutResponse, error)
 	mustEmbedUnimplementedCoreServiceServer()
 }
 
@@ -405,6 +437,12 @@ func (UnimplementedCoreServiceServer) Query(context.Context, *QueryRequest) (*Qu
 }
 func (UnimplementedCoreServiceServer) Act(context.Context, *ActRequest) (*ActResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Act not implemented")
+}
+func (UnimplementedCoreServiceServer) Get(context.Context, *GetRequest) (*GetResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Get not implemented")
+}
+func (UnimplementedCoreServiceServer) Put(context.Context, *PutRequest) (*PutResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Put not implemented")
 }
 func (UnimplementedCoreServiceServer) mustEmbedUnimplementedCoreServiceServer() {}
 func (UnimplementedCoreServiceServer) testEmbeddedByValue()                     {}
@@ -510,6 +548,42 @@ func _CoreService_Act_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoreService_Get_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Get(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Get_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Get(ctx, req.(*GetRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_Put_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Put(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Put_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Put(ctx, req.(*PutRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoreService_ServiceDesc is the grpc.ServiceDesc for CoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -532,6 +606,14 @@ var CoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Act",
 			Handler:    _CoreService_Act_Handler,
+		},
+		{
+			MethodName: "Get",
+			Handler:    _CoreService_Get_Handler,
+		},
+		{
+			MethodName: "Put",
+			Handler:    _CoreService_Put_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

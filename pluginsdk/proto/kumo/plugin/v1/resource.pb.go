@@ -32,6 +32,7 @@ type Value struct {
 	//	*Value_Real
 	//	*Value_Time
 	//	*Value_List
+	//	*Value_Objects
 	Kind          isValue_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -128,6 +129,15 @@ func (x *Value) GetList() *TextList {
 	return nil
 }
 
+func (x *Value) GetObjects() *ObjectList {
+	if x != nil {
+		if x, ok := x.Kind.(*Value_Objects); ok {
+			return x.Objects
+		}
+	}
+	return nil
+}
+
 type isValue_Kind interface {
 	isValue_Kind()
 }
@@ -160,6 +170,10 @@ type Value_List struct {
 	List *TextList `protobuf:"bytes,6,opt,name=list,proto3,oneof"`
 }
 
+type Value_Objects struct {
+	Objects *ObjectList `protobuf:"bytes,7,opt,name=objects,proto3,oneof"`
+}
+
 func (*Value_Text) isValue_Kind() {}
 
 func (*Value_Number) isValue_Kind() {}
@@ -172,6 +186,98 @@ func (*Value_Time) isValue_Kind() {}
 
 func (*Value_List) isValue_Kind() {}
 
+func (*Value_Objects) isValue_Kind() {}
+
+// ObjectList is a parameter of kind objects.
+type ObjectList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []*Object              `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObjectList) Reset() {
+	*x = ObjectList{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObjectList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObjectList) ProtoMessage() {}
+
+func (x *ObjectList) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObjectList.ProtoReflect.Descriptor instead.
+func (*ObjectList) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ObjectList) GetItems() []*Object {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// Object has the members that were given, by name.
+type Object struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Values        map[string]*Value      `protobuf:"bytes,1,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Object) Reset() {
+	*x = Object{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Object) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Object) ProtoMessage() {}
+
+func (x *Object) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Object.ProtoReflect.Descriptor instead.
+func (*Object) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Object) GetValues() map[string]*Value {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
 type TextList struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Items         []string               `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
@@ -181,7 +287,7 @@ type TextList struct {
 
 func (x *TextList) Reset() {
 	*x = TextList{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -193,7 +299,7 @@ func (x *TextList) String() string {
 func (*TextList) ProtoMessage() {}
 
 func (x *TextList) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -206,7 +312,7 @@ func (x *TextList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TextList.ProtoReflect.Descriptor instead.
 func (*TextList) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{1}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *TextList) GetItems() []string {
@@ -223,16 +329,18 @@ type Resource struct {
 	Type  string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
 	Uuid  string                 `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	// account_uuid is its owner; empty for types without one.
-	AccountUuid   string            `protobuf:"bytes,3,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
-	Values        map[string]*Value `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	SystemTags    []string          `protobuf:"bytes,5,rep,name=system_tags,json=systemTags,proto3" json:"system_tags,omitempty"`
+	AccountUuid string            `protobuf:"bytes,3,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	Values      map[string]*Value `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	SystemTags  []string          `protobuf:"bytes,5,rep,name=system_tags,json=systemTags,proto3" json:"system_tags,omitempty"`
+	// version is another one when the row has changed.
+	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -244,7 +352,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -257,7 +365,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{2}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Resource) GetType() string {
@@ -295,6 +403,221 @@ func (x *Resource) GetSystemTags() []string {
 	return nil
 }
 
+func (x *Resource) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// RowChanges are changes of rows of a plugin's own types, all or none of them.
+type RowChanges struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Puts          []*RowPut              `protobuf:"bytes,1,rep,name=puts,proto3" json:"puts,omitempty"`
+	Deletes       []*RowDelete           `protobuf:"bytes,2,rep,name=deletes,proto3" json:"deletes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowChanges) Reset() {
+	*x = RowChanges{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowChanges) ProtoMessage() {}
+
+func (x *RowChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowChanges.ProtoReflect.Descriptor instead.
+func (*RowChanges) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RowChanges) GetPuts() []*RowPut {
+	if x != nil {
+		return x.Puts
+	}
+	return nil
+}
+
+func (x *RowChanges) GetDeletes() []*RowDelete {
+	if x != nil {
+		return x.Deletes
+	}
+	return nil
+}
+
+// RowPut makes a row, or changes one that is there. What rows refer to must be
+// there, and not on its way to be deleted. The plugin is not called for it.
+type RowPut struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type is one of the plugin's own.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// uuid is 32 hex digits (UUID version 4). A repeat must have the same one.
+	Uuid string `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// values are those that are set, name and description included; names in clear
+	// lose theirs. Immutable fields are set when the row is made.
+	Values map[string]*Value `protobuf:"bytes,3,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Clear  []string          `protobuf:"bytes,4,rep,name=clear,proto3" json:"clear,omitempty"`
+	// account_uuid is the owner of a new row of a type that is owned.
+	AccountUuid string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	// version, when it is given, is the row's (Resource.version) for which the change
+	// was made up: another one is refused (UNAVAILABLE), and so is a row that is gone.
+	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowPut) Reset() {
+	*x = RowPut{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowPut) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowPut) ProtoMessage() {}
+
+func (x *RowPut) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowPut.ProtoReflect.Descriptor instead.
+func (*RowPut) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RowPut) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *RowPut) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *RowPut) GetValues() map[string]*Value {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *RowPut) GetClear() []string {
+	if x != nil {
+		return x.Clear
+	}
+	return nil
+}
+
+func (x *RowPut) GetAccountUuid() string {
+	if x != nil {
+		return x.AccountUuid
+	}
+	return ""
+}
+
+func (x *RowPut) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+// RowDelete deletes a row, on which no other may depend; gone is a success.
+type RowDelete struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Type  string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Uuid  string                 `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// version as in RowPut; a row that is gone is no other version.
+	Version       string `protobuf:"bytes,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RowDelete) Reset() {
+	*x = RowDelete{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RowDelete) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RowDelete) ProtoMessage() {}
+
+func (x *RowDelete) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RowDelete.ProtoReflect.Descriptor instead.
+func (*RowDelete) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RowDelete) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *RowDelete) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *RowDelete) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
 type CreateResourceRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Resource      *Resource              `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
@@ -304,7 +627,7 @@ type CreateResourceRequest struct {
 
 func (x *CreateResourceRequest) Reset() {
 	*x = CreateResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -316,7 +639,7 @@ func (x *CreateResourceRequest) String() string {
 func (*CreateResourceRequest) ProtoMessage() {}
 
 func (x *CreateResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -329,7 +652,7 @@ func (x *CreateResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResourceRequest.ProtoReflect.Descriptor instead.
 func (*CreateResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{3}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateResourceRequest) GetResource() *Resource {
@@ -342,14 +665,16 @@ func (x *CreateResourceRequest) GetResource() *Resource {
 type CreateResourceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// facts are values for fact and hidden fields of the row.
-	Facts         map[string]*Value `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Facts map[string]*Value `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// changes are made with the row, in one transaction: rows that it comes with.
+	Changes       *RowChanges `protobuf:"bytes,2,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateResourceResponse) Reset() {
 	*x = CreateResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +686,7 @@ func (x *CreateResourceResponse) String() string {
 func (*CreateResourceResponse) ProtoMessage() {}
 
 func (x *CreateResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,12 +699,19 @@ func (x *CreateResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResourceResponse.ProtoReflect.Descriptor instead.
 func (*CreateResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{4}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateResourceResponse) GetFacts() map[string]*Value {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *CreateResourceResponse) GetChanges() *RowChanges {
+	if x != nil {
+		return x.Changes
 	}
 	return nil
 }
@@ -396,7 +728,7 @@ type UpdateResourceRequest struct {
 
 func (x *UpdateResourceRequest) Reset() {
 	*x = UpdateResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -408,7 +740,7 @@ func (x *UpdateResourceRequest) String() string {
 func (*UpdateResourceRequest) ProtoMessage() {}
 
 func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -421,7 +753,7 @@ func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateResourceRequest) GetResource() *Resource {
@@ -439,15 +771,17 @@ func (x *UpdateResourceRequest) GetChanged() []string {
 }
 
 type UpdateResourceResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Facts         map[string]*Value      `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Facts map[string]*Value      `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// changes are made with that of the row, in one transaction.
+	Changes       *RowChanges `protobuf:"bytes,2,opt,name=changes,proto3" json:"changes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateResourceResponse) Reset() {
 	*x = UpdateResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +793,7 @@ func (x *UpdateResourceResponse) String() string {
 func (*UpdateResourceResponse) ProtoMessage() {}
 
 func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,12 +806,19 @@ func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateResourceResponse) GetFacts() map[string]*Value {
 	if x != nil {
 		return x.Facts
+	}
+	return nil
+}
+
+func (x *UpdateResourceResponse) GetChanges() *RowChanges {
+	if x != nil {
+		return x.Changes
 	}
 	return nil
 }
@@ -491,7 +832,7 @@ type DeleteResourceRequest struct {
 
 func (x *DeleteResourceRequest) Reset() {
 	*x = DeleteResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -503,7 +844,7 @@ func (x *DeleteResourceRequest) String() string {
 func (*DeleteResourceRequest) ProtoMessage() {}
 
 func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -516,7 +857,7 @@ func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteResourceRequest) GetResource() *Resource {
@@ -534,7 +875,7 @@ type DeleteResourceResponse struct {
 
 func (x *DeleteResourceResponse) Reset() {
 	*x = DeleteResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +887,7 @@ func (x *DeleteResourceResponse) String() string {
 func (*DeleteResourceResponse) ProtoMessage() {}
 
 func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +900,7 @@ func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 type ActOnResourceRequest struct {
@@ -571,14 +912,19 @@ type ActOnResourceRequest struct {
 	Resource *Resource         `protobuf:"bytes,3,opt,name=resource,proto3" json:"resource,omitempty"`
 	Params   map[string]*Value `protobuf:"bytes,4,rep,name=params,proto3" json:"params,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// account_uuid is the account that asks.
-	AccountUuid   string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	AccountUuid string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	// plan asks a DELETE for its changes alone, which are shown and not made: nothing
+	// else may happen.
+	Plan bool `protobuf:"varint,6,opt,name=plan,proto3" json:"plan,omitempty"`
+	// admin: the account is the administrator's.
+	Admin         bool `protobuf:"varint,7,opt,name=admin,proto3" json:"admin,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActOnResourceRequest) Reset() {
 	*x = ActOnResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -590,7 +936,7 @@ func (x *ActOnResourceRequest) String() string {
 func (*ActOnResourceRequest) ProtoMessage() {}
 
 func (x *ActOnResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -603,7 +949,7 @@ func (x *ActOnResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActOnResourceRequest.ProtoReflect.Descriptor instead.
 func (*ActOnResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ActOnResourceRequest) GetType() string {
@@ -641,18 +987,37 @@ func (x *ActOnResourceRequest) GetAccountUuid() string {
 	return ""
 }
 
+func (x *ActOnResourceRequest) GetPlan() bool {
+	if x != nil {
+		return x.Plan
+	}
+	return false
+}
+
+func (x *ActOnResourceRequest) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
+}
+
 type ActOnResourceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Facts map[string]*Value      `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// uuids are of the type that the action returns.
-	Uuids         []string `protobuf:"bytes,2,rep,name=uuids,proto3" json:"uuids,omitempty"`
+	Uuids []string `protobuf:"bytes,2,rep,name=uuids,proto3" json:"uuids,omitempty"`
+	// changes are made in one transaction when the call has succeeded. When a version
+	// in them is not the row's any more, the call is repeated.
+	Changes *RowChanges `protobuf:"bytes,3,opt,name=changes,proto3" json:"changes,omitempty"`
+	// answers are those that the action declares.
+	Answers       map[string]*Value `protobuf:"bytes,4,rep,name=answers,proto3" json:"answers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ActOnResourceResponse) Reset() {
 	*x = ActOnResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +1029,7 @@ func (x *ActOnResourceResponse) String() string {
 func (*ActOnResourceResponse) ProtoMessage() {}
 
 func (x *ActOnResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +1042,7 @@ func (x *ActOnResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActOnResourceResponse.ProtoReflect.Descriptor instead.
 func (*ActOnResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ActOnResourceResponse) GetFacts() map[string]*Value {
@@ -694,65 +1059,116 @@ func (x *ActOnResourceResponse) GetUuids() []string {
 	return nil
 }
 
+func (x *ActOnResourceResponse) GetChanges() *RowChanges {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ActOnResourceResponse) GetAnswers() map[string]*Value {
+	if x != nil {
+		return x.Answers
+	}
+	return nil
+}
+
 var File_kumo_plugin_v1_resource_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_resource_proto_rawDesc = "" +
 	"\n" +
-	"\x1dkumo/plugin/v1/resource.proto\x12\x0ekumo.plugin.v1\"\xb1\x01\n" +
+	"\x1dkumo/plugin/v1/resource.proto\x12\x0ekumo.plugin.v1\"\xe9\x01\n" +
 	"\x05Value\x12\x14\n" +
 	"\x04text\x18\x01 \x01(\tH\x00R\x04text\x12\x18\n" +
 	"\x06number\x18\x02 \x01(\x03H\x00R\x06number\x12\x14\n" +
 	"\x04flag\x18\x03 \x01(\bH\x00R\x04flag\x12\x14\n" +
 	"\x04real\x18\x04 \x01(\x01H\x00R\x04real\x12\x14\n" +
 	"\x04time\x18\x05 \x01(\x03H\x00R\x04time\x12.\n" +
-	"\x04list\x18\x06 \x01(\v2\x18.kumo.plugin.v1.TextListH\x00R\x04listB\x06\n" +
-	"\x04kind\" \n" +
+	"\x04list\x18\x06 \x01(\v2\x18.kumo.plugin.v1.TextListH\x00R\x04list\x126\n" +
+	"\aobjects\x18\a \x01(\v2\x1a.kumo.plugin.v1.ObjectListH\x00R\aobjectsB\x06\n" +
+	"\x04kind\":\n" +
+	"\n" +
+	"ObjectList\x12,\n" +
+	"\x05items\x18\x01 \x03(\v2\x16.kumo.plugin.v1.ObjectR\x05items\"\x96\x01\n" +
+	"\x06Object\x12:\n" +
+	"\x06values\x18\x01 \x03(\v2\".kumo.plugin.v1.Object.ValuesEntryR\x06values\x1aP\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\" \n" +
 	"\bTextList\x12\x14\n" +
-	"\x05items\x18\x01 \x03(\tR\x05items\"\x86\x02\n" +
+	"\x05items\x18\x01 \x03(\tR\x05items\"\xa0\x02\n" +
 	"\bResource\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12!\n" +
 	"\faccount_uuid\x18\x03 \x01(\tR\vaccountUuid\x12<\n" +
 	"\x06values\x18\x04 \x03(\v2$.kumo.plugin.v1.Resource.ValuesEntryR\x06values\x12\x1f\n" +
 	"\vsystem_tags\x18\x05 \x03(\tR\n" +
-	"systemTags\x1aP\n" +
+	"systemTags\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x1aP\n" +
+	"\vValuesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"m\n" +
+	"\n" +
+	"RowChanges\x12*\n" +
+	"\x04puts\x18\x01 \x03(\v2\x16.kumo.plugin.v1.RowPutR\x04puts\x123\n" +
+	"\adeletes\x18\x02 \x03(\v2\x19.kumo.plugin.v1.RowDeleteR\adeletes\"\x91\x02\n" +
+	"\x06RowPut\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12:\n" +
+	"\x06values\x18\x03 \x03(\v2\".kumo.plugin.v1.RowPut.ValuesEntryR\x06values\x12\x14\n" +
+	"\x05clear\x18\x04 \x03(\tR\x05clear\x12!\n" +
+	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x1aP\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"M\n" +
+	"\tRowDelete\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\tR\aversion\"M\n" +
 	"\x15CreateResourceRequest\x124\n" +
-	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\xb2\x01\n" +
+	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\xe8\x01\n" +
 	"\x16CreateResourceResponse\x12G\n" +
-	"\x05facts\x18\x01 \x03(\v21.kumo.plugin.v1.CreateResourceResponse.FactsEntryR\x05facts\x1aO\n" +
+	"\x05facts\x18\x01 \x03(\v21.kumo.plugin.v1.CreateResourceResponse.FactsEntryR\x05facts\x124\n" +
+	"\achanges\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\x1aO\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"g\n" +
 	"\x15UpdateResourceRequest\x124\n" +
 	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\x12\x18\n" +
-	"\achanged\x18\x02 \x03(\tR\achanged\"\xb2\x01\n" +
+	"\achanged\x18\x02 \x03(\tR\achanged\"\xe8\x01\n" +
 	"\x16UpdateResourceResponse\x12G\n" +
-	"\x05facts\x18\x01 \x03(\v21.kumo.plugin.v1.UpdateResourceResponse.FactsEntryR\x05facts\x1aO\n" +
+	"\x05facts\x18\x01 \x03(\v21.kumo.plugin.v1.UpdateResourceResponse.FactsEntryR\x05facts\x124\n" +
+	"\achanges\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\x1aO\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"M\n" +
 	"\x15DeleteResourceRequest\x124\n" +
 	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\x18\n" +
-	"\x16DeleteResourceResponse\"\xb9\x02\n" +
+	"\x16DeleteResourceResponse\"\xe3\x02\n" +
 	"\x14ActOnResourceRequest\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x124\n" +
 	"\bresource\x18\x03 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\x12H\n" +
 	"\x06params\x18\x04 \x03(\v20.kumo.plugin.v1.ActOnResourceRequest.ParamsEntryR\x06params\x12!\n" +
-	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x1aP\n" +
+	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x12\x12\n" +
+	"\x04plan\x18\x06 \x01(\bR\x04plan\x12\x14\n" +
+	"\x05admin\x18\a \x01(\bR\x05admin\x1aP\n" +
 	"\vParamsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"\xc6\x01\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"\x9d\x03\n" +
 	"\x15ActOnResourceResponse\x12F\n" +
 	"\x05facts\x18\x01 \x03(\v20.kumo.plugin.v1.ActOnResourceResponse.FactsEntryR\x05facts\x12\x14\n" +
-	"\x05uuids\x18\x02 \x03(\tR\x05uuids\x1aO\n" +
+	"\x05uuids\x18\x02 \x03(\tR\x05uuids\x124\n" +
+	"\achanges\x18\x03 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\x12L\n" +
+	"\aanswers\x18\x04 \x03(\v22.kumo.plugin.v1.ActOnResourceResponse.AnswersEntryR\aanswers\x1aO\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\x1aQ\n" +
+	"\fAnswersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x012\x9a\x03\n" +
 	"\x17ResourceProviderService\x12_\n" +
@@ -773,54 +1189,75 @@ func file_kumo_plugin_v1_resource_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_resource_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_kumo_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_kumo_plugin_v1_resource_proto_goTypes = []any{
 	(*Value)(nil),                  // 0: kumo.plugin.v1.Value
-	(*TextList)(nil),               // 1: kumo.plugin.v1.TextList
-	(*Resource)(nil),               // 2: kumo.plugin.v1.Resource
-	(*CreateResourceRequest)(nil),  // 3: kumo.plugin.v1.CreateResourceRequest
-	(*CreateResourceResponse)(nil), // 4: kumo.plugin.v1.CreateResourceResponse
-	(*UpdateResourceRequest)(nil),  // 5: kumo.plugin.v1.UpdateResourceRequest
-	(*UpdateResourceResponse)(nil), // 6: kumo.plugin.v1.UpdateResourceResponse
-	(*DeleteResourceRequest)(nil),  // 7: kumo.plugin.v1.DeleteResourceRequest
-	(*DeleteResourceResponse)(nil), // 8: kumo.plugin.v1.DeleteResourceResponse
-	(*ActOnResourceRequest)(nil),   // 9: kumo.plugin.v1.ActOnResourceRequest
-	(*ActOnResourceResponse)(nil),  // 10: kumo.plugin.v1.ActOnResourceResponse
-	nil,                            // 11: kumo.plugin.v1.Resource.ValuesEntry
-	nil,                            // 12: kumo.plugin.v1.CreateResourceResponse.FactsEntry
-	nil,                            // 13: kumo.plugin.v1.UpdateResourceResponse.FactsEntry
-	nil,                            // 14: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
-	nil,                            // 15: kumo.plugin.v1.ActOnResourceResponse.FactsEntry
+	(*ObjectList)(nil),             // 1: kumo.plugin.v1.ObjectList
+	(*Object)(nil),                 // 2: kumo.plugin.v1.Object
+	(*TextList)(nil),               // 3: kumo.plugin.v1.TextList
+	(*Resource)(nil),               // 4: kumo.plugin.v1.Resource
+	(*RowChanges)(nil),             // 5: kumo.plugin.v1.RowChanges
+	(*RowPut)(nil),                 // 6: kumo.plugin.v1.RowPut
+	(*RowDelete)(nil),              // 7: kumo.plugin.v1.RowDelete
+	(*CreateResourceRequest)(nil),  // 8: kumo.plugin.v1.CreateResourceRequest
+	(*CreateResourceResponse)(nil), // 9: kumo.plugin.v1.CreateResourceResponse
+	(*UpdateResourceRequest)(nil),  // 10: kumo.plugin.v1.UpdateResourceRequest
+	(*UpdateResourceResponse)(nil), // 11: kumo.plugin.v1.UpdateResourceResponse
+	(*DeleteResourceRequest)(nil),  // 12: kumo.plugin.v1.DeleteResourceRequest
+	(*DeleteResourceResponse)(nil), // 13: kumo.plugin.v1.DeleteResourceResponse
+	(*ActOnResourceRequest)(nil),   // 14: kumo.plugin.v1.ActOnResourceRequest
+	(*ActOnResourceResponse)(nil),  // 15: kumo.plugin.v1.ActOnResourceResponse
+	nil,                            // 16: kumo.plugin.v1.Object.ValuesEntry
+	nil,                            // 17: kumo.plugin.v1.Resource.ValuesEntry
+	nil,                            // 18: kumo.plugin.v1.RowPut.ValuesEntry
+	nil,                            // 19: kumo.plugin.v1.CreateResourceResponse.FactsEntry
+	nil,                            // 20: kumo.plugin.v1.UpdateResourceResponse.FactsEntry
+	nil,                            // 21: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
+	nil,                            // 22: kumo.plugin.v1.ActOnResourceResponse.FactsEntry
+	nil,                            // 23: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
 }
 var file_kumo_plugin_v1_resource_proto_depIdxs = []int32{
-	1,  // 0: kumo.plugin.v1.Value.list:type_name -> kumo.plugin.v1.TextList
-	11, // 1: kumo.plugin.v1.Resource.values:type_name -> kumo.plugin.v1.Resource.ValuesEntry
-	2,  // 2: kumo.plugin.v1.CreateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	12, // 3: kumo.plugin.v1.CreateResourceResponse.facts:type_name -> kumo.plugin.v1.CreateResourceResponse.FactsEntry
-	2,  // 4: kumo.plugin.v1.UpdateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	13, // 5: kumo.plugin.v1.UpdateResourceResponse.facts:type_name -> kumo.plugin.v1.UpdateResourceResponse.FactsEntry
-	2,  // 6: kumo.plugin.v1.DeleteResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	2,  // 7: kumo.plugin.v1.ActOnResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	14, // 8: kumo.plugin.v1.ActOnResourceRequest.params:type_name -> kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
-	15, // 9: kumo.plugin.v1.ActOnResourceResponse.facts:type_name -> kumo.plugin.v1.ActOnResourceResponse.FactsEntry
-	0,  // 10: kumo.plugin.v1.Resource.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 11: kumo.plugin.v1.CreateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 12: kumo.plugin.v1.UpdateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 13: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 14: kumo.plugin.v1.ActOnResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	3,  // 15: kumo.plugin.v1.ResourceProviderService.CreateResource:input_type -> kumo.plugin.v1.CreateResourceRequest
-	5,  // 16: kumo.plugin.v1.ResourceProviderService.UpdateResource:input_type -> kumo.plugin.v1.UpdateResourceRequest
-	7,  // 17: kumo.plugin.v1.ResourceProviderService.DeleteResource:input_type -> kumo.plugin.v1.DeleteResourceRequest
-	9,  // 18: kumo.plugin.v1.ResourceProviderService.ActOnResource:input_type -> kumo.plugin.v1.ActOnResourceRequest
-	4,  // 19: kumo.plugin.v1.ResourceProviderService.CreateResource:output_type -> kumo.plugin.v1.CreateResourceResponse
-	6,  // 20: kumo.plugin.v1.ResourceProviderService.UpdateResource:output_type -> kumo.plugin.v1.UpdateResourceResponse
-	8,  // 21: kumo.plugin.v1.ResourceProviderService.DeleteResource:output_type -> kumo.plugin.v1.DeleteResourceResponse
-	10, // 22: kumo.plugin.v1.ResourceProviderService.ActOnResource:output_type -> kumo.plugin.v1.ActOnResourceResponse
-	19, // [19:23] is the sub-list for method output_type
-	15, // [15:19] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	3,  // 0: kumo.plugin.v1.Value.list:type_name -> kumo.plugin.v1.TextList
+	1,  // 1: kumo.plugin.v1.Value.objects:type_name -> kumo.plugin.v1.ObjectList
+	2,  // 2: kumo.plugin.v1.ObjectList.items:type_name -> kumo.plugin.v1.Object
+	16, // 3: kumo.plugin.v1.Object.values:type_name -> kumo.plugin.v1.Object.ValuesEntry
+	17, // 4: kumo.plugin.v1.Resource.values:type_name -> kumo.plugin.v1.Resource.ValuesEntry
+	6,  // 5: kumo.plugin.v1.RowChanges.puts:type_name -> kumo.plugin.v1.RowPut
+	7,  // 6: kumo.plugin.v1.RowChanges.deletes:type_name -> kumo.plugin.v1.RowDelete
+	18, // 7: kumo.plugin.v1.RowPut.values:type_name -> kumo.plugin.v1.RowPut.ValuesEntry
+	4,  // 8: kumo.plugin.v1.CreateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	19, // 9: kumo.plugin.v1.CreateResourceResponse.facts:type_name -> kumo.plugin.v1.CreateResourceResponse.FactsEntry
+	5,  // 10: kumo.plugin.v1.CreateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	4,  // 11: kumo.plugin.v1.UpdateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	20, // 12: kumo.plugin.v1.UpdateResourceResponse.facts:type_name -> kumo.plugin.v1.UpdateResourceResponse.FactsEntry
+	5,  // 13: kumo.plugin.v1.UpdateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	4,  // 14: kumo.plugin.v1.DeleteResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	4,  // 15: kumo.plugin.v1.ActOnResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	21, // 16: kumo.plugin.v1.ActOnResourceRequest.params:type_name -> kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
+	22, // 17: kumo.plugin.v1.ActOnResourceResponse.facts:type_name -> kumo.plugin.v1.ActOnResourceResponse.FactsEntry
+	5,  // 18: kumo.plugin.v1.ActOnResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	23, // 19: kumo.plugin.v1.ActOnResourceResponse.answers:type_name -> kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
+	0,  // 20: kumo.plugin.v1.Object.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 21: kumo.plugin.v1.Resource.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 22: kumo.plugin.v1.RowPut.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 23: kumo.plugin.v1.CreateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 24: kumo.plugin.v1.UpdateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 25: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 26: kumo.plugin.v1.ActOnResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 27: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry.value:type_name -> kumo.plugin.v1.Value
+	8,  // 28: kumo.plugin.v1.ResourceProviderService.CreateResource:input_type -> kumo.plugin.v1.CreateResourceRequest
+	10, // 29: kumo.plugin.v1.ResourceProviderService.UpdateResource:input_type -> kumo.plugin.v1.UpdateResourceRequest
+	12, // 30: kumo.plugin.v1.ResourceProviderService.DeleteResource:input_type -> kumo.plugin.v1.DeleteResourceRequest
+	14, // 31: kumo.plugin.v1.ResourceProviderService.ActOnResource:input_type -> kumo.plugin.v1.ActOnResourceRequest
+	9,  // 32: kumo.plugin.v1.ResourceProviderService.CreateResource:output_type -> kumo.plugin.v1.CreateResourceResponse
+	11, // 33: kumo.plugin.v1.ResourceProviderService.UpdateResource:output_type -> kumo.plugin.v1.UpdateResourceResponse
+	13, // 34: kumo.plugin.v1.ResourceProviderService.DeleteResource:output_type -> kumo.plugin.v1.DeleteResourceResponse
+	15, // 35: kumo.plugin.v1.ResourceProviderService.ActOnResource:output_type -> kumo.plugin.v1.ActOnResourceResponse
+	32, // [32:36] is the sub-list for method output_type
+	28, // [28:32] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_resource_proto_init() }
@@ -835,6 +1272,7 @@ func file_kumo_plugin_v1_resource_proto_init() {
 		(*Value_Real)(nil),
 		(*Value_Time)(nil),
 		(*Value_List)(nil),
+		(*Value_Objects)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -842,7 +1280,7 @@ func file_kumo_plugin_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_resource_proto_rawDesc), len(file_kumo_plugin_v1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
