@@ -21,6 +21,113 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type FilterDirection int32
+
+const (
+	FilterDirection_FILTER_DIRECTION_UNSPECIFIED FilterDirection = 0
+	// FILTER_DIRECTION_INGRESS is to the guest.
+	FilterDirection_FILTER_DIRECTION_INGRESS FilterDirection = 1
+	// FILTER_DIRECTION_EGRESS is from the guest.
+	FilterDirection_FILTER_DIRECTION_EGRESS FilterDirection = 2
+)
+
+// Enum value maps for FilterDirection.
+var (
+	FilterDirection_name = map[int32]string{
+		0: "FILTER_DIRECTION_UNSPECIFIED",
+		1: "FILTER_DIRECTION_INGRESS",
+		2: "FILTER_DIRECTION_EGRESS",
+	}
+	FilterDirection_value = map[string]int32{
+		"FILTER_DIRECTION_UNSPECIFIED": 0,
+		"FILTER_DIRECTION_INGRESS":     1,
+		"FILTER_DIRECTION_EGRESS":      2,
+	}
+)
+
+func (x FilterDirection) Enum() *FilterDirection {
+	p := new(FilterDirection)
+	*p = x
+	return p
+}
+
+func (x FilterDirection) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FilterDirection) Descriptor() protoreflect.EnumDescriptor {
+	return file_kumo_host_v1_dataplane_proto_enumTypes[0].Descriptor()
+}
+
+func (FilterDirection) Type() protoreflect.EnumType {
+	return &file_kumo_host_v1_dataplane_proto_enumTypes[0]
+}
+
+func (x FilterDirection) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FilterDirection.Descriptor instead.
+func (FilterDirection) EnumDescriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{0}
+}
+
+type FilterProtocol int32
+
+const (
+	FilterProtocol_FILTER_PROTOCOL_UNSPECIFIED FilterProtocol = 0
+	FilterProtocol_FILTER_PROTOCOL_ALL         FilterProtocol = 1
+	FilterProtocol_FILTER_PROTOCOL_TCP         FilterProtocol = 2
+	FilterProtocol_FILTER_PROTOCOL_UDP         FilterProtocol = 3
+	// FILTER_PROTOCOL_ICMP is ICMPv6 in a rule of IP version 6.
+	FilterProtocol_FILTER_PROTOCOL_ICMP FilterProtocol = 4
+)
+
+// Enum value maps for FilterProtocol.
+var (
+	FilterProtocol_name = map[int32]string{
+		0: "FILTER_PROTOCOL_UNSPECIFIED",
+		1: "FILTER_PROTOCOL_ALL",
+		2: "FILTER_PROTOCOL_TCP",
+		3: "FILTER_PROTOCOL_UDP",
+		4: "FILTER_PROTOCOL_ICMP",
+	}
+	FilterProtocol_value = map[string]int32{
+		"FILTER_PROTOCOL_UNSPECIFIED": 0,
+		"FILTER_PROTOCOL_ALL":         1,
+		"FILTER_PROTOCOL_TCP":         2,
+		"FILTER_PROTOCOL_UDP":         3,
+		"FILTER_PROTOCOL_ICMP":        4,
+	}
+)
+
+func (x FilterProtocol) Enum() *FilterProtocol {
+	p := new(FilterProtocol)
+	*p = x
+	return p
+}
+
+func (x FilterProtocol) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FilterProtocol) Descriptor() protoreflect.EnumDescriptor {
+	return file_kumo_host_v1_dataplane_proto_enumTypes[1].Descriptor()
+}
+
+func (FilterProtocol) Type() protoreflect.EnumType {
+	return &file_kumo_host_v1_dataplane_proto_enumTypes[1]
+}
+
+func (x FilterProtocol) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FilterProtocol.Descriptor instead.
+func (FilterProtocol) EnumDescriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{1}
+}
+
 // Fragment is one piece of desired network state on a host. Keys are unique
 // per owner; a second upsert of a key replaces the first.
 type Fragment struct {
@@ -32,6 +139,9 @@ type Fragment struct {
 	//	*Fragment_DhcpNetwork
 	//	*Fragment_DhcpBinding
 	//	*Fragment_Metadata
+	//	*Fragment_FilterSet
+	//	*Fragment_FilterGroup
+	//	*Fragment_FilterPort
 	Kind          isFragment_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -117,6 +227,33 @@ func (x *Fragment) GetMetadata() *Metadata {
 	return nil
 }
 
+func (x *Fragment) GetFilterSet() *FilterSet {
+	if x != nil {
+		if x, ok := x.Kind.(*Fragment_FilterSet); ok {
+			return x.FilterSet
+		}
+	}
+	return nil
+}
+
+func (x *Fragment) GetFilterGroup() *FilterGroup {
+	if x != nil {
+		if x, ok := x.Kind.(*Fragment_FilterGroup); ok {
+			return x.FilterGroup
+		}
+	}
+	return nil
+}
+
+func (x *Fragment) GetFilterPort() *FilterPort {
+	if x != nil {
+		if x, ok := x.Kind.(*Fragment_FilterPort); ok {
+			return x.FilterPort
+		}
+	}
+	return nil
+}
+
 type isFragment_Kind interface {
 	isFragment_Kind()
 }
@@ -137,6 +274,18 @@ type Fragment_Metadata struct {
 	Metadata *Metadata `protobuf:"bytes,5,opt,name=metadata,proto3,oneof"`
 }
 
+type Fragment_FilterSet struct {
+	FilterSet *FilterSet `protobuf:"bytes,6,opt,name=filter_set,json=filterSet,proto3,oneof"`
+}
+
+type Fragment_FilterGroup struct {
+	FilterGroup *FilterGroup `protobuf:"bytes,7,opt,name=filter_group,json=filterGroup,proto3,oneof"`
+}
+
+type Fragment_FilterPort struct {
+	FilterPort *FilterPort `protobuf:"bytes,8,opt,name=filter_port,json=filterPort,proto3,oneof"`
+}
+
 func (*Fragment_Bridge) isFragment_Kind() {}
 
 func (*Fragment_DhcpNetwork) isFragment_Kind() {}
@@ -144,6 +293,12 @@ func (*Fragment_DhcpNetwork) isFragment_Kind() {}
 func (*Fragment_DhcpBinding) isFragment_Kind() {}
 
 func (*Fragment_Metadata) isFragment_Kind() {}
+
+func (*Fragment_FilterSet) isFragment_Kind() {}
+
+func (*Fragment_FilterGroup) isFragment_Kind() {}
+
+func (*Fragment_FilterPort) isFragment_Kind() {}
 
 // Bridge is a Linux bridge. With an uplink, the uplink's addresses and routes
 // move to the bridge, and back when the bridge is removed.
@@ -565,17 +720,363 @@ func (x *Metadata) GetSshKeys() []string {
 	return nil
 }
 
+// FilterSet is a list of addresses that rules name by the fragment's key.
+type FilterSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// addresses are IPv4 and IPv6 addresses and CIDRs, both families in one list.
+	Addresses     []string `protobuf:"bytes,1,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterSet) Reset() {
+	*x = FilterSet{}
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterSet) ProtoMessage() {}
+
+func (x *FilterSet) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterSet.ProtoReflect.Descriptor instead.
+func (*FilterSet) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *FilterSet) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+// FilterGroup is a list of rules that ports share. The first that matches a
+// packet decides.
+type FilterGroup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rules         []*FilterRule          `protobuf:"bytes,1,rep,name=rules,proto3" json:"rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterGroup) Reset() {
+	*x = FilterGroup{}
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterGroup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterGroup) ProtoMessage() {}
+
+func (x *FilterGroup) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterGroup.ProtoReflect.Descriptor instead.
+func (*FilterGroup) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *FilterGroup) GetRules() []*FilterRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+type FilterRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id names the rule's counter; unique among the owner's fragments.
+	Id        string          `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Direction FilterDirection `protobuf:"varint,2,opt,name=direction,proto3,enum=kumo.host.v1.FilterDirection" json:"direction,omitempty"`
+	// ip_version is 4 or 6.
+	IpVersion int32          `protobuf:"varint,3,opt,name=ip_version,json=ipVersion,proto3" json:"ip_version,omitempty"`
+	Protocol  FilterProtocol `protobuf:"varint,4,opt,name=protocol,proto3,enum=kumo.host.v1.FilterProtocol" json:"protocol,omitempty"`
+	// addresses are those of the other side: single ones, CIDRs, ranges "a-b"; any
+	// when empty.
+	Addresses []string `protobuf:"bytes,5,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// set_key names a FilterSet in place of addresses.
+	SetKey string `protobuf:"bytes,6,opt,name=set_key,json=setKey,proto3" json:"set_key,omitempty"`
+	// ports are destination ports, of TCP and UDP only; any when empty.
+	Ports []*FilterPortRange `protobuf:"bytes,7,rep,name=ports,proto3" json:"ports,omitempty"`
+	// drop is that packets are dropped, not accepted.
+	Drop          bool `protobuf:"varint,8,opt,name=drop,proto3" json:"drop,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterRule) Reset() {
+	*x = FilterRule{}
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterRule) ProtoMessage() {}
+
+func (x *FilterRule) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterRule.ProtoReflect.Descriptor instead.
+func (*FilterRule) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FilterRule) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FilterRule) GetDirection() FilterDirection {
+	if x != nil {
+		return x.Direction
+	}
+	return FilterDirection_FILTER_DIRECTION_UNSPECIFIED
+}
+
+func (x *FilterRule) GetIpVersion() int32 {
+	if x != nil {
+		return x.IpVersion
+	}
+	return 0
+}
+
+func (x *FilterRule) GetProtocol() FilterProtocol {
+	if x != nil {
+		return x.Protocol
+	}
+	return FilterProtocol_FILTER_PROTOCOL_UNSPECIFIED
+}
+
+func (x *FilterRule) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *FilterRule) GetSetKey() string {
+	if x != nil {
+		return x.SetKey
+	}
+	return ""
+}
+
+func (x *FilterRule) GetPorts() []*FilterPortRange {
+	if x != nil {
+		return x.Ports
+	}
+	return nil
+}
+
+func (x *FilterRule) GetDrop() bool {
+	if x != nil {
+		return x.Drop
+	}
+	return false
+}
+
+type FilterPortRange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint32                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`
+	Last          uint32                 `protobuf:"varint,2,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterPortRange) Reset() {
+	*x = FilterPortRange{}
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterPortRange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterPortRange) ProtoMessage() {}
+
+func (x *FilterPortRange) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterPortRange.ProtoReflect.Descriptor instead.
+func (*FilterPortRange) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *FilterPortRange) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *FilterPortRange) GetLast() uint32 {
+	if x != nil {
+		return x.Last
+	}
+	return 0
+}
+
+// FilterPort is a guest's device whose packets are filtered, from the moment at
+// which a device has that name.
+type FilterPort struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Device string                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// mac and addresses are all that the guest may send from.
+	Mac       string   `protobuf:"bytes,2,opt,name=mac,proto3" json:"mac,omitempty"`
+	Addresses []string `protobuf:"bytes,3,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// groups are keys of FilterGroups, in the order in which they are asked.
+	Groups []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	// accept_ingress and accept_egress are what happens to packets that no rule
+	// matches: false drops them.
+	AcceptIngress bool `protobuf:"varint,5,opt,name=accept_ingress,json=acceptIngress,proto3" json:"accept_ingress,omitempty"`
+	AcceptEgress  bool `protobuf:"varint,6,opt,name=accept_egress,json=acceptEgress,proto3" json:"accept_egress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterPort) Reset() {
+	*x = FilterPort{}
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterPort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterPort) ProtoMessage() {}
+
+func (x *FilterPort) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_dataplane_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterPort.ProtoReflect.Descriptor instead.
+func (*FilterPort) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_dataplane_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *FilterPort) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *FilterPort) GetMac() string {
+	if x != nil {
+		return x.Mac
+	}
+	return ""
+}
+
+func (x *FilterPort) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *FilterPort) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *FilterPort) GetAcceptIngress() bool {
+	if x != nil {
+		return x.AcceptIngress
+	}
+	return false
+}
+
+func (x *FilterPort) GetAcceptEgress() bool {
+	if x != nil {
+		return x.AcceptEgress
+	}
+	return false
+}
+
 var File_kumo_host_v1_dataplane_proto protoreflect.FileDescriptor
 
 const file_kumo_host_v1_dataplane_proto_rawDesc = "" +
 	"\n" +
-	"\x1ckumo/host/v1/dataplane.proto\x12\fkumo.host.v1\"\x8a\x02\n" +
+	"\x1ckumo/host/v1/dataplane.proto\x12\fkumo.host.v1\"\xc1\x03\n" +
 	"\bFragment\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x06bridge\x18\x02 \x01(\v2\x14.kumo.host.v1.BridgeH\x00R\x06bridge\x12>\n" +
 	"\fdhcp_network\x18\x03 \x01(\v2\x19.kumo.host.v1.DHCPNetworkH\x00R\vdhcpNetwork\x12>\n" +
 	"\fdhcp_binding\x18\x04 \x01(\v2\x19.kumo.host.v1.DHCPBindingH\x00R\vdhcpBinding\x124\n" +
-	"\bmetadata\x18\x05 \x01(\v2\x16.kumo.host.v1.MetadataH\x00R\bmetadataB\x06\n" +
+	"\bmetadata\x18\x05 \x01(\v2\x16.kumo.host.v1.MetadataH\x00R\bmetadata\x128\n" +
+	"\n" +
+	"filter_set\x18\x06 \x01(\v2\x17.kumo.host.v1.FilterSetH\x00R\tfilterSet\x12>\n" +
+	"\ffilter_group\x18\a \x01(\v2\x19.kumo.host.v1.FilterGroupH\x00R\vfilterGroup\x12;\n" +
+	"\vfilter_port\x18\b \x01(\v2\x18.kumo.host.v1.FilterPortH\x00R\n" +
+	"filterPortB\x06\n" +
 	"\x04kind\"\\\n" +
 	"\x06Bridge\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -615,7 +1116,43 @@ const file_kumo_host_v1_dataplane_proto_rawDesc = "" +
 	"instanceId\x12\x1a\n" +
 	"\bhostname\x18\x04 \x01(\tR\bhostname\x12\x1b\n" +
 	"\tuser_data\x18\x05 \x01(\fR\buserData\x12\x19\n" +
-	"\bssh_keys\x18\x06 \x03(\tR\asshKeysB@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
+	"\bssh_keys\x18\x06 \x03(\tR\asshKeys\")\n" +
+	"\tFilterSet\x12\x1c\n" +
+	"\taddresses\x18\x01 \x03(\tR\taddresses\"=\n" +
+	"\vFilterGroup\x12.\n" +
+	"\x05rules\x18\x01 \x03(\v2\x18.kumo.host.v1.FilterRuleR\x05rules\"\xb2\x02\n" +
+	"\n" +
+	"FilterRule\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12;\n" +
+	"\tdirection\x18\x02 \x01(\x0e2\x1d.kumo.host.v1.FilterDirectionR\tdirection\x12\x1d\n" +
+	"\n" +
+	"ip_version\x18\x03 \x01(\x05R\tipVersion\x128\n" +
+	"\bprotocol\x18\x04 \x01(\x0e2\x1c.kumo.host.v1.FilterProtocolR\bprotocol\x12\x1c\n" +
+	"\taddresses\x18\x05 \x03(\tR\taddresses\x12\x17\n" +
+	"\aset_key\x18\x06 \x01(\tR\x06setKey\x123\n" +
+	"\x05ports\x18\a \x03(\v2\x1d.kumo.host.v1.FilterPortRangeR\x05ports\x12\x12\n" +
+	"\x04drop\x18\b \x01(\bR\x04drop\";\n" +
+	"\x0fFilterPortRange\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\rR\x05first\x12\x12\n" +
+	"\x04last\x18\x02 \x01(\rR\x04last\"\xb8\x01\n" +
+	"\n" +
+	"FilterPort\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\tR\x06device\x12\x10\n" +
+	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x1c\n" +
+	"\taddresses\x18\x03 \x03(\tR\taddresses\x12\x16\n" +
+	"\x06groups\x18\x04 \x03(\tR\x06groups\x12%\n" +
+	"\x0eaccept_ingress\x18\x05 \x01(\bR\racceptIngress\x12#\n" +
+	"\raccept_egress\x18\x06 \x01(\bR\facceptEgress*n\n" +
+	"\x0fFilterDirection\x12 \n" +
+	"\x1cFILTER_DIRECTION_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18FILTER_DIRECTION_INGRESS\x10\x01\x12\x1b\n" +
+	"\x17FILTER_DIRECTION_EGRESS\x10\x02*\x96\x01\n" +
+	"\x0eFilterProtocol\x12\x1f\n" +
+	"\x1bFILTER_PROTOCOL_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13FILTER_PROTOCOL_ALL\x10\x01\x12\x17\n" +
+	"\x13FILTER_PROTOCOL_TCP\x10\x02\x12\x17\n" +
+	"\x13FILTER_PROTOCOL_UDP\x10\x03\x12\x18\n" +
+	"\x14FILTER_PROTOCOL_ICMP\x10\x04B@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
 
 var (
 	file_kumo_host_v1_dataplane_proto_rawDescOnce sync.Once
@@ -629,26 +1166,41 @@ func file_kumo_host_v1_dataplane_proto_rawDescGZIP() []byte {
 	return file_kumo_host_v1_dataplane_proto_rawDescData
 }
 
-var file_kumo_host_v1_dataplane_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_kumo_host_v1_dataplane_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_kumo_host_v1_dataplane_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_kumo_host_v1_dataplane_proto_goTypes = []any{
-	(*Fragment)(nil),    // 0: kumo.host.v1.Fragment
-	(*Bridge)(nil),      // 1: kumo.host.v1.Bridge
-	(*DHCPNetwork)(nil), // 2: kumo.host.v1.DHCPNetwork
-	(*Route)(nil),       // 3: kumo.host.v1.Route
-	(*DHCPBinding)(nil), // 4: kumo.host.v1.DHCPBinding
-	(*Metadata)(nil),    // 5: kumo.host.v1.Metadata
+	(FilterDirection)(0),    // 0: kumo.host.v1.FilterDirection
+	(FilterProtocol)(0),     // 1: kumo.host.v1.FilterProtocol
+	(*Fragment)(nil),        // 2: kumo.host.v1.Fragment
+	(*Bridge)(nil),          // 3: kumo.host.v1.Bridge
+	(*DHCPNetwork)(nil),     // 4: kumo.host.v1.DHCPNetwork
+	(*Route)(nil),           // 5: kumo.host.v1.Route
+	(*DHCPBinding)(nil),     // 6: kumo.host.v1.DHCPBinding
+	(*Metadata)(nil),        // 7: kumo.host.v1.Metadata
+	(*FilterSet)(nil),       // 8: kumo.host.v1.FilterSet
+	(*FilterGroup)(nil),     // 9: kumo.host.v1.FilterGroup
+	(*FilterRule)(nil),      // 10: kumo.host.v1.FilterRule
+	(*FilterPortRange)(nil), // 11: kumo.host.v1.FilterPortRange
+	(*FilterPort)(nil),      // 12: kumo.host.v1.FilterPort
 }
 var file_kumo_host_v1_dataplane_proto_depIdxs = []int32{
-	1, // 0: kumo.host.v1.Fragment.bridge:type_name -> kumo.host.v1.Bridge
-	2, // 1: kumo.host.v1.Fragment.dhcp_network:type_name -> kumo.host.v1.DHCPNetwork
-	4, // 2: kumo.host.v1.Fragment.dhcp_binding:type_name -> kumo.host.v1.DHCPBinding
-	5, // 3: kumo.host.v1.Fragment.metadata:type_name -> kumo.host.v1.Metadata
-	3, // 4: kumo.host.v1.DHCPNetwork.routes:type_name -> kumo.host.v1.Route
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3,  // 0: kumo.host.v1.Fragment.bridge:type_name -> kumo.host.v1.Bridge
+	4,  // 1: kumo.host.v1.Fragment.dhcp_network:type_name -> kumo.host.v1.DHCPNetwork
+	6,  // 2: kumo.host.v1.Fragment.dhcp_binding:type_name -> kumo.host.v1.DHCPBinding
+	7,  // 3: kumo.host.v1.Fragment.metadata:type_name -> kumo.host.v1.Metadata
+	8,  // 4: kumo.host.v1.Fragment.filter_set:type_name -> kumo.host.v1.FilterSet
+	9,  // 5: kumo.host.v1.Fragment.filter_group:type_name -> kumo.host.v1.FilterGroup
+	12, // 6: kumo.host.v1.Fragment.filter_port:type_name -> kumo.host.v1.FilterPort
+	5,  // 7: kumo.host.v1.DHCPNetwork.routes:type_name -> kumo.host.v1.Route
+	10, // 8: kumo.host.v1.FilterGroup.rules:type_name -> kumo.host.v1.FilterRule
+	0,  // 9: kumo.host.v1.FilterRule.direction:type_name -> kumo.host.v1.FilterDirection
+	1,  // 10: kumo.host.v1.FilterRule.protocol:type_name -> kumo.host.v1.FilterProtocol
+	11, // 11: kumo.host.v1.FilterRule.ports:type_name -> kumo.host.v1.FilterPortRange
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_kumo_host_v1_dataplane_proto_init() }
@@ -661,19 +1213,23 @@ func file_kumo_host_v1_dataplane_proto_init() {
 		(*Fragment_DhcpNetwork)(nil),
 		(*Fragment_DhcpBinding)(nil),
 		(*Fragment_Metadata)(nil),
+		(*Fragment_FilterSet)(nil),
+		(*Fragment_FilterGroup)(nil),
+		(*Fragment_FilterPort)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_host_v1_dataplane_proto_rawDesc), len(file_kumo_host_v1_dataplane_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      2,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_kumo_host_v1_dataplane_proto_goTypes,
 		DependencyIndexes: file_kumo_host_v1_dataplane_proto_depIdxs,
+		EnumInfos:         file_kumo_host_v1_dataplane_proto_enumTypes,
 		MessageInfos:      file_kumo_host_v1_dataplane_proto_msgTypes,
 	}.Build()
 	File_kumo_host_v1_dataplane_proto = out.File

@@ -150,7 +150,7 @@ type InfoResponse struct {
 	Kvm       bool   `protobuf:"varint,12,opt,name=kvm,proto3" json:"kvm,omitempty"`
 	KvmReason string `protobuf:"bytes,13,opt,name=kvm_reason,json=kvmReason,proto3" json:"kvm_reason,omitempty"`
 	// network_failures are the bridges and networks that are not as they should be
-	// now, by their fragments' keys.
+	// now, by their fragments' keys, and the packet filter by the key "filter".
 	NetworkFailures []*SyncFailure `protobuf:"bytes,14,rep,name=network_failures,json=networkFailures,proto3" json:"network_failures,omitempty"`
 	// folder is where the agent keeps what it has to remember, with the free bytes
 	// there.
@@ -1564,6 +1564,157 @@ func (x *PlugResponse) GetFailures() []*SyncFailure {
 	return nil
 }
 
+type FilterCountersRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Owner         string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterCountersRequest) Reset() {
+	*x = FilterCountersRequest{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterCountersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterCountersRequest) ProtoMessage() {}
+
+func (x *FilterCountersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterCountersRequest.ProtoReflect.Descriptor instead.
+func (*FilterCountersRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FilterCountersRequest) GetOwner() string {
+	if x != nil {
+		return x.Owner
+	}
+	return ""
+}
+
+type FilterCountersResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Counters      []*FilterCounter       `protobuf:"bytes,1,rep,name=counters,proto3" json:"counters,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterCountersResponse) Reset() {
+	*x = FilterCountersResponse{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterCountersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterCountersResponse) ProtoMessage() {}
+
+func (x *FilterCountersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterCountersResponse.ProtoReflect.Descriptor instead.
+func (*FilterCountersResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *FilterCountersResponse) GetCounters() []*FilterCounter {
+	if x != nil {
+		return x.Counters
+	}
+	return nil
+}
+
+type FilterCounter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// id is that of the rule.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// packets and bytes are those that the rule has matched, since it is there: of a
+	// connection that it accepts the first packet.
+	Packets       uint64 `protobuf:"varint,2,opt,name=packets,proto3" json:"packets,omitempty"`
+	Bytes         uint64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FilterCounter) Reset() {
+	*x = FilterCounter{}
+	mi := &file_kumo_host_v1_host_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FilterCounter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FilterCounter) ProtoMessage() {}
+
+func (x *FilterCounter) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_host_v1_host_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FilterCounter.ProtoReflect.Descriptor instead.
+func (*FilterCounter) Descriptor() ([]byte, []int) {
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *FilterCounter) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *FilterCounter) GetPackets() uint64 {
+	if x != nil {
+		return x.Packets
+	}
+	return 0
+}
+
+func (x *FilterCounter) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type SyncFailure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -1576,7 +1727,7 @@ type SyncFailure struct {
 
 func (x *SyncFailure) Reset() {
 	*x = SyncFailure{}
-	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1588,7 +1739,7 @@ func (x *SyncFailure) String() string {
 func (*SyncFailure) ProtoMessage() {}
 
 func (x *SyncFailure) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_host_v1_host_proto_msgTypes[28]
+	mi := &file_kumo_host_v1_host_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1601,7 +1752,7 @@ func (x *SyncFailure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncFailure.ProtoReflect.Descriptor instead.
 func (*SyncFailure) Descriptor() ([]byte, []int) {
-	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{28}
+	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *SyncFailure) GetKey() string {
@@ -1734,11 +1885,19 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\"E\n" +
 	"\fPlugResponse\x125\n" +
-	"\bfailures\x18\x01 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"I\n" +
+	"\bfailures\x18\x01 \x03(\v2\x19.kumo.host.v1.SyncFailureR\bfailures\"-\n" +
+	"\x15FilterCountersRequest\x12\x14\n" +
+	"\x05owner\x18\x01 \x01(\tR\x05owner\"Q\n" +
+	"\x16FilterCountersResponse\x127\n" +
+	"\bcounters\x18\x01 \x03(\v2\x1b.kumo.host.v1.FilterCounterR\bcounters\"O\n" +
+	"\rFilterCounter\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
+	"\apackets\x18\x02 \x01(\x04R\apackets\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x04R\x05bytes\"I\n" +
 	"\vSyncFailure\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05class\x18\x02 \x01(\tR\x05class\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text2\xe8\a\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text2\xc5\b\n" +
 	"\x10HostAgentService\x12=\n" +
 	"\x04Info\x12\x19.kumo.host.v1.InfoRequest\x1a\x1a.kumo.host.v1.InfoResponse\x12B\n" +
 	"\x05Watch\x12\x1a.kumo.host.v1.WatchRequest\x1a\x1b.kumo.host.v1.WatchResponse0\x01\x12U\n" +
@@ -1756,7 +1915,8 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\tFetchFile\x12\x1e.kumo.host.v1.FetchFileRequest\x1a\x1f.kumo.host.v1.FetchFileResponse0\x01\x12@\n" +
 	"\x05Apply\x12\x1a.kumo.host.v1.ApplyRequest\x1a\x1b.kumo.host.v1.ApplyResponse\x12=\n" +
 	"\x04Sync\x12\x19.kumo.host.v1.SyncRequest\x1a\x1a.kumo.host.v1.SyncResponse\x12=\n" +
-	"\x04Plug\x12\x19.kumo.host.v1.PlugRequest\x1a\x1a.kumo.host.v1.PlugResponseB@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
+	"\x04Plug\x12\x19.kumo.host.v1.PlugRequest\x1a\x1a.kumo.host.v1.PlugResponse\x12[\n" +
+	"\x0eFilterCounters\x12#.kumo.host.v1.FilterCountersRequest\x1a$.kumo.host.v1.FilterCountersResponseB@Z>github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1;hostv1b\x06proto3"
 
 var (
 	file_kumo_host_v1_host_proto_rawDescOnce sync.Once
@@ -1770,7 +1930,7 @@ func file_kumo_host_v1_host_proto_rawDescGZIP() []byte {
 	return file_kumo_host_v1_host_proto_rawDescData
 }
 
-var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_kumo_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*WatchRequest)(nil),           // 0: kumo.host.v1.WatchRequest
 	(*WatchResponse)(nil),          // 1: kumo.host.v1.WatchResponse
@@ -1800,53 +1960,59 @@ var file_kumo_host_v1_host_proto_goTypes = []any{
 	(*PlugRequest)(nil),            // 25: kumo.host.v1.PlugRequest
 	(*Port)(nil),                   // 26: kumo.host.v1.Port
 	(*PlugResponse)(nil),           // 27: kumo.host.v1.PlugResponse
-	(*SyncFailure)(nil),            // 28: kumo.host.v1.SyncFailure
-	nil,                            // 29: kumo.host.v1.FetchFileRequest.HeadersEntry
-	(*Fragment)(nil),               // 30: kumo.host.v1.Fragment
+	(*FilterCountersRequest)(nil),  // 28: kumo.host.v1.FilterCountersRequest
+	(*FilterCountersResponse)(nil), // 29: kumo.host.v1.FilterCountersResponse
+	(*FilterCounter)(nil),          // 30: kumo.host.v1.FilterCounter
+	(*SyncFailure)(nil),            // 31: kumo.host.v1.SyncFailure
+	nil,                            // 32: kumo.host.v1.FetchFileRequest.HeadersEntry
+	(*Fragment)(nil),               // 33: kumo.host.v1.Fragment
 }
 var file_kumo_host_v1_host_proto_depIdxs = []int32{
-	28, // 0: kumo.host.v1.InfoResponse.network_failures:type_name -> kumo.host.v1.SyncFailure
+	31, // 0: kumo.host.v1.InfoResponse.network_failures:type_name -> kumo.host.v1.SyncFailure
 	14, // 1: kumo.host.v1.CreateDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	14, // 2: kumo.host.v1.StatDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
 	14, // 3: kumo.host.v1.ResizeDiskResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	29, // 4: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
+	32, // 4: kumo.host.v1.FetchFileRequest.headers:type_name -> kumo.host.v1.FetchFileRequest.HeadersEntry
 	14, // 5: kumo.host.v1.FetchFileResponse.disk:type_name -> kumo.host.v1.DiskInfo
-	30, // 6: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
-	30, // 7: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
-	28, // 8: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	33, // 6: kumo.host.v1.ApplyRequest.upsert:type_name -> kumo.host.v1.Fragment
+	33, // 7: kumo.host.v1.SyncRequest.fragments:type_name -> kumo.host.v1.Fragment
+	31, // 8: kumo.host.v1.SyncResponse.failures:type_name -> kumo.host.v1.SyncFailure
 	26, // 9: kumo.host.v1.PlugRequest.ports:type_name -> kumo.host.v1.Port
-	28, // 10: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
-	2,  // 11: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
-	0,  // 12: kumo.host.v1.HostAgentService.Watch:input_type -> kumo.host.v1.WatchRequest
-	4,  // 13: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
-	6,  // 14: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
-	8,  // 15: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
-	10, // 16: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
-	12, // 17: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
-	15, // 18: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
-	17, // 19: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
-	19, // 20: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
-	21, // 21: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
-	23, // 22: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
-	25, // 23: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
-	3,  // 24: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
-	1,  // 25: kumo.host.v1.HostAgentService.Watch:output_type -> kumo.host.v1.WatchResponse
-	5,  // 26: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
-	7,  // 27: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
-	9,  // 28: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
-	11, // 29: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
-	13, // 30: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
-	16, // 31: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
-	18, // 32: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
-	20, // 33: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
-	22, // 34: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
-	24, // 35: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
-	27, // 36: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
-	24, // [24:37] is the sub-list for method output_type
-	11, // [11:24] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	31, // 10: kumo.host.v1.PlugResponse.failures:type_name -> kumo.host.v1.SyncFailure
+	30, // 11: kumo.host.v1.FilterCountersResponse.counters:type_name -> kumo.host.v1.FilterCounter
+	2,  // 12: kumo.host.v1.HostAgentService.Info:input_type -> kumo.host.v1.InfoRequest
+	0,  // 13: kumo.host.v1.HostAgentService.Watch:input_type -> kumo.host.v1.WatchRequest
+	4,  // 14: kumo.host.v1.HostAgentService.EnsureFolder:input_type -> kumo.host.v1.EnsureFolderRequest
+	6,  // 15: kumo.host.v1.HostAgentService.FolderCapacity:input_type -> kumo.host.v1.FolderCapacityRequest
+	8,  // 16: kumo.host.v1.HostAgentService.ListFolder:input_type -> kumo.host.v1.ListFolderRequest
+	10, // 17: kumo.host.v1.HostAgentService.CreateDisk:input_type -> kumo.host.v1.CreateDiskRequest
+	12, // 18: kumo.host.v1.HostAgentService.StatDisk:input_type -> kumo.host.v1.StatDiskRequest
+	15, // 19: kumo.host.v1.HostAgentService.ResizeDisk:input_type -> kumo.host.v1.ResizeDiskRequest
+	17, // 20: kumo.host.v1.HostAgentService.DeleteFile:input_type -> kumo.host.v1.DeleteFileRequest
+	19, // 21: kumo.host.v1.HostAgentService.FetchFile:input_type -> kumo.host.v1.FetchFileRequest
+	21, // 22: kumo.host.v1.HostAgentService.Apply:input_type -> kumo.host.v1.ApplyRequest
+	23, // 23: kumo.host.v1.HostAgentService.Sync:input_type -> kumo.host.v1.SyncRequest
+	25, // 24: kumo.host.v1.HostAgentService.Plug:input_type -> kumo.host.v1.PlugRequest
+	28, // 25: kumo.host.v1.HostAgentService.FilterCounters:input_type -> kumo.host.v1.FilterCountersRequest
+	3,  // 26: kumo.host.v1.HostAgentService.Info:output_type -> kumo.host.v1.InfoResponse
+	1,  // 27: kumo.host.v1.HostAgentService.Watch:output_type -> kumo.host.v1.WatchResponse
+	5,  // 28: kumo.host.v1.HostAgentService.EnsureFolder:output_type -> kumo.host.v1.EnsureFolderResponse
+	7,  // 29: kumo.host.v1.HostAgentService.FolderCapacity:output_type -> kumo.host.v1.FolderCapacityResponse
+	9,  // 30: kumo.host.v1.HostAgentService.ListFolder:output_type -> kumo.host.v1.ListFolderResponse
+	11, // 31: kumo.host.v1.HostAgentService.CreateDisk:output_type -> kumo.host.v1.CreateDiskResponse
+	13, // 32: kumo.host.v1.HostAgentService.StatDisk:output_type -> kumo.host.v1.StatDiskResponse
+	16, // 33: kumo.host.v1.HostAgentService.ResizeDisk:output_type -> kumo.host.v1.ResizeDiskResponse
+	18, // 34: kumo.host.v1.HostAgentService.DeleteFile:output_type -> kumo.host.v1.DeleteFileResponse
+	20, // 35: kumo.host.v1.HostAgentService.FetchFile:output_type -> kumo.host.v1.FetchFileResponse
+	22, // 36: kumo.host.v1.HostAgentService.Apply:output_type -> kumo.host.v1.ApplyResponse
+	24, // 37: kumo.host.v1.HostAgentService.Sync:output_type -> kumo.host.v1.SyncResponse
+	27, // 38: kumo.host.v1.HostAgentService.Plug:output_type -> kumo.host.v1.PlugResponse
+	29, // 39: kumo.host.v1.HostAgentService.FilterCounters:output_type -> kumo.host.v1.FilterCountersResponse
+	26, // [26:40] is the sub-list for method output_type
+	12, // [12:26] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_kumo_host_v1_host_proto_init() }
@@ -1861,7 +2027,7 @@ func file_kumo_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_host_v1_host_proto_rawDesc), len(file_kumo_host_v1_host_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -36,6 +36,7 @@ const (
 	HostAgentService_Apply_FullMethodName          = "/kumo.host.v1.HostAgentService/Apply"
 	HostAgentService_Sync_FullMethodName           = "/kumo.host.v1.HostAgentService/Sync"
 	HostAgentService_Plug_FullMethodName           = "/kumo.host.v1.HostAgentService/Plug"
+	HostAgentService_FilterCounters_FullMethodName = "/kumo.host.v1.HostAgentService/FilterCounters"
 )
 
 // HostAgentServiceClient is the client API for HostAgentService service.
@@ -66,6 +67,8 @@ type HostAgentServiceClient interface {
 	Sync(ctx context.Context, in *SyncRequest, opts ...grpc.CallOption) (*SyncResponse, error)
 	// Plug makes guests' devices ports of their bridges where they are not.
 	Plug(ctx context.Context, in *PlugRequest, opts ...grpc.CallOption) (*PlugResponse, error)
+	// FilterCounters tells what the rules of an owner's filter groups have matched.
+	FilterCounters(ctx context.Context, in *FilterCountersRequest, opts ...grpc.CallOption) (*FilterCountersResponse, error)
 }
 
 type hostAgentServiceClient struct {
@@ -224,6 +227,16 @@ func (c *hostAgentServiceClient) Plug(ctx context.Context, in *PlugRequest, opts
 	return out, nil
 }
 
+func (c *hostAgentServiceClient) FilterCounters(ctx context.Context, in *FilterCountersRequest, opts ...grpc.CallOption) (*FilterCountersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(FilterCountersResponse)
+	err := c.cc.Invoke(ctx, HostAgentService_FilterCounters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HostAgentServiceServer is the server API for HostAgentService service.
 // All implementations must embed UnimplementedHostAgentServiceServer
 // for forward compatibility.
@@ -252,6 +265,8 @@ type HostAgentServiceServer interface {
 	Sync(context.Context, *SyncRequest) (*SyncResponse, error)
 	// Plug makes guests' devices ports of their bridges where they are not.
 	Plug(context.Context, *PlugRequest) (*PlugResponse, error)
+	// FilterCounters tells what the rules of an owner's filter groups have matched.
+	FilterCounters(context.Context, *FilterCountersRequest) (*FilterCountersResponse, error)
 	mustEmbedUnimplementedHostAgentServiceServer()
 }
 
@@ -300,6 +315,9 @@ func (UnimplementedHostAgentServiceServer) Sync(context.Context, *SyncRequest) (
 }
 func (UnimplementedHostAgentServiceServer) Plug(context.Context, *PlugRequest) (*PlugResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Plug not implemented")
+}
+func (UnimplementedHostAgentServiceServer) FilterCounters(context.Context, *FilterCountersRequest) (*FilterCountersResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method FilterCounters not implemented")
 }
 func (UnimplementedHostAgentServiceServer) mustEmbedUnimplementedHostAgentServiceServer() {}
 func (UnimplementedHostAgentServiceServer) testEmbeddedByValue()                          {}
@@ -542,6 +560,24 @@ func _HostAgentService_Plug_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HostAgentService_FilterCounters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FilterCountersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostAgentServiceServer).FilterCounters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HostAgentService_FilterCounters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostAgentServiceServer).FilterCounters(ctx, req.(*FilterCountersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HostAgentService_ServiceDesc is the grpc.ServiceDesc for HostAgentService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -592,6 +628,10 @@ var HostAgentService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Plug",
 			Handler:    _HostAgentService_Plug_Handler,
+		},
+		{
+			MethodName: "FilterCounters",
+			Handler:    _HostAgentService_FilterCounters_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
