@@ -1,6 +1,7 @@
 // Package dataplane keeps the desired network state of one machine and makes
-// the kernel follow it: bridges, and networks with DHCP, DNS and metadata. The
-// host agent and the router agent share it.
+// the kernel follow it: bridges, networks with DHCP, DNS and metadata, and the
+// packet filter of guests' ports (package filter). The host agent and the router
+// agent share it.
 //
 // State comes as fragments (kumo.host.v1), kept by owner and key in a folder,
 // so that an agent which starts again knows what it made, takes it over and

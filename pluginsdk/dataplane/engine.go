@@ -10,6 +10,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/dataplane/filter"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -39,7 +40,8 @@ type Engine struct {
 	store    *store
 	networks map[string]*network // by namespace
 	wires    wires
-	// turn holds one token; who has it may use store, networks and wires.
+	filter   *filter.Filter
+	// turn holds one token; who has it may use store, networks, wires and filter.
 	turn   chan struct{}
 	closed context.Context
 	close  context.CancelFunc
@@ -63,10 +65,15 @@ func Open(cfg Config) (*Engine, error) {
 	for _, l := range left {
 		e.lacks.note(l.owner, l.key, errWaits)
 	}
+	if len(e.filterFragments("", nil)) > 0 {
+		e.lacks.note("", filterKey, errWaits)
+	}
 	e.turn <- struct{}{}
 	go func() {
+		e.lookAtFilter(errWaits)
 		e.repair(left)
 		close(e.repaired)
+		go e.watchFilter()
 		e.watchLinks()
 	}()
 	return e, nil
@@ -102,6 +109,7 @@ func load(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, log: cfg.Log, store: s, networks: map[string]*network{}, turn: make(chan struct{}, 1), repaired: make(chan struct{})}
+	e.filter = filter.New(filepath.Join(cfg.StateDir, "filter"), cfg.Log)
 	e.closed, e.close = context.WithCancel(context.Background())
 	return e, nil
 }
@@ -167,6 +175,11 @@ func (e *Engine) Purge(ctx context.Context) error {
 		for _, step := range e.plan(owner, e.store.set(owner), set{}, set{}) {
 			all = errors.Join(all, e.run(ctx, owner, set{}, step))
 		}
+	}
+	if e.filter.Left() { // by fragments that were lost
+		e.filter.Doubt()
+		_, err := e.filter.Converge(e.filterFragments("", nil))
+		all = errors.Join(all, err)
 	}
 	return all
 }

@@ -17,12 +17,20 @@ import (
 // taken back when do fails.
 type step struct {
 	object string
-	// key is that of the bridge or network that it is about.
+	// key is that of the bridge or network that it is about, or filterKey.
 	key  string
 	keys []string
 	do   func(context.Context) error
 	// undo follows a failed do; nil when do undoes itself.
 	undo func(context.Context) error
+}
+
+// whose are the failures of the step: those of the filter are the machine's.
+func (s step) whose(owner string) string {
+	if s.key == filterKey {
+		return ""
+	}
+	return owner
 }
 
 // plan orders the way from old to next. Things go before things come, so that
@@ -62,7 +70,8 @@ func (e *Engine) plan(owner string, old, next, touched set) []step {
 		}
 		networks = append(networks, e.networkStep(owner, old, next, key))
 	}
-	return append(append(append(gone, bridgesGone...), bridges...), networks...)
+	// First the filter: it needs no device, and no guest is without it for a moment.
+	return slices.Concat(e.filterSteps(owner, old, next, touched), gone, bridgesGone, bridges, networks)
 }
 
 // touchedNetworks are the networks that stay and have a fragment that came,
@@ -168,7 +177,7 @@ func (e *Engine) run(ctx context.Context, owner string, next set, s step) error 
 				err = errors.Join(err, e.store.put(owner, key, nil))
 			}
 		}
-		e.lacks.note(owner, s.key, err)
+		e.lacks.note(s.whose(owner), s.key, err)
 		return err
 	}
 	if s.undo != nil {

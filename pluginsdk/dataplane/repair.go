@@ -55,7 +55,7 @@ func (e *Engine) restore(owner string, have, touched set) (did bool, failed erro
 	for _, step := range e.plan(owner, have, have, touched) {
 		did = true
 		err := step.do(e.closed)
-		e.lacks.note(owner, step.key, err)
+		e.lacks.note(step.whose(owner), step.key, err)
 		if err != nil {
 			e.log.Error("network state could not be restored", "owner", owner, "object", step.object, "error", err)
 			failed = errors.Join(failed, err)

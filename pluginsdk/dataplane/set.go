@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/dataplane/filter"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
@@ -122,6 +123,9 @@ func misfits(owner string, s set, others map[string]set) (failures []Failure) {
 		for _, f := range other {
 			// They were checked when they came, so no clash can be new.
 			_ = claimNames(machine, name+"/"+f.GetKey(), f)
+			if p := f.GetFilterPort(); p != nil {
+				_ = machine.take("filtered device", p.GetDevice(), name+"/"+f.GetKey())
+			}
 		}
 	}
 	guests := claims{}
@@ -129,6 +133,9 @@ func misfits(owner string, s set, others map[string]set) (failures []Failure) {
 		err := claimNames(machine, key, s[key])
 		if err == nil {
 			err = claimGuest(guests, s, s[key])
+		}
+		if err == nil && filter.Is(s[key]) {
+			err = claimFilter(machine, guests, s, s[key])
 		}
 		if err != nil {
 			failures = append(failures, Failure{key, err})

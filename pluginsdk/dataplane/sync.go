@@ -3,9 +3,11 @@ package dataplane
 import (
 	"context"
 	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/dataplane/filter"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
@@ -64,6 +66,9 @@ func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fra
 			n.written = nil // others may have changed its files
 		}
 	}
+	if slices.ContainsFunc(fragments, filter.Is) {
+		e.filter.Doubt() // as with the files
+	}
 	for _, step := range e.plan(owner, old, next, next) {
 		if err := e.run(ctx, owner, next, step); err != nil {
 			if ctx.Err() != nil {
@@ -99,8 +104,12 @@ func collect(old set, fragments []*hostv1.Fragment) (set, Synced, error) {
 // none.
 func (s set) retain(old set, key string) {
 	for _, f := range append(old.of(key), old[key]) {
-		if f != nil && s[f.GetKey()] == nil {
-			s[f.GetKey()] = f
+		if f == nil || s[f.GetKey()] != nil {
+			continue
+		}
+		s[f.GetKey()] = f
+		for _, need := range needs(f) {
+			s.retain(old, need)
 		}
 	}
 }
@@ -125,6 +134,8 @@ func fit(owner string, old, next set, all map[string]set, failures []Failure) []
 			}
 			if before := old[f.Key]; before != nil && !told[f.Key] && !proto.Equal(before, next[f.Key]) {
 				next[f.Key] = before
+			} else if closed := shut(next[f.Key]); closed != nil && !proto.Equal(closed, next[f.Key]) {
+				next[f.Key] = closed
 			} else {
 				delete(next, f.Key)
 			}

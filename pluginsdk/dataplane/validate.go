@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/kumo-cloud/kumo/pluginsdk/dataplane/filter"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -70,6 +71,8 @@ func CheckFragment(f *hostv1.Fragment) error {
 		return checkBinding(object, f.GetDhcpBinding())
 	case f.GetMetadata() != nil:
 		return checkMetadata(object, f.GetMetadata())
+	case filter.Is(f):
+		return filter.Check(object, f)
 	}
 	return errs.New(errs.Invalid, object, "it has no content that this agent knows")
 }

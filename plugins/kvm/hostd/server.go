@@ -240,6 +240,16 @@ func (s *Server) Sync(ctx context.Context, r *hostv1.SyncRequest) (*hostv1.SyncR
 	return answer, nil
 }
 
+// FilterCounters tells what an owner's filter rules have matched: see
+// dataplane.Engine.
+func (s *Server) FilterCounters(_ context.Context, r *hostv1.FilterCountersRequest) (*hostv1.FilterCountersResponse, error) {
+	counters, err := s.engine.FilterCounters(r.GetOwner())
+	if err != nil {
+		return nil, err
+	}
+	return &hostv1.FilterCountersResponse{Counters: counters}, nil
+}
+
 // Plug makes guests' devices ports of their bridges: see dataplane.Engine.
 func (s *Server) Plug(ctx context.Context, r *hostv1.PlugRequest) (*hostv1.PlugResponse, error) {
 	failures, err := s.engine.Plug(ctx, r.GetPorts())

@@ -448,3 +448,30 @@ func TestAgentKeepsNetworksWhenItStops(t *testing.T) {
 		t.Errorf("the state folder is left: %v", err)
 	}
 }
+
+// The counters of an owner's filter rules are told over the agent's socket.
+func TestFilterCounters(t *testing.T) {
+	agent := serveAgent(t, stateFolder(t))
+	ctx := t.Context()
+	fragments := []*hostv1.Fragment{
+		{Key: "web", Kind: &hostv1.Fragment_FilterGroup{FilterGroup: &hostv1.FilterGroup{Rules: []*hostv1.FilterRule{{Id: "r1", IpVersion: 4,
+			Direction: hostv1.FilterDirection_FILTER_DIRECTION_INGRESS, Protocol: hostv1.FilterProtocol_FILTER_PROTOCOL_ALL}}}}},
+		{Key: "nic", Kind: &hostv1.Fragment_FilterPort{FilterPort: &hostv1.FilterPort{Device: "vnic1.0", Mac: "fa:00:00:00:00:01", Groups: []string{"web"}}}},
+	}
+	_, err := agent.Apply(ctx, &hostv1.ApplyRequest{Owner: "sg", Upsert: fragments})
+	must(t, err)
+	got, err := agent.FilterCounters(ctx, &hostv1.FilterCountersRequest{Owner: "sg"})
+	must(t, err)
+	if c := got.GetCounters(); len(c) != 1 || c[0].GetId() != "r1" || c[0].GetPackets() != 0 {
+		t.Errorf("counters are %v", c)
+	}
+	if _, err := agent.FilterCounters(ctx, &hostv1.FilterCountersRequest{Owner: "S G"}); !errors.Is(err, errs.Invalid) {
+		t.Errorf("an owner that is none: %v", err)
+	}
+	_, err = agent.Apply(ctx, &hostv1.ApplyRequest{Owner: "sg", Remove: []string{"web", "nic"}})
+	must(t, err)
+	got, err = agent.FilterCounters(ctx, &hostv1.FilterCountersRequest{Owner: "sg"})
+	if err != nil || len(got.GetCounters()) != 0 {
+		t.Errorf("counters without ports: %v, %v", got, err)
+	}
+}
