@@ -178,7 +178,7 @@ func TestFilterRandom(t *testing.T) {
 	}
 	t.Logf("KUMO_FILTER_SEED=%d", seed)
 	d := dice{rand.New(rand.NewPCG(seed, 0))}
-	var log strings.Builder
+	var log text
 	e := &filterEngine{logging(t, &log), t}
 	apply(t, e.Engine, bridge("br_f", "br_f", ""))
 	purgeFilter(t, e)

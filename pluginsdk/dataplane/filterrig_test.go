@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -316,8 +317,26 @@ func ruleset(t *testing.T) string {
 	return string(out)
 }
 
+// text is a log that can be read while it is written.
+type text struct {
+	mu sync.Mutex
+	strings.Builder
+}
+
+func (l *text) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.Write(p)
+}
+
+func (l *text) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Builder.String()
+}
+
 // logging is an engine that logs into a text.
-func logging(t *testing.T, log *strings.Builder) *Engine {
+func logging(t *testing.T, log *text) *Engine {
 	t.Helper()
 	e, err := Open(Config{StateDir: stateFolder(t), Log: hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn})})
 	must(t, err)

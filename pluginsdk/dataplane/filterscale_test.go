@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
 
@@ -31,6 +33,18 @@ func manyPorts(n int) (all []*hostv1.Fragment) {
 		all = append(all, manyPort(i))
 	}
 	return all
+}
+
+// ownGroups are the ports, of which 500 have a list of groups that no other port has.
+func ownGroups(all []*hostv1.Fragment) (out []*hostv1.Fragment) {
+	for i, f := range all {
+		if f.GetFilterPort() != nil && i%10 == 0 {
+			f = proto.Clone(f).(*hostv1.Fragment)
+			f.GetFilterPort().Groups = []string{"g49", fmt.Sprintf("g%d", 10+i/10%10), fmt.Sprintf("g%d", 20+i/100%10), fmt.Sprintf("g%d", 30+i/1000%10), "g40"}
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func manyPort(i int) *hostv1.Fragment {
@@ -77,6 +91,12 @@ func TestFilterScale(t *testing.T) {
 		}
 		return err
 	})
+	shared := all
+	all = ownGroups(all)
+	timed("sync of 500 lists of groups that no two ports share", sync)
+	timed("one port more", func() error { return e.Apply(t.Context(), "sg", []*hostv1.Fragment{manyPort(ports)}, nil) })
+	all = shared
+	timed("sync back", sync)
 	must(t, e.Close())
 	timed("taking over", func() error {
 		e = openFilterEngine(t, folder)
