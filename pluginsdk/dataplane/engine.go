@@ -70,7 +70,7 @@ func Open(cfg Config) (*Engine, error) {
 	}
 	e.turn <- struct{}{}
 	go func() {
-		e.lookAtFilter(errWaits)
+		_ = e.lookAtFilter(errWaits) // it is told, and watchFilter looks again
 		e.repair(left)
 		close(e.repaired)
 		go e.watchFilter()

@@ -2,6 +2,7 @@ package dataplane
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
 
@@ -282,5 +286,38 @@ func TestFilterDeviceThatComesLater(t *testing.T) {
 	a.reachesNot(b.v4, 81)
 	if said := w.until(); strings.Contains(said, "kumo_filter") {
 		t.Errorf("plugging in changed %s", said)
+	}
+}
+
+// A kernel that does not hand packets of bridges to its packet filter is told, and a
+// filter that cannot be mended is a failure until it can be.
+func TestFilterWithoutTheKernelsHelp(t *testing.T) {
+	const settings = "/proc/sys/net/bridge"
+	hide := func() { must(t, unix.Mount("none", settings, "tmpfs", 0, "")) }
+	show := func() { must(t, unix.Unmount(settings, 0)) }
+	e := newFilterEngine(t, "br_f")
+	purgeFilter(t, e)
+	b := &machine{device: "fb", mac: "52:54:00:00:00:02", v4: "10.50.0.2", v6: "fd00::2"}
+	hide()
+	err := e.Apply(t.Context(), "sg", []*hostv1.Fragment{portOf(b)}, nil)
+	show()
+	if !errors.Is(err, errs.Refused) || !strings.Contains(err.Error(), "modprobe br_netfilter") {
+		t.Errorf("got %v", err)
+	}
+	if strings.Contains(ruleset(t), "kumo_filter") || len(e.store.sets["sg"]) != 0 {
+		t.Error("something was made")
+	}
+	e.apply(portOf(b))
+	want := ruleset(t)
+	hide()
+	nft(t, "delete", "table", "inet", "kumo_filter")
+	within(t, "the failure is told", func() bool {
+		l := e.Failures()
+		return len(l) == 1 && l[0].Key == "filter" && errors.Is(l[0].Err, errs.Refused)
+	})
+	show()
+	within(t, "it is mended", func() bool { return len(e.Failures()) == 0 })
+	if got := ruleset(t); strings.Count(got, "\n") != strings.Count(want, "\n") {
+		t.Errorf("mended is %s", got)
 	}
 }

@@ -112,15 +112,15 @@ func (e *Engine) filterFragments(owner string, s set) map[filter.Name]*hostv1.Fr
 
 // lookAtFilter compares the kernel's packet filter with what it should be, and mends
 // it.
-func (e *Engine) lookAtFilter(why error) {
+func (e *Engine) lookAtFilter(why error) error {
 	if e.take(e.closed) != nil {
-		return
+		return nil
 	}
 	defer e.release()
 	all := e.filterFragments("", nil)
 	if len(all) == 0 && !e.filter.Left() {
 		e.lacks.note("", filterKey, nil)
-		return
+		return nil
 	}
 	e.lacks.note("", filterKey, why)
 	e.filter.Doubt()
@@ -132,22 +132,14 @@ func (e *Engine) lookAtFilter(why error) {
 	case changed:
 		e.log.Warn("the packet filter was not as it should be, it is again")
 	}
+	return err
 }
 
 // watchFilter looks after each change that somebody else makes, until the engine is
 // closed.
 func (e *Engine) watchFilter() {
 	changed := make(chan struct{}, 1)
-	go func() {
-		for {
-			select {
-			case <-changed:
-				e.lookAtFilter(errTouched)
-			case <-e.closed.Done():
-				return
-			}
-		}
-	}()
+	go e.mendFilter(changed)
 	for pause := reviveFirst; e.closed.Err() == nil; pause = min(2*pause, reviveLast) {
 		begin := time.Now()
 		err := e.filter.Watch(e.closed, func() {
@@ -166,6 +158,25 @@ func (e *Engine) watchFilter() {
 		case <-time.After(pause):
 		case <-e.closed.Done():
 		}
+	}
+}
+
+// mendFilter looks when something was changed, and again when that could not be mended.
+func (e *Engine) mendFilter(changed <-chan struct{}) {
+	var again <-chan time.Time
+	for pause := reviveFirst; ; {
+		select {
+		case <-changed:
+		case <-again:
+		case <-e.closed.Done():
+			return
+		}
+		if again = nil; e.lookAtFilter(errTouched) == nil {
+			pause = reviveFirst
+			continue
+		}
+		again = time.After(pause)
+		pause = min(2*pause, reviveLast)
 	}
 }
 
