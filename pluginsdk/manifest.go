@@ -44,15 +44,10 @@ func CheckManifest(p Plugin) error {
 	c.subscriptions(p)
 	c.settings(m.Settings)
 	c.resources(p)
-	for _, d := range m.Hypervisors {
-		c.fields(d.Fields)
+	for _, e := range Extensions(m) {
+		c.fields(e.Fields)
 	}
-	for _, d := range m.PrimaryStorages {
-		c.fields(d.Fields)
-	}
-	for _, d := range m.BackupStorages {
-		c.fields(d.Fields)
-	}
+	c.l2Networks(m.L2Networks)
 	slices.Sort(c.wrong)
 	if len(c.wrong) == 0 {
 		return nil
@@ -71,8 +66,8 @@ func (c *manifestCheck) strategies(p Plugin) {
 	for _, d := range m.Hypervisors {
 		types, optional = append(types, d.Type), append(optional, d.Optional...)
 	}
-	c.strategy("hypervisor", types, p.Hypervisor != nil)
-	c.optional("hypervisor", optional, map[string]bool{
+	c.strategy(HypervisorStrategy, types, p.Hypervisor != nil)
+	c.optional(HypervisorStrategy, optional, map[string]bool{
 		OptionalPause:       is[VMPauser](p.Hypervisor),
 		OptionalConsole:     is[VMConsoler](p.Hypervisor),
 		OptionalHostGateway: is[HostGateway](p.Hypervisor),
@@ -82,14 +77,14 @@ func (c *manifestCheck) strategies(p Plugin) {
 	for _, d := range m.PrimaryStorages {
 		types, optional = append(types, d.Type), append(optional, d.Optional...)
 	}
-	c.strategy("primary storage", types, p.PrimaryStorage != nil)
-	c.optional("primary storage", optional, map[string]bool{
+	c.strategy(PrimaryStorageStrategy, types, p.PrimaryStorage != nil)
+	c.optional(PrimaryStorageStrategy, optional, map[string]bool{
 		OptionalResize: is[VolumeResizer](p.PrimaryStorage),
 		OptionalList:   is[VolumeLister](p.PrimaryStorage),
 	})
 
-	c.strategy("backup storage", typesOf(m.BackupStorages), p.BackupStorage != nil)
-	c.strategy("L2 network", typesOf(m.L2Networks), p.L2Network != nil)
+	c.strategy(BackupStorageStrategy, typesOf(m.BackupStorages), p.BackupStorage != nil)
+	c.strategy(L2NetworkStrategy, typesOf(m.L2Networks), p.L2Network != nil)
 	c.strategy("network service", typesOf(m.NetworkServices), p.NetworkService != nil)
 }
 
@@ -106,6 +101,25 @@ func (c *manifestCheck) settings(all []*pluginv1.SettingDecl) {
 	}
 }
 
+// l2Networks checks that what L2 types say of fields is about fields of theirs.
+func (c *manifestCheck) l2Networks(all []*pluginv1.L2NetworkDecl) {
+	for _, d := range all {
+		what := string(L2NetworkStrategy) + " " + d.Type
+		i := slices.IndexFunc(d.Fields, func(f *pluginv1.Field) bool { return f.Name == d.Number })
+		if d.Number != "" && (i < 0 || d.Fields[i].Kind != "int" || !d.Fields[i].Required) {
+			c.fail(what + " has the number " + d.Number + ", which is no required field of kind int")
+		}
+		if d.Add == nil && (len(d.Fields) > 0 || len(d.Unique) > 0 || len(d.Refuses) > 0) {
+			c.fail(what + " says what its networks are, and not by which message they are made")
+		}
+		for _, r := range d.Refuses {
+			if r.Parameter == "" || r.Reason == "" {
+				c.fail(what + " refuses a parameter without name or reason")
+			}
+		}
+	}
+}
+
 func (c *manifestCheck) fields(all []*pluginv1.Field) {
 	for _, f := range all {
 		c.holds("field "+f.Name, f.Kind, f.Holds)
@@ -118,7 +132,8 @@ func (c *manifestCheck) holds(what, kind, holds string) {
 	}
 }
 
-func (c *manifestCheck) strategy(kind string, types []string, implemented bool) {
+func (c *manifestCheck) strategy(of Strategy, types []string, implemented bool) {
+	kind := string(of)
 	if len(types) > 0 && !implemented {
 		c.fail(kind + " " + strings.Join(types, ", ") + " is declared, not implemented")
 	}
@@ -134,7 +149,8 @@ func (c *manifestCheck) strategy(kind string, types []string, implemented bool) 
 	}
 }
 
-func (c *manifestCheck) optional(kind string, declared []string, implemented map[string]bool) {
+func (c *manifestCheck) optional(of Strategy, declared []string, implemented map[string]bool) {
+	kind := string(of)
 	for _, name := range declared {
 		if !implemented[name] {
 			c.fail(kind + " option " + name + " is declared, not implemented")

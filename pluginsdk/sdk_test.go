@@ -315,6 +315,10 @@ func TestCheckManifest(t *testing.T) {
 	setting := func(d *pluginv1.SettingDecl) func(*pluginsdk.Plugin) {
 		return func(p *pluginsdk.Plugin) { p.Manifest.Settings = append(p.Manifest.Settings, d) }
 	}
+	l2 := func(d *pluginv1.L2NetworkDecl) func(*pluginsdk.Plugin) {
+		d.Type = "Other"
+		return func(p *pluginsdk.Plugin) { p.Manifest.L2Networks = append(p.Manifest.L2Networks, d) }
+	}
 	tests := []struct {
 		name   string
 		change func(*pluginsdk.Plugin)
@@ -341,6 +345,11 @@ func TestCheckManifest(t *testing.T) {
 		{"field of no kind", func(p *pluginsdk.Plugin) {
 			p.Manifest.PrimaryStorages[0].Fields = []*pluginv1.Field{{Name: "f", Holds: "colour"}}
 		}, "field f holds colour, which is no kind of text"},
+		{"number that is none", l2(&pluginv1.L2NetworkDecl{Add: &pluginv1.AddMessage{}, Number: "tag", Fields: []*pluginv1.Field{{Name: "tag", Kind: "int"}}}),
+			"L2 network Other has the number tag, which is no required field of kind int"},
+		{"network without a message", l2(&pluginv1.L2NetworkDecl{Unique: []string{"tag"}}), "L2 network Other says what its networks are, and not by which message they are made"},
+		{"refusal of nothing", l2(&pluginv1.L2NetworkDecl{Add: &pluginv1.AddMessage{}, Refuses: []*pluginv1.Refusal{{Parameter: "isolated"}}}),
+			"L2 network Other refuses a parameter without name or reason"},
 		{"twice", func(p *pluginsdk.Plugin) {
 			p.Manifest.L2Networks = append(p.Manifest.L2Networks, p.Manifest.L2Networks[0])
 		}, "L2 network Sample is declared twice"},

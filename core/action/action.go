@@ -166,7 +166,7 @@ type Action struct {
 	// Params come from the parameter struct; RegisterDynamic needs them here.
 	Params []Param
 	// Values are those of parameters whose values are known only when the server
-	// starts, such as what plugins offer. It is for Register.
+	// starts, such as what plugins offer.
 	Values map[string][]resource.Value
 	// Create marks messages with resourceUuid and tags (APICreateMessage).
 	Create bool

@@ -105,6 +105,7 @@ func RegisterDynamicAs[R any](r *Registry, a Action, h func(ctx context.Context,
 	a.fields = fields
 	a.Params = make([]Param, len(fields))
 	for i := range fields {
+		fields[i].offer(a.Values[fields[i].Name])
 		a.Params[i] = fields[i].Param
 	}
 	a.newP = func() reflect.Value { m := map[string]any{}; return reflect.ValueOf(&m) }

@@ -17,6 +17,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/storage"
 	"github.com/kumo-cloud/kumo/core/topology"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 )
 
 // Types returns the resource types of all services.
@@ -30,8 +31,9 @@ func Types() []*resource.Type {
 
 // Bases are the services' types that plugins extend.
 func Bases() kernel.Bases {
-	return kernel.Bases{Hypervisor: topology.HostType.Type, PrimaryStorage: storage.PrimaryStorageType.Type,
-		BackupStorage: image.BackupStorageType.Type, Own: provider.Declare}
+	return kernel.Bases{Own: provider.Declare, Of: map[pluginsdk.Strategy]*resource.Type{
+		pluginsdk.HypervisorStrategy: topology.HostType.Type, pluginsdk.PrimaryStorageStrategy: storage.PrimaryStorageType.Type,
+		pluginsdk.BackupStorageStrategy: image.BackupStorageType.Type, pluginsdk.L2NetworkStrategy: network.L2NetworkType.Type}}
 }
 
 // Services are the business services.

@@ -87,49 +87,35 @@ var storeParams = []action.Param{
 }
 
 func (s *Service) registerTypes() error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetBackupStorages() {
-			a := action.Action{
-				Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true,
-				Create: true, Access: action.Admin, Returns: "BackupStorage", Kind: "storage",
-				Params: kernel.AddParams(storeParams, d.GetAdd(), d.GetFields()), Doc: "Adds a backup storage of type " + d.GetType() + ".",
-			}
-			err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-				return s.add(ctx, c, d, p)
-			})
-			if err != nil {
-				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "backup storage %s", d.GetType())
-			}
-			if err := s.registerStoreUpdate(d); err != nil {
-				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "update of backup storage %s", d.GetType())
-			}
+	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetBackupStorages, func(d *pluginv1.BackupStorageDecl) error {
+		err := s.generic.RegisterAddition(kernel.Addition{
+			Base: BackupStorageType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: storeParams, Kind: "storage",
+			Doc: "Adds a backup storage of type " + d.GetType() + ".",
+			Make: func(ctx context.Context, c *action.Call, p kernel.Params, own map[string]any) (action.Ref, error) {
+				return s.add(ctx, c, d, p, own)
+			},
+		})
+		if err != nil {
+			return err
 		}
-	}
-	return nil
+		return s.registerStoreUpdate(d)
+	})
 }
 
 // add connects the store by its plugin and inserts the row; nothing is left
 // when the plugin refuses.
-func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupStorageDecl, p map[string]any) (action.Ref, error) {
-	text := func(k string) string { v, _ := p[k].(string); return v }
+func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupStorageDecl, p kernel.Params, own map[string]any) (action.Ref, error) {
 	ref := action.Ref{Type: "BackupStorage", UUID: c.ResourceUUID}
-	if imports, _ := p["importImages"].(bool); imports {
+	if p.True("importImages") {
 		return ref, errs.New(errs.Invalid, "importImages", "is not offered").WithAdvice("add the images one by one")
 	}
-	if given := text("type"); given != "" && given != d.GetType() {
-		return ref, errs.New(errs.Invalid, "type", "is %s, and this message adds a %s", given, d.GetType())
-	}
-	row := &BackupStorage{URL: text("url"), Type: d.GetType(), State: Enabled, Status: Connected}
-	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")
-	fields, err := kernel.FieldValues(p, d.GetFields())
-	if err != nil {
-		return ref, err
-	}
+	row := &BackupStorage{URL: p.Text("url"), Type: d.GetType(), State: Enabled, Status: Connected}
+	row.UUID, row.Name, row.Description = c.ResourceUUID, p.Text("name"), p.Text("description")
 	plug, err := s.Plugins.BackupStorage(d.GetType())
 	if err != nil {
 		return ref, err
 	}
-	r, err := plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: pluginStore(row, kernel.PluginFields(fields))})
+	r, err := plug.ConnectStore(ctx, &pluginv1.ConnectStoreRequest{Store: pluginStore(row, kernel.PluginFields(own))})
 	if err != nil {
 		return ref, err
 	}
@@ -145,10 +131,8 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.BackupSto
 		if err := store.Insert(ctx, tx, BackupStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.generic.SubtypeOf(BackupStorageType.Type, d.GetType()); sub != nil {
-			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
-				return err
-			}
+		if err := s.generic.InsertSubtype(ctx, tx, BackupStorageType.Type, d.GetType(), row.UUID, own); err != nil {
+			return err
 		}
 		return s.Tags.CreateFor(ctx, tx, "BackupStorage", row.UUID, c)
 	})

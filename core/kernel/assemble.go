@@ -24,7 +24,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/core/task"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 )
 
 // Types returns the resource types of the kernel's own parts.
@@ -99,9 +99,10 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 	k.calls.system.Store(&system)
 }
 
-// Bases are the types that plugins extend by subtypes; nil ones are not there.
+// Bases are the types that plugins extend by subtypes.
 type Bases struct {
-	Hypervisor, PrimaryStorage, BackupStorage *resource.Type
+	// Of has the type of each strategy; those that are absent are not extended.
+	Of map[pluginsdk.Strategy]*resource.Type
 	// Own gives the types of plugins' own; nil: there are none.
 	Own func(ctx context.Context, k *Kernel) ([]*resource.Type, error)
 }
@@ -109,30 +110,21 @@ type Bases struct {
 // AddPluginTypes adds the types that plugins declare and makes their tables.
 func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
 	var added []*resource.Type
-	add := func(parent *resource.Type, value string, m *pluginv1.AddMessage, fields []*pluginv1.Field) error {
-		if parent == nil {
-			return nil
-		}
-		t, err := Subtype(parent, value, m, fields)
-		if err != nil || t == nil {
-			return err
-		}
-		added = append(added, t)
-		return k.Types.Add(t)
-	}
 	for _, m := range k.Plugins.Manifests() {
-		for _, d := range m.GetHypervisors() {
-			if err := add(b.Hypervisor, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
+		for _, e := range pluginsdk.Extensions(m) {
+			base := b.Of[e.Strategy]
+			if base == nil || e.Add != nil && k.SubtypeOf(base, e.Type) != nil {
+				continue // a second plugin that has the same message (plugin.Manager)
+			}
+			t, err := Subtype(base, e.Type, e.Add, e.Fields)
+			if err != nil {
 				return err
 			}
-		}
-		for _, d := range m.GetPrimaryStorages() {
-			if err := add(b.PrimaryStorage, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
-				return err
+			if t == nil {
+				continue
 			}
-		}
-		for _, d := range m.GetBackupStorages() {
-			if err := add(b.BackupStorage, d.GetType(), d.GetAdd(), d.GetFields()); err != nil {
+			added = append(added, t)
+			if err := k.Types.Add(t); err != nil {
 				return err
 			}
 		}

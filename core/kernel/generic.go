@@ -23,6 +23,10 @@ type Generic interface {
 	RegisterUpdateThen(t *resource.Type, access action.Access, check ValueCheck,
 		after func(ctx context.Context, uuid string, values map[string]any) error, fields ...action.Param) error
 	RegisterPluginUpdate(u PluginUpdate) error
+	// RegisterAddition registers the message by which a plugin has resources of a base
+	// type made, InsertSubtype writes the plugin's part of one.
+	RegisterAddition(d Addition) error
+	InsertSubtype(ctx context.Context, tx *store.Tx, base *resource.Type, value, uuid string, own map[string]any) error
 	// RegisterState registers a type's change of state, ChangeState makes one.
 	RegisterState(t *resource.Type, access action.Access, after func(ctx context.Context, uuid, state string) error) error
 	ChangeState(ctx context.Context, t *resource.Type, uuid, ev string) (string, error)

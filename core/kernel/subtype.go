@@ -74,22 +74,6 @@ func FieldOf(f *pluginv1.Field) (resource.Field, error) {
 // Said is a caption of a manifest.
 func Said(c *pluginv1.Caption) resource.Caption { return resource.Say(c.GetEn(), c.GetZh()) }
 
-// Adds returns the add messages that a plugin declares, with the types and
-// messages that come with them.
-func Adds(m *pluginv1.Manifest) []*pluginv1.AddMessage {
-	var all []*pluginv1.AddMessage
-	for _, d := range m.GetHypervisors() {
-		all = append(all, d.GetAdd())
-	}
-	for _, d := range m.GetPrimaryStorages() {
-		all = append(all, d.GetAdd())
-	}
-	for _, d := range m.GetBackupStorages() {
-		all = append(all, d.GetAdd())
-	}
-	return all
-}
-
 // SubtypeOf returns the type by which a plugin extends a base type for one
 // value of its discriminator, nil when it adds no fields.
 func (k *Kernel) SubtypeOf(parent *resource.Type, value string) *resource.Type {

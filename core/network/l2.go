@@ -8,26 +8,11 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
-	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
-
-// noVLAN is the wire's type of an untagged network.
-const noVLAN = "L2NoVlanNetwork"
-
-// newL2 holds the parameters of APICreateL2NoVlanNetworkMsg.
-type newL2 struct {
-	kernel.Named
-	ZoneUUID    string `api:"zoneUuid,required,resource=Zone"`
-	Interface   string `api:"physicalInterface,required,max=1024,holds=device"`
-	Type        string `api:"type"`
-	VSwitchType string `api:"vSwitchType,max=1024,first"`
-	Isolated    *bool  `api:"isolated,default=false"`
-	PVLAN       string `api:"pvlan,noempty"`
-}
 
 // l2Attach is the state of the flow that attaches a network to a cluster.
 type l2Attach struct{ RefUUID, L2UUID, ClusterUUID, ProviderType string }
@@ -46,36 +31,12 @@ type l2Detach struct {
 }
 
 func (s *Service) registerL2() error {
-	kernel.RegisterCreate(s.generic, kernel.Creation[L2Network, newL2]{
-		Type: L2NetworkType, Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan", Access: action.Admin,
-		Doc: "Makes an untagged layer 2 network on a physical interface.", Row: s.newL2Network,
-		Values: map[string][]resource.Value{"vSwitchType": s.switches()},
-	})
 	s.registerL2Attach()
 	return cmp.Or(
+		s.registerL2Types(),
 		s.generic.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
 		s.generic.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
 	)
-}
-
-// switches are what the plugins plug guests of such networks into.
-func (s *Service) switches() (all []resource.Value) {
-	for _, sw := range s.Plugins.Switches(noVLAN) {
-		all = append(all, resource.Value{Name: sw.GetName(), Caption: kernel.Said(sw.GetCaption())})
-	}
-	return all
-}
-
-func (s *Service) newL2Network(_ *action.Call, p *newL2) (*L2Network, error) {
-	switch {
-	case p.VSwitchType != "" && len(s.switches()) == 0:
-		return nil, invalid("vSwitchType", "%s is not offered by any plugin", p.VSwitchType).WithAdvice("leave it out")
-	case p.Isolated != nil && *p.Isolated:
-		return nil, unsupported("isolated", "no plugin keeps the guests of a network apart")
-	case p.PVLAN != "":
-		return nil, unsupported("pvlan", "no plugin makes private VLANs")
-	}
-	return &L2Network{ZoneUUID: p.ZoneUUID, PhysicalInterface: p.Interface, Type: noVLAN, VSwitchType: p.VSwitchType}, nil
 }
 
 // l2Unused refuses to delete a network with guests' NICs in its L3 networks.
@@ -93,7 +54,7 @@ func (s *Service) registerL2Attach() {
 	action.Register(s.Actions, action.Action{
 		Message: "APIAttachL2NetworkToClusterMsg", Method: "POST", Path: path, Key: "null", Async: true, Access: action.Admin,
 		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Makes a layer 2 network exist on the hosts of a cluster.",
-		Values: map[string][]resource.Value{"l2ProviderType": s.switches()},
+		Values: map[string][]resource.Value{"l2ProviderType": s.allSwitches()},
 	}, func(ctx context.Context, c *action.Call, p *l2Cluster) (action.Ref, error) {
 		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}
 		if err := s.checkL2Attach(ctx, p); err != nil {
@@ -151,8 +112,8 @@ func (s *Service) goneFromCluster(ctx context.Context, _ *action.Call, p *l2Deta
 	return r, err
 }
 
-// checkL2Attach applies the rules of spec section 1: same zone, not twice, and
-// one network of a kind on a physical interface in a cluster.
+// checkL2Attach applies the rules of spec section 1: same zone, not twice, and not
+// beside a network with which its type cannot share a cluster.
 func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 	l2, err := store.Get(ctx, s.Store, L2NetworkType, p.L2UUID)
 	if err != nil {
@@ -168,16 +129,14 @@ func (s *Service) checkL2Attach(ctx context.Context, p *l2Cluster) error {
 	if _, err := s.Plugins.L2Network(l2.Type, cluster.HypervisorType); err != nil {
 		return err
 	}
-	others, err := store.Find(ctx, s.Store, L2NetworkType, "`uuid` IN (SELECT `l2NetworkUuid` FROM `L2NetworkClusterRef` WHERE `clusterUuid` = ?) "+
-		"AND (`uuid` = ? OR (`physicalInterface` = ? AND `type` = ? AND `virtualNetworkId` = ?))",
-		p.ClusterUUID, p.L2UUID, l2.PhysicalInterface, l2.Type, l2.VirtualNetworkID)
-	if err != nil || len(others) == 0 {
+	attached, err := store.Count(ctx, s.Store, L2ClusterRefType.Type, "`clusterUuid` = ? AND `l2NetworkUuid` = ?", p.ClusterUUID, p.L2UUID)
+	if err != nil {
 		return err
 	}
-	if others[0].UUID == p.L2UUID {
+	if attached > 0 {
 		return refused("L2Network "+l2.Name, "is attached to cluster %s already", cluster.Name)
 	}
-	return refused("L2Network "+l2.Name, "interface %s carries network %s in cluster %s already", l2.PhysicalInterface, others[0].Name, cluster.Name)
+	return s.checkL2Alone(ctx, l2, cluster)
 }
 
 func (s *Service) attachFlow() *flow.Def[l2Attach] {

@@ -28,9 +28,11 @@ import (
 // tidyTimeout bounds the work on one host that nobody waits for.
 const tidyTimeout = time.Minute
 
-func pluginL2(l2 *L2Network) *pluginv1.L2Network {
-	return &pluginv1.L2Network{Uuid: l2.UUID, Type: l2.Type, PhysicalInterface: l2.PhysicalInterface,
-		VirtualNetworkId: int32(l2.VirtualNetworkID), VswitchType: l2.VSwitchType}
+// pluginL2 is a network as its plugin sees it.
+func (s *Service) pluginL2(ctx context.Context, l2 *L2Network) (*pluginv1.L2Network, error) {
+	fields, err := s.generic.PluginFieldsOf(ctx, s.Store, L2NetworkType.Type, l2.Type, l2.UUID)
+	return &pluginv1.L2Network{Uuid: l2.UUID, Type: l2.Type, PhysicalInterface: l2.PhysicalInterface, VirtualNetworkId: int32(l2.VirtualNetworkID),
+		VswitchType: l2.VSwitchType, Fields: fields, Isolated: l2.Isolated, Pvlan: l2.PVLAN}, err
 }
 
 // realize makes a network on a host and remembers its bridge there. It can be
@@ -40,11 +42,15 @@ func (s *Service) realize(ctx context.Context, l2 *L2Network, h *pluginv1.Host) 
 	if err != nil {
 		return err
 	}
-	row, err := s.realizing(ctx, l2, h.GetUuid())
+	told, err := s.pluginL2(ctx, l2)
 	if err != nil {
 		return err
 	}
-	r, err := plug.Realize(ctx, &pluginv1.RealizeRequest{Host: h, Network: pluginL2(l2)})
+	row, err := s.realizing(ctx, told, h.GetUuid())
+	if err != nil {
+		return err
+	}
+	r, err := plug.Realize(ctx, &pluginv1.RealizeRequest{Host: h, Network: told})
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "L2Network "+l2.Name, err, "cannot be realized on host %s", h.GetName())
 	}
@@ -56,17 +62,17 @@ func (s *Service) realize(ctx context.Context, l2 *L2Network, h *pluginv1.Host) 
 }
 
 // realizing notes what a host is about to be told of a network.
-func (s *Service) realizing(ctx context.Context, l2 *L2Network, hostUUID string) (*L2NetworkHostRef, error) {
-	text, err := protojson.Marshal(pluginL2(l2))
+func (s *Service) realizing(ctx context.Context, l2 *pluginv1.L2Network, hostUUID string) (*L2NetworkHostRef, error) {
+	text, err := protojson.Marshal(l2)
 	if err != nil {
 		return nil, err
 	}
-	row, found, err := store.First(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2.UUID, hostUUID)
+	row, found, err := store.First(ctx, s.Store, L2HostRefType, "`l2NetworkUuid` = ? AND `hostUuid` = ?", l2.GetUuid(), hostUUID)
 	if err != nil || found && row.Realized == string(text) {
 		return row, err
 	}
 	if !found {
-		row = &L2NetworkHostRef{L2NetworkUUID: l2.UUID, HostUUID: hostUUID}
+		row = &L2NetworkHostRef{L2NetworkUUID: l2.GetUuid(), HostUUID: hostUUID}
 		row.UUID = resource.NewUUID()
 	}
 	row.Realized = string(text)

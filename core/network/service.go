@@ -155,7 +155,11 @@ func (s *Service) registerFacts() error {
 		Message: "APIGetL2NetworkTypesMsg", Method: "GET", Path: "/l2-networks/types", Access: action.Normal,
 		Doc: "Lists the layer 2 network types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (l2Types, error) {
-		return l2Types{plugin.Types(s.Plugins, (*pluginv1.Manifest).GetL2Networks)}, nil
+		types := l2Types{[]string{}}
+		for _, d := range s.Plugins.L2Types() {
+			types.Types = append(types.Types, d.GetType())
+		}
+		return types, nil
 	})
 	type l3Types struct {
 		Types []string `json:"l3NetworkTypes"`

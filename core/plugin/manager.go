@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -322,7 +323,27 @@ func conflicts(manifests []*pluginv1.Manifest) error {
 			owner[key] = manifest.GetName()
 		}
 	}
-	return errors.Join(wrong...)
+	return errors.Join(append(wrong, differing(manifests)...)...)
+}
+
+// differing are the L2 network types that several plugins make, as they may, and do
+// not describe alike.
+func differing(manifests []*pluginv1.Manifest) (wrong []error) {
+	first, owner := map[string]*pluginv1.L2NetworkDecl{}, map[string]string{}
+	for _, manifest := range manifests {
+		for _, d := range manifest.GetL2Networks() {
+			if d.GetAdd() == nil {
+				continue
+			}
+			described := &pluginv1.L2NetworkDecl{Add: d.GetAdd(), Fields: d.GetFields(), Unique: d.GetUnique(), Number: d.GetNumber(), Refuses: d.GetRefuses()}
+			if other := first[d.GetType()]; other != nil && !proto.Equal(other, described) {
+				wrong = append(wrong, errs.New(errs.Invalid, "L2 network type "+d.GetType(), "plugins %s and %s describe it differently", owner[d.GetType()], manifest.GetName()).
+					WithAdvice("enable versions of them that fit together"))
+			}
+			first[d.GetType()], owner[d.GetType()] = described, manifest.GetName()
+		}
+	}
+	return wrong
 }
 
 func typeKeys(m *pluginv1.Manifest) []string {

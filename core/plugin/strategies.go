@@ -115,6 +115,38 @@ func (m *Manager) Switches(l2Type string) []*pluginv1.Switch {
 	return all
 }
 
+// L2Types returns what is declared of L2 network types, one declaration for each that
+// has a message, for whatever hypervisor types it is.
+func (m *Manager) L2Types() []*pluginv1.L2NetworkDecl {
+	var all []*pluginv1.L2NetworkDecl
+	for _, manifest := range m.Manifests() {
+		for _, d := range manifest.GetL2Networks() {
+			same := func(k *pluginv1.L2NetworkDecl) bool { return k.GetType() == d.GetType() }
+			if d.GetAdd() != nil && !slices.ContainsFunc(all, same) {
+				all = append(all, d)
+			}
+		}
+	}
+	return all
+}
+
+// L2Ready is nil when a plugin that has the message of an L2 network type is switched
+// on; else it says why not.
+func (m *Manager) L2Ready(l2Type string) error {
+	err := m.noType("L2 network type " + l2Type)
+	for _, manifest := range m.Manifests() {
+		for _, d := range manifest.GetL2Networks() {
+			if d.GetType() != l2Type || d.GetAdd() == nil {
+				continue
+			}
+			if err = m.Ready(manifest.GetName()); err == nil {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
 // L2Network returns who makes an L2 network type on hosts of a hypervisor type.
 // A plugin that names no hypervisor types serves all. Errors: NotFound.
 func (m *Manager) L2Network(l2Type, hypervisorType string) (*L2Network, error) {
@@ -200,6 +232,19 @@ func (s *PrimaryStorage) Lister() (pluginsdk.VolumeLister, error) {
 // store without it answers errs.Unsupported at the call.
 func (s *BackupStorage) Uploader() (pluginsdk.ImageUploader, error) {
 	return optional[pluginsdk.ImageUploader](s.BackupStorage, "backup storage type "+s.Decl.GetType(), s.Plugin, "upload", []string{"upload"})
+}
+
+// Each calls f with each declaration of one kind, in the order of the manifests; an
+// error names the plugin and the type. Each(m, (*pluginv1.Manifest).GetHypervisors, f).
+func Each[D interface{ GetType() string }](m *Manager, of func(*pluginv1.Manifest) []D, f func(D) error) error {
+	for _, manifest := range m.Manifests() {
+		for _, d := range of(manifest) {
+			if err := f(d); err != nil {
+				return errs.Wrap(errs.Invalid, "plugin "+manifest.GetName(), err, "type %s", d.GetType())
+			}
+		}
+	}
+	return nil
 }
 
 // Types lists the types that the manifests declare of one kind, each once:

@@ -118,44 +118,29 @@ var primaryParams = []action.Param{
 }
 
 func (s *Service) registerTypes() error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetPrimaryStorages() {
-			a := action.Action{
-				Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true,
-				Create: true, Access: action.Admin, Returns: "PrimaryStorage", Kind: "storage",
-				Params: kernel.AddParams(primaryParams, d.GetAdd(), d.GetFields()), Doc: "Adds a primary storage of type " + d.GetType() + ".",
-			}
-			err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-				return s.add(ctx, c, d, p)
-			})
-			if err != nil {
-				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "primary storage %s", d.GetType())
-			}
-		}
-	}
-	return nil
+	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetPrimaryStorages, func(d *pluginv1.PrimaryStorageDecl) error {
+		return s.generic.RegisterAddition(kernel.Addition{
+			Base: PrimaryStorageType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: primaryParams, Kind: "storage",
+			Doc: "Adds a primary storage of type " + d.GetType() + ".",
+			Make: func(ctx context.Context, c *action.Call, p kernel.Params, own map[string]any) (action.Ref, error) {
+				return s.add(ctx, c, d, p, own)
+			},
+		})
+	})
 }
 
 // add checks the configuration with the plugin, which touches no host, and
 // inserts the row; nothing is left when the plugin refuses.
-func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimaryStorageDecl, p map[string]any) (action.Ref, error) {
-	text := func(k string) string { v, _ := p[k].(string); return v }
+func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimaryStorageDecl, p kernel.Params, own map[string]any) (action.Ref, error) {
 	ref := action.Ref{Type: "PrimaryStorage", UUID: c.ResourceUUID}
-	if given := text("type"); given != "" && given != d.GetType() {
-		return ref, errs.New(errs.Invalid, "type", "is %s, and this message adds a %s", given, d.GetType())
-	}
-	row := &PrimaryStorage{ZoneUUID: text("zoneUuid"), URL: text("url"), MountPath: text("url"), Type: d.GetType(),
+	row := &PrimaryStorage{ZoneUUID: p.Text("zoneUuid"), URL: p.Text("url"), MountPath: p.Text("url"), Type: d.GetType(),
 		State: Enabled, Status: Connected}
-	row.UUID, row.Name, row.Description = c.ResourceUUID, text("name"), text("description")
-	fields, err := kernel.FieldValues(p, d.GetFields())
-	if err != nil {
-		return ref, err
-	}
+	row.UUID, row.Name, row.Description = c.ResourceUUID, p.Text("name"), p.Text("description")
 	ps, err := s.Plugins.PrimaryStorage(d.GetType())
 	if err != nil {
 		return ref, err
 	}
-	r, err := ps.ConnectStorage(ctx, &pluginv1.ConnectStorageRequest{Storage: pluginStorage(row, kernel.PluginFields(fields))})
+	r, err := ps.ConnectStorage(ctx, &pluginv1.ConnectStorageRequest{Storage: pluginStorage(row, kernel.PluginFields(own))})
 	if err != nil {
 		return ref, err
 	}
@@ -176,10 +161,8 @@ func (s *Service) add(ctx context.Context, c *action.Call, d *pluginv1.PrimarySt
 		if err := store.Insert(ctx, tx, PrimaryStorageType, row); err != nil {
 			return err
 		}
-		if sub := s.generic.SubtypeOf(PrimaryStorageType.Type, d.GetType()); sub != nil {
-			if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, row.UUID, fields)); err != nil {
-				return err
-			}
+		if err := s.generic.InsertSubtype(ctx, tx, PrimaryStorageType.Type, d.GetType(), row.UUID, own); err != nil {
+			return err
 		}
 		return s.Tags.CreateFor(ctx, tx, "PrimaryStorage", row.UUID, c)
 	})

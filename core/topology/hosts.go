@@ -31,32 +31,24 @@ type addHost struct {
 	UserTags                                                           []string
 }
 
-// registerHypervisors registers what the hypervisor plugins declare: the
-// subtype of hosts and the add and update messages.
+// registerHypervisors registers what the hypervisor plugins declare: the add and
+// update messages of hosts.
 func (s *Service) registerHypervisors() error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetHypervisors() {
-			if err := s.registerHypervisor(d); err != nil {
-				return errs.Wrap(errs.Invalid, "plugin "+m.GetName(), err, "hypervisor %s", d.GetType())
-			}
-		}
-	}
-	return nil
+	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetHypervisors, s.registerHypervisor)
 }
 
 func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {
-	a := action.Action{
-		Message: d.GetAdd().GetMessage(), Method: "POST", Path: d.GetAdd().GetPath(), Key: "params", Async: true, Create: true,
-		Access: action.Admin, Returns: "Host", Params: kernel.AddParams(hostParams, d.GetAdd(), d.GetFields()), Kind: "host",
+	err := s.generic.RegisterAddition(kernel.Addition{
+		Base: HostType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: hostParams, Kind: "host",
 		Doc: "Adds a host of type " + d.GetType() + " and connects it.",
-	}
-	err := s.Actions.RegisterDynamic(a, func(ctx context.Context, c *action.Call, p map[string]any) (action.Ref, error) {
-		st, err := s.newHost(ctx, c, d, p)
-		if err != nil {
-			return action.Ref{}, err
-		}
-		return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.adding, st,
-			flow.Options{Job: c.Job, Key: st.UUID, ResourceType: "Host", ResourceUUID: st.UUID})
+		Make: func(ctx context.Context, c *action.Call, p kernel.Params, own map[string]any) (action.Ref, error) {
+			st, err := s.newHost(ctx, c, d, p, own)
+			if err != nil {
+				return action.Ref{}, err
+			}
+			return action.Ref{Type: "Host", UUID: st.UUID}, flow.Run(ctx, s.Flows, s.adding, st,
+				flow.Options{Job: c.Job, Key: st.UUID, ResourceType: "Host", ResourceUUID: st.UUID})
+		},
 	})
 	if err != nil {
 		return err
@@ -85,16 +77,11 @@ func (s *Service) checkNewAddress(ctx context.Context, tx *store.Tx, uuid string
 }
 
 // newHost checks the parameters against the database; it changes nothing.
-func (s *Service) newHost(ctx context.Context, c *action.Call, d *pluginv1.HypervisorDecl, p map[string]any) (*addHost, error) {
-	text := func(k string) string { v, _ := p[k].(string); return v }
-	fields, err := kernel.FieldValues(p, d.GetFields())
-	if err != nil {
-		return nil, err
-	}
+func (s *Service) newHost(ctx context.Context, c *action.Call, d *pluginv1.HypervisorDecl, p kernel.Params, own map[string]any) (*addHost, error) {
 	st := &addHost{
-		UUID: c.ResourceUUID, Name: text("name"), Description: text("description"),
-		ManagementIP: text("managementIp"), ClusterUUID: text("clusterUuid"), Type: d.GetType(),
-		Fields: fields, Tags: c.SystemTags, UserTags: c.UserTags,
+		UUID: c.ResourceUUID, Name: p.Text("name"), Description: p.Text("description"),
+		ManagementIP: p.Text("managementIp"), ClusterUUID: p.Text("clusterUuid"), Type: d.GetType(),
+		Fields: own, Tags: c.SystemTags, UserTags: c.UserTags,
 	}
 	cl, err := store.Get(ctx, s.Store, ClusterType, st.ClusterUUID)
 	if err != nil {
@@ -148,10 +135,8 @@ func (s *Service) insertHost(ctx context.Context, tx *store.Tx, st *addHost) err
 	if err := store.Insert(ctx, tx, HostType, h); err != nil {
 		return err
 	}
-	if sub := s.generic.SubtypeOf(HostType.Type, st.Type); sub != nil {
-		if err := store.InsertValues(ctx, tx, sub, kernel.SubtypeRow(sub, st.UUID, st.Fields)); err != nil {
-			return err
-		}
+	if err := s.generic.InsertSubtype(ctx, tx, HostType.Type, st.Type, st.UUID, st.Fields); err != nil {
+		return err
 	}
 	return s.Tags.CreateAll(ctx, tx, "Host", st.UUID, st.Tags, st.UserTags)
 }

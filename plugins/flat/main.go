@@ -36,12 +36,19 @@ func newPlugin() pluginsdk.Plugin {
 			L2Networks: []*pluginv1.L2NetworkDecl{{
 				Type: "L2NoVlanNetwork", HypervisorTypes: []string{"KVM"},
 				Switches: []*pluginv1.Switch{{Name: linuxBridge, Caption: pluginsdk.Say("Linux bridge", "Linux网桥")}},
+				Add: &pluginv1.AddMessage{Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan",
+					MessageDoc: "Makes an untagged layer 2 network on a physical interface."},
+				Unique: []string{"physicalInterface"},
+				Refuses: []*pluginv1.Refusal{
+					{Parameter: "isolated", Reason: "the network does not keep its guests apart"},
+					{Parameter: "pvlan", Reason: "the network has no private VLANs"},
+				},
 			}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{{
 				Type: "Flat", Name: "Flat Network Service Provider",
 				Description:     "Serves guests on their own host, without a router.",
 				Services:        []string{serviceDHCP, serviceDNS, serviceUserdata, serviceHostRoute},
-				L2Types:         []string{"L2NoVlanNetwork"},
+				L2Types:         []string{"L2NoVlanNetwork", "L2VlanNetwork"},
 				HypervisorTypes: []string{"KVM"},
 				ServiceIp:       true,
 				ServiceIpTag:    "flatNetwork::DhcpServer::{ip}::ipUuid::{uuid}",

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/schema"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 )
 
 // describer makes the schema of a kernel (api.Describer).
@@ -62,9 +63,10 @@ func (d *describer) input() schema.Input {
 			name = resource.Say(m.GetName(), m.GetName())
 		}
 		in.Plugins[m.GetName()] = schema.Plugin{Version: m.GetVersion(), Caption: name, State: state}
-		for _, add := range kernel.Adds(m) {
-			for _, brought := range []string{add.GetSubtype(), add.GetMessage(), add.GetUpdateMessage()} {
-				if brought != "" {
+		for _, e := range pluginsdk.Extensions(m) {
+			for _, brought := range []string{e.Add.GetSubtype(), e.Add.GetMessage(), e.Add.GetUpdateMessage()} {
+				// Of several plugins with one message it is the first that answers.
+				if by, told := in.Brings[brought]; brought != "" && (!told || dormant[by]) {
 					in.Brings[brought] = m.GetName()
 				}
 			}

@@ -18,6 +18,7 @@ const (
 	FakePlainType     = "FakePlain"
 	FakeLocalType     = "FakeLocal"
 	FakeAddressedType = "FakeAddressed"
+	FakeL2Type        = "FakeL2Network"
 )
 
 // Fake is a small world behind a plugin of every strategy. It keeps what it is
@@ -181,7 +182,20 @@ func (f *Fake) plugin() pluginsdk.Plugin {
 			BackupStorages: []*pluginv1.BackupStorageDecl{{Type: FakeType, Fields: []*pluginv1.Field{{Name: "shelf", Kind: "string", Default: "top"}},
 				Add: &pluginv1.AddMessage{Message: "APIAddFakeBackupStorageMsg", Path: "/backup-storage/fake", UpdateMessage: "APIUpdateFakeBackupStorageMsg",
 					Subtype: "FakeBackupStorage", InventoryClass: "org.fake.FakeBackupStorageInventory"}}},
-			L2Networks: []*pluginv1.L2NetworkDecl{{Type: "L2NoVlanNetwork", Switches: []*pluginv1.Switch{{Name: "FakeSwitch"}, {Name: "OtherSwitch"}}}},
+			L2Networks: []*pluginv1.L2NetworkDecl{{
+				Type: "L2NoVlanNetwork", Switches: []*pluginv1.Switch{{Name: "FakeSwitch"}, {Name: "OtherSwitch"}},
+				Add:    &pluginv1.AddMessage{Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan"},
+				Unique: []string{"physicalInterface"},
+				Refuses: []*pluginv1.Refusal{
+					{Parameter: "isolated", Reason: "the network does not keep its guests apart"},
+					{Parameter: "pvlan", Reason: "the network has no private VLANs"},
+				},
+			}, {
+				Type: FakeL2Type, Add: &pluginv1.AddMessage{Message: "APICreateFakeL2NetworkMsg", Path: "/l2-networks/fake", Query: true,
+					Subtype: "FakeL2Network", InventoryClass: "org.fake.FakeL2NetworkInventory"},
+				Fields: []*pluginv1.Field{{Name: "lane", Kind: "int", Required: true, Min: 1, Max: 99}, {Name: "colour"}},
+				Unique: []string{"physicalInterface", "lane"}, Number: "lane",
+			}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{
 				{Type: FakeType, Name: "fake network services", Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}, HypervisorTypes: []string{FakeType}},
 				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT"}, HypervisorTypes: []string{FakeType},

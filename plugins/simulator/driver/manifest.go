@@ -12,6 +12,7 @@ const (
 	primaryType    = "SimulatorPrimaryStorage"
 	backupType     = "SimulatorBackupStorage"
 	l2Type         = "L2NoVlanNetwork"
+	l2VLANType     = "L2VlanNetwork" // plugin vlan says what it is
 	providerType   = "Simulator"
 )
 
@@ -96,13 +97,22 @@ func manifest(version string) *pluginv1.Manifest {
 			},
 			PrimaryStorageTypes: []string{primaryType},
 		}},
-		L2Networks: []*pluginv1.L2NetworkDecl{{Type: l2Type, HypervisorTypes: []string{hypervisorType},
-			Switches: []*pluginv1.Switch{{Name: "LinuxBridge", Caption: pluginsdk.Say("Linux bridge", "Linux网桥")}}}},
+		L2Networks: []*pluginv1.L2NetworkDecl{{
+			Type: l2Type, HypervisorTypes: []string{hypervisorType},
+			Switches: []*pluginv1.Switch{{Name: "LinuxBridge", Caption: pluginsdk.Say("Linux bridge", "Linux网桥")}},
+			Add: &pluginv1.AddMessage{Message: "APICreateL2NoVlanNetworkMsg", Path: "/l2-networks/no-vlan",
+				MessageDoc: "Makes an untagged layer 2 network on a physical interface."},
+			Unique: []string{"physicalInterface"},
+			Refuses: []*pluginv1.Refusal{
+				{Parameter: "isolated", Reason: "the network does not keep its guests apart"},
+				{Parameter: "pvlan", Reason: "the network has no private VLANs"},
+			},
+		}, {Type: l2VLANType, HypervisorTypes: []string{hypervisorType}}},
 		NetworkServices: []*pluginv1.NetworkServiceDecl{{
 			Type: providerType, Name: "Simulator Network Service Provider",
 			Description: "Keeps account of the NICs it was told of",
 			Services:    []string{"DHCP", "DNS", "Userdata", "HostRoute"},
-			L2Types:     []string{l2Type}, HypervisorTypes: []string{hypervisorType},
+			L2Types:     []string{l2Type, l2VLANType}, HypervisorTypes: []string{hypervisorType},
 		}},
 		Settings: []*pluginv1.SettingDecl{
 			{Name: settingFaults, Doc: "Fault rules, such as StartVM:fail=unavailable:nth=3:after; the file \"faults\" in the data folder can hold more"},

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"strconv"
 
 	"github.com/kumo-cloud/kumo/plugins/simulator/world"
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -23,12 +24,16 @@ var (
 func (n l2) Realize(ctx context.Context, req *pluginv1.RealizeRequest) (*pluginv1.RealizeResponse, error) {
 	host, network := req.GetHost().GetUuid(), req.GetNetwork().GetUuid()
 	return run(ctx, n.simulator, "Realize", func(w *world.Live) (*pluginv1.RealizeResponse, error) {
-		if t := req.GetNetwork().GetType(); t != l2Type {
-			return nil, errs.New(errs.Unsupported, "L2 network "+network, "its type %q is not %s", t, l2Type)
+		t := req.GetNetwork().GetType()
+		if t != l2Type && t != l2VLANType {
+			return nil, errs.New(errs.Unsupported, "L2 network "+network, "its type %q is not %s or %s", t, l2Type, l2VLANType)
 		}
 		device := req.GetNetwork().GetPhysicalInterface()
 		if err := dataplane.CheckDevice("L2 network "+network, device); err != nil {
 			return nil, err
+		}
+		if t == l2VLANType {
+			device += "_" + strconv.Itoa(int(req.GetNetwork().GetVirtualNetworkId()))
 		}
 		bridge, err := w.Realize(host, network, device)
 		return &pluginv1.RealizeResponse{Bridge: bridge}, err

@@ -301,14 +301,18 @@ func (*Fragment_FilterGroup) isFragment_Kind() {}
 func (*Fragment_FilterPort) isFragment_Kind() {}
 
 // Bridge is a Linux bridge. With an uplink, the uplink's addresses and routes
-// move to the bridge, and back when the bridge is removed.
+// move to the bridge, and back when the bridge is removed. With a VLAN as well, the
+// uplink stays as it is, and other bridges may have it, too.
 type Bridge struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Uplink string                 `protobuf:"bytes,2,opt,name=uplink,proto3" json:"uplink,omitempty"`
 	Mtu    int32                  `protobuf:"varint,3,opt,name=mtu,proto3" json:"mtu,omitempty"`
 	// alias marks the device as ours, so that removal never touches another's.
-	Alias         string `protobuf:"bytes,4,opt,name=alias,proto3" json:"alias,omitempty"`
+	Alias string `protobuf:"bytes,4,opt,name=alias,proto3" json:"alias,omitempty"`
+	// vlan_id from 1 to 4094: frames on the uplink have this tag of IEEE 802.1Q, and
+	// none on the bridge. 0: the bridge has the uplink itself.
+	VlanId        int32 `protobuf:"varint,5,opt,name=vlan_id,json=vlanId,proto3" json:"vlan_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -369,6 +373,13 @@ func (x *Bridge) GetAlias() string {
 		return x.Alias
 	}
 	return ""
+}
+
+func (x *Bridge) GetVlanId() int32 {
+	if x != nil {
+		return x.VlanId
+	}
+	return 0
 }
 
 // DHCPNetwork is a namespace with a leg on a bridge in which dnsmasq serves
@@ -1077,12 +1088,13 @@ const file_kumo_host_v1_dataplane_proto_rawDesc = "" +
 	"\ffilter_group\x18\a \x01(\v2\x19.kumo.host.v1.FilterGroupH\x00R\vfilterGroup\x12;\n" +
 	"\vfilter_port\x18\b \x01(\v2\x18.kumo.host.v1.FilterPortH\x00R\n" +
 	"filterPortB\x06\n" +
-	"\x04kind\"\\\n" +
+	"\x04kind\"u\n" +
 	"\x06Bridge\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06uplink\x18\x02 \x01(\tR\x06uplink\x12\x10\n" +
 	"\x03mtu\x18\x03 \x01(\x05R\x03mtu\x12\x14\n" +
-	"\x05alias\x18\x04 \x01(\tR\x05alias\"\xe6\x02\n" +
+	"\x05alias\x18\x04 \x01(\tR\x05alias\x12\x17\n" +
+	"\avlan_id\x18\x05 \x01(\x05R\x06vlanId\"\xe6\x02\n" +
 	"\vDHCPNetwork\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12\x16\n" +
 	"\x06bridge\x18\x02 \x01(\tR\x06bridge\x12\x18\n" +

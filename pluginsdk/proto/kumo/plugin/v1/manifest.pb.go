@@ -651,7 +651,10 @@ type AddMessage struct {
 	Doc *Caption `protobuf:"bytes,8,opt,name=doc,proto3" json:"doc,omitempty"`
 	// url_holds is the kind of values (pluginsdk/kinds) of the parameter url, which is
 	// checked and spelled by it; empty: any text.
-	UrlHolds      string `protobuf:"bytes,9,opt,name=url_holds,json=urlHolds,proto3" json:"url_holds,omitempty"`
+	UrlHolds string `protobuf:"bytes,9,opt,name=url_holds,json=urlHolds,proto3" json:"url_holds,omitempty"`
+	// message_doc says in a sentence what the message does; empty: that it adds one of
+	// this type.
+	MessageDoc    string `protobuf:"bytes,10,opt,name=message_doc,json=messageDoc,proto3" json:"message_doc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -745,6 +748,13 @@ func (x *AddMessage) GetDoc() *Caption {
 func (x *AddMessage) GetUrlHolds() string {
 	if x != nil {
 		return x.UrlHolds
+	}
+	return ""
+}
+
+func (x *AddMessage) GetMessageDoc() string {
+	if x != nil {
+		return x.MessageDoc
 	}
 	return ""
 }
@@ -1483,7 +1493,24 @@ type L2NetworkDecl struct {
 	HypervisorTypes []string `protobuf:"bytes,2,rep,name=hypervisor_types,json=hypervisorTypes,proto3" json:"hypervisor_types,omitempty"`
 	// switches are what the plugin can plug guests into, the usual one first. A
 	// plugin that names none has one kind, which needs no name.
-	Switches      []*Switch `protobuf:"bytes,3,rep,name=switches,proto3" json:"switches,omitempty"`
+	Switches []*Switch `protobuf:"bytes,3,rep,name=switches,proto3" json:"switches,omitempty"`
+	// add is the message that makes a network of the type. Several plugins may
+	// declare one type, each for hypervisor types of its own: one of them has the
+	// message and what follows here, the others have none of it or the same.
+	Add *AddMessage `protobuf:"bytes,4,opt,name=add,proto3" json:"add,omitempty"`
+	// fields are what a network of the type has beyond those of every L2 network
+	// (name, description, zoneUuid, physicalInterface, type, vSwitchType, isolated
+	// and pvlan). L2Network.fields has their values.
+	Fields []*Field `protobuf:"bytes,5,rep,name=fields,proto3" json:"fields,omitempty"`
+	// unique are fields, of every L2 network or of this type, that no two networks of
+	// the type which are attached to one cluster may have in common, taken together.
+	// Empty: they may have all in common.
+	Unique []string `protobuf:"bytes,6,rep,name=unique,proto3" json:"unique,omitempty"`
+	// number is the field of this type that is the network's virtualNetworkId as well,
+	// such as "vlan"; its min and max are the range. Empty: networks have none.
+	Number string `protobuf:"bytes,7,opt,name=number,proto3" json:"number,omitempty"`
+	// refuses are the parameters of every L2 network that the type cannot make true.
+	Refuses       []*Refusal `protobuf:"bytes,8,rep,name=refuses,proto3" json:"refuses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1539,6 +1566,96 @@ func (x *L2NetworkDecl) GetSwitches() []*Switch {
 	return nil
 }
 
+func (x *L2NetworkDecl) GetAdd() *AddMessage {
+	if x != nil {
+		return x.Add
+	}
+	return nil
+}
+
+func (x *L2NetworkDecl) GetFields() []*Field {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *L2NetworkDecl) GetUnique() []string {
+	if x != nil {
+		return x.Unique
+	}
+	return nil
+}
+
+func (x *L2NetworkDecl) GetNumber() string {
+	if x != nil {
+		return x.Number
+	}
+	return ""
+}
+
+func (x *L2NetworkDecl) GetRefuses() []*Refusal {
+	if x != nil {
+		return x.Refuses
+	}
+	return nil
+}
+
+// Refusal says that a parameter must ask for nothing: be absent, false or empty.
+type Refusal struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// parameter is its name on the wire, such as "isolated".
+	Parameter string `protobuf:"bytes,1,opt,name=parameter,proto3" json:"parameter,omitempty"`
+	// reason is told to who gives it.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Refusal) Reset() {
+	*x = Refusal{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Refusal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Refusal) ProtoMessage() {}
+
+func (x *Refusal) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
+func (*Refusal) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *Refusal) GetParameter() string {
+	if x != nil {
+		return x.Parameter
+	}
+	return ""
+}
+
+func (x *Refusal) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // Switch is a kind of switch that hosts make for an L2 network.
 type Switch struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1551,7 +1668,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1680,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1693,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Switch) GetName() string {
@@ -1615,7 +1732,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1627,7 +1744,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1640,7 +1757,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1722,7 +1839,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1734,7 +1851,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1747,7 +1864,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -1887,7 +2004,7 @@ type ResourceTypeDecl struct {
 
 func (x *ResourceTypeDecl) Reset() {
 	*x = ResourceTypeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2016,7 @@ func (x *ResourceTypeDecl) String() string {
 func (*ResourceTypeDecl) ProtoMessage() {}
 
 func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2029,7 @@ func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceTypeDecl.ProtoReflect.Descriptor instead.
 func (*ResourceTypeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResourceTypeDecl) GetName() string {
@@ -2131,7 +2248,7 @@ type EmbedDecl struct {
 
 func (x *EmbedDecl) Reset() {
 	*x = EmbedDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2143,7 +2260,7 @@ func (x *EmbedDecl) String() string {
 func (*EmbedDecl) ProtoMessage() {}
 
 func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2156,7 +2273,7 @@ func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedDecl.ProtoReflect.Descriptor instead.
 func (*EmbedDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedDecl) GetName() string {
@@ -2212,7 +2329,7 @@ type IndexDecl struct {
 
 func (x *IndexDecl) Reset() {
 	*x = IndexDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2224,7 +2341,7 @@ func (x *IndexDecl) String() string {
 func (*IndexDecl) ProtoMessage() {}
 
 func (x *IndexDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2237,7 +2354,7 @@ func (x *IndexDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDecl.ProtoReflect.Descriptor instead.
 func (*IndexDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *IndexDecl) GetColumns() []string {
@@ -2269,7 +2386,7 @@ type TagDecl struct {
 
 func (x *TagDecl) Reset() {
 	*x = TagDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2398,7 @@ func (x *TagDecl) String() string {
 func (*TagDecl) ProtoMessage() {}
 
 func (x *TagDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2411,7 @@ func (x *TagDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
 func (*TagDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TagDecl) GetPattern() string {
@@ -2335,7 +2452,7 @@ type ResourceMessage struct {
 
 func (x *ResourceMessage) Reset() {
 	*x = ResourceMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2347,7 +2464,7 @@ func (x *ResourceMessage) String() string {
 func (*ResourceMessage) ProtoMessage() {}
 
 func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2360,7 +2477,7 @@ func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
 func (*ResourceMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResourceMessage) GetMessage() string {
@@ -2413,7 +2530,7 @@ type EdgeDecl struct {
 
 func (x *EdgeDecl) Reset() {
 	*x = EdgeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2425,7 +2542,7 @@ func (x *EdgeDecl) String() string {
 func (*EdgeDecl) ProtoMessage() {}
 
 func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2438,7 +2555,7 @@ func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
 func (*EdgeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EdgeDecl) GetName() string {
@@ -2503,7 +2620,7 @@ type StatesDecl struct {
 
 func (x *StatesDecl) Reset() {
 	*x = StatesDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2632,7 @@ func (x *StatesDecl) String() string {
 func (*StatesDecl) ProtoMessage() {}
 
 func (x *StatesDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2645,7 @@ func (x *StatesDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
 func (*StatesDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *StatesDecl) GetColumn() string {
@@ -2584,7 +2701,7 @@ type StateMove struct {
 
 func (x *StateMove) Reset() {
 	*x = StateMove{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2596,7 +2713,7 @@ func (x *StateMove) String() string {
 func (*StateMove) ProtoMessage() {}
 
 func (x *StateMove) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2609,7 +2726,7 @@ func (x *StateMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
 func (*StateMove) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StateMove) GetEvent() string {
@@ -2647,7 +2764,7 @@ type StateWord struct {
 
 func (x *StateWord) Reset() {
 	*x = StateWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2659,7 +2776,7 @@ func (x *StateWord) String() string {
 func (*StateWord) ProtoMessage() {}
 
 func (x *StateWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2672,7 +2789,7 @@ func (x *StateWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
 func (*StateWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StateWord) GetState() string {
@@ -2746,7 +2863,7 @@ type ActionDecl struct {
 
 func (x *ActionDecl) Reset() {
 	*x = ActionDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +2875,7 @@ func (x *ActionDecl) String() string {
 func (*ActionDecl) ProtoMessage() {}
 
 func (x *ActionDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +2888,7 @@ func (x *ActionDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
 func (*ActionDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ActionDecl) GetMessage() string {
@@ -2927,7 +3044,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\tValueWord\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\tR\x05value\x121\n" +
 	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x12\n" +
-	"\x04tone\x18\x03 \x01(\tR\x04tone\"\xb5\x02\n" +
+	"\x04tone\x18\x03 \x01(\tR\x04tone\"\xd6\x02\n" +
 	"\n" +
 	"AddMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x12\n" +
@@ -2938,7 +3055,10 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x05query\x18\x06 \x01(\bR\x05query\x121\n" +
 	"\acaption\x18\a \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12)\n" +
 	"\x03doc\x18\b \x01(\v2\x17.kumo.plugin.v1.CaptionR\x03doc\x12\x1b\n" +
-	"\turl_holds\x18\t \x01(\tR\burlHolds\"\x9f\x04\n" +
+	"\turl_holds\x18\t \x01(\tR\burlHolds\x12\x1f\n" +
+	"\vmessage_doc\x18\n" +
+	" \x01(\tR\n" +
+	"messageDoc\"\x9f\x04\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -2997,11 +3117,19 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
 	"\x06fields\x18\x03 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06fields\x122\n" +
-	"\x15primary_storage_types\x18\x04 \x03(\tR\x13primaryStorageTypes\"\x82\x01\n" +
+	"\x15primary_storage_types\x18\x04 \x03(\tR\x13primaryStorageTypes\"\xc2\x02\n" +
 	"\rL2NetworkDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12)\n" +
 	"\x10hypervisor_types\x18\x02 \x03(\tR\x0fhypervisorTypes\x122\n" +
-	"\bswitches\x18\x03 \x03(\v2\x16.kumo.plugin.v1.SwitchR\bswitches\"O\n" +
+	"\bswitches\x18\x03 \x03(\v2\x16.kumo.plugin.v1.SwitchR\bswitches\x12,\n" +
+	"\x03add\x18\x04 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
+	"\x06fields\x18\x05 \x03(\v2\x15.kumo.plugin.v1.FieldR\x06fields\x12\x16\n" +
+	"\x06unique\x18\x06 \x03(\tR\x06unique\x12\x16\n" +
+	"\x06number\x18\a \x01(\tR\x06number\x121\n" +
+	"\arefuses\x18\b \x03(\v2\x17.kumo.plugin.v1.RefusalR\arefuses\"?\n" +
+	"\aRefusal\x12\x1c\n" +
+	"\tparameter\x18\x01 \x01(\tR\tparameter\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
 	"\x06Switch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
 	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\x85\x02\n" +
@@ -3131,7 +3259,7 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Subscription)(nil),       // 1: kumo.plugin.v1.Subscription
@@ -3149,29 +3277,30 @@ var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*PrimaryStorageDecl)(nil), // 13: kumo.plugin.v1.PrimaryStorageDecl
 	(*BackupStorageDecl)(nil),  // 14: kumo.plugin.v1.BackupStorageDecl
 	(*L2NetworkDecl)(nil),      // 15: kumo.plugin.v1.L2NetworkDecl
-	(*Switch)(nil),             // 16: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 17: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 18: kumo.plugin.v1.SettingDecl
-	(*ResourceTypeDecl)(nil),   // 19: kumo.plugin.v1.ResourceTypeDecl
-	(*EmbedDecl)(nil),          // 20: kumo.plugin.v1.EmbedDecl
-	(*IndexDecl)(nil),          // 21: kumo.plugin.v1.IndexDecl
-	(*TagDecl)(nil),            // 22: kumo.plugin.v1.TagDecl
-	(*ResourceMessage)(nil),    // 23: kumo.plugin.v1.ResourceMessage
-	(*EdgeDecl)(nil),           // 24: kumo.plugin.v1.EdgeDecl
-	(*StatesDecl)(nil),         // 25: kumo.plugin.v1.StatesDecl
-	(*StateMove)(nil),          // 26: kumo.plugin.v1.StateMove
-	(*StateWord)(nil),          // 27: kumo.plugin.v1.StateWord
-	(*ActionDecl)(nil),         // 28: kumo.plugin.v1.ActionDecl
+	(*Refusal)(nil),            // 16: kumo.plugin.v1.Refusal
+	(*Switch)(nil),             // 17: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 18: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 19: kumo.plugin.v1.SettingDecl
+	(*ResourceTypeDecl)(nil),   // 20: kumo.plugin.v1.ResourceTypeDecl
+	(*EmbedDecl)(nil),          // 21: kumo.plugin.v1.EmbedDecl
+	(*IndexDecl)(nil),          // 22: kumo.plugin.v1.IndexDecl
+	(*TagDecl)(nil),            // 23: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 24: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 25: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 26: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 27: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 28: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 29: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	6,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
 	13, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
 	14, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
 	15, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	17, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	18, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	18, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	19, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
 	2,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
-	19, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
+	20, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
 	1,  // 8: kumo.plugin.v1.Manifest.subscriptions:type_name -> kumo.plugin.v1.Subscription
 	2,  // 9: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
 	4,  // 10: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
@@ -3193,36 +3322,39 @@ var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	3,  // 26: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
 	5,  // 27: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
 	3,  // 28: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	16, // 29: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	2,  // 30: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 31: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 32: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
-	2,  // 33: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
-	3,  // 34: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	24, // 35: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	25, // 36: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	23, // 37: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	23, // 38: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	23, // 39: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	28, // 40: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	22, // 41: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	20, // 42: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
-	21, // 43: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
-	2,  // 44: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 45: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 46: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	26, // 47: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	23, // 48: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	27, // 49: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	2,  // 50: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 51: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	2,  // 52: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 53: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
-	54, // [54:54] is the sub-list for method output_type
-	54, // [54:54] is the sub-list for method input_type
-	54, // [54:54] is the sub-list for extension type_name
-	54, // [54:54] is the sub-list for extension extendee
-	0,  // [0:54] is the sub-list for field type_name
+	17, // 29: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	5,  // 30: kumo.plugin.v1.L2NetworkDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	3,  // 31: kumo.plugin.v1.L2NetworkDecl.fields:type_name -> kumo.plugin.v1.Field
+	16, // 32: kumo.plugin.v1.L2NetworkDecl.refuses:type_name -> kumo.plugin.v1.Refusal
+	2,  // 33: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 34: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 35: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	2,  // 36: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	3,  // 37: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	25, // 38: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	26, // 39: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	24, // 40: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	24, // 41: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	24, // 42: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	29, // 43: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	23, // 44: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	21, // 45: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	22, // 46: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	2,  // 47: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 48: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 49: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	27, // 50: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	24, // 51: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	28, // 52: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	2,  // 53: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 54: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	2,  // 55: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 56: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
+	57, // [57:57] is the sub-list for method output_type
+	57, // [57:57] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -3236,7 +3368,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

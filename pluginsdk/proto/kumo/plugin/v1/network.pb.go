@@ -28,8 +28,14 @@ type L2Network struct {
 	PhysicalInterface string                 `protobuf:"bytes,3,opt,name=physical_interface,json=physicalInterface,proto3" json:"physical_interface,omitempty"`
 	VirtualNetworkId  int32                  `protobuf:"varint,4,opt,name=virtual_network_id,json=virtualNetworkId,proto3" json:"virtual_network_id,omitempty"`
 	VswitchType       string                 `protobuf:"bytes,5,opt,name=vswitch_type,json=vswitchType,proto3" json:"vswitch_type,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// fields are the values of L2NetworkDecl.fields.
+	Fields map[string]string `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// isolated keeps the guests of the network apart; pvlan is its private VLANs. A
+	// type that cannot have them refuses them (L2NetworkDecl.refuses).
+	Isolated      bool   `protobuf:"varint,7,opt,name=isolated,proto3" json:"isolated,omitempty"`
+	Pvlan         string `protobuf:"bytes,8,opt,name=pvlan,proto3" json:"pvlan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *L2Network) Reset() {
@@ -93,6 +99,27 @@ func (x *L2Network) GetVirtualNetworkId() int32 {
 func (x *L2Network) GetVswitchType() string {
 	if x != nil {
 		return x.VswitchType
+	}
+	return ""
+}
+
+func (x *L2Network) GetFields() map[string]string {
+	if x != nil {
+		return x.Fields
+	}
+	return nil
+}
+
+func (x *L2Network) GetIsolated() bool {
+	if x != nil {
+		return x.Isolated
+	}
+	return false
+}
+
+func (x *L2Network) GetPvlan() string {
+	if x != nil {
+		return x.Pvlan
 	}
 	return ""
 }
@@ -1098,13 +1125,19 @@ var File_kumo_plugin_v1_network_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"\x1ckumo/plugin/v1/network.proto\x12\x0ekumo.plugin.v1\x1a\x1fkumo/plugin/v1/hypervisor.proto\"\xb3\x01\n" +
+	"\x1ckumo/plugin/v1/network.proto\x12\x0ekumo.plugin.v1\x1a\x1fkumo/plugin/v1/hypervisor.proto\"\xdf\x02\n" +
 	"\tL2Network\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12-\n" +
 	"\x12physical_interface\x18\x03 \x01(\tR\x11physicalInterface\x12,\n" +
 	"\x12virtual_network_id\x18\x04 \x01(\x05R\x10virtualNetworkId\x12!\n" +
-	"\fvswitch_type\x18\x05 \x01(\tR\vvswitchType\"o\n" +
+	"\fvswitch_type\x18\x05 \x01(\tR\vvswitchType\x12=\n" +
+	"\x06fields\x18\x06 \x03(\v2%.kumo.plugin.v1.L2Network.FieldsEntryR\x06fields\x12\x1a\n" +
+	"\bisolated\x18\a \x01(\bR\bisolated\x12\x14\n" +
+	"\x05pvlan\x18\b \x01(\tR\x05pvlan\x1a9\n" +
+	"\vFieldsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"o\n" +
 	"\x0eRealizeRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x123\n" +
 	"\anetwork\x18\x02 \x01(\v2\x19.kumo.plugin.v1.L2NetworkR\anetwork\")\n" +
@@ -1194,7 +1227,7 @@ func file_kumo_plugin_v1_network_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_network_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_kumo_plugin_v1_network_proto_goTypes = []any{
 	(*L2Network)(nil),              // 0: kumo.plugin.v1.L2Network
 	(*RealizeRequest)(nil),         // 1: kumo.plugin.v1.RealizeRequest
@@ -1214,43 +1247,45 @@ var file_kumo_plugin_v1_network_proto_goTypes = []any{
 	(*SyncHostResponse)(nil),       // 15: kumo.plugin.v1.SyncHostResponse
 	(*ReleaseNetworkRequest)(nil),  // 16: kumo.plugin.v1.ReleaseNetworkRequest
 	(*ReleaseNetworkResponse)(nil), // 17: kumo.plugin.v1.ReleaseNetworkResponse
-	(*Host)(nil),                   // 18: kumo.plugin.v1.Host
+	nil,                            // 18: kumo.plugin.v1.L2Network.FieldsEntry
+	(*Host)(nil),                   // 19: kumo.plugin.v1.Host
 }
 var file_kumo_plugin_v1_network_proto_depIdxs = []int32{
-	18, // 0: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
-	0,  // 1: kumo.plugin.v1.RealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
-	18, // 2: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
-	0,  // 3: kumo.plugin.v1.UnrealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
-	5,  // 4: kumo.plugin.v1.L3Network.ranges:type_name -> kumo.plugin.v1.IPRange
-	7,  // 5: kumo.plugin.v1.L3Network.host_routes:type_name -> kumo.plugin.v1.HostRoute
-	18, // 6: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
-	6,  // 7: kumo.plugin.v1.PrepareNICsRequest.networks:type_name -> kumo.plugin.v1.L3Network
-	8,  // 8: kumo.plugin.v1.PrepareNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	11, // 9: kumo.plugin.v1.PrepareNICsResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
-	18, // 10: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
-	8,  // 11: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	18, // 12: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
-	6,  // 13: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
-	8,  // 14: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	11, // 15: kumo.plugin.v1.SyncHostResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
-	18, // 16: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 17: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
-	3,  // 18: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
-	9,  // 19: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
-	12, // 20: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
-	14, // 21: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
-	16, // 22: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
-	2,  // 23: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
-	4,  // 24: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
-	10, // 25: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
-	13, // 26: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
-	15, // 27: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
-	17, // 28: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
-	23, // [23:29] is the sub-list for method output_type
-	17, // [17:23] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 0: kumo.plugin.v1.L2Network.fields:type_name -> kumo.plugin.v1.L2Network.FieldsEntry
+	19, // 1: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	0,  // 2: kumo.plugin.v1.RealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
+	19, // 3: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	0,  // 4: kumo.plugin.v1.UnrealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
+	5,  // 5: kumo.plugin.v1.L3Network.ranges:type_name -> kumo.plugin.v1.IPRange
+	7,  // 6: kumo.plugin.v1.L3Network.host_routes:type_name -> kumo.plugin.v1.HostRoute
+	19, // 7: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	6,  // 8: kumo.plugin.v1.PrepareNICsRequest.networks:type_name -> kumo.plugin.v1.L3Network
+	8,  // 9: kumo.plugin.v1.PrepareNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	11, // 10: kumo.plugin.v1.PrepareNICsResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	19, // 11: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	8,  // 12: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	19, // 13: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
+	6,  // 14: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
+	8,  // 15: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	11, // 16: kumo.plugin.v1.SyncHostResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	19, // 17: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 18: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
+	3,  // 19: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
+	9,  // 20: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
+	12, // 21: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
+	14, // 22: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
+	16, // 23: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
+	2,  // 24: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
+	4,  // 25: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
+	10, // 26: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
+	13, // 27: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
+	15, // 28: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
+	17, // 29: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
+	24, // [24:30] is the sub-list for method output_type
+	18, // [18:24] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_network_proto_init() }
@@ -1265,7 +1300,7 @@ func file_kumo_plugin_v1_network_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_network_proto_rawDesc), len(file_kumo_plugin_v1_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
