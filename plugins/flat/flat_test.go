@@ -433,24 +433,6 @@ func TestBadL2(t *testing.T) {
 	}
 }
 
-func TestBridgeNames(t *testing.T) {
-	for device, want := range map[string]string{
-		"eth0": "br_eth0", "enp3s0": "br_enp3s0", "eth0.100": "br_eth0.100", "twelve-bytes": "br_twelve-bytes",
-	} {
-		if got := bridgeName(device); got != want {
-			t.Errorf("%s: %s, want %s", device, got, want)
-		}
-	}
-	seen := map[string]string{}
-	for _, device := range []string{"enx0123456789ab", "enx0123456789ac", "eth-storage-00", "eth-storage-01"} {
-		name := bridgeName(device)
-		if len(name) > maxDeviceName || !strings.HasPrefix(name, "br_") || seen[name] != "" || bridgeName(device) != name {
-			t.Errorf("%s: %q, as %s", device, name, seen[name])
-		}
-		seen[name] = device
-	}
-}
-
 func strict(_, _ string, err error) error { return err }
 
 // What this plugin accepts the agent must accept too, or a guest's start would
@@ -494,7 +476,7 @@ func flatProcess(t *testing.T) *plugintest.Conn {
 // UUIDs only.
 func TestNamespacesOfNetworksMadeTogether(t *testing.T) {
 	a, b := namespaceName("01a1fe2951884a168ddd72b31b6c4911"), namespaceName("01a1fe2951884bb181c2bbc96184e3aa")
-	if a == b || len(a) > maxDeviceName {
+	if a == b || len(a) > dataplane.MaxDeviceName {
 		t.Errorf("namespaces %s and %s", a, b)
 	}
 }

@@ -2,17 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
-
-// maxDeviceName is the longest name of a Linux network device (IFNAMSIZ - 1).
-const maxDeviceName = 15
 
 // l2 makes bridges over physical interfaces.
 type l2 struct{ *hosts }
@@ -67,18 +62,5 @@ func bridgeOf(n *pluginv1.L2Network) (string, error) {
 	if err := dataplane.CheckDevice(object, n.PhysicalInterface); err != nil {
 		return "", err
 	}
-	return bridgeName(n.PhysicalInterface), nil
-}
-
-// bridgeName is br_<interface>, as hosts under other managers have it too. A
-// name that would be too long for Linux keeps its beginning for people and
-// ends in a hash, so that eth-storage-0 and eth-storage-1 stay apart.
-func bridgeName(physicalInterface string) string {
-	const prefix, digits = "br_", 6
-	if name := prefix + physicalInterface; len(name) <= maxDeviceName {
-		return name
-	}
-	sum := sha256.Sum256([]byte(physicalInterface))
-	hash := hex.EncodeToString(sum[:])[:digits]
-	return prefix + physicalInterface[:maxDeviceName-len(prefix)-digits] + hash
+	return dataplane.DeviceName("br_", n.PhysicalInterface), nil
 }

@@ -38,9 +38,9 @@ func ensureBridge(old, b *hostv1.Bridge, log hclog.Logger) (err error) {
 			undo.run(log)
 		}
 	}()
-	if old.GetName() == b.GetName() && old.GetUplink() != "" && old.GetUplink() != b.GetUplink() {
+	if old.GetName() == b.GetName() && old.GetUplink() != "" && portOf(old) != portOf(b) {
 		if err := releaseUplink(old); err != nil {
-			return errs.Wrap(errs.Internal, object, err, "cannot give uplink %s back", old.GetUplink())
+			return errs.Wrap(errs.ClassOf(err), object, err, "cannot give uplink %s back", uplinkOf(old))
 		}
 		undo.add(func() error { return takeUplink(old, &undoList{}) })
 	}
@@ -114,48 +114,56 @@ func addBridge(b *hostv1.Bridge) (netlink.Link, error) {
 // routes. The port is isolated: ports with that flag do not talk to each other,
 // so the legs of DHCP services on this host and those of other hosts on the
 // same wire never hear one another, though they may have the same address.
+//
+// Of a VLAN it is the device of the VLAN, which has no addresses.
 func takeUplink(b *hostv1.Bridge, undo *undoList) error {
-	object := "bridge " + b.GetName()
+	object, port := "bridge "+b.GetName(), portOf(b)
+	if err := ensureVLAN(b, undo); err != nil {
+		return err
+	}
 	bridge, err := netlink.LinkByName(b.GetName())
 	if err != nil {
 		return errs.Wrap(errs.Internal, object, err, "cannot find it")
 	}
-	uplink, err := findLink(b.GetUplink())
+	uplink, err := findLink(port)
 	if err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot look up uplink %s", b.GetUplink())
+		return errs.Wrap(errs.Internal, object, err, "cannot look up uplink %s", port)
 	}
 	if uplink == nil {
-		return errs.New(errs.Invalid, object, "the host has no device %s", b.GetUplink()).
-			WithAdvice("give the name of a network device that every host of the cluster has")
+		return noUplink(b)
 	}
 	master := uplink.Attrs().MasterIndex
 	if master != 0 && master != bridge.Attrs().Index {
-		return errs.New(errs.Refused, object, "device %s is already a port of another device", b.GetUplink())
+		return errs.New(errs.Refused, object, "device %s is already a port of another device", port)
 	}
 	if master == 0 {
 		undo.add(func() error { return releaseUplink(b) })
 		// With the uplink's MAC, neighbours and DHCP servers see no change.
 		if err := netlink.LinkSetHardwareAddr(bridge, uplink.Attrs().HardwareAddr); err != nil {
-			return errs.Wrap(errs.Internal, object, err, "cannot take the MAC address of %s", b.GetUplink())
+			return errs.Wrap(errs.Internal, object, err, "cannot take the MAC address of %s", port)
 		}
 		if err := netlink.LinkSetMaster(uplink, bridge); err != nil {
-			return errs.Wrap(errs.Refused, object, err, "device %s cannot be a port of a bridge", b.GetUplink())
+			return errs.Wrap(errs.Refused, object, err, "device %s cannot be a port of a bridge", port)
 		}
 	}
 	if err := netlink.LinkSetIsolated(uplink, true); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot isolate port %s", b.GetUplink())
+		return errs.Wrap(errs.Internal, object, err, "cannot isolate port %s", port)
 	}
 	if err := netlink.LinkSetUp(uplink); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot bring %s up", b.GetUplink())
+		return errs.Wrap(errs.Internal, object, err, "cannot bring %s up", port)
 	}
 	if err := moveAddresses(uplink, bridge); err != nil {
-		return errs.Wrap(errs.Internal, object, err, "cannot move the addresses of %s", b.GetUplink())
+		return errs.Wrap(errs.Internal, object, err, "cannot move the addresses of %s", port)
 	}
 	return nil
 }
 
-// releaseUplink gives the bridge's addresses and routes back to the uplink.
+// releaseUplink gives the bridge's addresses and routes back to the uplink, or removes
+// the device of its VLAN.
 func releaseUplink(b *hostv1.Bridge) error {
+	if b.GetVlanId() != 0 {
+		return removeVLAN(b)
+	}
 	bridge, err := findLink(b.GetName())
 	if err != nil || bridge == nil {
 		return err
@@ -180,9 +188,9 @@ func removeBridge(b *hostv1.Bridge) error {
 		return errs.Wrap(errs.Internal, object, err, "cannot look it up")
 	}
 	if bridge == nil || bridge.Type() != "bridge" || bridge.Attrs().Alias != b.GetAlias() {
-		return nil
+		return removeVLAN(b)
 	}
-	ports, err := guestPorts(bridge, b.GetUplink())
+	ports, err := guestPorts(bridge, portOf(b))
 	if err != nil {
 		return errs.Wrap(errs.Internal, object, err, "cannot list its ports")
 	}
@@ -192,7 +200,7 @@ func removeBridge(b *hostv1.Bridge) error {
 	}
 	if b.GetUplink() != "" {
 		if err := releaseUplink(b); err != nil {
-			return errs.Wrap(errs.Internal, object, err, "cannot give uplink %s back", b.GetUplink())
+			return errs.Wrap(errs.ClassOf(err), object, err, "cannot give uplink %s back", uplinkOf(b))
 		}
 	}
 	if err := netlink.LinkDel(bridge); err != nil && !errors.Is(err, unix.ENODEV) {

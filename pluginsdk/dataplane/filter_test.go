@@ -22,7 +22,7 @@ func TestFilterMembersAndOutsiders(t *testing.T) {
 	for _, m := range []*machine{a, b, c, free, other} {
 		m.serve(80)
 	}
-	e.apply(portOf(a, "web"), portOf(b, "web"), portOf(c),
+	e.apply(filterPort(a, "web"), filterPort(b, "web"), filterPort(c),
 		group("web", ruleOf("4", "accept all from @web-members", false), ruleOf("6", "accept all from @web-members", true)),
 		setOf("web-members", a.v4, a.v6, b.v4, b.v6))
 	for _, v6 := range []bool{false, true} {
@@ -47,15 +47,15 @@ func TestFilterSetsAndBothSides(t *testing.T) {
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
 	web := group("web", ruleOf("4", "accept tcp 80 from @members", false))
-	e.apply(portOf(a), portOf(b, "web"), web, setOf("members", "10.60.0.0/24"))
+	e.apply(filterPort(a), filterPort(b, "web"), web, setOf("members", "10.60.0.0/24"))
 	a.reachesNot(b.v4, 80)
 	e.apply(setOf("members", "10.60.0.0/24", a.v4))
 	a.reaches(b.v4, 80)
-	closed := portOf(a)
+	closed := filterPort(a)
 	closed.GetFilterPort().AcceptEgress = false
 	e.apply(closed)
 	a.reachesNot(b.v4, 80)
-	out := portOf(a, "out")
+	out := filterPort(a, "out")
 	out.GetFilterPort().AcceptEgress = false
 	e.apply(out, group("out", ruleOf("o", "accept tcp 80 to 10.50.0.0-10.50.0.9", false)))
 	a.reaches(b.v4, 80)
@@ -72,7 +72,7 @@ func TestFilterOpenConnections(t *testing.T) {
 	b.serve(80)
 	b.serve(81)
 	free.serve(80)
-	e.apply(portOf(a), portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80 from 10.50.0.1", false), ruleOf("81", "accept tcp 81", false)))
+	e.apply(filterPort(a), filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80 from 10.50.0.1", false), ruleOf("81", "accept tcp 81", false)))
 	first, second, own := a.dial(b.v4, 80, answers), a.dial(b.v4, 81, answers), b.dial(free.v4, 80, answers)
 	for _, c := range []interface{ Close() error }{first, second, own} {
 		if c == nil {
@@ -96,7 +96,7 @@ func TestFilterOpenConnections(t *testing.T) {
 		t.Error("a connection does not go on with its rule back")
 	}
 	// The caller's rules count as well.
-	shut := portOf(a)
+	shut := filterPort(a)
 	shut.GetFilterPort().AcceptEgress = false
 	e.apply(shut)
 	if echo(first, silence) || echo(second, silence) {
@@ -111,7 +111,7 @@ func TestFilterCutIsNotUndoneByTheServer(t *testing.T) {
 	purgeFilter(t, e)
 	b, free := plug(t, "fb", "br_f", 2), plug(t, "fc", "br_f", 3)
 	for _, v6 := range []bool{false, true} {
-		e.apply(portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80", v6)))
+		e.apply(filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80", v6)))
 		server, client := pair(t, free, b, v6)
 		e.apply(group("web"))
 		if _, err := server.Write([]byte("x")); err != nil {
@@ -137,14 +137,14 @@ func TestFilterTwoBridgesWithTheSameAddresses(t *testing.T) {
 	a2, b2 := plug(t, "ga", "br_g", 1), plug(t, "gb", "br_g", 2)
 	b.serve(80)
 	b2.serve(80)
-	e.apply(portOf(a), portOf(a2), portOf(b, "web"), portOf(b2), group("web", ruleOf("80", "accept tcp 80", false)))
+	e.apply(filterPort(a), filterPort(a2), filterPort(b, "web"), filterPort(b2), group("web", ruleOf("80", "accept tcp 80", false)))
 	a.reaches(b.v4, 80)
 	a2.reachesNot(b2.v4, 80)
 	one, two := a.dialFrom(40000, b.v4, 80, answers), a2.dialFrom(40000, b2.v4, 80, silence)
 	if one == nil || two != nil {
 		t.Error("the connection of one bridge is the other's")
 	}
-	e.apply(portOf(b2, "web"))
+	e.apply(filterPort(b2, "web"))
 	a2.reaches(b2.v4, 80)
 	if one == nil || !echo(one, answers) {
 		t.Error("a change of one bridge's port ends the other's connection")
@@ -181,7 +181,7 @@ func TestFilterOrder(t *testing.T) {
 		{[]string{"two"}, yes, no, nil},
 		{[]string{"one"}, yes, no, []int{80, 81}},
 	} {
-		e.apply(portOf(b, c.groups...), group("one", c.first), group("two", c.second), all)
+		e.apply(filterPort(b, c.groups...), group("one", c.first), group("two", c.second), all)
 		for _, port := range []int{80, 81, 90} {
 			if slices.Contains(c.open, port) {
 				a.reaches(b.v4, port)
@@ -190,7 +190,7 @@ func TestFilterOrder(t *testing.T) {
 			}
 		}
 	}
-	e.apply(portOf(b, "one"), group("one", no, ruleOf("yes", "accept tcp 80-89", false)), group("two"))
+	e.apply(filterPort(b, "one"), group("one", no, ruleOf("yes", "accept tcp 80-89", false)), group("two"))
 	a.reachesNot(b.v4, 80)
 	a.reaches(b.v4, 81)
 }
@@ -200,8 +200,8 @@ func TestFilterWrongReferences(t *testing.T) {
 	e := newFilterEngine(t, "br_f")
 	purgeFilter(t, e)
 	a := &machine{device: "fa", mac: "52:54:00:00:00:01", v4: "10.50.0.1", v6: "fd00::1"}
-	e.apply(portOf(a, "web"), group("web", ruleOf("4", "accept all from @set", false)), setOf("set"))
-	twice := portOf(a)
+	e.apply(filterPort(a, "web"), group("web", ruleOf("4", "accept all from @set", false)), setOf("set"))
+	twice := filterPort(a)
 	twice.Key = "again"
 	for name, c := range map[string]struct {
 		upsert []*hostv1.Fragment
@@ -211,13 +211,13 @@ func TestFilterWrongReferences(t *testing.T) {
 	}{
 		"a group that is used":   {nil, []string{"web"}, errs.NotFound, "sg"},
 		"a set that is used":     {nil, []string{"set"}, errs.NotFound, "sg"},
-		"no group":               {[]*hostv1.Fragment{portOf(a, "none")}, nil, errs.NotFound, "sg"},
-		"a set for a group":      {[]*hostv1.Fragment{portOf(a, "set")}, nil, errs.NotFound, "sg"},
+		"no group":               {[]*hostv1.Fragment{filterPort(a, "none")}, nil, errs.NotFound, "sg"},
+		"a set for a group":      {[]*hostv1.Fragment{filterPort(a, "set")}, nil, errs.NotFound, "sg"},
 		"a group for a set":      {[]*hostv1.Fragment{group("web", ruleOf("4", "accept all from @web", false))}, nil, errs.NotFound, "sg"},
 		"a device twice":         {[]*hostv1.Fragment{twice}, nil, errs.Exists, "sg"},
 		"a device of another":    {[]*hostv1.Fragment{twice}, nil, errs.Exists, "other"},
 		"a rule's ID twice":      {[]*hostv1.Fragment{group("more", ruleOf("4", "accept all", false))}, nil, errs.Exists, "sg"},
-		"another's group":        {[]*hostv1.Fragment{portOf(a, "web")}, nil, errs.NotFound, "other"},
+		"another's group":        {[]*hostv1.Fragment{filterPort(a, "web")}, nil, errs.NotFound, "other"},
 		"of the wrong version":   {[]*hostv1.Fragment{group("web", ruleOf("4", "accept all from fd00::1", false))}, nil, errs.Invalid, "sg"},
 		"ports of no protocol":   {[]*hostv1.Fragment{group("web", ruleOf("4", "accept icmp 80", false))}, nil, errs.Invalid, "sg"},
 		"no address":             {[]*hostv1.Fragment{setOf("set", "x; flush ruleset")}, nil, errs.Invalid, "sg"},
@@ -232,7 +232,7 @@ func TestFilterWrongReferences(t *testing.T) {
 		}
 	}
 	// All at once is right, in whatever order.
-	must(t, e.Apply(t.Context(), "sg", []*hostv1.Fragment{portOf(a, "new"), group("new", ruleOf("4", "accept all", false))}, []string{"set", "web"}))
+	must(t, e.Apply(t.Context(), "sg", []*hostv1.Fragment{filterPort(a, "new"), group("new", ruleOf("4", "accept all", false))}, []string{"set", "web"}))
 	must(t, e.Apply(t.Context(), "sg", nil, []string{"new", "port-fa"}))
 	if r := ruleset(t); strings.Contains(r, "kumo_filter") {
 		t.Errorf("left without ports: %s", r)
@@ -246,12 +246,12 @@ func TestFilterSyncShutsWhatIsWrong(t *testing.T) {
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
 	a.reaches(b.v4, 80)
-	synced, err := e.Sync(t.Context(), "sg", []*hostv1.Fragment{portOf(b, "web"), group("web", ruleOf("4", "accept icmp 80", false))}, nil)
+	synced, err := e.Sync(t.Context(), "sg", []*hostv1.Fragment{filterPort(b, "web"), group("web", ruleOf("4", "accept icmp 80", false))}, nil)
 	if err != nil || failedKeys(t, synced) != "web port-fb" {
 		t.Fatalf("%+v, %v", synced, err)
 	}
 	a.reachesNot(b.v4, 80)
-	right := []*hostv1.Fragment{portOf(b, "web"), group("web", ruleOf("4", "accept tcp 80 from @set", false)), setOf("set", a.v4)}
+	right := []*hostv1.Fragment{filterPort(b, "web"), group("web", ruleOf("4", "accept tcp 80 from @set", false)), setOf("set", a.v4)}
 	synced, err = e.Sync(t.Context(), "sg", right, nil)
 	if err != nil || len(synced.Failures) != 0 {
 		t.Fatalf("%+v, %v", synced, err)

@@ -100,7 +100,7 @@ func TestFilterCounters(t *testing.T) {
 	purgeFilter(t, e)
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
-	e.apply(portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80", false), ruleOf("rest", "drop all", false)))
+	e.apply(filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80", false), ruleOf("rest", "drop all", false)))
 	a.reaches(b.v4, 80)
 	a.reachesNot(b.v4, 81)
 	c, rest := counterOf(t, e, "80"), counterOf(t, e, "rest")
@@ -127,7 +127,7 @@ func TestFilterChangesWhatIsDifferentOnly(t *testing.T) {
 	var all []*hostv1.Fragment
 	for i := range 20 {
 		m := &machine{device: fmt.Sprintf("t%d", i), mac: fmt.Sprintf("52:54:00:00:01:%02x", i), v4: fmt.Sprintf("10.50.1.%d", i+1), v6: fmt.Sprintf("fd00::1:%x", i)}
-		all = append(all, portOf(m, "web"))
+		all = append(all, filterPort(m, "web"))
 	}
 	all = append(all, setOf("members", "10.50.1.1", "10.50.1.3", "10.60.0.0/16", "fd00::1", "0.0.0.0/8", "255.255.255.0/24"),
 		group("web", ruleOf("a", "accept tcp 80-90,100,443-444 from @members", false),
@@ -158,7 +158,7 @@ func TestFilterChangesWhatIsDifferentOnly(t *testing.T) {
 	sync() // back
 	w.until()
 	m := &machine{device: "more", mac: "52:54:00:00:02:01", v4: "10.50.2.1", v6: "fd00::2:1"}
-	e.apply(portOf(m, "web"))
+	e.apply(filterPort(m, "web"))
 	if said := w.until(); strings.Contains(said, "rule ") || strings.Contains(said, "chain ") || strings.Count(said, "new generation") != 1 {
 		t.Errorf("one port more is %s", said)
 	}
@@ -174,7 +174,7 @@ func TestFilterIsMended(t *testing.T) {
 	purgeFilter(t, e)
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
-	e.apply(portOf(a), portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80 from @set", false)), setOf("set", a.v4))
+	e.apply(filterPort(a), filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80 from @set", false)), setOf("set", a.v4))
 	handles := regexp.MustCompile(`# handle \d+`)
 	// Tables, chains and elements have no order that means anything.
 	plain := func() string {
@@ -210,7 +210,7 @@ func TestFilterIsTakenOver(t *testing.T) {
 	e := openFilterEngine(t, folder, "br_f")
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
-	e.apply(portOf(a, "web", "more"), portOf(b, "web"), group("more"), group("web", ruleOf("80", "accept tcp 80", false)))
+	e.apply(filterPort(a, "web", "more"), filterPort(b, "web"), group("more"), group("web", ruleOf("80", "accept tcp 80", false)))
 	a.reaches(b.v4, 80)
 	must(t, e.Close())
 	before := ruleset(t)
@@ -251,7 +251,7 @@ func TestFilterSettings(t *testing.T) {
 	e := openFilterEngine(t, folder, "br_f")
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
-	e.apply(portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80", false)))
+	e.apply(filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80", false)))
 	if read() != "1" {
 		t.Error("the setting is off")
 	}
@@ -277,7 +277,7 @@ func TestFilterDeviceThatComesLater(t *testing.T) {
 	purgeFilter(t, e)
 	a := plug(t, "fa", "br_f", 1)
 	b := &machine{device: "fb", mac: "52:54:00:00:00:02", v4: "10.50.0.2", v6: "fd00::2"}
-	e.apply(portOf(b, "web"), group("web", ruleOf("80", "accept tcp 80", false)))
+	e.apply(filterPort(b, "web"), group("web", ruleOf("80", "accept tcp 80", false)))
 	w := monitor(t)
 	b = plug(t, "fb", "br_f", 2)
 	b.serve(80)
@@ -299,7 +299,7 @@ func TestFilterWithoutTheKernelsHelp(t *testing.T) {
 	purgeFilter(t, e)
 	b := &machine{device: "fb", mac: "52:54:00:00:00:02", v4: "10.50.0.2", v6: "fd00::2"}
 	hide()
-	err := e.Apply(t.Context(), "sg", []*hostv1.Fragment{portOf(b)}, nil)
+	err := e.Apply(t.Context(), "sg", []*hostv1.Fragment{filterPort(b)}, nil)
 	show()
 	if !errors.Is(err, errs.Refused) || !strings.Contains(err.Error(), "modprobe br_netfilter") {
 		t.Errorf("got %v", err)
@@ -307,7 +307,7 @@ func TestFilterWithoutTheKernelsHelp(t *testing.T) {
 	if strings.Contains(ruleset(t), "kumo_filter") || len(e.store.sets["sg"]) != 0 {
 		t.Error("something was made")
 	}
-	e.apply(portOf(b))
+	e.apply(filterPort(b))
 	want := ruleset(t)
 	hide()
 	nft(t, "delete", "table", "inet", "kumo_filter")

@@ -160,7 +160,7 @@ func (d dice) fragments(a, b *machine) []*hostv1.Fragment {
 	for _, m := range []*machine{a, b} {
 		groups := []string{"g1", "g2", "g3"}
 		d.Shuffle(3, func(i, j int) { groups[i], groups[j] = groups[j], groups[i] })
-		p := portOf(m, groups[:d.IntN(4)]...)
+		p := filterPort(m, groups[:d.IntN(4)]...)
 		p.GetFilterPort().AcceptIngress, p.GetFilterPort().AcceptEgress = d.IntN(3) == 0, d.IntN(3) > 0
 		all = append(all, p)
 	}

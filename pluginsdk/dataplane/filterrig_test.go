@@ -116,7 +116,7 @@ func (m *machine) addr(v6 bool) string {
 	return m.v4
 }
 
-func portOf(m *machine, groups ...string) *hostv1.Fragment {
+func filterPort(m *machine, groups ...string) *hostv1.Fragment {
 	return &hostv1.Fragment{Key: "port-" + m.device, Kind: &hostv1.Fragment_FilterPort{FilterPort: &hostv1.FilterPort{
 		Device: m.device, Mac: m.mac, Addresses: []string{m.v4, m.v6}, Groups: groups, AcceptEgress: true}}}
 }

@@ -54,7 +54,7 @@ func manyPort(i int) *hostv1.Fragment {
 	for g := range 5 {
 		groups = append(groups, fmt.Sprintf("g%d", (i%200+g*(1+i%7))%50))
 	}
-	return portOf(m, groups...)
+	return filterPort(m, groups...)
 }
 
 // The figures of a host with 5,000 ports are logged, not judged: machines differ.

@@ -115,7 +115,7 @@ func TestFilterSpoofing(t *testing.T) {
 	e := newFilterEngine(t, "br_f")
 	purgeFilter(t, e)
 	a, free := plug(t, "fa", "br_f", 1), plug(t, "fc", "br_f", 3)
-	e.apply(portOf(a)) // may send all that it wants, as itself
+	e.apply(filterPort(a)) // may send all that it wants, as itself
 	from, to := a.wire(), free.wire()
 	const stranger, local = "52:54:00:00:00:99", "fe80::5054:ff:fe00:1"
 	tcp := make([]byte, 20)

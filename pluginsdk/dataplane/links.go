@@ -190,7 +190,7 @@ func (l links) in(name, bridge string) bool {
 // broken are the fragments whose devices are not as they should be. Names of
 // bridges that are not there, or down, go into lost.
 func (l links) broken(have set, lost map[string]bool) set {
-	broken := set{}
+	broken, switched := set{}, ovsSwitches{}
 	for key, f := range have {
 		if b := f.GetBridge(); b != nil {
 			link := l.byName[b.GetName()]
@@ -199,7 +199,9 @@ func (l links) broken(have set, lost map[string]bool) set {
 			if link == nil || link.Attrs().Flags&net.FlagUp == 0 {
 				lost[b.GetName()] = true // with it, or its being up, went routes
 				broken[key] = f
-			} else if !away && !l.in(b.GetUplink(), b.GetName()) {
+			} else if !away && !l.in(portOf(b), b.GetName()) {
+				broken[key] = f
+			} else if !away && b.GetVlanId() != 0 && l.byName[portOf(b)].Type() != "vlan" && !switched.has(b.GetUplink()) {
 				broken[key] = f
 			}
 		}
@@ -217,7 +219,7 @@ func (l links) wires(sets map[string]set) wires {
 	for _, s := range sets {
 		for _, f := range s {
 			if b := f.GetBridge(); b != nil {
-				uplinks[b.GetName()] = b.GetUplink()
+				uplinks[b.GetName()] = portOf(b)
 			}
 		}
 	}

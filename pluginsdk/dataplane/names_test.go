@@ -42,3 +42,21 @@ func TestReverseZones(t *testing.T) {
 		}
 	}
 }
+
+func TestDeviceNames(t *testing.T) {
+	for device, want := range map[string]string{
+		"eth0": "br_eth0", "enp3s0": "br_enp3s0", "eth0.100": "br_eth0.100", "twelve-bytes": "br_twelve-bytes",
+	} {
+		if got := DeviceName("br_", device); got != want {
+			t.Errorf("%s: %s, want %s", device, got, want)
+		}
+	}
+	seen := map[string]string{}
+	for _, device := range []string{"enx0123456789ab", "enx0123456789ac", "eth-storage-00", "eth-storage-01"} {
+		name := DeviceName("br_", device)
+		if len(name) > MaxDeviceName || !strings.HasPrefix(name, "br_") || seen[name] != "" || DeviceName("br_", device) != name {
+			t.Errorf("%s: %q, as %s", device, name, seen[name])
+		}
+		seen[name] = device
+	}
+}

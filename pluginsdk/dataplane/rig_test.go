@@ -19,7 +19,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	rig.Main(m, rig.WithPackages("dnsmasq-base", "iproute2", "nftables"), rig.WithPackages(rig.Client...))
+	rig.Main(m, rig.WithPackages("dnsmasq-base", "iproute2", "nftables"), rig.WithPackages(rig.Client...), rig.WithPackages(rig.OpenVSwitch...))
 }
 
 type testLog struct{ t *testing.T }

@@ -150,7 +150,7 @@ func claimNames(c claims, key string, f *hostv1.Fragment) error {
 			return err
 		}
 		if b.GetUplink() != "" {
-			return c.take("uplink", b.GetUplink(), key)
+			return c.take("uplink", uplinkOf(b), key)
 		}
 	}
 	if n := f.GetDhcpNetwork(); n != nil {

@@ -89,6 +89,9 @@ func checkBridge(object string, b *hostv1.Bridge) error {
 			return errs.New(errs.Invalid, object, "bridge %s cannot be its own uplink", b.GetName())
 		}
 	}
+	if id := b.GetVlanId(); id < 0 || id > maxVLAN || id != 0 && b.GetUplink() == "" {
+		return errs.New(errs.Invalid, object, "VLAN %d is not between 1 and %d, or bridge %s has no uplink for it", id, maxVLAN, b.GetName())
+	}
 	if b.GetAlias() == "" || len(b.GetAlias()) > maxAlias || !aliasPattern.MatchString(b.GetAlias()) {
 		return errs.New(errs.Invalid, object, "the alias must have 1 to 255 printable ASCII characters: it marks bridge %s as ours", b.GetName())
 	}
