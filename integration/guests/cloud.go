@@ -40,7 +40,7 @@ const (
 	// Provider is the type of the network service provider.
 	Provider = "Flat"
 
-	providerPlugins = "kvm,localstorage,imagestore,flat"
+	providerPlugins = "kvm,localstorage,imagestore,flat,vlan"
 )
 
 // Main is called by TestMain and nothing else is. The options are for what a

@@ -34,6 +34,7 @@ var additions = []string{
 	"APICreateClusterMsg: parameter hypervisorType: values is [], the catalogue says [KVM Simulator baremetal baremetal2 xdragon]",
 	// And which switches.
 	"APICreateL2NoVlanNetworkMsg: parameter vSwitchType: values is [LinuxBridge], the catalogue says [LinuxBridge MacVlan OvsDpdk]",
+	"APICreateL2VlanNetworkMsg: parameter vSwitchType: values is [LinuxBridge], the catalogue says [LinuxBridge MacVlan OvsDpdk]",
 	// A format that is given is that of the bytes, or refused; which there are, the plugins know.
 	"APIUpdateImageMsg: parameter format: values is [], the catalogue says [iso qcow2 raw]",
 	// An account reads how its own networks are served.
@@ -63,7 +64,7 @@ func TestWire(t *testing.T) {
 // whole builds a server with the plugins of the tree, which does not serve.
 func whole(t *testing.T) *parts {
 	plugins := t.TempDir()
-	names := []string{"kvm", "localstorage", "imagestore", "flat", "simulator"}
+	names := []string{"kvm", "localstorage", "imagestore", "flat", "vlan", "simulator"}
 	buildPlugins(t, plugins, names)
 	o := Options{DataDir: t.TempDir(), PluginDir: plugins, Plugins: names}
 	if err := o.complete(); err != nil {
