@@ -39,6 +39,18 @@ func TestFilterMembersAndOutsiders(t *testing.T) {
 	}
 }
 
+// A rule lets in who is on no filtered port, such as a machine beyond an uplink.
+func TestFilterFromElsewhere(t *testing.T) {
+	e := newFilterEngine(t, "br_f")
+	purgeFilter(t, e)
+	a, free := plug(t, "fa", "br_f", 1), plug(t, "fd", "br_f", 4)
+	a.serve(80)
+	e.apply(filterPort(a, "web"), group("web", ruleOf("4", "accept tcp 80 from 10.50.0.4", false)))
+	free.reaches(a.v4, 80)
+	e.apply(group("web", ruleOf("4", "accept tcp 80 from 10.50.0.5", false)))
+	free.reachesNot(a.v4, 80)
+}
+
 // One who joins a set is let in by one element more, and out by one less; both ports
 // on a host are asked.
 func TestFilterSetsAndBothSides(t *testing.T) {
