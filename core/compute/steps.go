@@ -192,5 +192,8 @@ func (s *Service) remove(ctx context.Context, tx *store.Tx, uuid string) error {
 	if err := s.problems.Forget(ctx, tx, uuid); err != nil {
 		return err
 	}
-	return s.Tags.DeleteRow(ctx, tx, VMType.Type, uuid)
+	if err := s.Tags.DeleteRow(ctx, tx, VMType.Type, uuid); err != nil {
+		return err
+	}
+	return s.Cascade.Follow(ctx, tx, VMType.Name, uuid)
 }

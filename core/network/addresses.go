@@ -269,12 +269,17 @@ func (s *Service) use(ctx context.Context, tx *store.Tx, r *IPRange, n int64, ni
 
 // Free returns all that Allocate took for a guest; nothing is a success.
 func (s *Service) Free(ctx context.Context, tx *store.Tx, vmUUID string) error {
-	_, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `vmNicUuid` IN (SELECT `uuid` FROM `VmNic` WHERE `vmInstanceUuid` = ?)", vmUUID)
-	if err != nil {
+	nics, err := store.Texts(ctx, tx, "SELECT `uuid` FROM `VmNic` WHERE `vmInstanceUuid` = ?", vmUUID)
+	if err != nil || len(nics) == 0 {
 		return err
 	}
-	_, err = tx.Exec(ctx, "DELETE FROM `VmNic` WHERE `vmInstanceUuid` = ?", vmUUID)
-	return err
+	if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `vmNicUuid` IN (?)", nics); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, "DELETE FROM `VmNic` WHERE `uuid` IN (?)", nics); err != nil {
+		return err
+	}
+	return s.Cascade.Follow(ctx, tx, VMNicType.Name, nics...)
 }
 
 // OfVM returns the NICs of a guest, by device ID.

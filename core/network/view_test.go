@@ -8,9 +8,11 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -32,7 +34,7 @@ func nets(t *testing.T, dsn string) *Service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &Service{needs: needsOf(&kernel.Kernel{Store: st, Events: event.New(), Plugins: plugins, Log: storetest.Logger(t)})}
+	s := &Service{needs: needsOf(&kernel.Kernel{Cascade: cascade.New(st, st.Registry(), flow.NewEngine(st, nil, nil), nil), Store: st, Events: event.New(), Plugins: plugins, Log: storetest.Logger(t)})}
 	n := 0
 	ref := func() resource.Ref {
 		n++
