@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/kinds"
@@ -45,7 +46,7 @@ func fragmentsOf(networks []*pluginv1.L3Network, nics []*pluginv1.GuestNIC, told
 	}
 	for _, nic := range nics {
 		own, err := func() ([]*hostv1.Fragment, error) {
-			if err := checkUUID("NIC", nic.NicUuid); err != nil {
+			if err := pluginsdk.CheckUUID("NIC", nic.NicUuid); err != nil {
 				return nil, err
 			}
 			n := served[nic.L3Uuid]
@@ -125,7 +126,7 @@ func (n *network) served() bool {
 // parseNetwork checks a network. Its ranges share one CIDR and one gateway
 // (specification of network services, section 1), so the first one counts.
 func parseNetwork(row *pluginv1.L3Network) (*network, error) {
-	if err := checkUUID("L3 network", row.Uuid); err != nil {
+	if err := pluginsdk.CheckUUID("L3 network", row.Uuid); err != nil {
 		return nil, err
 	}
 	n := &network{row: row}
@@ -250,7 +251,7 @@ func (n *network) nicFragments(nic *pluginv1.GuestNIC, taken map[string]string) 
 		})
 	}
 	if n.has(serviceUserdata) {
-		if err := checkUUID("VM", nic.VmUuid); err != nil {
+		if err := pluginsdk.CheckUUID("VM", nic.VmUuid); err != nil {
 			return nil, err
 		}
 		out = append(out, &hostv1.Fragment{

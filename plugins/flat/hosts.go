@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"regexp"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -17,15 +16,6 @@ const (
 	ownerL2       = "flat-l2"
 	ownerProvider = "flat"
 )
-
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
-
-func checkUUID(kind, uuid string) error {
-	if !uuidForm.MatchString(uuid) {
-		return errs.New(errs.Invalid, kind+" "+uuid, "its UUID is not 32 lower-case hex digits")
-	}
-	return nil
-}
 
 // hosts hands fragments to the agents.
 type hosts struct {

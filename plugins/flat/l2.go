@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
@@ -38,7 +39,7 @@ func (n *l2) Realize(ctx context.Context, r *pluginv1.RealizeRequest) (*pluginv1
 // Unrealize removes the bridge; the interface gets its addresses back. A
 // network that was never realised is a success.
 func (n *l2) Unrealize(ctx context.Context, r *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error) {
-	if err := checkUUID("L2 network", r.Network.GetUuid()); err != nil {
+	if err := pluginsdk.CheckUUID("L2 network", r.Network.GetUuid()); err != nil {
 		return nil, err
 	}
 	err := n.apply(ctx, r.Host, "L2 network "+r.Network.Uuid, &hostv1.ApplyRequest{
@@ -52,7 +53,7 @@ func (n *l2) Unrealize(ctx context.Context, r *pluginv1.UnrealizeRequest) (*plug
 
 // bridgeOf checks the network and returns the name of its bridge.
 func bridgeOf(n *pluginv1.L2Network) (string, error) {
-	if err := checkUUID("L2 network", n.GetUuid()); err != nil {
+	if err := pluginsdk.CheckUUID("L2 network", n.GetUuid()); err != nil {
 		return "", err
 	}
 	object := "L2 network " + n.Uuid

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -74,7 +75,7 @@ func nicsName(nics []*pluginv1.GuestNIC) string {
 // stays for the other guests until ReleaseNetwork.
 func (p *provider) ReleaseNICs(ctx context.Context, r *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
 	for _, nic := range r.Nics {
-		if err := checkUUID("NIC", nic.NicUuid); err != nil {
+		if err := pluginsdk.CheckUUID("NIC", nic.NicUuid); err != nil {
 			return nil, err
 		}
 	}
@@ -131,7 +132,7 @@ func (p *provider) SyncHost(ctx context.Context, r *pluginv1.SyncHostRequest) (*
 // ReleaseNetwork removes the network's namespace from the host, and with it
 // all leases and metadata that are left in it.
 func (p *provider) ReleaseNetwork(ctx context.Context, r *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
-	if err := checkUUID("L3 network", r.L3Uuid); err != nil {
+	if err := pluginsdk.CheckUUID("L3 network", r.L3Uuid); err != nil {
 		return nil, err
 	}
 	err := p.apply(ctx, r.Host, "L3 network "+r.L3Uuid, &hostv1.ApplyRequest{

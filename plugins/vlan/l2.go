@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"regexp"
 	"strconv"
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -14,8 +13,6 @@ import (
 
 // owner has all fragments of this plugin on a host.
 const owner = "vlan-l2"
-
-var uuidForm = regexp.MustCompile(`^[0-9a-f]{32}$`)
 
 // l2 makes bridges over VLANs of physical interfaces.
 type l2 struct{ core pluginsdk.Core }
@@ -43,7 +40,7 @@ func (n *l2) Realize(ctx context.Context, r *pluginv1.RealizeRequest) (*pluginv1
 // never realised is a success.
 func (n *l2) Unrealize(ctx context.Context, r *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error) {
 	key := r.GetNetwork().GetUuid()
-	if err := checkUUID(key); err != nil {
+	if err := pluginsdk.CheckUUID("L2 network", key); err != nil {
 		return nil, err
 	}
 	err := n.apply(ctx, r.GetHost(), key, &hostv1.ApplyRequest{Owner: owner, Remove: []string{key}})
@@ -68,7 +65,7 @@ func (n *l2) apply(ctx context.Context, host *pluginv1.Host, uuid string, req *h
 // bridgeOf checks a network and returns its bridge. Its name begins otherwise than that
 // of an untagged network: br_eth0_7 would be that of an interface eth0_7, too.
 func bridgeOf(n *pluginv1.L2Network) (*hostv1.Bridge, error) {
-	if err := checkUUID(n.GetUuid()); err != nil {
+	if err := pluginsdk.CheckUUID("L2 network", n.GetUuid()); err != nil {
 		return nil, err
 	}
 	object := "L2 network " + n.GetUuid()
@@ -87,11 +84,4 @@ func bridgeOf(n *pluginv1.L2Network) (*hostv1.Bridge, error) {
 		Uplink: n.GetPhysicalInterface(), VlanId: int32(id), Alias: "kumo L2 network " + n.GetUuid(),
 	}
 	return b, dataplane.CheckFragment(&hostv1.Fragment{Key: n.GetUuid(), Kind: &hostv1.Fragment_Bridge{Bridge: b}})
-}
-
-func checkUUID(uuid string) error {
-	if !uuidForm.MatchString(uuid) {
-		return errs.New(errs.Invalid, "L2 network "+uuid, "its UUID is not 32 lower-case hex digits")
-	}
-	return nil
 }
