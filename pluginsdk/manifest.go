@@ -85,7 +85,8 @@ func (c *manifestCheck) strategies(p Plugin) {
 
 	c.strategy(BackupStorageStrategy, typesOf(m.BackupStorages), p.BackupStorage != nil)
 	c.strategy(L2NetworkStrategy, typesOf(m.L2Networks), p.L2Network != nil)
-	c.strategy("network service", typesOf(m.NetworkServices), p.NetworkService != nil)
+	called := slices.DeleteFunc(slices.Clone(m.NetworkServices), (*pluginv1.NetworkServiceDecl).GetByPoints)
+	c.strategy("network service", typesOf(called), p.NetworkService != nil)
 }
 
 // settings checks that what settings say of themselves fits together.

@@ -125,18 +125,13 @@ func (s *Service) releaseNetworks(ctx context.Context, ref *L2NetworkHostRef, h 
 }
 
 func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *pluginv1.Host) error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetNetworkServices() {
-			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
-				continue
-			}
-			plug, err := s.Plugins.NetworkService(d.GetType())
-			if err != nil {
-				return err
-			}
-			if _, err := plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: bridge}); err != nil {
-				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be released on host %s", h.GetName())
-			}
+	for _, d := range s.called(h.GetHypervisorType()) {
+		plug, err := s.Plugins.NetworkService(d.GetType())
+		if err != nil {
+			return err
+		}
+		if _, err := plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: bridge}); err != nil {
+			return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be released on host %s", h.GetName())
 		}
 	}
 	return nil

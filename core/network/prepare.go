@@ -154,18 +154,13 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contra
 		}
 	}
 	shares := share(views, guests)
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetNetworkServices() {
-			if !contains(d.GetHypervisorTypes(), host.GetHypervisorType()) {
-				continue
-			}
-			w := shares[d.GetType()]
-			if w == nil {
-				w = &work{}
-			}
-			if err := s.syncProvider(ctx, host, d.GetType(), w, told); err != nil {
-				return err
-			}
+	for _, d := range s.called(host.GetHypervisorType()) {
+		w := shares[d.GetType()]
+		if w == nil {
+			w = &work{}
+		}
+		if err := s.syncProvider(ctx, host, d.GetType(), w, told); err != nil {
+			return err
 		}
 	}
 	s.problems.Note(ctx, host.GetUuid(), told.texts(), true)

@@ -107,7 +107,7 @@ func (s *Service) saveProvider(ctx context.Context, tx *store.Tx, d *pluginv1.Ne
 	}
 	if !found {
 		sum := md5.Sum([]byte("network service provider " + d.GetType()))
-		p = &Provider{Type: d.GetType()}
+		p = &Provider{Type: d.GetType(), ByPoints: d.GetByPoints()}
 		p.UUID, p.Name, p.Description = hex.EncodeToString(sum[:]), d.GetName(), d.GetDescription()
 		if err := store.Insert(ctx, tx, ProviderType, p); err != nil {
 			return err
@@ -144,6 +144,19 @@ func (s *Service) decl(providerType string) (*pluginv1.NetworkServiceDecl, bool)
 		}
 	}
 	return nil, false
+}
+
+// called are the providers for hosts of a hypervisor that are called about NICs: others
+// act at points of flows.
+func (s *Service) called(hypervisorType string) (all []*pluginv1.NetworkServiceDecl) {
+	for _, m := range s.Plugins.Manifests() {
+		for _, d := range m.GetNetworkServices() {
+			if !d.GetByPoints() && contains(d.GetHypervisorTypes(), hypervisorType) {
+				all = append(all, d)
+			}
+		}
+	}
+	return all
 }
 
 // registerFacts registers the lists of types.

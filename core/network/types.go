@@ -131,6 +131,8 @@ type VMNic struct {
 type Provider struct {
 	resource.Base
 	Type string `db:"type" kumo:"size=64,unique"`
+	// ByPoints: its plugin does its work at points of flows, and is not called for NICs.
+	ByPoints bool `db:"byPoints" kumo:"hidden"`
 }
 
 // ProviderService is one service that a provider can give.

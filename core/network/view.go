@@ -145,7 +145,7 @@ func (d *description) readFacts(ctx context.Context, q store.Querier, l3UUID str
 	return err
 }
 
-// readServices reads which provider gives which services.
+// readServices reads which provider gives which services, of those that are called.
 func (d *description) readServices(ctx context.Context, q store.Querier, l3UUID string) error {
 	bound, err := store.Find(ctx, q, L3ServiceType, "`l3NetworkUuid` = ? ORDER BY `networkServiceType`", l3UUID)
 	if err != nil {
@@ -157,7 +157,9 @@ func (d *description) readServices(ctx context.Context, q store.Querier, l3UUID 
 	}
 	types := make(map[string]string, len(providers))
 	for _, p := range providers {
-		types[p.UUID] = p.Type
+		if !p.ByPoints {
+			types[p.UUID] = p.Type
+		}
 	}
 	d.services = map[string][]string{}
 	for _, b := range bound {

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -75,6 +76,11 @@ func (d *declaration) check(types *resource.Registry, all []*declaration) error 
 			return err
 		}
 	}
+	for _, tag := range d.GetTags() {
+		if err := refer("tag "+tag.GetPattern(), cmp.Or(tag.GetOf(), d.GetName())); err != nil {
+			return err
+		}
+	}
 	fields := d.GetFields()
 	for _, a := range d.GetActions() {
 		fields = slices.Concat(fields, a.GetParams())
@@ -123,6 +129,9 @@ func (d *declaration) declared() (*resource.Type, error) {
 	for _, e := range d.GetEmbeds() {
 		t.Embeds = append(t.Embeds, resource.Embed{Name: e.GetName(), Type: e.GetType(), Column: e.GetColumn(), Scalar: e.GetScalar(),
 			OrderBy: e.GetOrderBy(), Caption: kernel.Said(e.GetCaption())})
+	}
+	for _, a := range d.GetQueryAliases() {
+		t.Aliases = append(t.Aliases, resource.Alias{Name: a.GetName(), Path: a.GetPath()})
 	}
 	for _, ix := range d.GetIndexes() {
 		t.Indexes = append(t.Indexes, resource.Index{Columns: ix.GetColumns(), Unique: ix.GetUnique()})

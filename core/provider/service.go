@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -69,7 +70,7 @@ func (s *Service) register(t *served) error {
 	}
 	s.k.Cascade.Register(t.GetName(), deleter)
 	for _, d := range t.GetTags() {
-		p := tag.Pattern{Resource: t.GetName(), Pattern: d.GetPattern(), Single: d.GetSingle(), Caption: kernel.Said(d.GetCaption())}
+		p := tag.Pattern{Resource: cmp.Or(d.GetOf(), t.GetName()), Pattern: d.GetPattern(), Single: d.GetSingle(), Caption: kernel.Said(d.GetCaption())}
 		if err := s.k.Tags.Define(p); err != nil {
 			return err
 		}

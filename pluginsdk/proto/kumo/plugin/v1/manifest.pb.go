@@ -1724,8 +1724,11 @@ type NetworkServiceDecl struct {
 	// service_ip asks for one address of each L3 network for the provider
 	// itself; it is kept in a system tag of service_ip_tag's pattern, such as
 	// "flatNetwork::DhcpServer::{ip}::ipUuid::{uuid}".
-	ServiceIp     bool   `protobuf:"varint,7,opt,name=service_ip,json=serviceIp,proto3" json:"service_ip,omitempty"`
-	ServiceIpTag  string `protobuf:"bytes,8,opt,name=service_ip_tag,json=serviceIpTag,proto3" json:"service_ip_tag,omitempty"`
+	ServiceIp    bool   `protobuf:"varint,7,opt,name=service_ip,json=serviceIp,proto3" json:"service_ip,omitempty"`
+	ServiceIpTag string `protobuf:"bytes,8,opt,name=service_ip_tag,json=serviceIpTag,proto3" json:"service_ip_tag,omitempty"`
+	// by_points: the plugin gives the services as an observer, at points of flows: it has
+	// no NetworkServiceService for them.
+	ByPoints      bool `protobuf:"varint,9,opt,name=by_points,json=byPoints,proto3" json:"by_points,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1814,6 +1817,13 @@ func (x *NetworkServiceDecl) GetServiceIpTag() string {
 		return x.ServiceIpTag
 	}
 	return ""
+}
+
+func (x *NetworkServiceDecl) GetByPoints() bool {
+	if x != nil {
+		return x.ByPoints
+	}
+	return false
 }
 
 type SettingDecl struct {
@@ -1997,7 +2007,9 @@ type ResourceTypeDecl struct {
 	// indexes are those over several fields.
 	Indexes []*IndexDecl `protobuf:"bytes,27,rep,name=indexes,proto3" json:"indexes,omitempty"`
 	// query_message is the wire name of its query; default APIQuery<type>Msg.
-	QueryMessage  string `protobuf:"bytes,28,opt,name=query_message,json=queryMessage,proto3" json:"query_message,omitempty"`
+	QueryMessage string `protobuf:"bytes,28,opt,name=query_message,json=queryMessage,proto3" json:"query_message,omitempty"`
+	// query_aliases are short names of paths of edges for queries.
+	QueryAliases  []*QueryAlias `protobuf:"bytes,29,rep,name=query_aliases,json=queryAliases,proto3" json:"query_aliases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2228,6 +2240,66 @@ func (x *ResourceTypeDecl) GetQueryMessage() string {
 	return ""
 }
 
+func (x *ResourceTypeDecl) GetQueryAliases() []*QueryAlias {
+	if x != nil {
+		return x.QueryAliases
+	}
+	return nil
+}
+
+// QueryAlias has a query step name lead where path does: steps with dots between.
+type QueryAlias struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *QueryAlias) Reset() {
+	*x = QueryAlias{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *QueryAlias) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*QueryAlias) ProtoMessage() {}
+
+func (x *QueryAlias) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use QueryAlias.ProtoReflect.Descriptor instead.
+func (*QueryAlias) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *QueryAlias) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *QueryAlias) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
 // EmbedDecl is a list inside the inventory: of the rows of a type whose column has
 // the resource's UUID. They belong to whom it does: owned_by leads to it.
 type EmbedDecl struct {
@@ -2248,7 +2320,7 @@ type EmbedDecl struct {
 
 func (x *EmbedDecl) Reset() {
 	*x = EmbedDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2260,7 +2332,7 @@ func (x *EmbedDecl) String() string {
 func (*EmbedDecl) ProtoMessage() {}
 
 func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2273,7 +2345,7 @@ func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedDecl.ProtoReflect.Descriptor instead.
 func (*EmbedDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *EmbedDecl) GetName() string {
@@ -2329,7 +2401,7 @@ type IndexDecl struct {
 
 func (x *IndexDecl) Reset() {
 	*x = IndexDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2341,7 +2413,7 @@ func (x *IndexDecl) String() string {
 func (*IndexDecl) ProtoMessage() {}
 
 func (x *IndexDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2354,7 +2426,7 @@ func (x *IndexDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDecl.ProtoReflect.Descriptor instead.
 func (*IndexDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IndexDecl) GetColumns() []string {
@@ -2379,14 +2451,16 @@ type TagDecl struct {
 	// single: a resource has one at most.
 	Single bool `protobuf:"varint,2,opt,name=single,proto3" json:"single,omitempty"`
 	// caption is what people call it and its one token.
-	Caption       *Caption `protobuf:"bytes,3,opt,name=caption,proto3" json:"caption,omitempty"`
+	Caption *Caption `protobuf:"bytes,3,opt,name=caption,proto3" json:"caption,omitempty"`
+	// of is the type that has it; default the type that declares it.
+	Of            string `protobuf:"bytes,4,opt,name=of,proto3" json:"of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TagDecl) Reset() {
 	*x = TagDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2398,7 +2472,7 @@ func (x *TagDecl) String() string {
 func (*TagDecl) ProtoMessage() {}
 
 func (x *TagDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2411,7 +2485,7 @@ func (x *TagDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
 func (*TagDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TagDecl) GetPattern() string {
@@ -2435,6 +2509,13 @@ func (x *TagDecl) GetCaption() *Caption {
 	return nil
 }
 
+func (x *TagDecl) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
 // ResourceMessage is a message that makes, changes or deletes a resource.
 type ResourceMessage struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2452,7 +2533,7 @@ type ResourceMessage struct {
 
 func (x *ResourceMessage) Reset() {
 	*x = ResourceMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2464,7 +2545,7 @@ func (x *ResourceMessage) String() string {
 func (*ResourceMessage) ProtoMessage() {}
 
 func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2477,7 +2558,7 @@ func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
 func (*ResourceMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResourceMessage) GetMessage() string {
@@ -2530,7 +2611,7 @@ type EdgeDecl struct {
 
 func (x *EdgeDecl) Reset() {
 	*x = EdgeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2542,7 +2623,7 @@ func (x *EdgeDecl) String() string {
 func (*EdgeDecl) ProtoMessage() {}
 
 func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2555,7 +2636,7 @@ func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
 func (*EdgeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *EdgeDecl) GetName() string {
@@ -2620,7 +2701,7 @@ type StatesDecl struct {
 
 func (x *StatesDecl) Reset() {
 	*x = StatesDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2632,7 +2713,7 @@ func (x *StatesDecl) String() string {
 func (*StatesDecl) ProtoMessage() {}
 
 func (x *StatesDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2645,7 +2726,7 @@ func (x *StatesDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
 func (*StatesDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *StatesDecl) GetColumn() string {
@@ -2701,7 +2782,7 @@ type StateMove struct {
 
 func (x *StateMove) Reset() {
 	*x = StateMove{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2713,7 +2794,7 @@ func (x *StateMove) String() string {
 func (*StateMove) ProtoMessage() {}
 
 func (x *StateMove) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2726,7 +2807,7 @@ func (x *StateMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
 func (*StateMove) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *StateMove) GetEvent() string {
@@ -2764,7 +2845,7 @@ type StateWord struct {
 
 func (x *StateWord) Reset() {
 	*x = StateWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2776,7 +2857,7 @@ func (x *StateWord) String() string {
 func (*StateWord) ProtoMessage() {}
 
 func (x *StateWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2789,7 +2870,7 @@ func (x *StateWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
 func (*StateWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StateWord) GetState() string {
@@ -2863,7 +2944,7 @@ type ActionDecl struct {
 
 func (x *ActionDecl) Reset() {
 	*x = ActionDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2875,7 +2956,7 @@ func (x *ActionDecl) String() string {
 func (*ActionDecl) ProtoMessage() {}
 
 func (x *ActionDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2888,7 +2969,7 @@ func (x *ActionDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
 func (*ActionDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{29}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ActionDecl) GetMessage() string {
@@ -3132,7 +3213,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
 	"\x06Switch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
-	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\x85\x02\n" +
+	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\xa2\x02\n" +
 	"\x12NetworkServiceDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
@@ -3142,7 +3223,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x10hypervisor_types\x18\x06 \x03(\tR\x0fhypervisorTypes\x12\x1d\n" +
 	"\n" +
 	"service_ip\x18\a \x01(\bR\tserviceIp\x12$\n" +
-	"\x0eservice_ip_tag\x18\b \x01(\tR\fserviceIpTag\"\xea\x01\n" +
+	"\x0eservice_ip_tag\x18\b \x01(\tR\fserviceIpTag\x12\x1b\n" +
+	"\tby_points\x18\t \x01(\bR\bbyPoints\"\xea\x01\n" +
 	"\vSettingDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x10\n" +
@@ -3155,7 +3237,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x1d\n" +
 	"\n" +
 	"max_length\x18\n" +
-	" \x01(\x05R\tmaxLength\"\xa1\b\n" +
+	" \x01(\x05R\tmaxLength\"\xe2\b\n" +
 	"\x10ResourceTypeDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12'\n" +
@@ -3185,7 +3267,12 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x04tags\x18\x19 \x03(\v2\x17.kumo.plugin.v1.TagDeclR\x04tags\x121\n" +
 	"\x06embeds\x18\x1a \x03(\v2\x19.kumo.plugin.v1.EmbedDeclR\x06embeds\x123\n" +
 	"\aindexes\x18\x1b \x03(\v2\x19.kumo.plugin.v1.IndexDeclR\aindexes\x12#\n" +
-	"\rquery_message\x18\x1c \x01(\tR\fqueryMessage\"\xb1\x01\n" +
+	"\rquery_message\x18\x1c \x01(\tR\fqueryMessage\x12?\n" +
+	"\rquery_aliases\x18\x1d \x03(\v2\x1a.kumo.plugin.v1.QueryAliasR\fqueryAliases\"4\n" +
+	"\n" +
+	"QueryAlias\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\"\xb1\x01\n" +
 	"\tEmbedDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -3195,11 +3282,12 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\acaption\x18\x06 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"=\n" +
 	"\tIndexDecl\x12\x18\n" +
 	"\acolumns\x18\x01 \x03(\tR\acolumns\x12\x16\n" +
-	"\x06unique\x18\x02 \x01(\bR\x06unique\"n\n" +
+	"\x06unique\x18\x02 \x01(\bR\x06unique\"~\n" +
 	"\aTagDecl\x12\x18\n" +
 	"\apattern\x18\x01 \x01(\tR\apattern\x12\x16\n" +
 	"\x06single\x18\x02 \x01(\bR\x06single\x121\n" +
-	"\acaption\x18\x03 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\x88\x01\n" +
+	"\acaption\x18\x03 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12\x0e\n" +
+	"\x02of\x18\x04 \x01(\tR\x02of\"\x88\x01\n" +
 	"\x0fResourceMessage\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage\x12\x16\n" +
 	"\x06access\x18\x02 \x01(\tR\x06access\x121\n" +
@@ -3259,7 +3347,7 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
 	(*Subscription)(nil),       // 1: kumo.plugin.v1.Subscription
@@ -3282,15 +3370,16 @@ var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*NetworkServiceDecl)(nil), // 18: kumo.plugin.v1.NetworkServiceDecl
 	(*SettingDecl)(nil),        // 19: kumo.plugin.v1.SettingDecl
 	(*ResourceTypeDecl)(nil),   // 20: kumo.plugin.v1.ResourceTypeDecl
-	(*EmbedDecl)(nil),          // 21: kumo.plugin.v1.EmbedDecl
-	(*IndexDecl)(nil),          // 22: kumo.plugin.v1.IndexDecl
-	(*TagDecl)(nil),            // 23: kumo.plugin.v1.TagDecl
-	(*ResourceMessage)(nil),    // 24: kumo.plugin.v1.ResourceMessage
-	(*EdgeDecl)(nil),           // 25: kumo.plugin.v1.EdgeDecl
-	(*StatesDecl)(nil),         // 26: kumo.plugin.v1.StatesDecl
-	(*StateMove)(nil),          // 27: kumo.plugin.v1.StateMove
-	(*StateWord)(nil),          // 28: kumo.plugin.v1.StateWord
-	(*ActionDecl)(nil),         // 29: kumo.plugin.v1.ActionDecl
+	(*QueryAlias)(nil),         // 21: kumo.plugin.v1.QueryAlias
+	(*EmbedDecl)(nil),          // 22: kumo.plugin.v1.EmbedDecl
+	(*IndexDecl)(nil),          // 23: kumo.plugin.v1.IndexDecl
+	(*TagDecl)(nil),            // 24: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 25: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 26: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 27: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 28: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 29: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 30: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	6,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
@@ -3331,30 +3420,31 @@ var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
 	2,  // 35: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
 	2,  // 36: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
 	3,  // 37: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	25, // 38: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	26, // 39: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	24, // 40: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	24, // 41: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	24, // 42: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	29, // 43: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	23, // 44: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	21, // 45: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
-	22, // 46: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
-	2,  // 47: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 48: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 49: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	27, // 50: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	24, // 51: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	28, // 52: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	2,  // 53: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 54: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	2,  // 55: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 56: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
-	57, // [57:57] is the sub-list for method output_type
-	57, // [57:57] is the sub-list for method input_type
-	57, // [57:57] is the sub-list for extension type_name
-	57, // [57:57] is the sub-list for extension extendee
-	0,  // [0:57] is the sub-list for field type_name
+	26, // 38: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	27, // 39: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	25, // 40: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	25, // 41: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	25, // 42: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	30, // 43: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	24, // 44: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	22, // 45: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	23, // 46: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	21, // 47: kumo.plugin.v1.ResourceTypeDecl.query_aliases:type_name -> kumo.plugin.v1.QueryAlias
+	2,  // 48: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 49: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	2,  // 50: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	28, // 51: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	25, // 52: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	29, // 53: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	2,  // 54: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 55: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	2,  // 56: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 57: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -3368,7 +3458,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

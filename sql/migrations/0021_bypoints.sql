@@ -1,0 +1,1 @@
+ALTER TABLE `NetworkServiceProvider` ADD COLUMN `byPoints` {{.Bool}} NOT NULL DEFAULT 0;
