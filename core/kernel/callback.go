@@ -2,8 +2,6 @@ package kernel
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -183,9 +181,7 @@ func (b *callbacks) act(ctx context.Context, plugin string, r *pluginv1.ActReque
 
 // named is the UUID that a plugin's step has for its try number try.
 func named(step string, try int) string {
-	sum := sha256.Sum256([]byte(step + "\x00" + strconv.Itoa(try)))
-	sum[6], sum[8] = sum[6]&0x0f|0x40, sum[8]&0x3f|0x80 // UUIDv4's form
-	return hex.EncodeToString(sum[:16])
+	return pluginsdk.UUIDOf(step, strconv.Itoa(try))
 }
 
 // begin makes the call of a job, or finds that it was made before.

@@ -177,6 +177,7 @@ var agentCalls = map[string]agentCall{
 	hostv1.HostAgentService_DeleteFile_FullMethodName:     unary(hostv1.HostAgentServiceClient.DeleteFile),
 	hostv1.HostAgentService_Apply_FullMethodName:          unary(hostv1.HostAgentServiceClient.Apply),
 	hostv1.HostAgentService_Sync_FullMethodName:           unary(hostv1.HostAgentServiceClient.Sync),
+	hostv1.HostAgentService_FilterCounters_FullMethodName: unary(hostv1.HostAgentServiceClient.FilterCounters),
 	hostv1.HostAgentService_FetchFile_FullMethodName:      fetchFile,
 }
 
