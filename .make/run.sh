@@ -81,7 +81,7 @@ server() {
 	# A list of folders in JSON is YAML, too. The image store reads files from here.
 	printf 'plugin-settings: {"imagestore": {"fileFolders": "%s"}}\n' "$CACHE/guest" >"$RUN/config.yaml"
 	setsid bin/kumo serve --config "$RUN/config.yaml" --listen "$LISTEN" --data-dir "$RUN/data" --plugin-dir "$ROOT/bin/plugins" \
-		--plugins kvm,localstorage,imagestore,flat,vlan </dev/null >>"$RUN/kumo.log" 2>&1 8>&- &
+		--plugins kvm,localstorage,imagestore,flat,vlan,securitygroup </dev/null >>"$RUN/kumo.log" 2>&1 8>&- &
 	remember kumo $!
 	echo $! >"$RUN/kumo.pid"
 	wait_for 60 serves_or_died || die "the server does not serve after 60 s; see $RUN/kumo.log"

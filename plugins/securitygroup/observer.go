@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
+)
+
+// observer tells hosts when something has changed.
+type observer struct{ passes *passes }
+
+// Before is not subscribed to.
+func (o *observer) Before(context.Context, *pluginv1.BeforeRequest) (*pluginv1.BeforeResponse, error) {
+	return pluginsdk.Allow(), nil
+}
+
+// After has hosts be as the rows are.
+func (o *observer) After(ctx context.Context, req *pluginv1.AfterRequest) (*pluginv1.AfterResponse, error) {
+	p, err := o.passes.run(ctx, "")
+	if err == nil {
+		err = o.passes.wait(ctx, p, "")
+	}
+	return &pluginv1.AfterResponse{}, err
+}
+
+// DoPoint does the step of a point.
+func (o *observer) DoPoint(ctx context.Context, req *pluginv1.DoPointRequest) (*pluginv1.DoPointResponse, error) {
+	about := req.GetSubject()
+	switch req.GetPoint() {
+	case "vm.start.nics-ready":
+		return &pluginv1.DoPointResponse{}, o.start(ctx, about)
+	case "vm.stop.done", "vm.destroy.done":
+		return &pluginv1.DoPointResponse{}, o.members(ctx, about, "")
+	case "host.connected":
+		return &pluginv1.DoPointResponse{}, o.connected(ctx, about.GetHostUuid())
+	case "host.leaving":
+		o.passes.leaves(about.GetHostUuid())
+		return &pluginv1.DoPointResponse{}, nil
+	}
+	return nil, errs.New(errs.Unsupported, req.GetPoint(), "this plugin has no step there")
+}
+
+// UndoPoint takes back the step before a guest starts. Other points have nothing to be
+// undone.
+func (o *observer) UndoPoint(ctx context.Context, req *pluginv1.UndoPointRequest) (*pluginv1.UndoPointResponse, error) {
+	if req.GetPoint() != "vm.start.nics-ready" {
+		return &pluginv1.UndoPointResponse{}, nil
+	}
+	return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), "")
+}
+
+func nicsOf(about *pluginv1.PointSubject) []string {
+	var uuids []string
+	for _, n := range about.GetNics() {
+		uuids = append(uuids, n.GetUuid())
+	}
+	return uuids
+}
+
+// start has the host filter the guest's packets before it runs. A guest whose NICs are
+// in no group costs two questions.
+func (o *observer) start(ctx context.Context, about *pluginv1.PointSubject) error {
+	var nics []*nic
+	for _, n := range about.GetNics() {
+		nics = append(nics, &nic{UUID: n.GetUuid(), L3: n.GetL3NetworkUuid()})
+	}
+	if err := o.passes.graph.ofTags(ctx, about.GetUuid(), nics); err != nil {
+		return err
+	}
+	return o.members(ctx, about, about.GetHostUuid())
+}
+
+// members has a pass when NICs are in groups, which are about to be on a host: that
+// must take it. With "" they are on none any more.
+func (o *observer) members(ctx context.Context, about *pluginv1.PointSubject, host string) error {
+	of, err := o.passes.graph.membersOf(ctx, nicsOf(about))
+	if err != nil || len(of) == 0 {
+		return err
+	}
+	o.passes.moves(nicsOf(about), host)
+	p, err := o.passes.run(ctx, "")
+	if err != nil {
+		return err
+	}
+	return o.passes.wait(ctx, p, host)
+}
+
+func (o *observer) connected(ctx context.Context, host string) error {
+	p, err := o.passes.run(ctx, host)
+	if err == nil {
+		err = o.passes.wait(ctx, p, host)
+	}
+	return err
+}
