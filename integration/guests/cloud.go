@@ -76,6 +76,8 @@ type Options struct {
 	// ImageListen and ImageHostname are where image bytes are served and under
 	// which name hosts find it; default this machine alone.
 	ImageListen, ImageHostname string
+	// Plugins are enabled beside those of every cloud.
+	Plugins []string
 }
 
 // Serve starts a server without a cloud in it.
@@ -85,7 +87,7 @@ func Serve(t testing.TB, o Options) *Cloud {
 	if o.ImageListen == "" {
 		o.ImageListen, o.ImageHostname = "127.0.0.1:0", "127.0.0.1"
 	}
-	plugins := strings.Split(providerPlugins, ",")
+	plugins := append(strings.Split(providerPlugins, ","), o.Plugins...)
 	_, folder := server.Build(t, plugins...)
 	buildAgent(t, folder)
 	if err := os.MkdirAll(SourceFolder, 0o755); err != nil {

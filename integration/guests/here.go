@@ -16,22 +16,22 @@ import (
 const connectTimeout = 30 * time.Second
 
 // Alone starts a server without a cloud in it, on a sandbox that is to be its
-// only host. End ends the test.
-func Alone(t testing.TB) *Cloud {
+// only host, with more plugins than every cloud has. End ends the test.
+func Alone(t testing.TB, plugins ...string) *Cloud {
 	t.Helper()
 	rig.Libvirtd(t)
 	plugUplink(t)
 	before := look(t, "/", exec.Command)
-	c := Serve(t, Options{})
+	c := Serve(t, Options{Plugins: plugins})
 	c.before = before
 	return c
 }
 
-// Here brings up a cloud whose only host is the sandbox itself. End ends the
-// test.
-func Here(t testing.TB) *Cloud {
+// Here brings up a cloud whose only host is the sandbox itself, with more plugins
+// than every cloud has. End ends the test.
+func Here(t testing.TB, plugins ...string) *Cloud {
 	t.Helper()
-	c := Alone(t)
+	c := Alone(t, plugins...)
 	c.Place()
 	var err error
 	if c.Host, err = c.AddHost("here", "127.0.0.1", "not-used"); err != nil {

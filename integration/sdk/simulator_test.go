@@ -9,11 +9,17 @@ import (
 	"github.com/terraform-zstack-modules/zstack-sdk-go/pkg/param"
 	"github.com/terraform-zstack-modules/zstack-sdk-go/pkg/view"
 
+	"github.com/kumo-cloud/kumo/integration/rig/mariadb"
 	"github.com/kumo-cloud/kumo/integration/server"
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
-func TestMain(m *testing.M) { os.Exit(server.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(server.Main(tests{m})) }
+
+// tests start a MariaDB when one needs it.
+type tests struct{ *testing.M }
+
+func (m tests) Run() int { return mariadb.Main(m.M) }
 
 func TestSimulatedCloud(t *testing.T) {
 	s := server.Start(t, server.Options{})

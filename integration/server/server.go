@@ -268,6 +268,15 @@ func (s *Server) Again(env ...string) *Server {
 	return Start(s.t, o)
 }
 
+// With stops the server, and starts it anew on the same data with other plugins.
+func (s *Server) With(plugins ...string) *Server {
+	s.t.Helper()
+	s.Stop()
+	o := s.o
+	o.Plugins, o.Env, o.MayDie = plugins, nil, false
+	return Start(s.t, o)
+}
+
 // Plugin returns the process of the named plugin, 0 while it does not run.
 func (s *Server) Plugin(name string) int {
 	s.t.Helper()
