@@ -118,6 +118,8 @@ func CheckSubscription(s *pluginv1.Subscription) error {
 		return errs.New(errs.Invalid, what, "what has happened cannot be denied; it is told again until it is taken")
 	case s.GetPhase() != PhaseBefore && len(s.GetAmends()) > 0:
 		return errs.New(errs.Invalid, what, "only calls that have not begun can be amended")
+	case s.GetPhase() != PhasePoint && len(s.GetWhileAny()) > 0:
+		return errs.New(errs.Invalid, what, "only points are of no concern while there is no row")
 	case s.GetPhase() == PhasePoint:
 		if s.GetPoint() == "" || s.GetType() != "" || s.GetVerb() != "" {
 			return errs.New(errs.Invalid, what, "a point is named by itself, without type and verb")

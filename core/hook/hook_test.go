@@ -1,9 +1,11 @@
 package hook_test
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -226,4 +228,42 @@ func benchmarkBefore(b *testing.B, s ...*pluginv1.Subscription) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A plugin contributes to flows while there is a row of a type that it names.
+func TestPointsWhileThereIsAny(t *testing.T) {
+	y := &pluginv1.ResourceTypeDecl{Name: "Charm", Path: "/charms", Owned: true, Caption: pluginsdk.Say("Charm", "护符"),
+		Create: &pluginv1.ResourceMessage{}, Delete: &pluginv1.ResourceMessage{}}
+	sub := kerneltest.AtPoints("vm.start.nics-ready")
+	sub[0].WhileAny = []string{y.Name}
+	o := &charmer{}
+	c := cloudtest.New(t, pluginsdk.Plugin{Manifest: &pluginv1.Manifest{Name: "charmer", Version: "1", ResourceTypes: []*pluginv1.ResourceTypeDecl{y}, Subscriptions: sub}, Observer: o})
+	s := c.Site()
+	steps := func(want int) {
+		t.Helper()
+		c.VM(s, nil)
+		c.Want("steps", int(o.steps.Load()), want)
+	}
+	steps(0)
+	charm := c.Create("APICreateCharmMsg", P{"name": "c"})
+	steps(1)
+	c.Do("APIDeleteCharmMsg", P{"uuid": charm})
+	steps(1)
+	for what, types := range map[string][]string{"a type of the core": {"Zone"}, "no type": {"Nothing"}} {
+		m := &pluginv1.Manifest{Name: "charmer", Subscriptions: []*pluginv1.Subscription{{Phase: pluginsdk.PhasePoint, Point: "vm.start.nics-ready", WhileAny: types}}}
+		if err := c.Hooks.Check([]*pluginv1.Manifest{m}); errs.ClassOf(err) != errs.Invalid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// charmer counts its steps.
+type charmer struct {
+	pluginsdk.Observer
+	steps atomic.Int32
+}
+
+func (o *charmer) DoPoint(context.Context, *pluginv1.DoPointRequest) (*pluginv1.DoPointResponse, error) {
+	o.steps.Add(1)
+	return &pluginv1.DoPointResponse{}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -32,12 +33,36 @@ func (s *Service) At(points ...string) Points {
 	var all Points
 	for _, p := range points {
 		for _, sub := range x.points[p] {
-			if s.Plugins.Ready(sub.plugin) == nil { // else it is switched off
+			if s.Plugins.Ready(sub.plugin) == nil && s.any(sub.GetWhileAny()) { // else it is switched off, or has nothing to do
 				all = append(all, sub.contribution())
 			}
 		}
 	}
 	return all
+}
+
+// any tells whether there is a row of one of some types, or no type is named. That is
+// remembered until a table changes, so it costs no question of the database. When it
+// cannot be told, there is one.
+func (s *Service) any(types []string) bool {
+	if len(types) == 0 {
+		return true
+	}
+	ctx := context.Background()
+	for _, name := range types {
+		t, ok := s.Types.Get(name)
+		if !ok {
+			continue
+		}
+		one, err := store.Remember(ctx, s.Store, "any "+name, func(q store.Querier) ([]string, int, error) {
+			one, err := store.Texts(ctx, q, "SELECT `uuid` FROM `"+t.Name+"` LIMIT 1")
+			return one, 64, err
+		})
+		if len(one) > 0 || err != nil {
+			return true
+		}
+	}
+	return false
 }
 
 func (s subscription) contribution() Contribution {

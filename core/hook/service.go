@@ -180,6 +180,11 @@ func (s *Service) check(plugin string, d *pluginv1.Subscription, points map[stri
 		}
 		return nil
 	}
+	for _, name := range d.GetWhileAny() {
+		if t, ok := s.Types.Get(name); !ok || t.Plugin != plugin {
+			return errs.New(errs.Invalid, "plugin "+plugin, "it contributes to point %s while there is any %s, which is no type of its own", d.GetPoint(), name)
+		}
+	}
 	if _, ok := points[d.GetPoint()]; !ok {
 		return errs.New(errs.Invalid, "plugin "+plugin, "it subscribes to point %q, which this core does not have", d.GetPoint()).
 			WithAdvice("there are %s", strings.Join(slices.Sorted(maps.Keys(points)), ", "))

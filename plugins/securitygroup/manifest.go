@@ -50,10 +50,11 @@ func manifest() *pluginv1.Manifest {
 }
 
 func subscriptions() []*pluginv1.Subscription {
+	groups := []string{typeGroup} // without one, guests cost nothing
 	all := []*pluginv1.Subscription{
-		{Phase: pluginsdk.PhasePoint, Point: "vm.start.nics-ready"},
-		{Phase: pluginsdk.PhasePoint, Point: "vm.stop.done", OnFailure: pluginsdk.FailureIgnore},
-		{Phase: pluginsdk.PhasePoint, Point: "vm.destroy.done", OnFailure: pluginsdk.FailureIgnore},
+		{Phase: pluginsdk.PhasePoint, Point: "vm.start.nics-ready", WhileAny: groups},
+		{Phase: pluginsdk.PhasePoint, Point: "vm.stop.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
+		{Phase: pluginsdk.PhasePoint, Point: "vm.destroy.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "host.connected"},
 		{Phase: pluginsdk.PhasePoint, Point: "host.leaving", OnFailure: pluginsdk.FailureIgnore},
 		{Phase: pluginsdk.PhaseAfter, Type: "VmNic", Verb: pluginsdk.VerbUpdate},

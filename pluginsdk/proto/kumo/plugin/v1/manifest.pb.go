@@ -191,7 +191,10 @@ type Subscription struct {
 	// fails the flow, and tries an undo again until it succeeds; "ignore" goes on.
 	OnFailure string `protobuf:"bytes,6,opt,name=on_failure,json=onFailure,proto3" json:"on_failure,omitempty"`
 	// amends are the parameters that Before may change.
-	Amends        []string `protobuf:"bytes,7,rep,name=amends,proto3" json:"amends,omitempty"`
+	Amends []string `protobuf:"bytes,7,rep,name=amends,proto3" json:"amends,omitempty"`
+	// while_any are resource types of the plugin's own. For points of flows: the plugin
+	// contributes to flows that begin while there is a row of one of them. Empty: always.
+	WhileAny      []string `protobuf:"bytes,8,rep,name=while_any,json=whileAny,proto3" json:"while_any,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -271,6 +274,13 @@ func (x *Subscription) GetOnFailure() string {
 func (x *Subscription) GetAmends() []string {
 	if x != nil {
 		return x.Amends
+	}
+	return nil
+}
+
+func (x *Subscription) GetWhileAny() []string {
+	if x != nil {
+		return x.WhileAny
 	}
 	return nil
 }
@@ -3083,7 +3093,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\x121\n" +
 	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12G\n" +
 	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\x12B\n" +
-	"\rsubscriptions\x18\r \x03(\v2\x1c.kumo.plugin.v1.SubscriptionR\rsubscriptions\"\xb8\x01\n" +
+	"\rsubscriptions\x18\r \x03(\v2\x1c.kumo.plugin.v1.SubscriptionR\rsubscriptions\"\xd5\x01\n" +
 	"\fSubscription\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
@@ -3093,7 +3103,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"timeout_ms\x18\x05 \x01(\x05R\ttimeoutMs\x12\x1d\n" +
 	"\n" +
 	"on_failure\x18\x06 \x01(\tR\tonFailure\x12\x16\n" +
-	"\x06amends\x18\a \x03(\tR\x06amends\")\n" +
+	"\x06amends\x18\a \x03(\tR\x06amends\x12\x1b\n" +
+	"\twhile_any\x18\b \x03(\tR\bwhileAny\")\n" +
 	"\aCaption\x12\x0e\n" +
 	"\x02en\x18\x01 \x01(\tR\x02en\x12\x0e\n" +
 	"\x02zh\x18\x02 \x01(\tR\x02zh\"\xcb\x04\n" +
