@@ -11,9 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
@@ -51,18 +48,7 @@ func connect(conn *plugintest.Conn) *bench {
 
 // realAgent is a process of its own, as on a host.
 func realAgent(t *testing.T) hostv1.HostAgentServiceClient {
-	t.Helper()
-	conn, err := grpc.NewClient("unix:"+rig.HostAgent(t),
-		append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return hostv1.NewHostAgentServiceClient(conn)
+	return plugintest.AgentAt(t, rig.HostAgent(t))
 }
 
 // recorder is an agent that keeps what it is told, for tests of what is told.

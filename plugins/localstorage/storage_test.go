@@ -19,8 +19,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/pluginsdk"
@@ -61,17 +59,7 @@ func benchAt(t *testing.T, root string) *bench {
 
 func newCore(t *testing.T) *plugintest.Core {
 	t.Helper()
-	conn, err := grpc.NewClient("unix:"+rig.HostAgent(t),
-		append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	agent := hostv1.NewHostAgentServiceClient(conn)
+	agent := plugintest.AgentAt(t, rig.HostAgent(t))
 	return &plugintest.Core{Hosts: map[string]hostv1.HostAgentServiceClient{hostUUID: agent}}
 }
 

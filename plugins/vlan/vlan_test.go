@@ -8,11 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
-
 	"github.com/kumo-cloud/kumo/integration/rig"
-	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
@@ -34,18 +30,7 @@ func core(agent hostv1.HostAgentServiceClient) plugintest.Option {
 
 // realAgent is a process of its own, as on a host.
 func realAgent(t *testing.T) hostv1.HostAgentServiceClient {
-	t.Helper()
-	conn, err := grpc.NewClient("unix:"+rig.HostAgent(t),
-		append(pluginsdk.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return hostv1.NewHostAgentServiceClient(conn)
+	return plugintest.AgentAt(t, rig.HostAgent(t))
 }
 
 // process is the binary as the core starts it.

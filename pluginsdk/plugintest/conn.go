@@ -211,6 +211,12 @@ func Agent(t testing.TB, agent hostv1.HostAgentServiceServer) hostv1.HostAgentSe
 	return hostv1.NewHostAgentServiceClient(AgentConn(t, agent))
 }
 
+// AgentAt returns the client of an agent that is a process, on its Unix socket.
+func AgentAt(t testing.TB, socket string) hostv1.HostAgentServiceClient {
+	t.Helper()
+	return hostv1.NewHostAgentServiceClient(dial(t, socket))
+}
+
 // AgentConn is Agent for plugins that forward calls to an agent by themselves.
 func AgentConn(t testing.TB, agent hostv1.HostAgentServiceServer) *grpc.ClientConn {
 	t.Helper()
