@@ -302,8 +302,11 @@ func (h *host) bridgeBlocked() {
 	for _, name := range []string{"keeper.pid", "hostd.pid"} {
 		h.kill(h.pid(filepath.Join(guests.StateFolder, name)))
 	}
-	guests.IP(h.t, "link", "del", bridge)
-	guests.IP(h.t, "link", "add", bridge, "type", "veth", "peer", "name", "other")
+	// The core may have the agent back in between, which makes the bridge again.
+	h.until(healed, "another's device in its place", func() bool {
+		_ = exec.Command("ip", "link", "del", bridge).Run() // what counts is what is there then
+		return exec.Command("ip", "link", "add", bridge, "type", "veth", "peer", "name", "other").Run() == nil
+	})
 	h.Do(wire.Hosts+"/"+h.Host, "reconnectHost", nil)
 	var vm struct {
 		State    string
