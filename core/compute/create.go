@@ -77,7 +77,7 @@ func (s *Service) plan(ctx context.Context, c *action.Call, p *newVM) (*creation
 	if p.Strategy == "JustCreate" {
 		return nil, errs.New(errs.Invalid, "strategy", "JustCreate is not offered").WithAdvice("use CreateStopped")
 	}
-	st := &creation{guest: guest{UUID: c.ResourceUUID, Name: p.Name, State: Created, Points: s.Hooks.At(pointNames...)}, StayStopped: p.Strategy == "CreateStopped",
+	st := &creation{guest: guest{UUID: c.ResourceUUID, Name: p.Name, Account: c.Caller.AccountUUID, State: Created, Points: s.Hooks.At(pointNames...)}, StayStopped: p.Strategy == "CreateStopped",
 		Row: &VMInstance{Type: "UserVm", State: Starting, InstanceOfferingUUID: p.InstanceOffering, ImageUUID: p.Image}, Tags: c.SystemTags, UserTags: c.UserTags}
 	st.Row.UUID, st.Row.Name, st.Row.Description, st.Row.AccountUUID = st.UUID, p.Name, p.Description, c.Caller.AccountUUID
 	// What guests are made from rarely changes, and many are made at once. What is

@@ -20,7 +20,7 @@ import (
 // The state of each flow is this, or embeds it and adds what that flow alone
 // needs. It is all that a resumed flow knows, and is kept in the journal as JSON.
 type guest struct {
-	UUID, Name             string
+	UUID, Name, Account    string
 	State                  string // when the flow began
 	Host                   string // where it is, or is to be; "" when nowhere
 	LastHost               string // where it ran last
@@ -62,7 +62,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 	if err != nil {
 		return nil, nil, err
 	}
-	g := &guest{UUID: uuid, Name: vm.Name, State: vm.State, Host: vm.HostUUID, LastHost: vm.LastHostUUID, CPU: vm.CPUNum, Memory: vm.MemorySize,
+	g := &guest{UUID: uuid, Name: vm.Name, Account: vm.AccountUUID, State: vm.State, Host: vm.HostUUID, LastHost: vm.LastHostUUID, CPU: vm.CPUNum, Memory: vm.MemorySize,
 		Platform: vm.Platform, Architecture: vm.Architecture}
 	if g.Volumes, err = s.storage.OfVM(ctx, q, uuid); err != nil {
 		return nil, nil, err

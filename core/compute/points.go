@@ -35,7 +35,7 @@ var pointNames = slices.Sorted(maps.Keys(points))
 
 func (s *Service) declarePoints() {
 	for name, doc := range points {
-		s.Hooks.Declare(name, doc+" Subject: VmInstance, host_uuid, nics.")
+		s.Hooks.Declare(name, doc+" Subject: VmInstance, host_uuid, nics, account_uuid.")
 	}
 }
 
@@ -47,7 +47,7 @@ func point[S any, P on[S]](s *Service, name, point string) flow.Step[S] {
 
 // subject is the guest as plugins see it at points.
 func (g *guest) subject() *pluginv1.PointSubject {
-	about := &pluginv1.PointSubject{Type: VMType.Name, Uuid: g.UUID, HostUuid: g.Host}
+	about := &pluginv1.PointSubject{Type: VMType.Name, Uuid: g.UUID, HostUuid: g.Host, AccountUuid: g.Account}
 	for _, n := range g.NICs {
 		about.Nics = append(about.Nics, &pluginv1.PointNIC{Uuid: n.UUID, L3NetworkUuid: n.L3UUID, Mac: n.MAC, Addresses: []string{n.IP},
 			InternalName: n.InternalName})

@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"net/http"
 	"strings"
 	"testing"
 
@@ -39,6 +40,7 @@ func securityGroups(t *testing.T, db string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	othersGroup(t, s, cloud)
 	c := (&Backend{Server: s}).login(t)
 	g := group(t, c)
 	other := need(c.CreateSecurityGroup(param.CreateSecurityGroupParam{Params: param.CreateSecurityGroupDetailParam{Name: "other"}}))(t)
@@ -55,6 +57,51 @@ func securityGroups(t *testing.T, db string) {
 		t.Fatal(err)
 	}
 	check(t, "rules that are left", len(need(c.QuerySecurityGroupRule(q()))(t)), 0)
+}
+
+// othersGroup: a tag makes nobody a member of another account's group.
+func othersGroup(t *testing.T, s *server.Server, cloud *wire.Cloud) {
+	t.Helper()
+	ctx := t.Context()
+	post := func(c *wire.Client, path string, p wire.Params, tags ...string) error {
+		_, err := c.Call(ctx, http.MethodPost, path, map[string]any{"params": p, "systemTags": tags})
+		return err
+	}
+	const password = "0123456789abcdef"
+	if err := post(s.Client, "/accounts", wire.Params{"name": "guest", "password": wire.HashPassword(password)}); err != nil {
+		t.Fatal(err)
+	}
+	share := wire.Params{"resourceUuids": []string{cloud.Image, cloud.L3Network}, "toPublic": true}
+	if _, err := s.Client.Act(ctx, "/accounts/resources", "shareResource", share); err != nil {
+		t.Fatal(err)
+	}
+	other := wire.New(s.URL)
+	if err := other.Login(ctx, "guest", password); err != nil {
+		t.Fatal(err)
+	}
+	theirs, err := s.Client.Create(ctx, "/security-groups", wire.Params{"name": "admin's"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := other.Create(ctx, "/security-groups", wire.Params{"name": "own"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The simulated host filters nothing: with a group of its own the guest gets as far.
+	for group, want := range map[string]string{theirs: "another account", own: "host-gateway"} {
+		err := post(other, wire.VMs, cloud.VM("intruder"), "l3::"+cloud.L3Network+"::SecurityGroupUuids::"+group)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a guest in group %s: %v, not %s", group, err, want)
+		}
+		if n, err := s.Client.Count(ctx, "/security-groups/vm-instances/nics"); err != nil || n > 0 {
+			t.Errorf("%d members are left, %v", n, err)
+		}
+	}
+	for _, uuid := range []string{theirs, own} {
+		if err := s.Client.Delete(ctx, "/security-groups/"+uuid); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // need is must for the results of a call.

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 func groupKey(uuid string) string { return "group-" + uuid }
@@ -196,17 +198,29 @@ func (r *rows) addressesOf(groupUUID string) []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
+// sameOwner refuses to make a guest a member of somebody else's group by a tag, which
+// nobody has checked: members let each other in. By the messages it is the caller's
+// rights that count.
+func (g graph) sameOwner(ctx context.Context, groupUUID string, vm *pluginv1.PointSubject) error {
+	owned, err := g.core.Get(ctx, typeGroup, groupUUID)
+	if err == nil && owned.GetAccountUuid() != vm.GetAccountUuid() {
+		err = errs.New(errs.Refused, "VmInstance "+vm.GetUuid(), "its system tag names %s %s of another account", typeGroup, groupUUID).
+			WithAdvice("name a group of the guest's own account, or add its NIC to the group afterwards")
+	}
+	return err
+}
+
 // ofTags makes the memberships that a guest's system tags ask for: it is made with its
 // NICs in groups.
-func (g graph) ofTags(ctx context.Context, vmUUID string, nics []*nic) error {
+func (g graph) ofTags(ctx context.Context, vm *pluginv1.PointSubject, nics []*nic) error {
 	type tag struct {
 		Tag string `json:"tag"`
 	}
-	tags, err := find[tag](ctx, g, "SystemTag", []string{"tag"}, "resourceUuid="+vmUUID, "tag~=l3::%::SecurityGroupUuids::%")
+	tags, err := find[tag](ctx, g, "SystemTag", []string{"tag"}, "resourceUuid="+vm.GetUuid(), "tag~=l3::%::SecurityGroupUuids::%")
 	if err != nil || len(tags) == 0 {
 		return err
 	}
-	fresh, err := find[guest](ctx, g, "VmInstance", []string{"uuid"}, "uuid="+vmUUID, "state?=Created,Starting", "lastHostUuid is null")
+	fresh, err := find[guest](ctx, g, "VmInstance", []string{"uuid"}, "uuid="+vm.GetUuid(), "state?=Created,Starting", "lastHostUuid is null")
 	if err != nil || len(fresh) == 0 {
 		return err // it has run before: what became of its memberships since then counts
 	}
@@ -218,7 +232,10 @@ func (g graph) ofTags(ctx context.Context, vmUUID string, nics []*nic) error {
 				continue
 			}
 			for i, group := range strings.Split(list, ",") {
-				c.put(typeMember, pluginsdk.UUIDOf(group, n.UUID), "", map[string]any{paramGroup: group, paramNIC: n.UUID, "vmInstanceUuid": vmUUID, "priority": int64(i + 1)})
+				if err := g.sameOwner(ctx, group, vm); err != nil {
+					return err
+				}
+				c.put(typeMember, pluginsdk.UUIDOf(group, n.UUID), "", map[string]any{paramGroup: group, paramNIC: n.UUID, "vmInstanceUuid": vm.GetUuid(), "priority": int64(i + 1)})
 			}
 		}
 	}

@@ -66,7 +66,7 @@ func (o *observer) start(ctx context.Context, about *pluginv1.PointSubject) erro
 	for _, n := range about.GetNics() {
 		nics = append(nics, &nic{UUID: n.GetUuid(), L3: n.GetL3NetworkUuid()})
 	}
-	if err := o.passes.graph.ofTags(ctx, about.GetUuid(), nics); err != nil {
+	if err := o.passes.graph.ofTags(ctx, about, nics); err != nil {
 		return err
 	}
 	return o.members(ctx, about, about.GetHostUuid())

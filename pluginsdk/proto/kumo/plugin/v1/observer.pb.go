@@ -415,7 +415,9 @@ type PointSubject struct {
 	Uuid     string `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
 	HostUuid string `protobuf:"bytes,3,opt,name=host_uuid,json=hostUuid,proto3" json:"host_uuid,omitempty"`
 	// nics are those of a guest.
-	Nics          []*PointNIC `protobuf:"bytes,4,rep,name=nics,proto3" json:"nics,omitempty"`
+	Nics []*PointNIC `protobuf:"bytes,4,rep,name=nics,proto3" json:"nics,omitempty"`
+	// account_uuid is the owner of a guest.
+	AccountUuid   string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -476,6 +478,13 @@ func (x *PointSubject) GetNics() []*PointNIC {
 		return x.Nics
 	}
 	return nil
+}
+
+func (x *PointSubject) GetAccountUuid() string {
+	if x != nil {
+		return x.AccountUuid
+	}
+	return ""
 }
 
 // PointNIC is a guest's network card on its host.
@@ -785,12 +794,13 @@ const file_kumo_plugin_v1_observer_proto_rawDesc = "" +
 	"\x03job\x18\x06 \x01(\tR\x03job\x12\x17\n" +
 	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x1c\n" +
 	"\tinventory\x18\b \x01(\fR\tinventory\"\x0f\n" +
-	"\rAfterResponse\"\x81\x01\n" +
+	"\rAfterResponse\"\xa4\x01\n" +
 	"\fPointSubject\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x1b\n" +
 	"\thost_uuid\x18\x03 \x01(\tR\bhostUuid\x12,\n" +
-	"\x04nics\x18\x04 \x03(\v2\x18.kumo.plugin.v1.PointNICR\x04nics\"\x9b\x01\n" +
+	"\x04nics\x18\x04 \x03(\v2\x18.kumo.plugin.v1.PointNICR\x04nics\x12!\n" +
+	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\"\x9b\x01\n" +
 	"\bPointNIC\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12&\n" +
 	"\x0fl3_network_uuid\x18\x02 \x01(\tR\rl3NetworkUuid\x12\x10\n" +
