@@ -67,6 +67,16 @@ func (c *coreClient) Put(ctx context.Context, changes *pluginv1.RowChanges) erro
 	return err
 }
 
+func (c *coreClient) AllocateAddress(ctx context.Context, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error) {
+	answer, err := c.rpc.AllocateAddress(ctx, r)
+	return answer.GetAddress(), err
+}
+
+func (c *coreClient) ReleaseAddress(ctx context.Context, key string) error {
+	_, err := c.rpc.ReleaseAddress(ctx, &pluginv1.ReleaseAddressRequest{Key: key})
+	return err
+}
+
 func (c *coreClient) Host(hostUUID string) hostv1.HostAgentServiceClient {
 	return hostv1.NewHostAgentServiceClient(&hostConn{rpc: c.rpc, host: hostUUID})
 }

@@ -30,6 +30,10 @@ type CoreHandler interface {
 	Get(ctx context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error)
 	// Put changes rows of types of the plugin's own, all or none.
 	Put(ctx context.Context, plugin string, c *pluginv1.RowChanges) error
+	// AllocateAddress takes an address for a plugin; the same plugin and key are the same
+	// address. ReleaseAddress gives it back.
+	AllocateAddress(ctx context.Context, plugin string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
+	ReleaseAddress(ctx context.Context, plugin, key string) error
 }
 
 // NewCoreService serves h to one plugin. What the plugin's manifest does not
@@ -115,6 +119,38 @@ func (s *coreService) Get(ctx context.Context, req *pluginv1.GetRequest) (*plugi
 
 func (s *coreService) Put(ctx context.Context, req *pluginv1.PutRequest) (*pluginv1.PutResponse, error) {
 	return &pluginv1.PutResponse{}, s.handler.Put(ctx, s.manifest().GetName(), req.Changes)
+}
+
+func (s *coreService) AllocateAddress(ctx context.Context, req *pluginv1.AllocateAddressRequest) (*pluginv1.AllocateAddressResponse, error) {
+	if err := s.allow(PermissionAddress, req.Purpose); err != nil {
+		return nil, err
+	}
+	if err := CheckPermission(PermissionAddress + ":" + req.Purpose); err != nil {
+		return nil, err
+	}
+	if err := checkKey(req.Key); err != nil {
+		return nil, err
+	}
+	a, err := s.handler.AllocateAddress(ctx, s.manifest().GetName(), req)
+	return &pluginv1.AllocateAddressResponse{Address: a}, err
+}
+
+// ReleaseAddress needs no permission: a key is the plugin's own.
+func (s *coreService) ReleaseAddress(ctx context.Context, req *pluginv1.ReleaseAddressRequest) (*pluginv1.ReleaseAddressResponse, error) {
+	if err := checkKey(req.Key); err != nil {
+		return nil, err
+	}
+	return &pluginv1.ReleaseAddressResponse{}, s.handler.ReleaseAddress(ctx, s.manifest().GetName(), req.Key)
+}
+
+// maxKey bounds a plugin's name of an address in bytes.
+const maxKey = 64
+
+func checkKey(key string) error {
+	if key == "" || len(key) > maxKey {
+		return errs.New(errs.Invalid, "address", "its key has %d bytes, not 1 to %d", len(key), maxKey)
+	}
+	return nil
 }
 
 func (s *coreService) HostCall(req *pluginv1.HostCallRequest, out grpc.ServerStreamingServer[pluginv1.HostCallResponse]) error {

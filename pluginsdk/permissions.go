@@ -14,12 +14,13 @@ import (
 // "setting:vm/cleanTraffic" one; "host-call" allows every method of the agents of
 // hosts, "host-call:/kumo.host.v1.HostAgentService/CreateDisk" one;
 // "query:VmInstance" to read rows of a type, "act:APIStopVmInstanceMsg" to make a
-// call of the API.
+// call of the API; "address:VIP" to take addresses of L3 networks for that.
 const (
 	PermissionHostCall = "host-call"
 	PermissionSetting  = "setting"
 	PermissionQuery    = "query"
 	PermissionAct      = "act"
+	PermissionAddress  = "address"
 )
 
 // permissions has what the part after the colon looks like, by verb.
@@ -28,6 +29,7 @@ var permissions = map[string]*regexp.Regexp{
 	PermissionSetting:  regexp.MustCompile(`^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$`),
 	PermissionQuery:    regexp.MustCompile(`^[A-Za-z0-9]+$`),
 	PermissionAct:      regexp.MustCompile(`^[A-Za-z0-9]+$`),
+	PermissionAddress:  regexp.MustCompile(`^[A-Za-z0-9 -]{1,40}$`),
 }
 
 // CheckPermission says, as errs.Invalid, what is wrong with a permission.

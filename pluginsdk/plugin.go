@@ -55,6 +55,13 @@ type Core interface {
 	// version that is not the row's any more, Refused for a row on which others depend,
 	// NotFound for what a row refers to, Invalid for values that do not fit.
 	Put(ctx context.Context, c *pluginv1.RowChanges) error
+	// AllocateAddress takes an address of an L3 network, without a NIC. A repeat with the
+	// same key is the same address. Needs the permission "address:<purpose>". Errors:
+	// Exhausted without a free one, Exists for a wanted one that is in use, or a key that
+	// has another, Invalid for one that is in no range, NotFound for the network.
+	AllocateAddress(ctx context.Context, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
+	// ReleaseAddress gives it back; a repeat, and a key that has none, are a success.
+	ReleaseAddress(ctx context.Context, key string) error
 }
 
 // Plugin is one plugin process: its manifest and the strategies it has. Nil

@@ -169,6 +169,11 @@ type PluginHandler struct {
 		Get(ctx context.Context, plugin, typeName, uuid string) (*pluginv1.Resource, error)
 		Put(ctx context.Context, plugin string, c *pluginv1.RowChanges) error
 	}
+	// Addresses are those that plugins take; the service of networks sets it.
+	Addresses interface {
+		AllocateFor(ctx context.Context, plugin string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
+		ReleaseFor(ctx context.Context, plugin, key string) error
+	}
 
 	setting  func(ctx context.Context, category, name, resourceUUID string) string
 	progress func(operationID string, percent int, message string)
@@ -216,4 +221,21 @@ func (h *PluginHandler) Put(ctx context.Context, plugin string, c *pluginv1.RowC
 		return errs.New(errs.Unavailable, "rows of plugin "+plugin, "the core is starting").WithAdvice("repeat the call")
 	}
 	return h.Rows.Put(ctx, plugin, c)
+}
+
+// AllocateAddress takes an address for a plugin. Errors: Unavailable while the core is
+// starting.
+func (h *PluginHandler) AllocateAddress(ctx context.Context, plugin string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error) {
+	if h.Addresses == nil {
+		return nil, errs.New(errs.Unavailable, "addresses of L3Network "+r.GetL3NetworkUuid(), "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Addresses.AllocateFor(ctx, plugin, r)
+}
+
+// ReleaseAddress gives one back. Errors: Unavailable while the core is starting.
+func (h *PluginHandler) ReleaseAddress(ctx context.Context, plugin, key string) error {
+	if h.Addresses == nil {
+		return errs.New(errs.Unavailable, "address "+key, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Addresses.ReleaseFor(ctx, plugin, key)
 }

@@ -152,11 +152,21 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish,
 	if err != nil {
 		return nil, err
 	}
+	return s.takeOf(ctx, tx, ranges, w, holder{nic: nicUUID})
+}
+
+// holder is what has an address: a NIC, or what it is used for. uuid is that of the
+// row, "" for a new one; with one, errs.Exists may be about that as well as about the
+// address.
+type holder struct{ uuid, nic, usedFor string }
+
+// takeOf takes the wished or some free address of ranges of a network.
+func (s *Service) takeOf(ctx context.Context, tx *store.Tx, ranges []*IPRange, w contract.NICWish, h holder) (*UsedIP, error) {
 	if len(ranges) == 0 {
 		return nil, refused("L3Network "+w.L3UUID, "has no IP range for guests").WithAdvice("add an IP range first")
 	}
 	if w.IP != "" {
-		return s.takeWished(ctx, tx, ranges, w, nicUUID)
+		return s.takeWished(ctx, tx, ranges, w, h)
 	}
 	for _, r := range ranges {
 		// On MySQL another transaction may take the same address meanwhile: the
@@ -174,8 +184,8 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish,
 			if !ok {
 				break
 			}
-			ip, err := s.use(ctx, tx, r, n, nicUUID, "")
-			if errs.ClassOf(err) != errs.Exists {
+			ip, err := s.use(ctx, tx, r, n, h)
+			if errs.ClassOf(err) != errs.Exists || h.uuid != "" {
 				return ip, err
 			}
 		}
@@ -188,7 +198,7 @@ func (s *Service) address(ctx context.Context, tx *store.Tx, w contract.NICWish,
 // be taken: more often than guests are made at once.
 const maxAddressTries = 1000
 
-func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRange, w contract.NICWish, nicUUID string) (*UsedIP, error) {
+func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRange, w contract.NICWish, h holder) (*UsedIP, error) {
 	a, err := netip.ParseAddr(w.IP)
 	if err != nil || !a.Is4() {
 		return nil, invalid("staticIp", "%q is not an IPv4 address", w.IP)
@@ -206,7 +216,7 @@ func (s *Service) takeWished(ctx context.Context, tx *store.Tx, ranges []*IPRang
 		if taken {
 			return nil, errs.New(errs.Exists, "address "+w.IP, "is in use by %s", cmp.Or(used.VMNicUUID, used.UsedFor))
 		}
-		return s.use(ctx, tx, r, n, nicUUID, "")
+		return s.use(ctx, tx, r, n, h)
 	}
 	return nil, invalid("staticIp", "%s is in no IP range of L3Network %s", w.IP, w.L3UUID)
 }
@@ -259,11 +269,13 @@ func (s *Service) gap(ctx context.Context, q store.Querier, rangeUUID string, fr
 	return 0, false, nil
 }
 
-func (s *Service) use(ctx context.Context, tx *store.Tx, r *IPRange, n int64, nicUUID, usedFor string) (*UsedIP, error) {
+func (s *Service) use(ctx context.Context, tx *store.Tx, r *IPRange, n int64, h holder) (*UsedIP, error) {
 	ip := address(n).String()
 	row := &UsedIP{IPRangeUUID: r.UUID, L3NetworkUUID: r.L3NetworkUUID, IPVersion: 4, IP: ip, Netmask: r.Netmask, Gateway: r.Gateway,
-		UsedFor: usedFor, IPInLong: n, VMNicUUID: nicUUID, Claim: r.L3NetworkUUID + ":" + ip}
-	row.UUID = resource.NewUUID()
+		UsedFor: h.usedFor, IPInLong: n, VMNicUUID: h.nic, Claim: r.L3NetworkUUID + ":" + ip}
+	if row.UUID = h.uuid; row.UUID == "" {
+		row.UUID = resource.NewUUID()
+	}
 	return row, store.Insert(ctx, tx, UsedIPType, row)
 }
 
@@ -340,7 +352,7 @@ func (s *Service) ensureServiceIP(ctx context.Context, tx *store.Tx, l3UUID stri
 		if !ok {
 			continue
 		}
-		ip, err := s.use(ctx, tx, r, n, "", d.GetType()+" service")
+		ip, err := s.use(ctx, tx, r, n, holder{usedFor: d.GetType() + " service"})
 		if err != nil {
 			return err
 		}

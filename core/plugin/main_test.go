@@ -132,6 +132,12 @@ func (h *handler) Get(_ context.Context, plugin, typeName, uuid string) (*plugin
 
 func (h *handler) Put(context.Context, string, *pluginv1.RowChanges) error { return nil }
 
+func (h *handler) AllocateAddress(context.Context, string, *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error) {
+	return &pluginv1.Address{}, nil
+}
+
+func (h *handler) ReleaseAddress(context.Context, string, string) error { return nil }
+
 func host(name string) *pluginv1.CheckHostRequest {
 	return &pluginv1.CheckHostRequest{Host: &pluginv1.Host{Uuid: "h1", Name: name}}
 }

@@ -31,6 +31,10 @@ type Core struct {
 	// errs.Unsupported.
 	OnGet func(ctx context.Context, typeName, uuid string) (*pluginv1.Resource, error)
 	OnPut func(context.Context, *pluginv1.RowChanges) error
+	// OnAllocate and OnRelease answer for addresses; without them these are
+	// errs.Unsupported.
+	OnAllocate func(context.Context, *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
+	OnRelease  func(ctx context.Context, key string) error
 
 	mu       sync.Mutex
 	progress []Progress
@@ -117,6 +121,22 @@ func (c *Core) Put(ctx context.Context, changes *pluginv1.RowChanges) error {
 	return c.OnPut(ctx, changes)
 }
 
+// AllocateAddress answers by OnAllocate.
+func (c *Core) AllocateAddress(ctx context.Context, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error) {
+	if c.OnAllocate == nil {
+		return nil, errs.New(errs.Unsupported, "address of "+r.GetL3NetworkUuid(), "the test's core has no OnAllocate")
+	}
+	return c.OnAllocate(ctx, r)
+}
+
+// ReleaseAddress answers by OnRelease.
+func (c *Core) ReleaseAddress(ctx context.Context, key string) error {
+	if c.OnRelease == nil {
+		return errs.New(errs.Unsupported, "address "+key, "the test's core has no OnRelease")
+	}
+	return c.OnRelease(ctx, key)
+}
+
 type noHost string
 
 func (h noHost) err() error { return errs.New(errs.NotFound, "host "+string(h), "no such host") }
@@ -152,6 +172,14 @@ func (h coreHandler) Get(ctx context.Context, _, typeName, uuid string) (*plugin
 
 func (h coreHandler) Put(ctx context.Context, _ string, c *pluginv1.RowChanges) error {
 	return h.core.Put(ctx, c)
+}
+
+func (h coreHandler) AllocateAddress(ctx context.Context, _ string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error) {
+	return h.core.AllocateAddress(ctx, r)
+}
+
+func (h coreHandler) ReleaseAddress(ctx context.Context, _, key string) error {
+	return h.core.ReleaseAddress(ctx, key)
 }
 
 func (h coreHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {

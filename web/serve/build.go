@@ -102,7 +102,7 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.identity = identity.New(st, k.Config, k.Tags, log.Named("identity"))
 	p.mgmt = mgmt.New(node, k.Config, log.Named("mgmt"), version)
 	services := assembly.New(k)
-	h.OnHost, h.Rows = services.Topology.HostCall, services.Provider
+	h.OnHost, h.Rows, h.Addresses = services.Topology.HostCall, services.Provider, services.Network
 	k.Wire(p.identity, identity.AdminUUID)
 	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives))
 	p.add(services.Parts()...)

@@ -50,7 +50,7 @@ func newCloud(t testing.TB, world *kerneltest.Fake, more ...pluginsdk.Plugin) *C
 	t.Helper()
 	k := kerneltest.New(t, kerneltest.Options{Types: assembly.Types(), Bases: assembly.Bases(), Plugins: append([]pluginsdk.Plugin{world.Plugin()}, more...)})
 	c := &Cloud{Cloud: k, Services: assembly.New(k.Kernel), World: world}
-	k.Handler.OnHost, k.Handler.Rows = c.Topology.HostCall, c.Provider
+	k.Handler.OnHost, k.Handler.Rows, k.Handler.Addresses = c.Topology.HostCall, c.Provider, c.Network
 	parts, err := part.Order(append(c.Parts(), part.Part{Name: "kernel"})...)
 	if err != nil {
 		t.Fatal(err)

@@ -157,9 +157,11 @@ func (d *driver) everything(ctx context.Context, host string) error {
 	_, disk := d.env.Core.Host(host).CreateDisk(ctx, &hostv1.CreateDiskRequest{})
 	_, query := d.env.Core.Query(ctx, &pluginv1.QueryRequest{Type: "Account", As: pluginv1.Caller_CALLER_SYSTEM})
 	_, act := d.env.Core.Act(ctx, &pluginv1.ActRequest{Message: "APIDeleteAccountMsg", Step: "s", As: pluginv1.Caller_CALLER_SYSTEM})
+	_, address := d.env.Core.AllocateAddress(ctx, &pluginv1.AllocateAddressRequest{Key: "k", L3NetworkUuid: "l3", Purpose: "VIP"})
 	flood.Wait()
-	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t, query %t, act %t", errors.Is(setting, errs.Denied),
-		errors.Is(call, errs.Denied), errors.Is(disk, errs.Denied), errors.Is(query, errs.Denied), errors.Is(act, errs.Denied))
+	denied := func(err error) bool { return errors.Is(err, errs.Denied) }
+	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t, query %t, act %t, address %t",
+		denied(setting), denied(call), denied(disk), denied(query), denied(act), denied(address))
 }
 
 // ask reads rows and makes a call for the operation of ctx; "late" for the last one,

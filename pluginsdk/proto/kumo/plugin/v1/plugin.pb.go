@@ -988,6 +988,296 @@ func (x *GetResponse) GetResource() *Resource {
 	return nil
 }
 
+type AllocateAddressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// key is the plugin's own name for the address, 1 to 64 bytes, such as the UUID of
+	// the row that it is for.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	L3NetworkUuid string `protobuf:"bytes,2,opt,name=l3_network_uuid,json=l3NetworkUuid,proto3" json:"l3_network_uuid,omitempty"`
+	// purpose is what people see that it is used for, such as "VIP".
+	Purpose string `protobuf:"bytes,3,opt,name=purpose,proto3" json:"purpose,omitempty"`
+	// ip is the one that is wanted; empty: any.
+	Ip string `protobuf:"bytes,4,opt,name=ip,proto3" json:"ip,omitempty"`
+	// ip_range_uuid is the range that it is to be of; empty: any for guests.
+	IpRangeUuid   string `protobuf:"bytes,5,opt,name=ip_range_uuid,json=ipRangeUuid,proto3" json:"ip_range_uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateAddressRequest) Reset() {
+	*x = AllocateAddressRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateAddressRequest) ProtoMessage() {}
+
+func (x *AllocateAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateAddressRequest.ProtoReflect.Descriptor instead.
+func (*AllocateAddressRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *AllocateAddressRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *AllocateAddressRequest) GetL3NetworkUuid() string {
+	if x != nil {
+		return x.L3NetworkUuid
+	}
+	return ""
+}
+
+func (x *AllocateAddressRequest) GetPurpose() string {
+	if x != nil {
+		return x.Purpose
+	}
+	return ""
+}
+
+func (x *AllocateAddressRequest) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *AllocateAddressRequest) GetIpRangeUuid() string {
+	if x != nil {
+		return x.IpRangeUuid
+	}
+	return ""
+}
+
+type AllocateAddressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Address       *Address               `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AllocateAddressResponse) Reset() {
+	*x = AllocateAddressResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AllocateAddressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AllocateAddressResponse) ProtoMessage() {}
+
+func (x *AllocateAddressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AllocateAddressResponse.ProtoReflect.Descriptor instead.
+func (*AllocateAddressResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AllocateAddressResponse) GetAddress() *Address {
+	if x != nil {
+		return x.Address
+	}
+	return nil
+}
+
+// Address is one in use (the API's UsedIp).
+type Address struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uuid          string                 `protobuf:"bytes,1,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	Ip            string                 `protobuf:"bytes,2,opt,name=ip,proto3" json:"ip,omitempty"`
+	Netmask       string                 `protobuf:"bytes,3,opt,name=netmask,proto3" json:"netmask,omitempty"`
+	Gateway       string                 `protobuf:"bytes,4,opt,name=gateway,proto3" json:"gateway,omitempty"`
+	L3NetworkUuid string                 `protobuf:"bytes,5,opt,name=l3_network_uuid,json=l3NetworkUuid,proto3" json:"l3_network_uuid,omitempty"`
+	IpRangeUuid   string                 `protobuf:"bytes,6,opt,name=ip_range_uuid,json=ipRangeUuid,proto3" json:"ip_range_uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Address) Reset() {
+	*x = Address{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Address) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Address) ProtoMessage() {}
+
+func (x *Address) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Address.ProtoReflect.Descriptor instead.
+func (*Address) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Address) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *Address) GetIp() string {
+	if x != nil {
+		return x.Ip
+	}
+	return ""
+}
+
+func (x *Address) GetNetmask() string {
+	if x != nil {
+		return x.Netmask
+	}
+	return ""
+}
+
+func (x *Address) GetGateway() string {
+	if x != nil {
+		return x.Gateway
+	}
+	return ""
+}
+
+func (x *Address) GetL3NetworkUuid() string {
+	if x != nil {
+		return x.L3NetworkUuid
+	}
+	return ""
+}
+
+func (x *Address) GetIpRangeUuid() string {
+	if x != nil {
+		return x.IpRangeUuid
+	}
+	return ""
+}
+
+type ReleaseAddressRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseAddressRequest) Reset() {
+	*x = ReleaseAddressRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseAddressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseAddressRequest) ProtoMessage() {}
+
+func (x *ReleaseAddressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseAddressRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseAddressRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ReleaseAddressRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+type ReleaseAddressResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseAddressResponse) Reset() {
+	*x = ReleaseAddressResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseAddressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseAddressResponse) ProtoMessage() {}
+
+func (x *ReleaseAddressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseAddressResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseAddressResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+}
+
 type PutRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Changes       *RowChanges            `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
@@ -997,7 +1287,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1299,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1312,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PutRequest) GetChanges() *RowChanges {
@@ -1040,7 +1330,7 @@ type PutResponse struct {
 
 func (x *PutResponse) Reset() {
 	*x = PutResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1342,7 @@ func (x *PutResponse) String() string {
 func (*PutResponse) ProtoMessage() {}
 
 func (x *PutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1355,7 @@ func (x *PutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutResponse.ProtoReflect.Descriptor instead.
 func (*PutResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 type ActRequest struct {
@@ -1084,7 +1374,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1386,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1399,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ActRequest) GetMessage() string {
@@ -1150,7 +1440,7 @@ type ActResponse struct {
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1162,7 +1452,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1175,7 +1465,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ActResponse) GetResult() []byte {
@@ -1205,7 +1495,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1217,7 +1507,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1230,7 +1520,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ErrorDetail) GetClass() string {
@@ -1320,7 +1610,25 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\"C\n" +
 	"\vGetResponse\x124\n" +
-	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"B\n" +
+	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\xa0\x01\n" +
+	"\x16AllocateAddressRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
+	"\x0fl3_network_uuid\x18\x02 \x01(\tR\rl3NetworkUuid\x12\x18\n" +
+	"\apurpose\x18\x03 \x01(\tR\apurpose\x12\x0e\n" +
+	"\x02ip\x18\x04 \x01(\tR\x02ip\x12\"\n" +
+	"\rip_range_uuid\x18\x05 \x01(\tR\vipRangeUuid\"L\n" +
+	"\x17AllocateAddressResponse\x121\n" +
+	"\aaddress\x18\x01 \x01(\v2\x17.kumo.plugin.v1.AddressR\aaddress\"\xad\x01\n" +
+	"\aAddress\x12\x12\n" +
+	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x0e\n" +
+	"\x02ip\x18\x02 \x01(\tR\x02ip\x12\x18\n" +
+	"\anetmask\x18\x03 \x01(\tR\anetmask\x12\x18\n" +
+	"\agateway\x18\x04 \x01(\tR\agateway\x12&\n" +
+	"\x0fl3_network_uuid\x18\x05 \x01(\tR\rl3NetworkUuid\x12\"\n" +
+	"\rip_range_uuid\x18\x06 \x01(\tR\vipRangeUuid\")\n" +
+	"\x15ReleaseAddressRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\x18\n" +
+	"\x16ReleaseAddressResponse\"B\n" +
 	"\n" +
 	"PutRequest\x124\n" +
 	"\achanges\x18\x01 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\"\r\n" +
@@ -1348,7 +1656,7 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
 	"\x06Health\x12\x1d.kumo.plugin.v1.HealthRequest\x1a\x1e.kumo.plugin.v1.HealthResponse\x12D\n" +
-	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xff\x03\n" +
+	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xc4\x05\n" +
 	"\vCoreService\x12M\n" +
 	"\bProgress\x12\x1f.kumo.plugin.v1.ProgressRequest\x1a .kumo.plugin.v1.ProgressResponse\x12O\n" +
 	"\bHostCall\x12\x1f.kumo.plugin.v1.HostCallRequest\x1a .kumo.plugin.v1.HostCallResponse0\x01\x12J\n" +
@@ -1356,7 +1664,9 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x05Query\x12\x1c.kumo.plugin.v1.QueryRequest\x1a\x1d.kumo.plugin.v1.QueryResponse\x12>\n" +
 	"\x03Act\x12\x1a.kumo.plugin.v1.ActRequest\x1a\x1b.kumo.plugin.v1.ActResponse\x12>\n" +
 	"\x03Get\x12\x1a.kumo.plugin.v1.GetRequest\x1a\x1b.kumo.plugin.v1.GetResponse\x12>\n" +
-	"\x03Put\x12\x1a.kumo.plugin.v1.PutRequest\x1a\x1b.kumo.plugin.v1.PutResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\x03Put\x12\x1a.kumo.plugin.v1.PutRequest\x1a\x1b.kumo.plugin.v1.PutResponse\x12b\n" +
+	"\x0fAllocateAddress\x12&.kumo.plugin.v1.AllocateAddressRequest\x1a'.kumo.plugin.v1.AllocateAddressResponse\x12_\n" +
+	"\x0eReleaseAddress\x12%.kumo.plugin.v1.ReleaseAddressRequest\x1a&.kumo.plugin.v1.ReleaseAddressResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_plugin_proto_rawDescOnce sync.Once
@@ -1371,71 +1681,81 @@ func file_kumo_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
-	(Caller)(0),               // 0: kumo.plugin.v1.Caller
-	(*DescribeRequest)(nil),   // 1: kumo.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),  // 2: kumo.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),  // 3: kumo.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil), // 4: kumo.plugin.v1.ConfigureResponse
-	(*HealthRequest)(nil),     // 5: kumo.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),    // 6: kumo.plugin.v1.HealthResponse
-	(*DrainRequest)(nil),      // 7: kumo.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),     // 8: kumo.plugin.v1.DrainResponse
-	(*ProgressRequest)(nil),   // 9: kumo.plugin.v1.ProgressRequest
-	(*ProgressResponse)(nil),  // 10: kumo.plugin.v1.ProgressResponse
-	(*HostCallRequest)(nil),   // 11: kumo.plugin.v1.HostCallRequest
-	(*HostCallResponse)(nil),  // 12: kumo.plugin.v1.HostCallResponse
-	(*SettingRequest)(nil),    // 13: kumo.plugin.v1.SettingRequest
-	(*SettingResponse)(nil),   // 14: kumo.plugin.v1.SettingResponse
-	(*QueryRequest)(nil),      // 15: kumo.plugin.v1.QueryRequest
-	(*QueryResponse)(nil),     // 16: kumo.plugin.v1.QueryResponse
-	(*GetRequest)(nil),        // 17: kumo.plugin.v1.GetRequest
-	(*GetResponse)(nil),       // 18: kumo.plugin.v1.GetResponse
-	(*PutRequest)(nil),        // 19: kumo.plugin.v1.PutRequest
-	(*PutResponse)(nil),       // 20: kumo.plugin.v1.PutResponse
-	(*ActRequest)(nil),        // 21: kumo.plugin.v1.ActRequest
-	(*ActResponse)(nil),       // 22: kumo.plugin.v1.ActResponse
-	(*ErrorDetail)(nil),       // 23: kumo.plugin.v1.ErrorDetail
-	nil,                       // 24: kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	(*Manifest)(nil),          // 25: kumo.plugin.v1.Manifest
-	(*Resource)(nil),          // 26: kumo.plugin.v1.Resource
-	(*RowChanges)(nil),        // 27: kumo.plugin.v1.RowChanges
+	(Caller)(0),                     // 0: kumo.plugin.v1.Caller
+	(*DescribeRequest)(nil),         // 1: kumo.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),        // 2: kumo.plugin.v1.DescribeResponse
+	(*ConfigureRequest)(nil),        // 3: kumo.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),       // 4: kumo.plugin.v1.ConfigureResponse
+	(*HealthRequest)(nil),           // 5: kumo.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),          // 6: kumo.plugin.v1.HealthResponse
+	(*DrainRequest)(nil),            // 7: kumo.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),           // 8: kumo.plugin.v1.DrainResponse
+	(*ProgressRequest)(nil),         // 9: kumo.plugin.v1.ProgressRequest
+	(*ProgressResponse)(nil),        // 10: kumo.plugin.v1.ProgressResponse
+	(*HostCallRequest)(nil),         // 11: kumo.plugin.v1.HostCallRequest
+	(*HostCallResponse)(nil),        // 12: kumo.plugin.v1.HostCallResponse
+	(*SettingRequest)(nil),          // 13: kumo.plugin.v1.SettingRequest
+	(*SettingResponse)(nil),         // 14: kumo.plugin.v1.SettingResponse
+	(*QueryRequest)(nil),            // 15: kumo.plugin.v1.QueryRequest
+	(*QueryResponse)(nil),           // 16: kumo.plugin.v1.QueryResponse
+	(*GetRequest)(nil),              // 17: kumo.plugin.v1.GetRequest
+	(*GetResponse)(nil),             // 18: kumo.plugin.v1.GetResponse
+	(*AllocateAddressRequest)(nil),  // 19: kumo.plugin.v1.AllocateAddressRequest
+	(*AllocateAddressResponse)(nil), // 20: kumo.plugin.v1.AllocateAddressResponse
+	(*Address)(nil),                 // 21: kumo.plugin.v1.Address
+	(*ReleaseAddressRequest)(nil),   // 22: kumo.plugin.v1.ReleaseAddressRequest
+	(*ReleaseAddressResponse)(nil),  // 23: kumo.plugin.v1.ReleaseAddressResponse
+	(*PutRequest)(nil),              // 24: kumo.plugin.v1.PutRequest
+	(*PutResponse)(nil),             // 25: kumo.plugin.v1.PutResponse
+	(*ActRequest)(nil),              // 26: kumo.plugin.v1.ActRequest
+	(*ActResponse)(nil),             // 27: kumo.plugin.v1.ActResponse
+	(*ErrorDetail)(nil),             // 28: kumo.plugin.v1.ErrorDetail
+	nil,                             // 29: kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	(*Manifest)(nil),                // 30: kumo.plugin.v1.Manifest
+	(*Resource)(nil),                // 31: kumo.plugin.v1.Resource
+	(*RowChanges)(nil),              // 32: kumo.plugin.v1.RowChanges
 }
 var file_kumo_plugin_v1_plugin_proto_depIdxs = []int32{
-	25, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
-	24, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	30, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
+	29, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
 	0,  // 2: kumo.plugin.v1.QueryRequest.as:type_name -> kumo.plugin.v1.Caller
-	26, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
-	27, // 4: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
-	0,  // 5: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
-	1,  // 6: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
-	3,  // 7: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
-	5,  // 8: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
-	7,  // 9: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
-	9,  // 10: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
-	11, // 11: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
-	13, // 12: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
-	15, // 13: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
-	21, // 14: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
-	17, // 15: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
-	19, // 16: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
-	2,  // 17: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
-	4,  // 18: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
-	6,  // 19: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
-	8,  // 20: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
-	10, // 21: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
-	12, // 22: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
-	14, // 23: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
-	16, // 24: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
-	22, // 25: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
-	18, // 26: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
-	20, // 27: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
-	17, // [17:28] is the sub-list for method output_type
-	6,  // [6:17] is the sub-list for method input_type
-	6,  // [6:6] is the sub-list for extension type_name
-	6,  // [6:6] is the sub-list for extension extendee
-	0,  // [0:6] is the sub-list for field type_name
+	31, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
+	21, // 4: kumo.plugin.v1.AllocateAddressResponse.address:type_name -> kumo.plugin.v1.Address
+	32, // 5: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
+	0,  // 6: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
+	1,  // 7: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
+	3,  // 8: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
+	5,  // 9: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
+	7,  // 10: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
+	9,  // 11: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
+	11, // 12: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
+	13, // 13: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
+	15, // 14: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
+	26, // 15: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
+	17, // 16: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
+	24, // 17: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
+	19, // 18: kumo.plugin.v1.CoreService.AllocateAddress:input_type -> kumo.plugin.v1.AllocateAddressRequest
+	22, // 19: kumo.plugin.v1.CoreService.ReleaseAddress:input_type -> kumo.plugin.v1.ReleaseAddressRequest
+	2,  // 20: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
+	4,  // 21: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
+	6,  // 22: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
+	8,  // 23: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
+	10, // 24: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
+	12, // 25: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
+	14, // 26: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
+	16, // 27: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
+	27, // 28: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
+	18, // 29: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
+	25, // 30: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
+	20, // 31: kumo.plugin.v1.CoreService.AllocateAddress:output_type -> kumo.plugin.v1.AllocateAddressResponse
+	23, // 32: kumo.plugin.v1.CoreService.ReleaseAddress:output_type -> kumo.plugin.v1.ReleaseAddressResponse
+	20, // [20:33] is the sub-list for method output_type
+	7,  // [7:20] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_plugin_proto_init() }
@@ -1451,7 +1771,7 @@ func file_kumo_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_plugin_proto_rawDesc), len(file_kumo_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   24,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

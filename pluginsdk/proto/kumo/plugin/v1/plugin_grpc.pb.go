@@ -257,13 +257,15 @@ var PluginService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	CoreService_Progress_FullMethodName = "/kumo.plugin.v1.CoreService/Progress"
-	CoreService_HostCall_FullMethodName = "/kumo.plugin.v1.CoreService/HostCall"
-	CoreService_Setting_FullMethodName  = "/kumo.plugin.v1.CoreService/Setting"
-	CoreService_Query_FullMethodName    = "/kumo.plugin.v1.CoreService/Query"
-	CoreService_Act_FullMethodName      = "/kumo.plugin.v1.CoreService/Act"
-	CoreService_Get_FullMethodName      = "/kumo.plugin.v1.CoreService/Get"
-	CoreService_Put_FullMethodName      = "/kumo.plugin.v1.CoreService/Put"
+	CoreService_Progress_FullMethodName        = "/kumo.plugin.v1.CoreService/Progress"
+	CoreService_HostCall_FullMethodName        = "/kumo.plugin.v1.CoreService/HostCall"
+	CoreService_Setting_FullMethodName         = "/kumo.plugin.v1.CoreService/Setting"
+	CoreService_Query_FullMethodName           = "/kumo.plugin.v1.CoreService/Query"
+	CoreService_Act_FullMethodName             = "/kumo.plugin.v1.CoreService/Act"
+	CoreService_Get_FullMethodName             = "/kumo.plugin.v1.CoreService/Get"
+	CoreService_Put_FullMethodName             = "/kumo.plugin.v1.CoreService/Put"
+	CoreService_AllocateAddress_FullMethodName = "/kumo.plugin.v1.CoreService/AllocateAddress"
+	CoreService_ReleaseAddress_FullMethodName  = "/kumo.plugin.v1.CoreService/ReleaseAddress"
 )
 
 // CoreServiceClient is the client API for CoreService service.
@@ -295,6 +297,13 @@ type CoreServiceClient interface {
 	Get(ctx context.Context, in *GetRequest, opts ...grpc.CallOption) (*GetResponse, error)
 	// Put changes rows of the plugin's own types, all or none.
 	Put(ctx context.Context, in *PutRequest, opts ...grpc.CallOption) (*PutResponse, error)
+	// AllocateAddress takes an address of an L3 network for a purpose of the plugin's,
+	// without a NIC. A repeat with the same key is the same address. It needs the
+	// permission "address:<purpose>". It stays until it is released, or its network or
+	// range is deleted: a type with an edge to those says whether they may be.
+	AllocateAddress(ctx context.Context, in *AllocateAddressRequest, opts ...grpc.CallOption) (*AllocateAddressResponse, error)
+	// ReleaseAddress gives one back; one that was never taken is a success.
+	ReleaseAddress(ctx context.Context, in *ReleaseAddressRequest, opts ...grpc.CallOption) (*ReleaseAddressResponse, error)
 }
 
 type coreServiceClient struct {
@@ -384,6 +393,26 @@ func (c *coreServiceClient) Put(ctx context.Context, in *PutRequest, opts ...grp
 	return out, nil
 }
 
+func (c *coreServiceClient) AllocateAddress(ctx context.Context, in *AllocateAddressRequest, opts ...grpc.CallOption) (*AllocateAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AllocateAddressResponse)
+	err := c.cc.Invoke(ctx, CoreService_AllocateAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) ReleaseAddress(ctx context.Context, in *ReleaseAddressRequest, opts ...grpc.CallOption) (*ReleaseAddressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseAddressResponse)
+	err := c.cc.Invoke(ctx, CoreService_ReleaseAddress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreServiceServer is the server API for CoreService service.
 // All implementations must embed UnimplementedCoreServiceServer
 // for forward compatibility.
@@ -413,6 +442,13 @@ type CoreServiceServer interface {
 	Get(context.Context, *GetRequest) (*GetResponse, error)
 	// Put changes rows of the plugin's own types, all or none.
 	Put(context.Context, *PutRequest) (*PutResponse, error)
+	// AllocateAddress takes an address of an L3 network for a purpose of the plugin's,
+	// without a NIC. A repeat with the same key is the same address. It needs the
+	// permission "address:<purpose>". It stays until it is released, or its network or
+	// range is deleted: a type with an edge to those says whether they may be.
+	AllocateAddress(context.Context, *AllocateAddressRequest) (*AllocateAddressResponse, error)
+	// ReleaseAddress gives one back; one that was never taken is a success.
+	ReleaseAddress(context.Context, *ReleaseAddressRequest) (*ReleaseAddressResponse, error)
 	mustEmbedUnimplementedCoreServiceServer()
 }
 
@@ -443,6 +479,12 @@ func (UnimplementedCoreServiceServer) Get(context.Context, *GetRequest) (*GetRes
 }
 func (UnimplementedCoreServiceServer) Put(context.Context, *PutRequest) (*PutResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Put not implemented")
+}
+func (UnimplementedCoreServiceServer) AllocateAddress(context.Context, *AllocateAddressRequest) (*AllocateAddressResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method AllocateAddress not implemented")
+}
+func (UnimplementedCoreServiceServer) ReleaseAddress(context.Context, *ReleaseAddressRequest) (*ReleaseAddressResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method ReleaseAddress not implemented")
 }
 func (UnimplementedCoreServiceServer) mustEmbedUnimplementedCoreServiceServer() {}
 func (UnimplementedCoreServiceServer) testEmbeddedByValue()                     {}
@@ -584,6 +626,42 @@ func _CoreService_Put_Handler(srv interface{}, ctx context.Context, dec func(int
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoreService_AllocateAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AllocateAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).AllocateAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_AllocateAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).AllocateAddress(ctx, req.(*AllocateAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_ReleaseAddress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseAddressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).ReleaseAddress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_ReleaseAddress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).ReleaseAddress(ctx, req.(*ReleaseAddressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoreService_ServiceDesc is the grpc.ServiceDesc for CoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -614,6 +692,14 @@ var CoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Put",
 			Handler:    _CoreService_Put_Handler,
+		},
+		{
+			MethodName: "AllocateAddress",
+			Handler:    _CoreService_AllocateAddress_Handler,
+		},
+		{
+			MethodName: "ReleaseAddress",
+			Handler:    _CoreService_ReleaseAddress_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
