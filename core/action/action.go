@@ -218,6 +218,7 @@ type Action struct {
 
 	fields  []field
 	handler handler
+	brought bool // registered by Bring
 	newP    func() reflect.Value
 	result  reflect.Type
 }

@@ -24,15 +24,76 @@ type Registry struct {
 	ports   Ports
 	waiters waiters
 
-	mu      sync.RWMutex
+	bringing sync.Mutex // held by Bring
+	mu       sync.RWMutex
+	offered  offer
+	next     *offer // what Bring is putting together; nil else
+	changed  []func()
+}
+
+// offer is a set of actions.
+type offer struct {
 	actions map[string]*Action
 	routes  map[string]string // route key to message
-	changed []func()
 }
 
 // NewRegistry returns an empty registry.
-func NewRegistry(log hclog.Logger) *Registry {
-	return &Registry{log: log, actions: map[string]*Action{}, routes: map[string]string{}}
+func NewRegistry(log hclog.Logger) *Registry { return &Registry{log: log, offered: newOffer()} }
+
+func newOffer() offer { return offer{actions: map[string]*Action{}, routes: map[string]string{}} }
+
+func (o *offer) add(a *Action) error {
+	if _, taken := o.actions[a.Message]; taken {
+		return errs.New(errs.Exists, a.Message, "an action of this name is registered already")
+	}
+	for _, k := range a.routeKeys() {
+		if by, taken := o.routes[k]; taken {
+			return errs.New(errs.Exists, a.Message, "route %q is served by %s already", k, by)
+		}
+	}
+	for _, k := range a.routeKeys() {
+		o.routes[k] = a.Message
+	}
+	o.actions[a.Message] = a
+	return nil
+}
+
+// Bring has f register actions in the place of those that the Bring before has
+// registered: all of them are offered at once when f succeeds, and on an error nothing
+// has changed. Nobody else may register meanwhile. Calls that have begun go on with the
+// actions that were.
+func (r *Registry) Bring(f func() error) error {
+	r.bringing.Lock()
+	defer r.bringing.Unlock()
+	next := newOffer()
+	r.mu.Lock()
+	for message, a := range r.offered.actions {
+		if !a.brought {
+			next.actions[message] = a
+		}
+	}
+	for key, message := range r.offered.routes {
+		if next.actions[message] != nil {
+			next.routes[key] = message
+		}
+	}
+	r.next = &next
+	r.mu.Unlock()
+	err := f()
+	r.mu.Lock()
+	r.next = nil
+	if err == nil {
+		r.offered = next
+	}
+	fns := slices.Clone(r.changed)
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	for _, fn := range fns {
+		fn()
+	}
+	return nil
 }
 
 // Wire gives the registry what it needs of other parts. Call it once, before
@@ -129,41 +190,20 @@ func (r *Registry) RegisterQuery(typeName, path string, access Access, message s
 	})
 }
 
-// Unregister removes an action, when its plugin goes; gone is a success.
-func (r *Registry) Unregister(message string) {
-	r.mu.Lock()
-	if a, ok := r.actions[message]; ok {
-		for _, k := range a.routeKeys() {
-			delete(r.routes, k)
-		}
-		delete(r.actions, message)
-	}
-	fns := slices.Clone(r.changed)
-	r.mu.Unlock()
-	for _, fn := range fns {
-		fn()
-	}
-}
-
 func (r *Registry) add(a *Action) error {
 	if err := a.complete(); err != nil {
 		return err
 	}
 	r.mu.Lock()
-	if _, taken := r.actions[a.Message]; taken {
+	if r.next != nil {
+		a.brought = true
+		defer r.mu.Unlock()
+		return r.next.add(a)
+	}
+	if err := r.offered.add(a); err != nil {
 		r.mu.Unlock()
-		return errs.New(errs.Exists, a.Message, "an action of this name is registered already")
+		return err
 	}
-	for _, k := range a.routeKeys() {
-		if by, taken := r.routes[k]; taken {
-			r.mu.Unlock()
-			return errs.New(errs.Exists, a.Message, "route %q is served by %s already", k, by)
-		}
-	}
-	for _, k := range a.routeKeys() {
-		r.routes[k] = a.Message
-	}
-	r.actions[a.Message] = a
 	fns := slices.Clone(r.changed)
 	r.mu.Unlock()
 	for _, fn := range fns {
@@ -308,15 +348,15 @@ func ActionKey(message string) string {
 func (r *Registry) Get(message string) (*Action, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	a, ok := r.actions[message]
+	a, ok := r.offered.actions[message]
 	return a, ok
 }
 
 // All returns the actions that clients can call, in the order of their messages.
 func (r *Registry) All() []*Action {
 	r.mu.RLock()
-	out := make([]*Action, 0, len(r.actions))
-	for _, a := range r.actions {
+	out := make([]*Action, 0, len(r.offered.actions))
+	for _, a := range r.offered.actions {
 		if a.Access != Internal {
 			out = append(out, a)
 		}

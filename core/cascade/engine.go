@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -110,8 +111,8 @@ type Engine struct {
 	flows  *flow.Engine
 	log    hclog.Logger
 	delete *flow.Def[deletion]
-	hooks  *hook.Service // Observe
-	points []string      // of all types
+	hooks  *hook.Service            // Observe
+	points atomic.Pointer[[]string] // of all types
 
 	mu       sync.RWMutex
 	deleters map[string]Deleter

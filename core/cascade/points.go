@@ -14,15 +14,19 @@ import (
 func pointOf(typeName string) string { return typeName + ".delete.begin" }
 
 // Observe has plugins do their steps before rows of any type are deleted, and declares
-// the points of all types that are registered. It comes once, when all are, and before
-// the first delete.
+// the points of all types that are registered. It comes before the first delete, and
+// again when there are other types.
 func (e *Engine) Observe(hooks *hook.Service) {
-	e.hooks = hooks
+	if e.hooks == nil {
+		e.hooks = hooks
+	}
+	var points []string
+	defer func() { e.points.Store(&points) }()
 	for _, t := range e.reg.All() {
 		if !observable(t) {
 			continue
 		}
-		e.points = append(e.points, pointOf(t.Name))
+		points = append(points, pointOf(t.Name))
 		hooks.Declare(pointOf(t.Name), "A row of "+t.Name+" is about to be deleted by a cascade, its own or that of what it depends on, and nothing has been yet. "+
 			"What has a trash (guests, data volumes, images) is removed from there without one; parts (the NICs of a guest) go with their whole, untold. "+
 			"Subject: its type and uuid. No state is kept for its undo, which comes for each row that is still there when the delete has failed. "+
@@ -40,7 +44,7 @@ func (e *Engine) contributions() hook.Points {
 	if e.hooks == nil {
 		return nil
 	}
-	return e.hooks.At(e.points...)
+	return e.hooks.At(*e.points.Load()...)
 }
 
 // observed returns the rows of a plan that plugins are told of.

@@ -20,8 +20,9 @@ import (
 // registerChoices defines the tags and the settings of all options.
 func (s *Service) registerChoices() error {
 	var failed error
-	s.choices = s.Plugins.GuestOffers().Options
-	for _, o := range s.choices {
+	choices := plugin.Offers(s.generic.Declared()).Options
+	s.choices.Store(&choices)
+	for _, o := range choices {
 		values, captions := plugin.ChoicesOf(o), map[string]resource.Caption{}
 		for _, c := range o.GetChoices() {
 			captions[c.GetValue()] = captionOf(c.GetCaption())
@@ -51,7 +52,7 @@ func captionOf(c *pluginv1.Caption) resource.Caption { return resource.Say(c.Get
 // choicesOf is what a guest's tags choose, by the options' names.
 func (s *Service) choicesOf(tags []string) map[string]string {
 	var chosen map[string]string
-	for _, o := range s.choices {
+	for _, o := range *s.choices.Load() {
 		if v := choiceOf(o, tags); v != "" {
 			if chosen == nil {
 				chosen = map[string]string{}

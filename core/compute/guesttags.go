@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
@@ -45,7 +46,7 @@ var tagKinds = map[string]map[string]string{
 }
 
 func (s *Service) registerTags() error {
-	offers := s.Plugins.GuestOffers()
+	offers := plugin.Offers(s.generic.Declared())
 	var failed error
 	def := func(pattern string, validate func(tokens map[string]string) error) {
 		each, several := severalTags[pattern]

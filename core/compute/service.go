@@ -2,7 +2,9 @@ package compute
 
 import (
 	"context"
+	"errors"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -38,8 +40,8 @@ type Service struct {
 	resume   *flow.Def[guest]
 	destroy  *flow.Def[guest]
 	expunge  *flow.Def[guest]
-	choices  []*pluginv1.GuestOption           // of all hypervisors
-	reports  batch.Groups[map[string]expected] // of single guests
+	choices  atomic.Pointer[[]*pluginv1.GuestOption] // of all hypervisors
+	reports  batch.Groups[map[string]expected]       // of single guests
 	problems *problem.Book
 }
 
@@ -92,10 +94,8 @@ func (s *Service) Register() error {
 	}
 	s.Cascade.Register(VMType.Name, cascade.Deleter{Delete: s.deleteVM, Detach: s.detachVM, Lives: true, Collect: s.collect,
 		Parts: []string{"VmNic", "VmCdRom", "VmInstanceProblem"}})
-	if err := s.registerTags(); err != nil {
-		return err
-	}
-	for _, f := range []func() error{s.registerSettings, s.registerChoices, s.registerPlacement, s.registerKeep, s.registerOfferings, s.registerVMs} {
+	s.generic.Brought(kernel.Bringer{Register: func() error { return errors.Join(s.registerTags(), s.registerChoices()) }})
+	for _, f := range []func() error{s.registerSettings, s.registerPlacement, s.registerKeep, s.registerOfferings, s.registerVMs} {
 		if err := f(); err != nil {
 			return err
 		}

@@ -87,12 +87,12 @@ func (s subscription) timeout() time.Duration {
 func (s subscription) ignores() bool { return s.GetOnFailure() == pluginsdk.FailureIgnore }
 
 // Declare makes a point known, by a name such as "vm.start.nics-ready" and a sentence
-// on what has happened there and what the subject says. It panics when the name is
-// taken, which is a programming error. It comes before Start.
+// on what has happened there and what the subject says. A repeat is one; it panics when
+// the name is taken, which is a programming error.
 func (s *Service) Declare(point, doc string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, twice := s.points[point]; twice {
+	if other, twice := s.points[point]; twice && other != doc {
 		panic("point " + point + " is declared twice")
 	}
 	s.points[point] = doc

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -63,8 +64,9 @@ func New(k *kernel.Kernel) *Service {
 func (s *Service) Register() error {
 	flow.Register(s.Flows, s.adding)
 	s.declarePoints()
+	s.generic.Brought(kernel.Bringer{Register: func() error { return errors.Join(s.registerTags(), s.registerTypes()) }})
 	s.Cascade.Register(ImageRefType.Name, cascade.Deleter{Delete: s.deleteRef})
-	for _, f := range []func() error{s.registerSettings, s.registerTags, s.registerStores, s.registerZones, s.registerHealth, s.registerTypes, s.registerImages} {
+	for _, f := range []func() error{s.registerSettings, s.registerStores, s.registerZones, s.registerHealth, s.registerImages} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -87,7 +89,7 @@ var storeParams = []action.Param{
 }
 
 func (s *Service) registerTypes() error {
-	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetBackupStorages, func(d *pluginv1.BackupStorageDecl) error {
+	return plugin.Each(s.generic.Declared(), (*pluginv1.Manifest).GetBackupStorages, func(d *pluginv1.BackupStorageDecl) error {
 		err := s.generic.RegisterAddition(kernel.Addition{
 			Base: BackupStorageType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: storeParams, Kind: "storage",
 			Doc: "Adds a backup storage of type " + d.GetType() + ".",

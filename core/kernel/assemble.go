@@ -58,7 +58,7 @@ func New(o Options) *Kernel {
 	l := o.Limits
 	l.Log = log.Named("dispatch")
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Plugins: o.Plugins}
+		Events: event.New(), Plugins: o.Plugins, brought: &brought{}}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	k.Plugins.BeforeHost(action.WaitsFor)
 	st.Watch(k.Events)
@@ -103,46 +103,8 @@ func (k *Kernel) Wire(auth action.Authenticator, system string) {
 type Bases struct {
 	// Of has the type of each strategy; those that are absent are not extended.
 	Of map[pluginsdk.Strategy]*resource.Type
-	// Own gives the types of plugins' own; nil: there are none.
-	Own func(ctx context.Context, k *Kernel) ([]*resource.Type, error)
-}
-
-// AddPluginTypes adds the types that plugins declare and makes their tables.
-func (k *Kernel) AddPluginTypes(ctx context.Context, b Bases) error {
-	var added []*resource.Type
-	for _, m := range k.Plugins.Manifests() {
-		for _, e := range pluginsdk.Extensions(m) {
-			base := b.Of[e.Strategy]
-			if base == nil || e.Add != nil && k.SubtypeOf(base, e.Type) != nil {
-				continue // a second plugin that has the same message (plugin.Manager)
-			}
-			t, err := Subtype(base, e.Type, e.Add, e.Fields)
-			if err != nil {
-				return err
-			}
-			if t == nil {
-				continue
-			}
-			added = append(added, t)
-			if err := k.Types.Add(t); err != nil {
-				return err
-			}
-		}
-	}
-	if b.Own != nil {
-		own, err := b.Own(ctx, k)
-		if err != nil {
-			return err
-		}
-		added = append(added, own...)
-		if err := k.Types.Add(own...); err != nil {
-			return err
-		}
-	}
-	if err := k.Types.Check(); err != nil {
-		return err
-	}
-	return k.Store.EnsureTypes(ctx, added...)
+	// Own gives the types of plugins' own, which may refer to types; nil: there are none.
+	Own func(ctx context.Context, k *Kernel, types *resource.Registry) ([]*resource.Type, error)
 }
 
 // RegisterParts registers the actions and settings of the kernel's own parts. It comes
@@ -168,7 +130,7 @@ func (k *Kernel) RegisterParts() error {
 	k.RegisterProgress()
 	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)
 	k.Config.Register(k.Actions)
-	k.Cascade.Observe(k.Hooks)
+	k.Brought(Bringer{Register: func() error { k.Cascade.Observe(k.Hooks); return nil }})
 	return nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Generic is what services do alike with resources of their types. A service
@@ -23,6 +24,9 @@ type Generic interface {
 	RegisterUpdateThen(t *resource.Type, access action.Access, check ValueCheck,
 		after func(ctx context.Context, uuid string, values map[string]any) error, fields ...action.Param) error
 	RegisterPluginUpdate(u PluginUpdate) error
+	// Declared are the manifests of plugins, Brought has what they bring registered.
+	Declared() []*pluginv1.Manifest
+	Brought(b Bringer)
 	// RegisterAddition registers the message by which a plugin has resources of a base
 	// type made, InsertSubtype writes the plugin's part of one.
 	RegisterAddition(d Addition) error

@@ -44,6 +44,7 @@ type Kernel struct {
 	// Node is this management node; loops ask it what they own. nil owns all.
 	Node *mgmt.Node
 
-	shown renderer
-	calls *callbacks
+	shown   renderer
+	brought *brought
+	calls   *callbacks
 }

@@ -77,7 +77,11 @@ func Said(c *pluginv1.Caption) resource.Caption { return resource.Say(c.GetEn(),
 // SubtypeOf returns the type by which a plugin extends a base type for one
 // value of its discriminator, nil when it adds no fields.
 func (k *Kernel) SubtypeOf(parent *resource.Type, value string) *resource.Type {
-	for _, t := range k.Types.Subtypes(parent.Name) {
+	return subtypeIn(k.Types, parent, value)
+}
+
+func subtypeIn(types *resource.Registry, parent *resource.Type, value string) *resource.Type {
+	for _, t := range types.Subtypes(parent.Name) {
 		if t.DiscriminatorValue == value {
 			return t
 		}

@@ -31,9 +31,8 @@ type l2Detach struct {
 }
 
 func (s *Service) registerL2() error {
-	s.registerL2Attach()
+	s.registerL2Detach()
 	return cmp.Or(
-		s.registerL2Types(),
 		s.generic.RegisterUpdate(L2NetworkType.Type, action.Normal, nil),
 		s.generic.RegisterDelete(L2NetworkType.Type, action.Admin, s.l2Unused),
 	)
@@ -49,10 +48,12 @@ func (s *Service) l2Unused(ctx context.Context, uuid string) error {
 		WithAdvice("destroy and expunge the guests that use it first")
 }
 
+const l2ClusterPath = "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}"
+
+// registerL2Attach registers the message that offers the switches which plugins have.
 func (s *Service) registerL2Attach() {
-	const path = "/l2-networks/{l2NetworkUuid}/clusters/{clusterUuid}"
 	action.Register(s.Actions, action.Action{
-		Message: "APIAttachL2NetworkToClusterMsg", Method: "POST", Path: path, Key: "null", Async: true, Access: action.Admin,
+		Message: "APIAttachL2NetworkToClusterMsg", Method: "POST", Path: l2ClusterPath, Key: "null", Async: true, Access: action.Admin,
 		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Doc: "Makes a layer 2 network exist on the hosts of a cluster.",
 		Values: map[string][]resource.Value{"l2ProviderType": s.allSwitches()},
 	}, func(ctx context.Context, c *action.Call, p *l2Cluster) (action.Ref, error) {
@@ -63,8 +64,11 @@ func (s *Service) registerL2Attach() {
 		st := &l2Attach{RefUUID: resource.NewUUID(), L2UUID: p.L2UUID, ClusterUUID: p.ClusterUUID, ProviderType: p.ProviderType}
 		return ref, flow.Run(ctx, s.Flows, s.attaching, st, flow.Options{Job: c.Job, Key: p.L2UUID, ResourceType: ref.Type, ResourceUUID: ref.UUID})
 	})
+}
+
+func (s *Service) registerL2Detach() {
 	action.Register(s.Actions, action.Action{
-		Message: "APIDetachL2NetworkFromClusterMsg", Method: "DELETE", Path: path, Async: true, Access: action.Admin,
+		Message: "APIDetachL2NetworkFromClusterMsg", Method: "DELETE", Path: l2ClusterPath, Async: true, Access: action.Admin,
 		Queue: "l2NetworkUuid", Returns: "L2Network", Kind: "network", Removes: action.Removes(s.goneFromCluster), Doc: "Takes a layer 2 network from the hosts of a cluster.",
 	}, func(ctx context.Context, c *action.Call, p *l2Detach) (action.Ref, error) {
 		ref := action.Ref{Type: "L2Network", UUID: p.L2UUID}

@@ -9,6 +9,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -39,7 +40,7 @@ func l2Params(switches []resource.Value) []action.Param {
 
 // registerL2Types registers the messages that make networks.
 func (s *Service) registerL2Types() error {
-	for _, d := range s.Plugins.L2Types() {
+	for _, d := range plugin.L2Types(s.generic.Declared()) {
 		switches := s.switches(d.GetType())
 		err := s.generic.RegisterAddition(kernel.Addition{
 			Base: L2NetworkType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: l2Params(switches),
@@ -58,7 +59,7 @@ func (s *Service) registerL2Types() error {
 
 // switches are what the plugins plug guests of a type's networks into.
 func (s *Service) switches(l2Type string) (all []resource.Value) {
-	for _, sw := range s.Plugins.Switches(l2Type) {
+	for _, sw := range plugin.Switches(s.generic.Declared(), l2Type) {
 		all = append(all, resource.Value{Name: sw.GetName(), Caption: kernel.Said(sw.GetCaption())})
 	}
 	return all
@@ -66,7 +67,7 @@ func (s *Service) switches(l2Type string) (all []resource.Value) {
 
 // allSwitches are those of all types, none twice.
 func (s *Service) allSwitches() (all []resource.Value) {
-	for _, d := range s.Plugins.L2Types() {
+	for _, d := range plugin.L2Types(s.generic.Declared()) {
 		for _, v := range s.switches(d.GetType()) {
 			if !slices.ContainsFunc(all, func(k resource.Value) bool { return k.Name == v.Name }) {
 				all = append(all, v)
@@ -105,7 +106,7 @@ func (s *Service) newL2Network(ctx context.Context, c *action.Call, d *pluginv1.
 // checkL2Alone refuses to attach a network to a cluster that has one of its type
 // which is the same in all that must differ (L2NetworkDecl.unique).
 func (s *Service) checkL2Alone(ctx context.Context, l2 *L2Network, cluster *contract.Cluster) error {
-	types := s.Plugins.L2Types()
+	types := plugin.L2Types(s.generic.Declared())
 	i := slices.IndexFunc(types, func(d *pluginv1.L2NetworkDecl) bool { return d.GetType() == l2.Type })
 	if i < 0 || len(types[i].GetUnique()) == 0 {
 		return nil

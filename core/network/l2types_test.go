@@ -89,10 +89,10 @@ func TestTypeOfTwoPlugins(t *testing.T) {
 		t.Error(err)
 	}
 	m = second(func(d *pluginv1.L2NetworkDecl) { d.Type, d.Add, d.Unique, d.Refuses = "Unmade", nil, nil, nil })
-	if all := m.L2Types(); len(all) != 2 || errs.ClassOf(m.L2Ready("Unmade")) != errs.NotFound {
+	if all := plugin.L2Types(m.Manifests()); len(all) != 2 || errs.ClassOf(m.L2Ready("Unmade")) != errs.NotFound {
 		t.Errorf("a type without a message is among %v: %v", all, m.L2Ready("Unmade"))
 	}
-	if all := second(func(*pluginv1.L2NetworkDecl) {}).L2Types(); len(all) != 2 {
+	if all := plugin.L2Types(second(func(*pluginv1.L2NetworkDecl) {}).Manifests()); len(all) != 2 {
 		t.Errorf("types are %v", all)
 	}
 }
@@ -100,7 +100,7 @@ func TestTypeOfTwoPlugins(t *testing.T) {
 // Without a plugin that has the message there is none.
 func TestTypesAreThoseWithAMessage(t *testing.T) {
 	c := cloudtest.New(t)
-	types := c.Plugins.L2Types()
+	types := plugin.L2Types(c.Declared())
 	if len(types) != 2 || types[0].GetType() != "L2NoVlanNetwork" || types[1].GetType() != kerneltest.FakeL2Type {
 		t.Errorf("types are %v", types)
 	}

@@ -67,15 +67,7 @@ func (s *Service) Register() error {
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
 	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})
 	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC, Lives: true, Key: s.plugged})
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetNetworkServices() {
-			if d.GetServiceIpTag() != "" {
-				if err := s.Tags.Define(tag.Pattern{Resource: "L3Network", Pattern: d.GetServiceIpTag(), Inherent: true}); err != nil {
-					return err
-				}
-			}
-		}
-	}
+	s.generic.Brought(kernel.Bringer{Register: s.registerBrought, Save: s.SaveProviders})
 	for _, f := range []func() error{s.registerL2, s.registerL3, s.registerRanges, s.registerFree, s.registerServices, s.registerFacts} {
 		if err := f(); err != nil {
 			return err
@@ -84,12 +76,28 @@ func (s *Service) Register() error {
 	return nil
 }
 
+// registerBrought registers what plugins bring: types of networks, and tags.
+func (s *Service) registerBrought() error {
+	for _, m := range s.generic.Declared() {
+		for _, d := range m.GetNetworkServices() {
+			if d.GetServiceIpTag() == "" {
+				continue
+			}
+			if err := s.Tags.Define(tag.Pattern{Resource: "L3Network", Pattern: d.GetServiceIpTag(), Inherent: true}); err != nil {
+				return err
+			}
+		}
+	}
+	s.registerL2Attach()
+	return s.registerL2Types()
+}
+
 // SaveProviders makes the rows of the providers that the plugins declare; it
-// is called at start and changes nothing when they exist. The UUID comes from
+// is called at start, and with other manifests, and changes nothing when they exist. The UUID comes from
 // the type, so that it is the same after a fresh start; MD5 makes an identity here, no secret.
 func (s *Service) SaveProviders(ctx context.Context) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		for _, m := range s.Plugins.Manifests() {
+		for _, m := range s.generic.Declared() {
 			for _, d := range m.GetNetworkServices() {
 				if err := s.saveProvider(ctx, tx, d); err != nil {
 					return err
@@ -169,7 +177,7 @@ func (s *Service) registerFacts() error {
 		Doc: "Lists the layer 2 network types that the plugins offer.",
 	}, func(context.Context, *action.Call, *struct{}) (l2Types, error) {
 		types := l2Types{[]string{}}
-		for _, d := range s.Plugins.L2Types() {
+		for _, d := range plugin.L2Types(s.Plugins.Manifests()) {
 			types.Types = append(types.Types, d.GetType())
 		}
 		return types, nil

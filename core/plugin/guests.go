@@ -25,8 +25,8 @@ type GuestOffers struct {
 	Options []*pluginv1.GuestOption
 }
 
-// GuestOffers gathers what the hypervisors of the enabled plugins offer.
-func (m *Manager) GuestOffers() GuestOffers {
+// Offers gathers what the hypervisors of plugins offer.
+func Offers(manifests []*pluginv1.Manifest) GuestOffers {
 	o := GuestOffers{RefusedBootModes: map[string]string{}}
 	add := func(list []string, name string) []string {
 		if slices.Contains(list, name) {
@@ -34,7 +34,7 @@ func (m *Manager) GuestOffers() GuestOffers {
 		}
 		return append(list, name)
 	}
-	for _, manifest := range m.Manifests() {
+	for _, manifest := range manifests {
 		for _, h := range manifest.GetHypervisors() {
 			for _, d := range h.GetDevices() {
 				o.Devices = add(o.Devices, d.GetName())

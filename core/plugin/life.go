@@ -184,7 +184,7 @@ func (m *Manager) accept(ctx context.Context, s *supervised, p *process) error {
 	}
 	err := m.fits(next)
 	if err == nil && m.cfg.Accept != nil {
-		err = m.cfg.Accept(ctx, old, next)
+		err = m.cfg.Accept(ctx, next)
 	}
 	if err != nil {
 		p.kill()

@@ -89,11 +89,11 @@ func TestEnableNew(t *testing.T) {
 	var mu sync.Mutex
 	var accepted []string
 	c := start(t, func(cfg *plugin.Config) {
-		cfg.Accept = func(_ context.Context, old, next *pluginv1.Manifest) error {
+		cfg.Accept = func(_ context.Context, next *pluginv1.Manifest) error {
 			mu.Lock()
 			defer mu.Unlock()
 			accepted = append(accepted, next.GetName())
-			if old != nil || len(accepted) == 1 {
+			if len(accepted) == 1 {
 				return refuse
 			}
 			return nil

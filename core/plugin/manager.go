@@ -57,10 +57,9 @@ type Config struct {
 	// Granted tells which permissions of those that a plugin asks for its binary, with
 	// that SHA-256, is granted; one that asks for more does not start. nil grants all.
 	Granted func(ctx context.Context, name string, sum []byte, asked []string) ([]string, error)
-	// Accept, which may be nil, sees a manifest before a process with it takes calls
-	// while the core runs, and declares what is new in it. old is the one that was
-	// accepted before, nil for a plugin that is new. An error refuses the process.
-	Accept func(ctx context.Context, old, next *pluginv1.Manifest) error
+	// Accept, which may be nil, sees a new manifest before a process with it takes calls
+	// while the core runs, and declares what is in it. An error refuses the process.
+	Accept func(ctx context.Context, next *pluginv1.Manifest) error
 	// Changed, if set, is told of each plugin whose Status has changed. It must
 	// return at once.
 	Changed func(plugin string)

@@ -101,9 +101,9 @@ func (m *Manager) BackupStorage(typ string) (*BackupStorage, error) {
 
 // Switches returns the kinds of switches that plugins have for an L2 network
 // type: the usual one of the first plugin first, none twice.
-func (m *Manager) Switches(l2Type string) []*pluginv1.Switch {
+func Switches(manifests []*pluginv1.Manifest, l2Type string) []*pluginv1.Switch {
 	var all []*pluginv1.Switch
-	for _, manifest := range m.Manifests() {
+	for _, manifest := range manifests {
 		for _, d := range manifest.GetL2Networks() {
 			for _, sw := range d.GetSwitches() {
 				if d.GetType() == l2Type && !slices.ContainsFunc(all, func(k *pluginv1.Switch) bool { return k.GetName() == sw.GetName() }) {
@@ -117,9 +117,9 @@ func (m *Manager) Switches(l2Type string) []*pluginv1.Switch {
 
 // L2Types returns what is declared of L2 network types, one declaration for each that
 // has a message, for whatever hypervisor types it is.
-func (m *Manager) L2Types() []*pluginv1.L2NetworkDecl {
+func L2Types(manifests []*pluginv1.Manifest) []*pluginv1.L2NetworkDecl {
 	var all []*pluginv1.L2NetworkDecl
-	for _, manifest := range m.Manifests() {
+	for _, manifest := range manifests {
 		for _, d := range manifest.GetL2Networks() {
 			same := func(k *pluginv1.L2NetworkDecl) bool { return k.GetType() == d.GetType() }
 			if d.GetAdd() != nil && !slices.ContainsFunc(all, same) {
@@ -235,9 +235,9 @@ func (s *BackupStorage) Uploader() (pluginsdk.ImageUploader, error) {
 }
 
 // Each calls f with each declaration of one kind, in the order of the manifests; an
-// error names the plugin and the type. Each(m, (*pluginv1.Manifest).GetHypervisors, f).
-func Each[D interface{ GetType() string }](m *Manager, of func(*pluginv1.Manifest) []D, f func(D) error) error {
-	for _, manifest := range m.Manifests() {
+// error names the plugin and the type. Each(all, (*pluginv1.Manifest).GetHypervisors, f).
+func Each[D interface{ GetType() string }](manifests []*pluginv1.Manifest, of func(*pluginv1.Manifest) []D, f func(D) error) error {
+	for _, manifest := range manifests {
 		for _, d := range of(manifest) {
 			if err := f(d); err != nil {
 				return errs.Wrap(errs.Invalid, "plugin "+manifest.GetName(), err, "type %s", d.GetType())

@@ -16,14 +16,14 @@ import (
 // and of those that were. A dormant type that refers to what is no more, or has the
 // name of what is new, is left out; its rows stay in the database. Errors: Invalid,
 // which names the plugin, the type and the field.
-func Declare(ctx context.Context, k *kernel.Kernel) ([]*resource.Type, error) {
+func Declare(ctx context.Context, k *kernel.Kernel, types *resource.Registry) ([]*resource.Type, error) {
 	all, err := declarations(ctx, k)
 	if err != nil {
 		return nil, err
 	}
 	for {
 		kept := slices.DeleteFunc(slices.Clone(all), func(d *declaration) bool {
-			why := d.check(k.Types, all)
+			why := d.check(types, all)
 			if why != nil && d.dormant {
 				k.Log.Warn("a type of a plugin that is not enabled is left out", "type", d.GetName(), "plugin", d.plugin, "error", why)
 				return true
@@ -41,13 +41,13 @@ func Declare(ctx context.Context, k *kernel.Kernel) ([]*resource.Type, error) {
 			break
 		}
 	}
-	types := make([]*resource.Type, len(all))
+	made := make([]*resource.Type, len(all))
 	for i, d := range all {
-		if types[i], err = d.declared(); err != nil {
+		if made[i], err = d.declared(); err != nil {
 			return nil, d.wrong("%v", err)
 		}
 	}
-	return types, nil
+	return made, nil
 }
 
 // check looks at a declaration by itself, and at what it refers to: types that are

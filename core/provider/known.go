@@ -67,7 +67,7 @@ func declarations(ctx context.Context, k *kernel.Kernel) ([]*declaration, error)
 		before[row.Name] = row
 	}
 	var all []*declaration
-	for _, m := range k.Plugins.Manifests() {
+	for _, m := range k.Declared() {
 		for _, decl := range m.GetResourceTypes() {
 			d := &declaration{ResourceTypeDecl: decl, plugin: m.GetName()}
 			if err := d.follows(before[decl.GetName()]); err != nil {
@@ -150,7 +150,7 @@ func (s *Service) Save(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for _, t := range s.types {
+		for _, t := range *s.types.Load() {
 			if t.dormant {
 				continue
 			}

@@ -83,7 +83,7 @@ func TestDeclare(t *testing.T) {
 		if k.Plugins, err = plugin.Connected(nil, connection); err != nil {
 			t.Fatal(err)
 		}
-		return Declare(t.Context(), &k)
+		return Declare(t.Context(), &k, k.Types)
 	}
 	zoned := tent()
 	zoned.Fields = append(zoned.Fields, &pluginv1.Field{Name: "fieldUuid", Caption: say("Field")})
@@ -103,7 +103,7 @@ func TestDeclare(t *testing.T) {
 	save := func(name string, decl *pluginv1.ResourceTypeDecl) {
 		t.Helper()
 		s := New(c.Kernel)
-		s.types = []*served{{declaration: &declaration{ResourceTypeDecl: decl, plugin: name}}}
+		s.types.Store(&[]*served{{declaration: &declaration{ResourceTypeDecl: decl, plugin: name}}})
 		for range 2 { // a repeat changes nothing
 			if err := s.Save(t.Context()); err != nil {
 				t.Fatal(err)
@@ -129,7 +129,7 @@ func TestDeclare(t *testing.T) {
 		k := *c.Kernel
 		k.Plugins, err = plugin.Connected(nil, plugin.Connection{Manifest: &pluginv1.Manifest{Name: "camp", ResourceTypes: []*pluginv1.ResourceTypeDecl{decl}}})
 		if err == nil {
-			_, err = Declare(t.Context(), &k)
+			_, err = Declare(t.Context(), &k, k.Types)
 		}
 		if err != nil {
 			t.Errorf("%s: %v", what, err)

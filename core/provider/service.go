@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -22,7 +23,7 @@ import (
 // Service serves the types of plugins' own. It is safe for concurrent use.
 type Service struct {
 	k     *kernel.Kernel
-	types []*served
+	types atomic.Pointer[[]*served]
 
 	creating *flow.Def[creation]
 	updating *flow.Def[change]
@@ -36,30 +37,42 @@ type served struct {
 }
 
 // New makes the service.
-func New(k *kernel.Kernel) *Service { return &Service{k: k} }
-
-// Register registers what the types of plugins have: messages, how their rows are
-// deleted, tags, and the flows when there is a type at all.
-func (s *Service) Register() error {
-	all, err := declarations(context.Background(), s.k)
-	if err != nil || len(all) == 0 {
-		return err
-	}
+func New(k *kernel.Kernel) *Service {
+	s := &Service{k: k}
+	s.types.Store(&[]*served{})
 	s.creating, s.updating, s.acting = s.defineCreate(), s.defineUpdate(), s.defineAct()
+	return s
+}
+
+// Register registers the flows, and what the types of plugins have.
+func (s *Service) Register() error {
 	flow.Register(s.k.Flows, s.creating)
 	flow.Register(s.k.Flows, s.updating)
 	flow.Register(s.k.Flows, s.acting)
+	s.k.Brought(kernel.Bringer{Register: s.registerTypes, Save: s.Save})
+	return nil
+}
+
+// registerTypes registers what the types of plugins have: messages, how their rows are
+// deleted, tags.
+func (s *Service) registerTypes() error {
+	all, err := declarations(context.Background(), s.k)
+	if err != nil {
+		return err
+	}
+	var types []*served
 	for _, d := range all {
 		typ, ok := s.k.Types.Get(d.GetName())
 		if !ok {
 			continue // a dormant one that was left out
 		}
 		t := &served{d, typ}
-		s.types = append(s.types, t)
+		types = append(types, t)
 		if err := s.register(t); err != nil {
 			return d.wrong("%v", err)
 		}
 	}
+	s.types.Store(&types)
 	return nil
 }
 
@@ -108,11 +121,12 @@ func (s *Service) called(typeName string) (*served, *plugin.ResourceProvider, er
 
 // named returns a type by its name.
 func (s *Service) named(typeName string) (*served, error) {
-	i := slices.IndexFunc(s.types, func(t *served) bool { return t.GetName() == typeName })
+	types := *s.types.Load()
+	i := slices.IndexFunc(types, func(t *served) bool { return t.GetName() == typeName })
 	if i < 0 {
 		return nil, errs.New(errs.Unavailable, "resource type "+typeName, "no plugin declares it any more").WithAdvice("enable its plugin again")
 	}
-	return s.types[i], nil
+	return types[i], nil
 }
 
 // failed says what a plugin did not do.

@@ -48,49 +48,67 @@ func NewRegistry() *Registry {
 func (r *Registry) Add(types ...*Type) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	next, err := r.view.Load().with(types)
+	if err == nil {
+		r.view.Store(next)
+	}
+	return err
+}
+
+// Swap takes types out of the registry and puts others in, at once, when the relations
+// of all that are there then resolve (Check); on an error nothing has changed. Rows
+// stay in the database.
+func (r *Registry) Swap(gone, types []*Type) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	old := r.view.Load()
-	next := maps.Clone(old.types)
+	kept := maps.Clone(old.types)
+	for _, t := range gone {
+		delete(kept, t.Name)
+	}
+	next, err := build(kept, old.version).with(types)
+	if err != nil {
+		return err
+	}
+	trial := &Registry{}
+	trial.view.Store(next)
+	if err := trial.Check(); err != nil {
+		return err
+	}
+	r.view.Store(next)
+	return nil
+}
+
+// with is the view with more types.
+func (v *view) with(types []*Type) (*view, error) {
+	next := maps.Clone(v.types)
 	paths := map[string]string{}
 	for _, t := range next {
 		paths[t.Path] = t.Name
 	}
 	for _, t := range types {
 		if t == nil || t.byName == nil {
-			return fmt.Errorf("resource type %v was not made by Define or Declare", t)
+			return nil, fmt.Errorf("resource type %v was not made by Define or Declare", t)
 		}
 		if reserved[strings.ToLower(t.Name)] || strings.HasPrefix(strings.ToLower(t.Name), "sqlite") {
-			return fmt.Errorf("resource type %s: the name is reserved", t.Name)
+			return nil, fmt.Errorf("resource type %s: the name is reserved", t.Name)
 		}
-		if have, ok := old.zql[t.ZQLName()]; ok && have != t {
-			return fmt.Errorf("resource type %s is declared twice", t.Name)
+		if have, ok := v.zql[t.ZQLName()]; ok && have != t {
+			return nil, fmt.Errorf("resource type %s is declared twice", t.Name)
 		}
 		if have, ok := next[t.Name]; ok && have != t {
-			return fmt.Errorf("resource type %s is declared twice", t.Name)
+			return nil, fmt.Errorf("resource type %s is declared twice", t.Name)
 		}
 		if other, ok := paths[t.Path]; ok && t.Path != "" && other != t.Name {
-			return fmt.Errorf("resource types %s and %s have the same path %s", other, t.Name, t.Path)
+			return nil, fmt.Errorf("resource types %s and %s have the same path %s", other, t.Name, t.Path)
 		}
 		next[t.Name], paths[t.Path] = t, t.Name
 	}
-	r.view.Store(build(next, old.version+1))
-	return nil
+	return build(next, v.version+1), nil
 }
 
 // reserved names would clash with tables or query names of the core.
 var reserved = map[string]bool{"schemamigrations": true, "dual": true}
-
-// Remove takes the types of these names out of the registry, as when their
-// plugin is removed. Unknown names are no error; rows stay in the database.
-func (r *Registry) Remove(names ...string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	old := r.view.Load()
-	next := maps.Clone(old.types)
-	for _, n := range names {
-		delete(next, n)
-	}
-	r.view.Store(build(next, old.version+1))
-}
 
 func build(types map[string]*Type, version uint64) *view {
 	v := &view{types: types, zql: map[string]*Type{}, subtypes: map[string][]*Type{}, inbound: map[string][]InboundEdge{},

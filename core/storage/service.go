@@ -2,7 +2,9 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -44,7 +46,7 @@ type Service struct {
 	looking sync.WaitGroup
 
 	// buses are those that system tags of volumes ask for, by tag.
-	buses map[string]string
+	buses atomic.Pointer[map[string]string]
 }
 
 // needs are the parts of the kernel that this service uses.
@@ -83,10 +85,8 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostRefType.Name, cascade.Deleter{Delete: s.leaveHostRef, Collect: s.collectHostRef, Users: []string{VolumeType.Name, ClusterRefType.Name, ImageCacheType.Name}})
 	s.Cascade.Register(ImageCacheType.Name, cascade.Deleter{Delete: s.deleteCached, Users: []string{"VmInstance", VolumeType.Name}})
 	s.Cascade.Register(VolumeType.Name, cascade.Deleter{Delete: s.deleteVolume, Lives: true, Key: s.diskOf, Users: []string{"VmInstance"}})
-	if err := s.registerBuses(); err != nil {
-		return err
-	}
-	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerHealth, s.registerTypes, s.registerVolumes, s.registerClean} {
+	s.generic.Brought(kernel.Bringer{Register: func() error { return errors.Join(s.registerBuses(), s.registerTypes()) }})
+	for _, f := range []func() error{s.registerSettings, s.registerPrimary, s.registerAttach, s.registerHealth, s.registerVolumes, s.registerClean} {
 		if err := f(); err != nil {
 			return err
 		}
@@ -118,7 +118,7 @@ var primaryParams = []action.Param{
 }
 
 func (s *Service) registerTypes() error {
-	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetPrimaryStorages, func(d *pluginv1.PrimaryStorageDecl) error {
+	return plugin.Each(s.generic.Declared(), (*pluginv1.Manifest).GetPrimaryStorages, func(d *pluginv1.PrimaryStorageDecl) error {
 		return s.generic.RegisterAddition(kernel.Addition{
 			Base: PrimaryStorageType.Type, Value: d.GetType(), Add: d.GetAdd(), Fields: d.GetFields(), Params: primaryParams, Kind: "storage",
 			Doc: "Adds a primary storage of type " + d.GetType() + ".",

@@ -43,7 +43,7 @@ func (s *Service) Plan(ctx context.Context, tx *store.Tx, at contract.Place, vol
 	rows := make([]*Volume, len(volumes))
 	for i, v := range volumes {
 		v.PrimaryUUID, v.HostUUID, v.ImageStoreUUID = where.primary, where.host, at.ImageStoreUUID
-		for t, bus := range s.buses {
+		for t, bus := range *s.buses.Load() {
 			if slices.Contains(v.Tags, t) {
 				v.Bus = bus
 			}
@@ -180,7 +180,7 @@ func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*contra
 	for i, v := range plans {
 		uuids[i] = v.UUID
 	}
-	for t, bus := range s.buses {
+	for t, bus := range *s.buses.Load() {
 		on, err := s.Tags.Carrying(ctx, q, t, uuids)
 		if err != nil {
 			return err
@@ -197,15 +197,15 @@ func (s *Service) readTags(ctx context.Context, q store.Querier, plans []*contra
 // registerBuses lets volumes have the system tags by which hypervisors, as they
 // declare, are asked for other buses than the usual one.
 func (s *Service) registerBuses() error {
-	s.buses = map[string]string{}
-	for _, m := range s.Plugins.Manifests() {
+	buses := map[string]string{}
+	for _, m := range s.generic.Declared() {
 		for _, h := range m.GetHypervisors() {
 			for _, b := range h.GetVolumeBuses() {
-				known, ok := s.buses[b.GetTag()]
+				known, ok := buses[b.GetTag()]
 				if ok && known != b.GetBus() {
 					return errs.New(errs.Invalid, "plugin "+m.GetName(), "means another bus by %s (%s) than one before it (%s)", b.GetTag(), b.GetBus(), known)
 				}
-				if s.buses[b.GetTag()] = b.GetBus(); ok {
+				if buses[b.GetTag()] = b.GetBus(); ok {
 					continue
 				}
 				if err := s.Tags.Define(tag.Pattern{Resource: VolumeType.Name, Pattern: b.GetTag()}); err != nil {
@@ -214,6 +214,7 @@ func (s *Service) registerBuses() error {
 			}
 		}
 	}
+	s.buses.Store(&buses)
 	return nil
 }
 

@@ -34,7 +34,7 @@ type addHost struct {
 // registerHypervisors registers what the hypervisor plugins declare: the add and
 // update messages of hosts.
 func (s *Service) registerHypervisors() error {
-	return plugin.Each(s.Plugins, (*pluginv1.Manifest).GetHypervisors, s.registerHypervisor)
+	return plugin.Each(s.generic.Declared(), (*pluginv1.Manifest).GetHypervisors, s.registerHypervisor)
 }
 
 func (s *Service) registerHypervisor(d *pluginv1.HypervisorDecl) error {

@@ -92,8 +92,9 @@ func (s *Service) Register() error {
 	s.Cascade.Register(HostType.Name, cascade.Deleter{Delete: s.deleteHost, Parts: hostParts,
 		Users: []string{"VmInstance", "PrimaryStorageClusterRef", "L2NetworkClusterRef"}})
 	s.registerInner()
+	s.generic.Brought(kernel.Bringer{Register: s.registerHypervisors})
 	steps := []func() error{
-		s.registerZones, s.registerClusters, s.registerHosts, s.registerHypervisors, s.registerSettings,
+		s.registerZones, s.registerClusters, s.registerHosts, s.registerSettings,
 	}
 	for _, f := range steps {
 		if err := f(); err != nil {

@@ -231,36 +231,57 @@ func TestAccounts(t *testing.T) {
 func TestEverywhere(t *testing.T) {
 	s := server.Start(t, server.Options{Plugins: []string{sample}})
 	p := &place{t, s, s.Client}
-	var schema struct {
-		Types map[string]struct {
-			Plugin  *string
-			Dormant bool
-			Caption struct{ En, Zh string }
-			Quotas  []string
-			Actions []string
-		}
-		Actions map[string]struct{ Plugin *string }
+	p.everywhere(p.env())
+}
+
+// env is the environment of a command line that has logged in.
+func (p *place) env() []string {
+	p.Helper()
+	env := append(server.Environ(), "KUMO_SERVER="+p.s.URL, "KUMO_CONFIG_DIR="+p.TempDir(), "KUMO_CACHE_DIR="+p.TempDir())
+	p.kumo(env, "login --password-file -")
+	return env
+}
+
+// schema is what a test reads of GET /schema.
+type schema struct {
+	Types map[string]struct {
+		Plugin  *string
+		Dormant bool
+		Caption struct{ En, Zh string }
+		Quotas  []string
+		Actions []string
 	}
-	text, err := p.c.Call(t.Context(), http.MethodGet, "/schema", nil)
+	Actions map[string]struct{ Plugin *string }
+	Plugins map[string]struct{ State string }
+}
+
+func (p *place) schema() (doc schema) {
+	p.Helper()
+	text, err := p.c.Call(p.Context(), http.MethodGet, "/schema", nil)
 	if err == nil {
-		err = json.Unmarshal(text, &schema)
+		err = json.Unmarshal(text, &doc)
 	}
 	if err != nil {
-		t.Fatal(err)
+		p.Fatal(err)
 	}
-	typ := schema.Types["SampleKeyPair"]
+	return doc
+}
+
+// everywhere checks that the sample's types are in schema, OpenAPI and command line.
+func (p *place) everywhere(env []string) {
+	p.Helper()
+	doc := p.schema()
+	typ := doc.Types["SampleKeyPair"]
 	if typ.Plugin == nil || *typ.Plugin != sample || typ.Dormant || typ.Caption.Zh != "示例密钥对" || len(typ.Quotas) != 1 || len(typ.Actions) != 2 {
-		t.Errorf("the schema has %+v", typ)
+		p.Errorf("the schema has %+v", typ)
 	}
-	if a := schema.Actions["APIRevokeSampleKeyPairsMsg"]; a.Plugin == nil || *a.Plugin != sample {
-		t.Errorf("the schema has the action %+v", a)
+	if a := doc.Actions["APIRevokeSampleKeyPairsMsg"]; a.Plugin == nil || *a.Plugin != sample {
+		p.Errorf("the schema has the action %+v", a)
 	}
-	text, err = p.c.Call(t.Context(), http.MethodGet, "/openapi.json", nil)
+	text, err := p.c.Call(p.Context(), http.MethodGet, "/openapi.json", nil)
 	if err != nil || !bytes.Contains(text, []byte("/sample-key-pairs/{uuid}/actions#revokeSampleKeyPairs")) && !bytes.Contains(text, []byte("/sample-key-pairs/actions#revokeSampleKeyPairs")) {
-		t.Errorf("OpenAPI does not have the action (%v)", err)
+		p.Errorf("OpenAPI does not have the action (%v)", err)
 	}
-	env := append(server.Environ(), "KUMO_SERVER="+s.URL, "KUMO_CONFIG_DIR="+t.TempDir(), "KUMO_CACHE_DIR="+t.TempDir())
-	p.kumo(env, "login --password-file -")
 	p.kumo(env, "zone create z")
 	p.kumo(env, "sample-key-ring create r")
 	p.kumo(env, "sample-key-pair create k --public-key KEY --zone z --ring r --weight 1.5")
@@ -269,4 +290,5 @@ func TestEverywhere(t *testing.T) {
 	p.kumo(env, "sample-key-pair revoke k --reason lost")
 	p.kumo(env, "sample-key-pair delete k --yes")
 	p.want("how many", p.kumo(env, "sample-key-pair ls --count"), "0\n")
+	p.kumo(env, "zone delete z --yes")
 }

@@ -411,14 +411,20 @@ func TestRawRoutesAndLateActions(t *testing.T) {
 	if a := do(t, s, "POST", "/zstack/v1/uploads/u1", ""); a.body != "u1" {
 		t.Fatalf("%+v", a)
 	}
-	action.Register(s.opt.Actions, action.Action{Message: "APILateMsg", Method: "GET", Path: "/late", Access: action.Anonymous},
-		func(context.Context, *action.Call, *struct{}) (action.Empty, error) { return action.Empty{}, nil })
-	if a := do(t, s, "GET", "/zstack/v1/late", ""); a.status != 200 {
-		t.Fatalf("%+v", a)
+	for _, path := range []string{"/late", "/later"} {
+		if err := s.opt.Actions.Bring(func() error {
+			action.Register(s.opt.Actions, action.Action{Message: "APILateMsg", Method: "GET", Path: path, Access: action.Anonymous},
+				func(context.Context, *action.Call, *struct{}) (action.Empty, error) { return action.Empty{}, nil })
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if a := do(t, s, "GET", "/zstack/v1"+path, ""); a.status != 200 {
+			t.Fatalf("%s: %+v", path, a)
+		}
 	}
-	s.opt.Actions.Unregister("APILateMsg")
 	if a := do(t, s, "GET", "/zstack/v1/late", ""); a.status != 404 {
-		t.Fatalf("%+v", a)
+		t.Fatalf("an action that was before: %+v", a)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/core/plugin/life"
@@ -61,11 +62,8 @@ func (p *parts) lives(s *life.Service) part.Part {
 
 // accept declares what is new in the manifest of a plugin that takes calls from now
 // on (plugin.Config.Accept).
-func (p *parts) accept(_ context.Context, old, next *pluginv1.Manifest) error {
-	if err := p.kernel.Hooks.Check([]*pluginv1.Manifest{next}); err != nil {
-		return err
-	}
-	return life.Unchanged(old, next)
+func (p *parts) accept(ctx context.Context, next *pluginv1.Manifest) error {
+	return p.kernel.Follow(ctx, next)
 }
 
 // rest is what is made of all that the other parts have registered: queries of
@@ -81,7 +79,8 @@ func (p *parts) rest() part.Part {
 		if err := k.Config.DefineTags(k.Tags); err != nil {
 			return err
 		}
-		if err := p.registerQueries(); err != nil {
+		k.Brought(kernel.Bringer{Register: p.registerQueries, Save: k.Config.Load})
+		if err := k.Bring(); err != nil {
 			return err
 		}
 		return k.Actions.CheckTypes(k.Types)

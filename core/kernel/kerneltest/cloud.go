@@ -103,6 +103,7 @@ func (c *Cloud) Register(services ...func() error) {
 	for _, register := range services {
 		c.must(register())
 	}
+	c.must(c.Bring())
 	c.must(c.Config.DefineTags(c.Tags))
 	c.must(c.Config.Load(c.ctx))
 	c.must(c.Start(c.ctx))
