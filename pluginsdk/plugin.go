@@ -71,6 +71,10 @@ type Plugin struct {
 	// Configure is called once with the environment, before any strategy call.
 	// An error stops the plugin with that message. May be nil.
 	Configure func(context.Context, Env) error
+	// Purge takes away what no row tells of, when all rows of the plugin's types are gone
+	// and it is about to be disabled for good: rules on hosts, for example. It may be
+	// called again. May be nil.
+	Purge func(context.Context) error
 	// Close is called when the process ends in an orderly way. May be nil.
 	Close func() error
 

@@ -104,6 +104,14 @@ func (s *Server) Health(context.Context, *pluginv1.HealthRequest) (*pluginv1.Hea
 	return &pluginv1.HealthResponse{Ready: true}, nil
 }
 
+// Purge is the plugin's own.
+func (s *Server) Purge(ctx context.Context, _ *pluginv1.PurgeRequest) (*pluginv1.PurgeResponse, error) {
+	if s.plugin.Purge == nil {
+		return &pluginv1.PurgeResponse{}, nil
+	}
+	return &pluginv1.PurgeResponse{}, s.plugin.Purge(ctx)
+}
+
 // Drain refuses new calls, ends watches, and returns when running calls have
 // ended or with the deadline of ctx. A repeat waits again.
 func (s *Server) Drain(ctx context.Context, _ *pluginv1.DrainRequest) (*pluginv1.DrainResponse, error) {

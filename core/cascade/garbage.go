@@ -96,6 +96,11 @@ func (e *Engine) LeftOf(ctx context.Context, typeName, uuid string) ([]*Garbage,
 	return store.Find(ctx, e.store, garbage, "`resourceType` = ? AND `resourceUuid` = ? AND `leftover` IS NOT NULL ORDER BY `createDate`, `uuid` LIMIT 1000", typeName, uuid)
 }
 
+// LeftOfType returns what deletes left of resources of a type, at most 1000.
+func (e *Engine) LeftOfType(ctx context.Context, typeName string) ([]*Garbage, error) {
+	return store.Find(ctx, e.store, garbage, "`resourceType` = ? ORDER BY `createDate`, `uuid` LIMIT 1000", typeName)
+}
+
 // LeftAmong returns those of the resources of which deletes left something. There are
 // at most 1000.
 func (e *Engine) LeftAmong(ctx context.Context, typeName string, uuids []string) ([]string, error) {

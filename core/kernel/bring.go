@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 
 	"github.com/kumo-cloud/kumo/core/resource"
+	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk"
+	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
@@ -23,6 +25,9 @@ type Bringer struct {
 	// Save, which may be nil, keeps what is registered in the database. It is called
 	// when manifests change while the core runs; at the start by its part (Prepare).
 	Save func(context.Context) error
+	// Holds, which may be nil, is an error (errs.Refused) while there is something that
+	// cannot be without the plugin of a manifest.
+	Holds func(ctx context.Context, m *pluginv1.Manifest) error
 }
 
 // brought is what manifests have brought.
@@ -81,6 +86,45 @@ func (k *Kernel) Follow(ctx context.Context, next *pluginv1.Manifest) error {
 		manifests[i] = next
 	}
 	return k.take(ctx, manifests, next)
+}
+
+// Retake takes up the manifests again, as they are now: one has gone.
+func (k *Kernel) Retake(ctx context.Context) error {
+	k.brought.mu.Lock()
+	defer k.brought.mu.Unlock()
+	return k.take(ctx, k.Plugins.Manifests())
+}
+
+// Spare is an error (errs.Refused) while there are resources that are what they are by a
+// plugin: hosts of its type, networks that it serves.
+func (k *Kernel) Spare(ctx context.Context, plugin string) error {
+	all := k.Plugins.Manifests()
+	i := slices.IndexFunc(all, func(m *pluginv1.Manifest) bool { return m.GetName() == plugin })
+	if i < 0 {
+		return nil
+	}
+	for _, e := range pluginsdk.Extensions(all[i]) {
+		base := k.brought.bases.Of[e.Strategy]
+		if base == nil {
+			continue
+		}
+		n, err := store.Count(ctx, k.Store, base, "`"+base.Discriminator+"` = ?", e.Type)
+		if err == nil && n > 0 {
+			err = errs.New(errs.Refused, "plugin "+plugin, "%d of type %s are of its kind %s", n, base.Name, e.Type).WithAdvice("delete them first")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, br := range k.brought.bringers {
+		if br.Holds == nil {
+			continue
+		}
+		if err := br.Holds(ctx, all[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // take registers what manifests bring while the core runs; next is the new one.

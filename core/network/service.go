@@ -67,7 +67,7 @@ func (s *Service) Register() error {
 	s.Cascade.Register(IPRangeType.Name, cascade.Deleter{Delete: s.deleteRange})
 	s.Cascade.Register(L3NetworkType.Name, cascade.Deleter{Delete: s.deleteL3})
 	s.Cascade.Register(VMNicType.Name, cascade.Deleter{Delete: s.deleteNIC, Lives: true, Key: s.plugged})
-	s.generic.Brought(kernel.Bringer{Register: s.registerBrought, Save: s.SaveProviders})
+	s.generic.Brought(kernel.Bringer{Register: s.registerBrought, Save: s.SaveProviders, Holds: s.served})
 	for _, f := range []func() error{s.registerL2, s.registerL3, s.registerRanges, s.registerFree, s.registerServices, s.registerFacts} {
 		if err := f(); err != nil {
 			return err
@@ -92,20 +92,53 @@ func (s *Service) registerBrought() error {
 	return s.registerL2Types()
 }
 
+// served refuses to do without a plugin whose services networks have.
+func (s *Service) served(ctx context.Context, m *pluginv1.Manifest) error {
+	for _, d := range m.GetNetworkServices() {
+		n, err := store.Count(ctx, s.Store, L3ServiceType.Type, "`networkServiceProviderUuid` IN (SELECT `uuid` FROM `NetworkServiceProvider` WHERE `type` = ?)", d.GetType())
+		if err == nil && n > 0 {
+			err = refused("plugin "+m.GetName(), "%d services of networks are its", n).WithAdvice("detach them from the networks first")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // SaveProviders makes the rows of the providers that the plugins declare; it
 // is called at start, and with other manifests, and changes nothing when they exist. The UUID comes from
 // the type, so that it is the same after a fresh start; MD5 makes an identity here, no secret.
 func (s *Service) SaveProviders(ctx context.Context) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		declared := []string{""} // IN () is none
 		for _, m := range s.generic.Declared() {
 			for _, d := range m.GetNetworkServices() {
 				if err := s.saveProvider(ctx, tx, d); err != nil {
 					return err
 				}
+				declared = append(declared, d.GetType())
 			}
 		}
-		return nil
+		return s.dropProviders(ctx, tx, declared)
 	})
+}
+
+// dropProviders deletes the providers that nobody declares and no network has.
+func (s *Service) dropProviders(ctx context.Context, tx *store.Tx, declared []string) error {
+	gone, err := store.Find(ctx, tx, ProviderType, "`type` NOT IN (?) AND NOT EXISTS (SELECT 1 FROM `NetworkServiceL3NetworkRef` r WHERE r.`networkServiceProviderUuid` = `NetworkServiceProvider`.`uuid`)", declared)
+	if err != nil {
+		return err
+	}
+	for _, p := range gone {
+		if _, err := tx.Exec(ctx, "DELETE FROM `NetworkServiceType` WHERE `networkServiceProviderUuid` = ?", p.UUID); err != nil {
+			return err
+		}
+		if err := store.Delete(ctx, tx, ProviderType.Type, p.UUID); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) saveProvider(ctx context.Context, tx *store.Tx, d *pluginv1.NetworkServiceDecl) error {

@@ -141,6 +141,34 @@ func (m *Manager) Disable(ctx context.Context, name string) error {
 	})
 }
 
+// Purge has a plugin that runs take away what no row tells of. One of an SDK that has no
+// such call has nothing. Errors: NotFound, Refused for one that is off, the plugin's own.
+func (m *Manager) Purge(ctx context.Context, name string) error {
+	s, err := m.plugin(name)
+	if err == nil {
+		err = m.Ready(name)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = pluginv1.NewPluginServiceClient(handle{s}).Purge(ctx, &pluginv1.PurgeRequest{})
+	if errs.ClassOf(err) == errs.Unsupported {
+		return nil
+	}
+	return err
+}
+
+// Forget drops what a plugin that is off has declared. Errors: Refused for one that runs.
+func (m *Manager) Forget(ctx context.Context, name string) error {
+	return m.alone(ctx, name, func(s *supervised) error {
+		if s.halt != nil {
+			return errs.New(errs.Refused, "plugin "+name, "it runs").WithAdvice("disable it first")
+		}
+		s.manifest.Store(nil)
+		return nil
+	})
+}
+
 // lower ends a plugin, if it runs. s is entered.
 func (s *supervised) lower(ctx context.Context, why string) {
 	if s.halt != nil {

@@ -35,7 +35,9 @@ func TestNextManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(m *pluginv1.Manifest, boat *pluginv1.ResourceTypeDecl){
-		"field launched is gone": func(_ *pluginv1.Manifest, b *pluginv1.ResourceTypeDecl) { b.Fields = append(b.Fields[:4], b.Fields[5:]...) },
+		"field launched is gone": func(_ *pluginv1.Manifest, b *pluginv1.ResourceTypeDecl) {
+			b.Fields = append(b.Fields[:4], b.Fields[5:]...)
+		},
 		"there is no type Pier": func(_ *pluginv1.Manifest, b *pluginv1.ResourceTypeDecl) {
 			b.Fields = append(b.Fields, &pluginv1.Field{Name: "pierUuid", Caption: say("Pier")})
 			b.Edges = append(b.Edges, &pluginv1.EdgeDecl{Name: "pier", To: "Pier", Column: "pierUuid", OnDelete: "detach"})

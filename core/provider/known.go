@@ -56,6 +56,9 @@ func declarations(ctx context.Context, k *kernel.Kernel) ([]*declaration, error)
 		return nil, err
 	}
 	rows = slices.DeleteFunc(rows, func(row *known) bool {
+		if row.Declaration == forgotten {
+			return true
+		}
 		_, err := row.read()
 		if err != nil {
 			damaged(row.UUID, err) // and its plugin, when it is enabled, writes it anew
@@ -145,6 +148,9 @@ func (d *declaration) among(decls []*pluginv1.ResourceTypeDecl) bool {
 
 // Save keeps what the enabled plugins declare. A repeat changes nothing.
 func (s *Service) Save(ctx context.Context) error {
+	if err := s.dropForgotten(ctx); err != nil {
+		return err
+	}
 	return s.k.Store.Update(ctx, func(tx *store.Tx) error {
 		rows, err := store.Sound(ctx, tx, knownType, store.PassedOver(s.k.Log), "")
 		if err != nil {

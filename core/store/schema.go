@@ -88,6 +88,19 @@ func (s *Store) EnsureTypes(ctx context.Context, types ...*resource.Type) error 
 	return s.sealTypes(ctx, types)
 }
 
+// DropTables removes the tables of types that are not in use any more, with their rows;
+// one that is gone is a success.
+func (s *Store) DropTables(ctx context.Context, names ...string) error {
+	return s.backend.change(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, name := range names {
+			if err := s.ddl(ctx, tx, "DROP TABLE IF EXISTS `"+name+"`"); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (s *Store) ensureTables(ctx context.Context, types []*resource.Type) error {
 	if len(types) == 0 {
 		return nil

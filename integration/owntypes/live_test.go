@@ -62,3 +62,40 @@ func TestEnabledOnARunningServer(t *testing.T) {
 		})
 	}
 }
+
+// A plugin that is purged is as if it had never been: its rows, and what they stood for,
+// its types and their tables are gone; what they hung on stays. Abandoned, what they
+// stood for stays where it is, and nobody is asked.
+func TestPurge(t *testing.T) {
+	each(t, func(p *place) {
+		env := p.env()
+		zone := p.create(p.c, wire.Zones, wire.Params{"name": "z"}).text("uuid")
+		for _, c := range []struct {
+			line  string
+			files int
+		}{{"plugin purge " + sample + " --yes", 0}, {"plugin purge " + sample + " --abandon --yes", 1}} {
+			ring := p.create(p.c, rings, wire.Params{"name": "r"}).text("uuid")
+			for _, name := range []string{"k", "l"} {
+				p.create(p.c, pairs, wire.Params{"name": name, "publicKey": key, "zoneUuid": zone, "ringUuid": ring}, "rotation::30")
+			}
+			if c.files > 0 {
+				p.kumo(env, "plugin disable "+sample)
+			}
+			before := len(p.published())
+			p.kumo(env, c.line)
+			p.want("files after "+c.line, len(p.published()), c.files*before)
+			if _, err := p.c.Count(p.Context(), pairs); err == nil || !strings.Contains(err.Error(), "404") {
+				p.Errorf("the type after %s: %v", c.line, err)
+			}
+			db := p.s.Database()
+			for table, n := range p.s.Counts(db) {
+				if strings.HasPrefix(table, "Sample") || n > 0 && (table == "SystemTag" || table == "PluginType" || table == "GCJob" || table == "DeletingResource") {
+					p.Errorf("after %s there is table %s with %d rows", c.line, table, n)
+				}
+			}
+			p.want("zones after "+c.line, p.count(p.c, wire.Zones), int64(1))
+			p.kumo(env, "plugin enable "+sample)
+			p.want("rows when it is enabled again", p.count(p.c, pairs)+p.count(p.c, rings), int64(0))
+		}
+	})
+}

@@ -16,6 +16,7 @@ func newPlugin() pluginsdk.Plugin {
 	p := &provider{}
 	o := &observer{}
 	return pluginsdk.Plugin{Manifest: manifest(), ResourceProvider: p, Observer: o,
+		Purge: func(ctx context.Context) error { return o.passes.sweep(ctx) },
 		Configure: func(_ context.Context, env pluginsdk.Env) error {
 			p.graph = graph{env.Core}
 			p.limit, _ = strconv.Atoi(env.Settings["rules.num.limit"]) // the core has checked it

@@ -18,7 +18,7 @@ func (o *observer) Before(context.Context, *pluginv1.BeforeRequest) (*pluginv1.B
 
 // After has hosts be as the rows are.
 func (o *observer) After(ctx context.Context, req *pluginv1.AfterRequest) (*pluginv1.AfterResponse, error) {
-	p, err := o.passes.run(ctx, "")
+	p, err := o.passes.run(ctx)
 	if err == nil {
 		err = o.passes.wait(ctx, p, "")
 	}
@@ -80,7 +80,7 @@ func (o *observer) members(ctx context.Context, about *pluginv1.PointSubject, ho
 		return err
 	}
 	o.passes.moves(nicsOf(about), host)
-	p, err := o.passes.run(ctx, "")
+	p, err := o.passes.run(ctx)
 	if err != nil {
 		return err
 	}

@@ -48,8 +48,8 @@ func newPasses(g graph, log hclog.Logger) *passes {
 }
 
 // run has a pass that begins from now on, and returns it when the rows have been read.
-// all names a host that is told everything.
-func (s *passes) run(ctx context.Context, all string) (*pass, error) {
+// all names hosts that are told everything.
+func (s *passes) run(ctx context.Context, all ...string) (*pass, error) {
 	s.mu.Lock()
 	p := s.next
 	if p == nil {
@@ -60,8 +60,8 @@ func (s *passes) run(ctx context.Context, all string) (*pass, error) {
 			go s.loop()
 		}
 	}
-	if all != "" {
-		p.all[all] = true
+	for _, uuid := range all {
+		p.all[uuid] = true
 	}
 	s.mu.Unlock()
 	select {
@@ -145,6 +145,19 @@ func (s *passes) meet(ctx context.Context) ([]string, error) {
 		uuids = append(uuids, h.UUID)
 	}
 	return uuids, err
+}
+
+// sweep tells all hosts everything, and waits until they have taken it.
+func (s *passes) sweep(ctx context.Context) error {
+	s.mu.Lock()
+	s.met = false
+	hosts := slices.Collect(maps.Keys(s.hosts))
+	s.mu.Unlock()
+	p, err := s.run(ctx, hosts...)
+	if err != nil {
+		return err
+	}
+	return s.wait(ctx, p, "")
 }
 
 // wait waits until the hosts of a pass have been told, or one of them when it is named.

@@ -33,16 +33,16 @@ func TestHostsAreToldWhatChanges(t *testing.T) {
 	w.guest(1, "h1", "g")
 	w.guest(2, "h2", "f")
 	s := w.passes()
-	run(t, s, "")
+	run(t, s)
 	want(t, "the first host", keys(h1), "group-g nic-n1 set-g")
 	want(t, "the second host", keys(h2), "group-f nic-n2 set-g")
 	want(t, "the third host, which had something of an earlier process", keys(h3), "")
 	for _, h := range []*agent{h1, h2, h3} {
 		want(t, "calls of a host", len(h.told()), 1)
 	}
-	run(t, s, "")
+	run(t, s)
 	w.guest(3, "h1", "g")
-	run(t, s, "")
+	run(t, s)
 	want(t, "the first host", keys(h1), "group-g nic-n1 nic-n3 set-g")
 	one := h2.told()
 	want(t, "calls of the second host", len(one), 1)
@@ -52,11 +52,11 @@ func TestHostsAreToldWhatChanges(t *testing.T) {
 	want(t, "calls of the third host", len(h3.told()), 0)
 
 	w.drop(typeMember, "n1g")
-	run(t, s, "")
+	run(t, s)
 	want(t, "the first host", keys(h1), "group-g nic-n3 set-g")
 	w.drop(typeGroup, "g")
 	w.add(typeGroup, map[string]any{"uuid": "g", "state": disabled})
-	run(t, s, "")
+	run(t, s)
 	want(t, "the first host, of a disabled group", keys(h1), "")
 	want(t, "the second host, whose rule names it", keys(h2), "group-f nic-n2")
 	h1.told()
@@ -75,12 +75,12 @@ func TestHostsThatFail(t *testing.T) {
 	w.group("g", "")
 	w.guest(1, "h1", "g")
 	s := w.passes()
-	run(t, s, "")
+	run(t, s)
 	h.told()
 	fails := onFire()
 	h.fail = func() error { return fails }
 	w.guest(2, "h1", "g")
-	p, err := s.run(t.Context(), "")
+	p, err := s.run(t.Context())
 	if err == nil {
 		err = s.wait(t.Context(), p, "")
 	}
@@ -88,8 +88,8 @@ func TestHostsThatFail(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	fails = errs.New(errs.Unavailable, "host", "away")
-	run(t, s, "")
-	p, err = s.run(t.Context(), "")
+	run(t, s)
+	p, err = s.run(t.Context())
 	if err == nil {
 		err = s.wait(t.Context(), p, "h1")
 	}
@@ -98,7 +98,7 @@ func TestHostsThatFail(t *testing.T) {
 	}
 	h.fail = nil
 	h.told()
-	run(t, s, "")
+	run(t, s)
 	if calls := h.told(); len(calls) != 1 || len(calls[0].(*hostv1.SyncRequest).Fragments) != 3 {
 		t.Errorf("after failures it was told %v", calls)
 	}
@@ -123,7 +123,7 @@ func TestPointsOfGuests(t *testing.T) {
 	}
 	do("vm.start.nics-ready")
 	want(t, "the host before the start", keys(h), "group-g nic-n1")
-	run(t, s, "")
+	run(t, s)
 	want(t, "the host after another pass", keys(h), "group-g nic-n1")
 	if _, err := o.UndoPoint(t.Context(), &pluginv1.UndoPointRequest{Point: "vm.start.nics-ready", Subject: about}); err != nil {
 		t.Fatal(err)
@@ -131,12 +131,12 @@ func TestPointsOfGuests(t *testing.T) {
 	want(t, "the host after the undo", keys(h), "")
 	do("vm.start.nics-ready")
 	w.rows["VmInstance"][0]["state"], w.rows["VmInstance"][0]["hostUuid"] = "Running", "h1"
-	run(t, s, "")
+	run(t, s)
 	want(t, "what is remembered of guests that run", len(s.moving), 0)
 	do("vm.stop.done")
 	want(t, "the host after the stop, before the row says so", keys(h), "")
 	w.rows["VmInstance"][0]["state"], w.rows["VmInstance"][0]["hostUuid"] = "Stopped", ""
-	run(t, s, "")
+	run(t, s)
 	want(t, "what is remembered of guests that do not run", len(s.moving), 0)
 	h.fail = onFire
 	if _, err := o.DoPoint(t.Context(), &pluginv1.DoPointRequest{Point: "vm.start.nics-ready", Subject: about}); err == nil {
@@ -150,14 +150,14 @@ func TestPassesAreShared(t *testing.T) {
 	h := w.host("h1")
 	w.group("g", "")
 	s := w.passes()
-	run(t, s, "")
+	run(t, s)
 	const many = 200
 	var wait sync.WaitGroup
 	failed := make(chan error, many)
 	for n := range many {
 		wait.Go(func() {
 			nic := w.guest(n+1, "h1", "g")
-			p, err := s.run(t.Context(), "")
+			p, err := s.run(t.Context())
 			if err == nil {
 				err = s.wait(t.Context(), p, "")
 			}
@@ -191,10 +191,10 @@ func TestScale(t *testing.T) {
 		w.guest(n, fmt.Sprintf("h%d", n%10), "g")
 	}
 	s := w.passes()
-	run(t, s, "")
+	run(t, s)
 	begin := time.Now()
 	w.guest(1000, "h0", "g")
-	run(t, s, "")
+	run(t, s)
 	t.Logf("one member more of 1,000 on 10 hosts: %s", time.Since(begin))
 	for uuid, h := range w.hosts {
 		if n := len(h.has["set-g"].GetFilterSet().GetAddresses()); n != 1002 { // with the gateway
@@ -205,7 +205,7 @@ func TestScale(t *testing.T) {
 		w.guest(2000+n, "h1", "g")
 	}
 	begin = time.Now()
-	run(t, s, "")
+	run(t, s)
 	t.Logf("4,000 NICs more on one host: %s", time.Since(begin))
 }
 
@@ -217,7 +217,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	hold := make(chan struct{})
 	h.fail = func() error { <-hold; return nil }
 	s := w.passes()
-	p, err := s.run(t.Context(), "")
+	p, err := s.run(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,5 +229,32 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	close(hold)
 	if err := errors.Join(s.wait(t.Context(), p, "")); err != nil {
 		t.Error(err)
+	}
+}
+
+// A purge tells each host that it has nothing, those too of which this process knows
+// nothing.
+func TestPurge(t *testing.T) {
+	w := newWorld()
+	h1, h2 := w.host("h1"), w.host("h2")
+	w.group("g", "")
+	w.guest(1, "h1", "g")
+	s := w.passes()
+	run(t, s)
+	h2.told()
+	_, err := h2.Sync(t.Context(), &hostv1.SyncRequest{Owner: owner, Fragments: []*hostv1.Fragment{{Key: "nic-old"}}})
+	w.drop(typeGroup, "g")
+	w.drop(typeMember, "n1g")
+	if err == nil {
+		err = s.sweep(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, "the first host", keys(h1), "")
+	want(t, "the second host", keys(h2), "")
+	h1.fail = onFire
+	if err := s.sweep(t.Context()); errs.ClassOf(err) != errs.Internal || !strings.Contains(err.Error(), "h1") {
+		t.Errorf("a host that fails: %v", err)
 	}
 }

@@ -159,9 +159,9 @@ func (w *world) group(uuid, remote string) {
 		"remoteSecurityGroupUuid": remote})
 }
 
-func run(t *testing.T, s *passes, all string) {
+func run(t *testing.T, s *passes, all ...string) {
 	t.Helper()
-	p, err := s.run(t.Context(), all)
+	p, err := s.run(t.Context(), all...)
 	if err == nil {
 		err = s.wait(t.Context(), p, "")
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/part"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/plugin/life"
+	"github.com/kumo-cloud/kumo/core/provider"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
 )
@@ -104,13 +105,19 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	services := assembly.New(k)
 	h.OnHost, h.Rows, h.Addresses = services.Topology.HostCall, services.Provider, services.Network
 	k.Wire(p.identity, identity.AdminUUID)
-	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives))
+	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives, pluginRows{k, services.Provider}))
 	p.add(services.Parts()...)
 	p.add(p.rest())
 	if p.order, err = part.Order(p.made...); err != nil {
 		return nil, err
 	}
 	return p, p.order.Register()
+}
+
+// pluginRows are what there is because of plugins (life.Rows).
+type pluginRows struct {
+	*kernel.Kernel
+	*provider.Service
 }
 
 // join makes this process the one that serves the database.

@@ -52,9 +52,9 @@ func (p *parts) accounts() part.Part {
 }
 
 // lives are the rows of the plugins, and what administrators may do with plugins.
-func (p *parts) lives(s *life.Service) part.Part {
+func (p *parts) lives(s *life.Service, rows life.Rows) part.Part {
 	return part.Part{Name: "plugin-life", Needs: []string{"kernel"},
-		Register: func() error { return s.Register(p.kernel.Actions) },
+		Register: func() error { return s.Register(p.kernel.Actions, rows) },
 		Prepare:  s.Save,
 		Start:    func(ctx context.Context) error { s.Start(ctx); return nil },
 		Stop:     func(context.Context) error { s.Stop(); return nil }}

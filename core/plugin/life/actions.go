@@ -44,8 +44,9 @@ func act[P any](r *action.Registry, message string, caption resource.Caption, do
 		})
 }
 
-// Register adds the API messages.
-func (s *Service) Register(r *action.Registry) error {
+// Register adds the API messages. rows are those that there are because of plugins.
+func (s *Service) Register(r *action.Registry, rows Rows) error {
+	s.rows = rows
 	named := func(f func(ctx context.Context, name string) error) func(context.Context, string, *one) error {
 		return func(ctx context.Context, uuid string, _ *one) error {
 			row, err := store.Get(ctx, s.store, Type, uuid)
@@ -76,6 +77,12 @@ func (s *Service) Register(r *action.Registry) error {
 		func(p *grantParams) string { return p.UUID },
 		func(ctx context.Context, uuid string, p *grantParams) error {
 			return s.regrant(ctx, uuid, func() error { return s.revoke(ctx, uuid, p.Permissions) })
+		})
+	action.Register(r, action.Action{Message: "APIPurgePluginMsg", Method: "PUT", Path: "/plugins/{uuid}/actions", Async: true, Access: action.Admin,
+		Queue: "uuid", Returns: Type.Name, View: action.View{Caption: resource.Say("Purge", "清除"), Effect: "delete", Danger: "confirm"},
+		Doc: "Deletes all that a plugin has brought: the resources of its types, the types, what it has put on hosts; and disables it."},
+		func(ctx context.Context, _ *action.Call, p *purgeParams) (action.Ref, error) {
+			return action.Ref{Type: Type.Name, UUID: p.UUID}, s.after(ctx, s.purge(ctx, p.UUID, p.Abandon))
 		})
 	action.Register(r, action.Action{Message: "APIGetPluginLogsMsg", Method: "GET", Path: "/plugins/{uuid}/logs", Access: action.Admin,
 		Doc: "Lists the last lines that a plugin has written since the server started.", View: action.View{Caption: resource.Say("Logs", "日志"), Verb: "logs"}},

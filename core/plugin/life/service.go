@@ -36,6 +36,7 @@ type Service struct {
 	o       Options
 	store   *store.Store
 	plugins *plugin.Manager
+	rows    Rows
 
 	mu      sync.Mutex
 	changed map[string]bool // plugins whose rows are to be written

@@ -421,6 +421,78 @@ func (*DrainResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
+type PurgeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeRequest) Reset() {
+	*x = PurgeRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeRequest) ProtoMessage() {}
+
+func (x *PurgeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeRequest.ProtoReflect.Descriptor instead.
+func (*PurgeRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+}
+
+type PurgeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PurgeResponse) Reset() {
+	*x = PurgeResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PurgeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PurgeResponse) ProtoMessage() {}
+
+func (x *PurgeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PurgeResponse.ProtoReflect.Descriptor instead.
+func (*PurgeResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+}
+
 type ProgressRequest struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	OperationId string                 `protobuf:"bytes,1,opt,name=operation_id,json=operationId,proto3" json:"operation_id,omitempty"`
@@ -433,7 +505,7 @@ type ProgressRequest struct {
 
 func (x *ProgressRequest) Reset() {
 	*x = ProgressRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +517,7 @@ func (x *ProgressRequest) String() string {
 func (*ProgressRequest) ProtoMessage() {}
 
 func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +530,7 @@ func (x *ProgressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressRequest.ProtoReflect.Descriptor instead.
 func (*ProgressRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ProgressRequest) GetOperationId() string {
@@ -490,7 +562,7 @@ type ProgressResponse struct {
 
 func (x *ProgressResponse) Reset() {
 	*x = ProgressResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +574,7 @@ func (x *ProgressResponse) String() string {
 func (*ProgressResponse) ProtoMessage() {}
 
 func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +587,7 @@ func (x *ProgressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProgressResponse.ProtoReflect.Descriptor instead.
 func (*ProgressResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 type HostCallRequest struct {
@@ -532,7 +604,7 @@ type HostCallRequest struct {
 
 func (x *HostCallRequest) Reset() {
 	*x = HostCallRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -544,7 +616,7 @@ func (x *HostCallRequest) String() string {
 func (*HostCallRequest) ProtoMessage() {}
 
 func (x *HostCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -557,7 +629,7 @@ func (x *HostCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCallRequest.ProtoReflect.Descriptor instead.
 func (*HostCallRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HostCallRequest) GetHostUuid() string {
@@ -591,7 +663,7 @@ type HostCallResponse struct {
 
 func (x *HostCallResponse) Reset() {
 	*x = HostCallResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +675,7 @@ func (x *HostCallResponse) String() string {
 func (*HostCallResponse) ProtoMessage() {}
 
 func (x *HostCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +688,7 @@ func (x *HostCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCallResponse.ProtoReflect.Descriptor instead.
 func (*HostCallResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HostCallResponse) GetPayload() []byte {
@@ -637,7 +709,7 @@ type SettingRequest struct {
 
 func (x *SettingRequest) Reset() {
 	*x = SettingRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +721,7 @@ func (x *SettingRequest) String() string {
 func (*SettingRequest) ProtoMessage() {}
 
 func (x *SettingRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +734,7 @@ func (x *SettingRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingRequest.ProtoReflect.Descriptor instead.
 func (*SettingRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SettingRequest) GetCategory() string {
@@ -695,7 +767,7 @@ type SettingResponse struct {
 
 func (x *SettingResponse) Reset() {
 	*x = SettingResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +779,7 @@ func (x *SettingResponse) String() string {
 func (*SettingResponse) ProtoMessage() {}
 
 func (x *SettingResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +792,7 @@ func (x *SettingResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingResponse.ProtoReflect.Descriptor instead.
 func (*SettingResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SettingResponse) GetValue() string {
@@ -754,7 +826,7 @@ type QueryRequest struct {
 
 func (x *QueryRequest) Reset() {
 	*x = QueryRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -766,7 +838,7 @@ func (x *QueryRequest) String() string {
 func (*QueryRequest) ProtoMessage() {}
 
 func (x *QueryRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -779,7 +851,7 @@ func (x *QueryRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryRequest.ProtoReflect.Descriptor instead.
 func (*QueryRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *QueryRequest) GetType() string {
@@ -850,7 +922,7 @@ type QueryResponse struct {
 
 func (x *QueryResponse) Reset() {
 	*x = QueryResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +934,7 @@ func (x *QueryResponse) String() string {
 func (*QueryResponse) ProtoMessage() {}
 
 func (x *QueryResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +947,7 @@ func (x *QueryResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryResponse.ProtoReflect.Descriptor instead.
 func (*QueryResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *QueryResponse) GetInventories() [][]byte {
@@ -902,7 +974,7 @@ type GetRequest struct {
 
 func (x *GetRequest) Reset() {
 	*x = GetRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -914,7 +986,7 @@ func (x *GetRequest) String() string {
 func (*GetRequest) ProtoMessage() {}
 
 func (x *GetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -927,7 +999,7 @@ func (x *GetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRequest.ProtoReflect.Descriptor instead.
 func (*GetRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetRequest) GetType() string {
@@ -953,7 +1025,7 @@ type GetResponse struct {
 
 func (x *GetResponse) Reset() {
 	*x = GetResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -965,7 +1037,7 @@ func (x *GetResponse) String() string {
 func (*GetResponse) ProtoMessage() {}
 
 func (x *GetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -978,7 +1050,7 @@ func (x *GetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResponse.ProtoReflect.Descriptor instead.
 func (*GetResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetResponse) GetResource() *Resource {
@@ -1006,7 +1078,7 @@ type AllocateAddressRequest struct {
 
 func (x *AllocateAddressRequest) Reset() {
 	*x = AllocateAddressRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1018,7 +1090,7 @@ func (x *AllocateAddressRequest) String() string {
 func (*AllocateAddressRequest) ProtoMessage() {}
 
 func (x *AllocateAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1031,7 +1103,7 @@ func (x *AllocateAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateAddressRequest.ProtoReflect.Descriptor instead.
 func (*AllocateAddressRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AllocateAddressRequest) GetKey() string {
@@ -1078,7 +1150,7 @@ type AllocateAddressResponse struct {
 
 func (x *AllocateAddressResponse) Reset() {
 	*x = AllocateAddressResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1090,7 +1162,7 @@ func (x *AllocateAddressResponse) String() string {
 func (*AllocateAddressResponse) ProtoMessage() {}
 
 func (x *AllocateAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1103,7 +1175,7 @@ func (x *AllocateAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllocateAddressResponse.ProtoReflect.Descriptor instead.
 func (*AllocateAddressResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AllocateAddressResponse) GetAddress() *Address {
@@ -1128,7 +1200,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1140,7 +1212,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1153,7 +1225,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Address) GetUuid() string {
@@ -1207,7 +1279,7 @@ type ReleaseAddressRequest struct {
 
 func (x *ReleaseAddressRequest) Reset() {
 	*x = ReleaseAddressRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1219,7 +1291,7 @@ func (x *ReleaseAddressRequest) String() string {
 func (*ReleaseAddressRequest) ProtoMessage() {}
 
 func (x *ReleaseAddressRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1232,7 +1304,7 @@ func (x *ReleaseAddressRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseAddressRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseAddressRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ReleaseAddressRequest) GetKey() string {
@@ -1250,7 +1322,7 @@ type ReleaseAddressResponse struct {
 
 func (x *ReleaseAddressResponse) Reset() {
 	*x = ReleaseAddressResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1334,7 @@ func (x *ReleaseAddressResponse) String() string {
 func (*ReleaseAddressResponse) ProtoMessage() {}
 
 func (x *ReleaseAddressResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1347,7 @@ func (x *ReleaseAddressResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseAddressResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseAddressResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
 type PutRequest struct {
@@ -1287,7 +1359,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1371,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1384,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PutRequest) GetChanges() *RowChanges {
@@ -1330,7 +1402,7 @@ type PutResponse struct {
 
 func (x *PutResponse) Reset() {
 	*x = PutResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1414,7 @@ func (x *PutResponse) String() string {
 func (*PutResponse) ProtoMessage() {}
 
 func (x *PutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1427,7 @@ func (x *PutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutResponse.ProtoReflect.Descriptor instead.
 func (*PutResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
 }
 
 type ActRequest struct {
@@ -1374,7 +1446,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1386,7 +1458,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1399,7 +1471,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ActRequest) GetMessage() string {
@@ -1440,7 +1512,7 @@ type ActResponse struct {
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1524,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1537,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ActResponse) GetResult() []byte {
@@ -1495,7 +1567,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1507,7 +1579,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1520,7 +1592,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ErrorDetail) GetClass() string {
@@ -1572,7 +1644,9 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x05ready\x18\x01 \x01(\bR\x05ready\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x0e\n" +
 	"\fDrainRequest\"\x0f\n" +
-	"\rDrainResponse\"h\n" +
+	"\rDrainResponse\"\x0e\n" +
+	"\fPurgeRequest\"\x0f\n" +
+	"\rPurgeResponse\"h\n" +
 	"\x0fProgressRequest\x12!\n" +
 	"\foperation_id\x18\x01 \x01(\tR\voperationId\x12\x18\n" +
 	"\apercent\x18\x02 \x01(\x05R\apercent\x12\x18\n" +
@@ -1651,12 +1725,13 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06Caller\x12\x16\n" +
 	"\x12CALLER_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCALLER_SYSTEM\x10\x01\x12\x14\n" +
-	"\x10CALLER_OPERATION\x10\x022\xbf\x02\n" +
+	"\x10CALLER_OPERATION\x10\x022\x85\x03\n" +
 	"\rPluginService\x12M\n" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
 	"\x06Health\x12\x1d.kumo.plugin.v1.HealthRequest\x1a\x1e.kumo.plugin.v1.HealthResponse\x12D\n" +
-	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse2\xc4\x05\n" +
+	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse\x12D\n" +
+	"\x05Purge\x12\x1c.kumo.plugin.v1.PurgeRequest\x1a\x1d.kumo.plugin.v1.PurgeResponse2\xc4\x05\n" +
 	"\vCoreService\x12M\n" +
 	"\bProgress\x12\x1f.kumo.plugin.v1.ProgressRequest\x1a .kumo.plugin.v1.ProgressResponse\x12O\n" +
 	"\bHostCall\x12\x1f.kumo.plugin.v1.HostCallRequest\x1a .kumo.plugin.v1.HostCallResponse0\x01\x12J\n" +
@@ -1681,7 +1756,7 @@ func file_kumo_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 }
 
 var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
 	(Caller)(0),                     // 0: kumo.plugin.v1.Caller
 	(*DescribeRequest)(nil),         // 1: kumo.plugin.v1.DescribeRequest
@@ -1692,67 +1767,71 @@ var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
 	(*HealthResponse)(nil),          // 6: kumo.plugin.v1.HealthResponse
 	(*DrainRequest)(nil),            // 7: kumo.plugin.v1.DrainRequest
 	(*DrainResponse)(nil),           // 8: kumo.plugin.v1.DrainResponse
-	(*ProgressRequest)(nil),         // 9: kumo.plugin.v1.ProgressRequest
-	(*ProgressResponse)(nil),        // 10: kumo.plugin.v1.ProgressResponse
-	(*HostCallRequest)(nil),         // 11: kumo.plugin.v1.HostCallRequest
-	(*HostCallResponse)(nil),        // 12: kumo.plugin.v1.HostCallResponse
-	(*SettingRequest)(nil),          // 13: kumo.plugin.v1.SettingRequest
-	(*SettingResponse)(nil),         // 14: kumo.plugin.v1.SettingResponse
-	(*QueryRequest)(nil),            // 15: kumo.plugin.v1.QueryRequest
-	(*QueryResponse)(nil),           // 16: kumo.plugin.v1.QueryResponse
-	(*GetRequest)(nil),              // 17: kumo.plugin.v1.GetRequest
-	(*GetResponse)(nil),             // 18: kumo.plugin.v1.GetResponse
-	(*AllocateAddressRequest)(nil),  // 19: kumo.plugin.v1.AllocateAddressRequest
-	(*AllocateAddressResponse)(nil), // 20: kumo.plugin.v1.AllocateAddressResponse
-	(*Address)(nil),                 // 21: kumo.plugin.v1.Address
-	(*ReleaseAddressRequest)(nil),   // 22: kumo.plugin.v1.ReleaseAddressRequest
-	(*ReleaseAddressResponse)(nil),  // 23: kumo.plugin.v1.ReleaseAddressResponse
-	(*PutRequest)(nil),              // 24: kumo.plugin.v1.PutRequest
-	(*PutResponse)(nil),             // 25: kumo.plugin.v1.PutResponse
-	(*ActRequest)(nil),              // 26: kumo.plugin.v1.ActRequest
-	(*ActResponse)(nil),             // 27: kumo.plugin.v1.ActResponse
-	(*ErrorDetail)(nil),             // 28: kumo.plugin.v1.ErrorDetail
-	nil,                             // 29: kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	(*Manifest)(nil),                // 30: kumo.plugin.v1.Manifest
-	(*Resource)(nil),                // 31: kumo.plugin.v1.Resource
-	(*RowChanges)(nil),              // 32: kumo.plugin.v1.RowChanges
+	(*PurgeRequest)(nil),            // 9: kumo.plugin.v1.PurgeRequest
+	(*PurgeResponse)(nil),           // 10: kumo.plugin.v1.PurgeResponse
+	(*ProgressRequest)(nil),         // 11: kumo.plugin.v1.ProgressRequest
+	(*ProgressResponse)(nil),        // 12: kumo.plugin.v1.ProgressResponse
+	(*HostCallRequest)(nil),         // 13: kumo.plugin.v1.HostCallRequest
+	(*HostCallResponse)(nil),        // 14: kumo.plugin.v1.HostCallResponse
+	(*SettingRequest)(nil),          // 15: kumo.plugin.v1.SettingRequest
+	(*SettingResponse)(nil),         // 16: kumo.plugin.v1.SettingResponse
+	(*QueryRequest)(nil),            // 17: kumo.plugin.v1.QueryRequest
+	(*QueryResponse)(nil),           // 18: kumo.plugin.v1.QueryResponse
+	(*GetRequest)(nil),              // 19: kumo.plugin.v1.GetRequest
+	(*GetResponse)(nil),             // 20: kumo.plugin.v1.GetResponse
+	(*AllocateAddressRequest)(nil),  // 21: kumo.plugin.v1.AllocateAddressRequest
+	(*AllocateAddressResponse)(nil), // 22: kumo.plugin.v1.AllocateAddressResponse
+	(*Address)(nil),                 // 23: kumo.plugin.v1.Address
+	(*ReleaseAddressRequest)(nil),   // 24: kumo.plugin.v1.ReleaseAddressRequest
+	(*ReleaseAddressResponse)(nil),  // 25: kumo.plugin.v1.ReleaseAddressResponse
+	(*PutRequest)(nil),              // 26: kumo.plugin.v1.PutRequest
+	(*PutResponse)(nil),             // 27: kumo.plugin.v1.PutResponse
+	(*ActRequest)(nil),              // 28: kumo.plugin.v1.ActRequest
+	(*ActResponse)(nil),             // 29: kumo.plugin.v1.ActResponse
+	(*ErrorDetail)(nil),             // 30: kumo.plugin.v1.ErrorDetail
+	nil,                             // 31: kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	(*Manifest)(nil),                // 32: kumo.plugin.v1.Manifest
+	(*Resource)(nil),                // 33: kumo.plugin.v1.Resource
+	(*RowChanges)(nil),              // 34: kumo.plugin.v1.RowChanges
 }
 var file_kumo_plugin_v1_plugin_proto_depIdxs = []int32{
-	30, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
-	29, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	32, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
+	31, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
 	0,  // 2: kumo.plugin.v1.QueryRequest.as:type_name -> kumo.plugin.v1.Caller
-	31, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
-	21, // 4: kumo.plugin.v1.AllocateAddressResponse.address:type_name -> kumo.plugin.v1.Address
-	32, // 5: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
+	33, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
+	23, // 4: kumo.plugin.v1.AllocateAddressResponse.address:type_name -> kumo.plugin.v1.Address
+	34, // 5: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
 	0,  // 6: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
 	1,  // 7: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
 	3,  // 8: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
 	5,  // 9: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
 	7,  // 10: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
-	9,  // 11: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
-	11, // 12: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
-	13, // 13: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
-	15, // 14: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
-	26, // 15: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
-	17, // 16: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
-	24, // 17: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
-	19, // 18: kumo.plugin.v1.CoreService.AllocateAddress:input_type -> kumo.plugin.v1.AllocateAddressRequest
-	22, // 19: kumo.plugin.v1.CoreService.ReleaseAddress:input_type -> kumo.plugin.v1.ReleaseAddressRequest
-	2,  // 20: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
-	4,  // 21: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
-	6,  // 22: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
-	8,  // 23: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
-	10, // 24: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
-	12, // 25: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
-	14, // 26: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
-	16, // 27: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
-	27, // 28: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
-	18, // 29: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
-	25, // 30: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
-	20, // 31: kumo.plugin.v1.CoreService.AllocateAddress:output_type -> kumo.plugin.v1.AllocateAddressResponse
-	23, // 32: kumo.plugin.v1.CoreService.ReleaseAddress:output_type -> kumo.plugin.v1.ReleaseAddressResponse
-	20, // [20:33] is the sub-list for method output_type
-	7,  // [7:20] is the sub-list for method input_type
+	9,  // 11: kumo.plugin.v1.PluginService.Purge:input_type -> kumo.plugin.v1.PurgeRequest
+	11, // 12: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
+	13, // 13: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
+	15, // 14: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
+	17, // 15: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
+	28, // 16: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
+	19, // 17: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
+	26, // 18: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
+	21, // 19: kumo.plugin.v1.CoreService.AllocateAddress:input_type -> kumo.plugin.v1.AllocateAddressRequest
+	24, // 20: kumo.plugin.v1.CoreService.ReleaseAddress:input_type -> kumo.plugin.v1.ReleaseAddressRequest
+	2,  // 21: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
+	4,  // 22: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
+	6,  // 23: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
+	8,  // 24: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
+	10, // 25: kumo.plugin.v1.PluginService.Purge:output_type -> kumo.plugin.v1.PurgeResponse
+	12, // 26: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
+	14, // 27: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
+	16, // 28: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
+	18, // 29: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
+	29, // 30: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
+	20, // 31: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
+	27, // 32: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
+	22, // 33: kumo.plugin.v1.CoreService.AllocateAddress:output_type -> kumo.plugin.v1.AllocateAddressResponse
+	25, // 34: kumo.plugin.v1.CoreService.ReleaseAddress:output_type -> kumo.plugin.v1.ReleaseAddressResponse
+	21, // [21:35] is the sub-list for method output_type
+	7,  // [7:21] is the sub-list for method input_type
 	7,  // [7:7] is the sub-list for extension type_name
 	7,  // [7:7] is the sub-list for extension extendee
 	0,  // [0:7] is the sub-list for field type_name
@@ -1771,7 +1850,7 @@ func file_kumo_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_plugin_proto_rawDesc), len(file_kumo_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

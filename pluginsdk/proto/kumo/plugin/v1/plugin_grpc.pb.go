@@ -29,6 +29,7 @@ const (
 	PluginService_Configure_FullMethodName = "/kumo.plugin.v1.PluginService/Configure"
 	PluginService_Health_FullMethodName    = "/kumo.plugin.v1.PluginService/Health"
 	PluginService_Drain_FullMethodName     = "/kumo.plugin.v1.PluginService/Drain"
+	PluginService_Purge_FullMethodName     = "/kumo.plugin.v1.PluginService/Purge"
 )
 
 // PluginServiceClient is the client API for PluginService service.
@@ -47,6 +48,10 @@ type PluginServiceClient interface {
 	Health(ctx context.Context, in *HealthRequest, opts ...grpc.CallOption) (*HealthResponse, error)
 	// Drain stops taking new work and returns when running calls have ended.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
+	// Purge takes away what the plugin has put anywhere and what no row tells of: its
+	// rows are gone, and it is about to be disabled for good. A repeat is a success.
+	// A plugin that leaves nothing needs none.
+	Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error)
 }
 
 type pluginServiceClient struct {
@@ -97,6 +102,16 @@ func (c *pluginServiceClient) Drain(ctx context.Context, in *DrainRequest, opts 
 	return out, nil
 }
 
+func (c *pluginServiceClient) Purge(ctx context.Context, in *PurgeRequest, opts ...grpc.CallOption) (*PurgeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PurgeResponse)
+	err := c.cc.Invoke(ctx, PluginService_Purge_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PluginServiceServer is the server API for PluginService service.
 // All implementations must embed UnimplementedPluginServiceServer
 // for forward compatibility.
@@ -113,6 +128,10 @@ type PluginServiceServer interface {
 	Health(context.Context, *HealthRequest) (*HealthResponse, error)
 	// Drain stops taking new work and returns when running calls have ended.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
+	// Purge takes away what the plugin has put anywhere and what no row tells of: its
+	// rows are gone, and it is about to be disabled for good. A repeat is a success.
+	// A plugin that leaves nothing needs none.
+	Purge(context.Context, *PurgeRequest) (*PurgeResponse, error)
 	mustEmbedUnimplementedPluginServiceServer()
 }
 
@@ -134,6 +153,9 @@ func (UnimplementedPluginServiceServer) Health(context.Context, *HealthRequest) 
 }
 func (UnimplementedPluginServiceServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method Drain not implemented")
+}
+func (UnimplementedPluginServiceServer) Purge(context.Context, *PurgeRequest) (*PurgeResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Purge not implemented")
 }
 func (UnimplementedPluginServiceServer) mustEmbedUnimplementedPluginServiceServer() {}
 func (UnimplementedPluginServiceServer) testEmbeddedByValue()                       {}
@@ -228,6 +250,24 @@ func _PluginService_Drain_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PluginService_Purge_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PurgeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServiceServer).Purge(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PluginService_Purge_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServiceServer).Purge(ctx, req.(*PurgeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PluginService_ServiceDesc is the grpc.ServiceDesc for PluginService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -250,6 +290,10 @@ var PluginService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Drain",
 			Handler:    _PluginService_Drain_Handler,
+		},
+		{
+			MethodName: "Purge",
+			Handler:    _PluginService_Purge_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
