@@ -77,6 +77,25 @@ func (c *coreClient) ReleaseAddress(ctx context.Context, key string) error {
 	return err
 }
 
+func (c *coreClient) Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	return c.rpc.Sign(ctx, r)
+}
+
+func (c *coreClient) Secret(ctx context.Context, name string) ([]byte, error) {
+	answer, err := c.rpc.Secret(ctx, &pluginv1.SecretRequest{Name: name})
+	return answer.GetValue(), err
+}
+
+func (c *coreClient) PutSecret(ctx context.Context, name string, value []byte) error {
+	_, err := c.rpc.PutSecret(ctx, &pluginv1.PutSecretRequest{Name: name, Value: value})
+	return err
+}
+
+func (c *coreClient) Emit(ctx context.Context, e *pluginv1.EmitRequest) error {
+	_, err := c.rpc.Emit(ctx, e)
+	return err
+}
+
 func (c *coreClient) Host(hostUUID string) hostv1.HostAgentServiceClient {
 	return hostv1.NewHostAgentServiceClient(&hostConn{rpc: c.rpc, host: hostUUID})
 }

@@ -2,6 +2,7 @@ package pluginsdk
 
 import (
 	"context"
+	"regexp"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -34,6 +35,14 @@ type CoreHandler interface {
 	// address. ReleaseAddress gives it back.
 	AllocateAddress(ctx context.Context, plugin string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
 	ReleaseAddress(ctx context.Context, plugin, key string) error
+	// Sign has an authority of the cloud sign a certificate.
+	Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error)
+	// Secret reads what a plugin has kept under a name, PutSecret keeps it, or removes an
+	// empty value.
+	Secret(ctx context.Context, plugin, name string) ([]byte, error)
+	PutSecret(ctx context.Context, plugin, name string, value []byte) error
+	// Emit tells those who listen of what happened about a resource. It must not block.
+	Emit(plugin string, e *pluginv1.EmitRequest)
 }
 
 // NewCoreService serves h to one plugin. What the plugin's manifest does not
@@ -151,6 +160,66 @@ func checkKey(key string) error {
 		return errs.New(errs.Invalid, "address", "its key has %d bytes, not 1 to %d", len(key), maxKey)
 	}
 	return nil
+}
+
+func (s *coreService) Sign(ctx context.Context, req *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	if err := s.allow(PermissionSign, req.Authority); err != nil {
+		return nil, err
+	}
+	if err := CheckPermission(PermissionSign + ":" + req.Authority); err != nil {
+		return nil, err
+	}
+	return s.handler.Sign(ctx, req)
+}
+
+var secretName = regexp.MustCompile(`^[a-z0-9.-]{1,64}$`)
+
+func checkSecret(name string) error {
+	if !secretName.MatchString(name) {
+		return errs.New(errs.Invalid, "secret", "%.80q is no name of one", name).WithAdvice("lower-case letters, digits, dots and hyphens, at most 64")
+	}
+	return nil
+}
+
+// maxSecret bounds what is kept under a name in bytes.
+const maxSecret = 64 << 10
+
+// Secret and PutSecret need no permission: names are the plugin's own.
+func (s *coreService) Secret(ctx context.Context, req *pluginv1.SecretRequest) (*pluginv1.SecretResponse, error) {
+	if err := checkSecret(req.Name); err != nil {
+		return nil, err
+	}
+	value, err := s.handler.Secret(ctx, s.manifest().GetName(), req.Name)
+	return &pluginv1.SecretResponse{Value: value}, err
+}
+
+func (s *coreService) PutSecret(ctx context.Context, req *pluginv1.PutSecretRequest) (*pluginv1.PutSecretResponse, error) {
+	if err := checkSecret(req.Name); err != nil {
+		return nil, err
+	}
+	if len(req.Value) > maxSecret {
+		return nil, errs.New(errs.Invalid, "secret "+req.Name, "it has %d bytes, and may have %d", len(req.Value), maxSecret)
+	}
+	return &pluginv1.PutSecretResponse{}, s.handler.PutSecret(ctx, s.manifest().GetName(), req.Name, req.Value)
+}
+
+var eventName = regexp.MustCompile(`^[A-Za-z0-9.-]{1,64}$`)
+
+func (s *coreService) Emit(_ context.Context, req *pluginv1.EmitRequest) (*pluginv1.EmitResponse, error) {
+	if err := s.allow(PermissionEmit, req.Type); err != nil {
+		return nil, err
+	}
+	if err := CheckUUID(req.Type, req.Uuid); err != nil {
+		return nil, err
+	}
+	if !eventName.MatchString(req.Name) {
+		return nil, errs.New(errs.Invalid, "event about "+req.Type+" "+req.Uuid, "%.80q is no name of one", req.Name).WithAdvice("letters, digits, dots and hyphens, at most 64")
+	}
+	if len(req.Text) > maxReport {
+		return nil, errs.New(errs.Invalid, "event "+req.Name, "its text has %d bytes, and may have %d", len(req.Text), maxReport)
+	}
+	s.handler.Emit(s.manifest().GetName(), req)
+	return &pluginv1.EmitResponse{}, nil
 }
 
 func (s *coreService) HostCall(req *pluginv1.HostCallRequest, out grpc.ServerStreamingServer[pluginv1.HostCallResponse]) error {

@@ -14,13 +14,17 @@ import (
 // "setting:vm/cleanTraffic" one; "host-call" allows every method of the agents of
 // hosts, "host-call:/kumo.host.v1.HostAgentService/CreateDisk" one;
 // "query:VmInstance" to read rows of a type, "act:APIStopVmInstanceMsg" to make a
-// call of the API; "address:VIP" to take addresses of L3 networks for that.
+// call of the API; "address:VIP" to take addresses of L3 networks for that;
+// "sign:kvm-hosts" to have that authority of the cloud sign certificates, and
+// "emit:VmInstance" to tell of what happens about such resources.
 const (
 	PermissionHostCall = "host-call"
 	PermissionSetting  = "setting"
 	PermissionQuery    = "query"
 	PermissionAct      = "act"
 	PermissionAddress  = "address"
+	PermissionSign     = "sign"
+	PermissionEmit     = "emit"
 )
 
 // permissions has what the part after the colon looks like, by verb.
@@ -30,6 +34,8 @@ var permissions = map[string]*regexp.Regexp{
 	PermissionQuery:    regexp.MustCompile(`^[A-Za-z0-9]+$`),
 	PermissionAct:      regexp.MustCompile(`^[A-Za-z0-9]+$`),
 	PermissionAddress:  regexp.MustCompile(`^[A-Za-z0-9 -]{1,40}$`),
+	PermissionSign:     regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`),
+	PermissionEmit:     regexp.MustCompile(`^[A-Za-z0-9]+$`),
 }
 
 // CheckPermission says, as errs.Invalid, what is wrong with a permission.

@@ -62,6 +62,21 @@ type Core interface {
 	AllocateAddress(ctx context.Context, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
 	// ReleaseAddress gives it back; a repeat, and a key that has none, are a success.
 	ReleaseAddress(ctx context.Context, key string) error
+	// Sign has an authority of the cloud sign a certificate for a key that stays with
+	// the plugin. A repeat is another certificate. Needs the permission
+	// "sign:<authority>". Errors: Invalid for a request that cannot be read, is not
+	// signed by its key, or asks for too long a time.
+	Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error)
+	// Secret reads what the plugin has kept under a name: lower-case letters, digits, dots
+	// and hyphens, at most 64. Errors: NotFound, Invalid for another name.
+	Secret(ctx context.Context, name string) ([]byte, error)
+	// PutSecret keeps a value, of at most 64 KiB, sealed in the core's database; an empty
+	// one is removed. A repeat changes nothing.
+	PutSecret(ctx context.Context, name string, value []byte) error
+	// Emit tells those who listen, and may read a resource, that something has happened
+	// about it. Needs the permission "emit:<type>". Errors: Invalid for a name that is
+	// none; a resource that is not there is nobody's affair, and no error.
+	Emit(ctx context.Context, e *pluginv1.EmitRequest) error
 }
 
 // Plugin is one plugin process: its manifest and the strategies it has. Nil

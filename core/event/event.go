@@ -21,6 +21,7 @@ const (
 	Resource Topic = "resource" // a row was created, updated or deleted
 	Job      Topic = "job"      // an API job began, went on or ended
 	Schema   Topic = "schema"   // types, actions or plugins changed
+	Notice   Topic = "notice"   // a plugin tells of something about a resource
 )
 
 // Event is one thing that happened.
@@ -42,6 +43,8 @@ type Event struct {
 	AccountUUID string
 	// Job is the API job by which a resource was changed, if it was one.
 	Job string
+	// Plugin tells a notice: its Name is for programs, Text for people.
+	Plugin, Name, Text string
 	// Body is what is told of a job.
 	Body json.RawMessage
 	Time time.Time

@@ -174,7 +174,14 @@ type PluginHandler struct {
 		AllocateFor(ctx context.Context, plugin string, r *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
 		ReleaseFor(ctx context.Context, plugin, key string) error
 	}
+	// Trust has the cloud's authorities and what plugins keep; the service of them sets it.
+	Trust interface {
+		Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error)
+		Secret(ctx context.Context, plugin, name string) ([]byte, error)
+		PutSecret(ctx context.Context, plugin, name string, value []byte) error
+	}
 
+	emit     func(plugin string, e *pluginv1.EmitRequest)
 	setting  func(ctx context.Context, category, name, resourceUUID string) string
 	progress func(operationID string, percent int, message string)
 	calls    *callbacks
@@ -238,4 +245,36 @@ func (h *PluginHandler) ReleaseAddress(ctx context.Context, plugin, key string) 
 		return errs.New(errs.Unavailable, "address "+key, "the core is starting").WithAdvice("repeat the call")
 	}
 	return h.Addresses.ReleaseFor(ctx, plugin, key)
+}
+
+// Sign has an authority sign a certificate. Errors: Unavailable while the core is
+// starting.
+func (h *PluginHandler) Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	if h.Trust == nil {
+		return nil, errs.New(errs.Unavailable, "authority "+r.GetAuthority(), "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Trust.Sign(ctx, r)
+}
+
+// Secret reads what a plugin keeps. Errors: Unavailable while the core is starting.
+func (h *PluginHandler) Secret(ctx context.Context, plugin, name string) ([]byte, error) {
+	if h.Trust == nil {
+		return nil, errs.New(errs.Unavailable, "secret "+name, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Trust.Secret(ctx, plugin, name)
+}
+
+// PutSecret keeps it. Errors: Unavailable while the core is starting.
+func (h *PluginHandler) PutSecret(ctx context.Context, plugin, name string, value []byte) error {
+	if h.Trust == nil {
+		return errs.New(errs.Unavailable, "secret "+name, "the core is starting").WithAdvice("repeat the call")
+	}
+	return h.Trust.PutSecret(ctx, plugin, name, value)
+}
+
+// Emit tells those who listen; while the core is starting nobody does.
+func (h *PluginHandler) Emit(plugin string, e *pluginv1.EmitRequest) {
+	if h.emit != nil {
+		h.emit(plugin, e)
+	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/core/task"
 	"github.com/kumo-cloud/kumo/pluginsdk"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // Types returns the resource types of the kernel's own parts.
@@ -83,6 +84,11 @@ func New(o Options) *Kernel {
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
 	k.calls = &callbacks{k: k}
+	o.Handler.emit = func(plugin string, e *pluginv1.EmitRequest) {
+		if _, known := types.Get(e.GetType()); known {
+			k.Events.Publish(event.Event{Topic: event.Notice, Type: e.GetType(), UUID: e.GetUuid(), Plugin: plugin, Name: e.GetName(), Text: e.GetText()})
+		}
+	}
 	o.Handler.setting, o.Handler.progress, o.Handler.calls = k.Config.String, k.Flows.Report, k.calls
 	return k
 }

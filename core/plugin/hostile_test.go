@@ -37,7 +37,7 @@ func TestHostile(t *testing.T) {
 		select {
 		case err := <-ended:
 			running = false
-			if err == nil || !strings.Contains(err.Error(), "setting true, info false, disk true, query true, act true, address true") {
+			if err == nil || !strings.Contains(err.Error(), "setting true, info false, disk true, query true, act true, address true, sign true, emit true") {
 				t.Errorf("what it was refused: %v", err)
 			}
 		default:

@@ -138,6 +138,16 @@ func (h *handler) AllocateAddress(context.Context, string, *pluginv1.AllocateAdd
 
 func (h *handler) ReleaseAddress(context.Context, string, string) error { return nil }
 
+func (h *handler) Sign(context.Context, *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	return &pluginv1.SignResponse{}, nil
+}
+
+func (h *handler) Secret(context.Context, string, string) ([]byte, error) { return nil, nil }
+
+func (h *handler) PutSecret(context.Context, string, string, []byte) error { return nil }
+
+func (h *handler) Emit(string, *pluginv1.EmitRequest) {}
+
 func host(name string) *pluginv1.CheckHostRequest {
 	return &pluginv1.CheckHostRequest{Host: &pluginv1.Host{Uuid: "h1", Name: name}}
 }

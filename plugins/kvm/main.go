@@ -56,7 +56,8 @@ func newPlugin() pluginsdk.Plugin {
 				Checks:                driver.Checks(),
 				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
 			}},
-			Settings: settings(),
+			Settings:    settings(),
+			Permissions: []string{pluginsdk.PermissionSign + ":" + hostlink.Authority},
 		},
 		Configure:  func(_ context.Context, env pluginsdk.Env) error { return configure(d, env) },
 		Close:      d.Close,
@@ -115,7 +116,7 @@ func configure(d *driver.Driver, env pluginsdk.Env) error {
 	return d.Configure(driver.Config{
 		Links: hostlink.Config{
 			DataDir: env.DataDir, Hostd: filepath.Join(filepath.Dir(self), "kumo-hostd"),
-			StateDir: env.Settings["stateFolder"], Port: port, Libvirt: libvirt,
+			StateDir: env.Settings["stateFolder"], Port: port, Libvirt: libvirt, Sign: env.Core.Sign,
 		},
 		Emulation: driver.Emulation(env.Settings["emulation"]), DiskCache: env.Settings["diskCache"], Log: env.Log,
 	})

@@ -36,8 +36,14 @@ type Core struct {
 	OnAllocate func(context.Context, *pluginv1.AllocateAddressRequest) (*pluginv1.Address, error)
 	OnRelease  func(ctx context.Context, key string) error
 
+	// OnSign answers for certificates; see Authority. Without it Sign is
+	// errs.Unsupported.
+	OnSign func(context.Context, *pluginv1.SignRequest) (*pluginv1.SignResponse, error)
+
 	mu       sync.Mutex
 	progress []Progress
+	secrets  map[string][]byte
+	events   []*pluginv1.EmitRequest
 }
 
 // Progress is one report of a plugin.
@@ -137,6 +143,52 @@ func (c *Core) ReleaseAddress(ctx context.Context, key string) error {
 	return c.OnRelease(ctx, key)
 }
 
+// Sign answers by OnSign.
+func (c *Core) Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	if c.OnSign == nil {
+		return nil, errs.New(errs.Unsupported, "authority "+r.GetAuthority(), "the test's core has no OnSign")
+	}
+	return c.OnSign(ctx, r)
+}
+
+// Secret returns what PutSecret has kept.
+func (c *Core) Secret(_ context.Context, name string) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if v, ok := c.secrets[name]; ok {
+		return v, nil
+	}
+	return nil, errs.New(errs.NotFound, "secret "+name, "nothing is kept under this name")
+}
+
+// PutSecret keeps a value as long as the Core lives.
+func (c *Core) PutSecret(_ context.Context, name string, value []byte) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.secrets == nil {
+		c.secrets = map[string][]byte{}
+	}
+	if c.secrets[name] = value; len(value) == 0 {
+		delete(c.secrets, name)
+	}
+	return nil
+}
+
+// Emit keeps the event for Emitted.
+func (c *Core) Emit(_ context.Context, e *pluginv1.EmitRequest) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.events = append(c.events, e)
+	return nil
+}
+
+// Emitted returns the events so far.
+func (c *Core) Emitted() []*pluginv1.EmitRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append([]*pluginv1.EmitRequest(nil), c.events...)
+}
+
 type noHost string
 
 func (h noHost) err() error { return errs.New(errs.NotFound, "host "+string(h), "no such host") }
@@ -180,6 +232,22 @@ func (h coreHandler) AllocateAddress(ctx context.Context, _ string, r *pluginv1.
 
 func (h coreHandler) ReleaseAddress(ctx context.Context, _, key string) error {
 	return h.core.ReleaseAddress(ctx, key)
+}
+
+func (h coreHandler) Sign(ctx context.Context, r *pluginv1.SignRequest) (*pluginv1.SignResponse, error) {
+	return h.core.Sign(ctx, r)
+}
+
+func (h coreHandler) Secret(ctx context.Context, _, name string) ([]byte, error) {
+	return h.core.Secret(ctx, name)
+}
+
+func (h coreHandler) PutSecret(ctx context.Context, _, name string, value []byte) error {
+	return h.core.PutSecret(ctx, name, value)
+}
+
+func (h coreHandler) Emit(_ string, e *pluginv1.EmitRequest) {
+	_ = h.core.Emit(context.Background(), e) // it keeps it, and cannot fail
 }
 
 func (h coreHandler) HostCall(ctx context.Context, hostUUID, method string, payload []byte, emit func([]byte) error) error {

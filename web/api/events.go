@@ -62,7 +62,7 @@ type streams struct {
 //
 //	?types=VmInstance,Volume  only these types (default: all)
 //	?uuids=…,…                only these resources, or jobs about them
-//	?topics=resource,job      of resource, job, schema (default: all)
+//	?topics=resource,job      of resource, job, schema, notice (default: all)
 //	?after=ID                 goes on after that event; the header Last-Event-ID
 //	                          says the same
 //
@@ -196,8 +196,8 @@ func parseInterest(v url.Values) (f interest, err error) {
 	}
 	f = interest{types: set("types"), uuids: set("uuids"), topics: set("topics")}
 	for topic := range f.topics {
-		if !slices.Contains([]event.Topic{event.Resource, event.Job, event.Schema}, event.Topic(topic)) {
-			return f, errs.New(errs.Invalid, "parameter topics", "%q is not one of resource, job, schema", topic)
+		if !slices.Contains([]event.Topic{event.Resource, event.Job, event.Schema, event.Notice}, event.Topic(topic)) {
+			return f, errs.New(errs.Invalid, "parameter topics", "%q is not one of resource, job, schema, notice", topic)
 		}
 	}
 	return f, err

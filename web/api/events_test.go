@@ -211,6 +211,20 @@ func TestEventsAreOnesOwn(t *testing.T) {
 	}
 }
 
+// TestNotices proves that what plugins tell of a resource reaches those who may read it.
+func TestNotices(t *testing.T) {
+	l := newLive(t)
+	alice, admin := l.open("alice", "topics=notice"), l.open("admin", "topics=notice&uuids=b1")
+	l.started(2)
+	l.change(store.Created, "b1", "bob")
+	l.change(store.Created, "a1", "alice")
+	for _, n := range [][3]string{{"Guest", "b1", "one"}, {"Guest", "gone", "two"}, {"Secret", "s1", "three"}, {"Guest", "a1", "four"}} {
+		l.bus.Publish(event.Event{Topic: event.Notice, Type: n[0], UUID: n[1], Name: n[2], Plugin: "observer", Text: "line\n\ntwo"})
+	}
+	alice.expect("notice", `"uuid":"a1"`, `"name":"four"`, `"plugin":"observer"`, `"text":"line\n\ntwo"`)
+	admin.expect("notice", `"uuid":"b1"`, `"name":"one"`)
+}
+
 func TestEventsFiltered(t *testing.T) {
 	l := newLive(t)
 	c := l.open("admin", "types=Guest&uuids=a1,a2&topics=resource")

@@ -123,7 +123,7 @@ func (t *teller) take(e *event.Event, now time.Time) {
 	if !t.f.wants(e) || !t.may(e) || t.busy(e, now) {
 		return
 	}
-	key := string(e.Topic) + e.Type + e.UUID
+	key := string(e.Topic) + e.Type + e.UUID + e.Name
 	if u := t.pending[key]; u != nil {
 		u.merge(e)
 		return
@@ -175,7 +175,7 @@ func (t *teller) may(e *event.Event) bool {
 
 // busy reports a type that has too many events to be told one by one.
 func (t *teller) busy(e *event.Event, now time.Time) bool {
-	if e.Topic != event.Resource {
+	if e.Topic != event.Resource && e.Topic != event.Notice {
 		return false
 	}
 	p := t.types[e.Type]
@@ -196,7 +196,7 @@ func (t *teller) busy(e *event.Event, now time.Time) bool {
 	}
 	p.until, p.drops = now.Add(busyFor), false
 	for key, u := range t.pending {
-		if u.Topic == event.Resource && u.Type == e.Type {
+		if (u.Topic == event.Resource || u.Topic == event.Notice) && u.Type == e.Type {
 			delete(t.pending, key)
 		}
 	}
@@ -266,7 +266,7 @@ func (t *teller) show(ctx context.Context, typeName string, list []*untold) {
 	fields, uuids := map[string]bool{"uuid": true}, make([]string, len(list))
 	for i, u := range list {
 		uuids[i] = u.UUID
-		if u.Verb != store.Updated {
+		if u.Topic == event.Notice || u.Verb != store.Updated {
 			continue
 		}
 		u.Fields = t.server.visible(typeName, u.Fields)
@@ -289,7 +289,9 @@ func (t *teller) show(ctx context.Context, typeName string, list []*untold) {
 		return
 	}
 	for _, u := range list {
-		if row, ok := shown[u.UUID]; ok && (u.Verb != store.Updated || len(u.Fields) > 0) {
+		if row, ok := shown[u.UUID]; ok && u.Topic == event.Notice {
+			t.notice(u)
+		} else if ok && (u.Verb != store.Updated || len(u.Fields) > 0) {
 			t.resource(u, row)
 		}
 	}
@@ -344,6 +346,17 @@ func (t *teller) resource(u *untold, row map[string]json.RawMessage) {
 		return
 	}
 	t.message("resource", body)
+}
+
+// notice tells what a plugin has told of a resource.
+func (t *teller) notice(u *untold) {
+	body, err := json.Marshal(map[string]string{"type": u.Type, "uuid": u.UUID, "plugin": u.Plugin, "name": u.Name, "text": u.Text,
+		"time": u.Time.UTC().Format(time.RFC3339Nano)})
+	if err != nil {
+		t.server.log.Error("notice not told", "type", u.Type, "resource", u.UUID, "error", err)
+		return
+	}
+	t.message("notice", body)
 }
 
 // visible returns those of a type's columns that clients may see.

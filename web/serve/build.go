@@ -18,6 +18,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/provider"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/core/trust"
 )
 
 // Types returns the resource types of the core; the migrations make their
@@ -25,7 +26,7 @@ import (
 func Types() []*resource.Type {
 	var all []*resource.Type
 	for _, types := range [][]*resource.Type{
-		kernel.Types(), identity.Types(), mgmt.Types(), life.Types(), assembly.Types(),
+		kernel.Types(), identity.Types(), mgmt.Types(), life.Types(), trust.Types(), assembly.Types(),
 	} {
 		all = append(all, types...)
 	}
@@ -103,9 +104,10 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 	p.identity = identity.New(st, k.Config, k.Tags, log.Named("identity"))
 	p.mgmt = mgmt.New(node, k.Config, log.Named("mgmt"), version)
 	services := assembly.New(k)
-	h.OnHost, h.Rows, h.Addresses = services.Topology.HostCall, services.Provider, services.Network
+	vault := trust.New(st)
+	h.OnHost, h.Rows, h.Addresses, h.Trust = services.Topology.HostCall, services.Provider, services.Network, vault
 	k.Wire(p.identity, identity.AdminUUID)
-	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives, pluginRows{k, services.Provider}))
+	p.add(p.core(), p.accounts(), p.operators(), p.doctor(), p.lives(lives, pluginRows{k, services.Provider, vault}))
 	p.add(services.Parts()...)
 	p.add(p.rest())
 	if p.order, err = part.Order(p.made...); err != nil {
@@ -118,6 +120,15 @@ func build(ctx context.Context, o Options, version string, log hclog.Logger) (_ 
 type pluginRows struct {
 	*kernel.Kernel
 	*provider.Service
+	vault *trust.Service
+}
+
+// Forget implements life.Rows: what a plugin keeps goes with its types.
+func (r pluginRows) Forget(ctx context.Context, plugin string) error {
+	if err := r.vault.ForgetPlugin(ctx, plugin); err != nil {
+		return err
+	}
+	return r.Service.Forget(ctx, plugin)
 }
 
 // join makes this process the one that serves the database.

@@ -42,7 +42,7 @@ var additions = []string{
 	// Work that is stuck, and what the flows of a job did.
 	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
 	// Plugins as resources.
-	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
+	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIPurgePluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
 	// The type is named as its path and its messages are.
 	"APIQueryGCJobMsg: inventory is GCJobInventory, the catalogue says GarbageCollectorInventory",
 	"APITriggerGCJobMsg: parameter uuid: resource type is GCJob, the catalogue says GarbageCollector",

@@ -1,6 +1,7 @@
 package hostlink
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,61 +11,57 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
+// Authority is the name of the cloud's authority that signs the certificates of agents
+// on hosts and of this plugin. A host's says "server" only, so that a host which was
+// taken over cannot call others.
+const Authority = "kvm-hosts"
+
 const (
-	caYears   = 20
-	leafYears = 5
+	leafDays = 1826
 	// renewBefore leaves time for hosts that are away for long.
 	renewBefore = 180 * 24 * time.Hour
 )
 
-// authority signs the certificates of agents and of this plugin. A host's says
-// "server" only, so that a host which was taken over cannot call others.
-type authority struct {
+// Signer has an authority of the cloud sign a certificate (pluginsdk.Core).
+type Signer func(context.Context, *pluginv1.SignRequest) (*pluginv1.SignResponse, error)
+
+// keyring keeps keys, their certificates and that of the authority in a folder. They can
+// be made anew at any time: a host is given its own when its agent does not answer.
+type keyring struct {
 	folder string
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
+	sign   Signer
 }
 
 // serverName is what a host's certificate is for: its UUID, because addresses
 // can be changed.
 func serverName(hostUUID string) string { return hostUUID + ".host.kumo" }
 
-// openAuthority reads the CA from the folder and makes one the first time.
-func openAuthority(folder string) (*authority, error) {
+func (k *keyring) caFile() string { return filepath.Join(k.folder, "ca.pem") }
+
+// openKeyring makes the folder the first time. Keys of a time when this plugin signed by
+// itself go, with what they signed: hosts get new certificates as they connect.
+func openKeyring(folder string, sign Signer) (*keyring, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of certificates: %w", err)
 	}
-	unlock, err := lockFolder(folder)
-	if err != nil {
-		return nil, err
-	}
-	defer unlock()
-	a := &authority{folder: folder}
-	pair, err := tls.LoadX509KeyPair(filepath.Join(folder, "ca.pem"), filepath.Join(folder, "ca.key"))
-	if errors.Is(err, os.ErrNotExist) {
-		if err := a.makeCA(); err != nil {
-			return nil, err
+	k := &keyring{folder, sign}
+	old := filepath.Join(folder, "ca.key")
+	if _, err := os.Stat(old); err == nil {
+		if err := errors.Join(os.RemoveAll(k.caFile()), os.Remove(old)); err != nil {
+			return nil, fmt.Errorf("remove the former authority: %w", err)
 		}
-		return a, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read the CA: %w", err)
-	}
-	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
-	if !ok {
-		return nil, errors.New("the CA's key is of another kind")
-	}
-	a.cert, a.key = pair.Leaf, key
-	return a, nil
+	return k, nil
 }
 
 func lockFolder(folder string) (func(), error) {
@@ -76,50 +73,6 @@ func lockFolder(folder string) (func(), error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return func() { _ = f.Close() }, nil // closing gives the lock back
-}
-
-func (a *authority) makeCA() error {
-	template, err := template("Kumo hosts", caYears)
-	if err != nil {
-		return err
-	}
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign
-	if a.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
-		return err
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
-	if err != nil {
-		return err
-	}
-	if a.cert, err = x509.ParseCertificate(der); err != nil {
-		return err
-	}
-	return a.save("ca", der, a.key)
-}
-
-func template(name string, years int) (*x509.Certificate, error) {
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
-	if err != nil {
-		return nil, err
-	}
-	return &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(years, 0, 0),
-		KeyUsage: x509.KeyUsageDigitalSignature,
-	}, nil
-}
-
-// save writes the key first: a certificate without its key would be used.
-func (a *authority) save(name string, der []byte, key *ecdsa.PrivateKey) error {
-	text, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	if err := writeSecret(filepath.Join(a.folder, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})); err != nil {
-		return err
-	}
-	return writeSecret(filepath.Join(a.folder, name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 func writeSecret(path string, data []byte) error {
@@ -139,43 +92,76 @@ func leafFiles(folder, hostUUID string) (certFile, keyFile string) {
 	return filepath.Join(folder, name+".pem"), filepath.Join(folder, name+".key")
 }
 
-// leaf returns a certificate for a host (its UUID) or for this plugin (""), the
-// saved one while it is valid for long enough.
-func (a *authority) leaf(hostUUID string) (certFile, keyFile string, err error) {
-	certFile, keyFile = leafFiles(a.folder, hostUUID)
-	name := strings.TrimSuffix(filepath.Base(certFile), ".pem")
-	unlock, err := lockFolder(a.folder)
-	if err != nil {
-		return "", "", err
-	}
-	defer unlock()
-	if pair, err := tls.LoadX509KeyPair(certFile, keyFile); err == nil &&
-		time.Until(pair.Leaf.NotAfter) > renewBefore && pair.Leaf.CheckSignatureFrom(a.cert) == nil {
+// leaf returns a certificate for a host (its UUID) or for this plugin (""): the saved one
+// while it is valid for long enough, unless a fresh one is asked for.
+func (k *keyring) leaf(ctx context.Context, hostUUID string, fresh bool) (certFile, keyFile string, err error) {
+	certFile, keyFile = leafFiles(k.folder, hostUUID)
+	if !fresh && k.holds(certFile, keyFile) {
 		return certFile, keyFile, nil
 	}
-	leaf, err := template(name, leafYears)
-	if err != nil {
-		return "", "", err
-	}
-	leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	request := &pluginv1.SignRequest{Authority: Authority, Usage: pluginv1.Usage_USAGE_CLIENT, Days: leafDays}
+	asked := &x509.CertificateRequest{Subject: pkix.Name{CommonName: strings.TrimSuffix(filepath.Base(certFile), ".pem")}}
 	if hostUUID != "" {
-		leaf.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
-		leaf.DNSNames = []string{serverName(hostUUID)}
+		request.Usage, asked.DNSNames = pluginv1.Usage_USAGE_SERVER, []string{serverName(hostUUID)}
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return "", "", err
 	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, key.Public(), a.key)
+	if request.Request, err = x509.CreateCertificateRequest(rand.Reader, asked, key); err != nil {
+		return "", "", err
+	}
+	signed, err := k.sign(ctx, request)
 	if err != nil {
 		return "", "", err
 	}
-	return certFile, keyFile, a.save(name, der, key)
+	text, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return "", "", err
+	}
+	unlock, err := lockFolder(k.folder)
+	if err != nil {
+		return "", "", err
+	}
+	defer unlock()
+	// The key is written first: a certificate without its key would be used.
+	return certFile, keyFile, errors.Join(
+		writeSecret(k.caFile(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed.GetAuthority()})),
+		writeSecret(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: text})),
+		writeSecret(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed.GetCertificate()})))
+}
+
+// holds tells whether a saved certificate can go on being used.
+func (k *keyring) holds(certFile, keyFile string) bool {
+	unlock, err := lockFolder(k.folder)
+	if err != nil {
+		return false
+	}
+	defer unlock()
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil || time.Until(pair.Leaf.NotAfter) < renewBefore {
+		return false
+	}
+	ca, err := k.authority()
+	return err == nil && pair.Leaf.CheckSignatureFrom(ca) == nil
+}
+
+// authority is the certificate of who signed last.
+func (k *keyring) authority() (*x509.Certificate, error) {
+	text, err := os.ReadFile(k.caFile())
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s has no certificate", k.caFile())
+	}
+	return x509.ParseCertificate(block.Bytes)
 }
 
 // clientTLS is how this plugin calls the agent of one host.
-func (a *authority) clientTLS(hostUUID string) (*tls.Config, error) {
-	certFile, keyFile, err := a.leaf("")
+func (k *keyring) clientTLS(ctx context.Context, hostUUID string, fresh bool) (*tls.Config, error) {
+	certFile, keyFile, err := k.leaf(ctx, "", fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +169,11 @@ func (a *authority) clientTLS(hostUUID string) (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	ca, err := k.authority()
+	if err != nil {
+		return nil, err
+	}
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(ca)
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: pool, ServerName: serverName(hostUUID)}, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
+	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -116,7 +117,7 @@ func testConfig(t *testing.T) Config {
 	must(t, os.Chmod(state, 0o755))
 	libvirt, err := ParseLibvirt("")
 	must(t, err)
-	cfg := Config{DataDir: t.TempDir(), Hostd: program, StateDir: state, Port: 7171, Libvirt: libvirt, Log: hclog.NewNullLogger()}
+	cfg := Config{DataDir: t.TempDir(), Hostd: program, StateDir: state, Port: 7171, Libvirt: libvirt, Log: hclog.NewNullLogger(), Sign: plugintest.Authority(t)}
 	must(t, cfg.Check())
 	return cfg
 }
@@ -155,6 +156,19 @@ func TestRemoteHost(t *testing.T) {
 	if now := read(t, cfg.StateDir+"/hostd.pid"); now != pid {
 		t.Error("the agent was started again")
 	}
+	l.Close()
+
+	// An authority that is another one now, and one of this plugin's own as there were.
+	cfg.Sign = plugintest.Authority(t)
+	must(t, os.WriteFile(filepath.Join(cfg.DataDir, "tls", "ca.key"), []byte("a former one"), 0o600))
+	l, err = Connect(t.Context(), cfg, host(remoteIP, password))
+	must(t, err)
+	if now := read(t, cfg.StateDir+"/hostd.pid"); now == pid {
+		t.Error("the agent goes on with a certificate of another authority")
+	}
+	if _, err := os.Stat(filepath.Join(cfg.DataDir, "tls", "ca.key")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the former authority's key is left: %v", err)
+	}
 	strangers(t, cfg)
 	must(t, Disconnect(t.Context(), cfg, host(remoteIP, password)))
 	must(t, Disconnect(t.Context(), cfg, host(remoteIP, password)))
@@ -169,9 +183,9 @@ func strangers(t *testing.T, cfg Config) {
 	t.Helper()
 	other := cfg
 	other.DataDir = t.TempDir()
-	ca, err := openAuthority(filepath.Join(other.DataDir, "tls"))
+	ring, err := openKeyring(filepath.Join(other.DataDir, "tls"), plugintest.Authority(t))
 	must(t, err)
-	config, err := ca.clientTLS(uuid)
+	config, err := ring.clientTLS(t.Context(), uuid, false)
 	must(t, err)
 	certificate, key := run(t, "", "cat", filepath.Join(other.DataDir, "tls", "client.pem")), filepath.Join(other.DataDir, "tls", "client.key")
 	if certificate == "" || key == "" || config == nil {

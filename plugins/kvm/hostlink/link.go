@@ -63,7 +63,9 @@ type Config struct {
 	Port int
 	// Libvirt says where libvirt is: see ParseLibvirt.
 	Libvirt Libvirt
-	Log     hclog.Logger
+	// Sign signs certificates; hosts that are this machine need none.
+	Sign Signer
+	Log  hclog.Logger
 }
 
 // Link is a host that can be used: its agent answers and libvirt is connected.

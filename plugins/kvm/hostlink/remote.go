@@ -29,13 +29,9 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 	if err != nil {
 		return err
 	}
-	ca, err := openAuthority(filepath.Join(cfg.DataDir, "tls"))
+	ring, err := openKeyring(filepath.Join(cfg.DataDir, "tls"), cfg.Sign)
 	if err != nil {
-		return errs.Wrap(errs.Internal, object(host), err, "certificates cannot be made")
-	}
-	config, err := ca.clientTLS(host.GetUuid())
-	if err != nil {
-		return errs.Wrap(errs.Internal, object(host), err, "certificates cannot be made")
+		return errs.Wrap(errs.Internal, object(host), err, "certificates cannot be kept")
 	}
 	// SSH comes first: it tells wrong credentials from a host that is away, and
 	// carries libvirt's connection.
@@ -43,9 +39,8 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 		return failing(CheckManagement, err)
 	}
 	address := net.JoinHostPort(ip.String(), strconv.Itoa(cfg.Port))
-	l.agent, err = grpc.NewClient("passthrough:"+address, agentOptions(credentials.NewTLS(config))...)
-	if err != nil {
-		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
+	if err := l.call(ctx, host, ring, address, false); err != nil {
+		return err
 	}
 	program := programPath(cfg.StateDir)
 	own := func() error {
@@ -55,7 +50,10 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 	if l.Info, err = agentInfo(ctx, l.agent); err == nil && l.Info.GetVersion() == version {
 		return own()
 	}
-	if err := install(ctx, cfg, host, l.ssh, ca, version); err != nil {
+	if err := install(ctx, cfg, host, l.ssh, ring, version); err != nil {
+		return err
+	}
+	if err := l.call(ctx, host, ring, address, true); err != nil {
 		return err
 	}
 	if err := own(); err != nil {
@@ -76,17 +74,35 @@ func connectRemote(ctx context.Context, cfg Config, host *pluginv1.Host, ip neti
 	return nil
 }
 
-// install puts the program there when the host has another, and the
-// certificates always: they are small, and may have been renewed.
-func install(ctx context.Context, cfg Config, host *pluginv1.Host, h *sshHost, ca *authority, version string) error {
-	certFile, keyFile, err := ca.leaf(host.GetUuid())
+// call is the connection to the agent, in the place of the one before, with this plugin's
+// certificate; a fresh one is of the authority as it is now.
+func (l *Link) call(ctx context.Context, host *pluginv1.Host, ring *keyring, address string, fresh bool) error {
+	config, err := ring.clientTLS(ctx, host.GetUuid(), fresh)
 	if err != nil {
-		return errs.Wrap(errs.Internal, object(host), err, "its certificate cannot be made")
+		return errs.Wrap(errs.ClassOf(err), object(host), err, "certificates cannot be made")
+	}
+	conn, err := grpc.NewClient("passthrough:"+address, agentOptions(credentials.NewTLS(config))...)
+	if err != nil {
+		return errs.Wrap(errs.Internal, object(host), err, "its agent cannot be called")
+	}
+	if l.agent != nil {
+		_ = l.agent.Close() // nobody uses it
+	}
+	l.agent = conn
+	return nil
+}
+
+// install puts the program there when the host has another, and certificates always:
+// the agent did not answer to those that it has.
+func install(ctx context.Context, cfg Config, host *pluginv1.Host, h *sshHost, ring *keyring, version string) error {
+	certFile, keyFile, err := ring.leaf(ctx, host.GetUuid(), true)
+	if err != nil {
+		return errs.Wrap(errs.ClassOf(err), object(host), err, "its certificate cannot be made")
 	}
 	files := []upload{
 		{certFile, tlsPath(cfg.StateDir, "agent.pem"), 0o600},
 		{keyFile, tlsPath(cfg.StateDir, "agent.key"), 0o600},
-		{filepath.Join(ca.folder, "ca.pem"), tlsPath(cfg.StateDir, "ca.pem"), 0o600},
+		{ring.caFile(), tlsPath(cfg.StateDir, "ca.pem"), 0o600},
 	}
 	// The version has the program's SHA-256 sum in it.
 	present, err := h.run(ctx, programPath(cfg.StateDir), "version")

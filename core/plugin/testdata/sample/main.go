@@ -158,10 +158,12 @@ func (d *driver) everything(ctx context.Context, host string) error {
 	_, query := d.env.Core.Query(ctx, &pluginv1.QueryRequest{Type: "Account", As: pluginv1.Caller_CALLER_SYSTEM})
 	_, act := d.env.Core.Act(ctx, &pluginv1.ActRequest{Message: "APIDeleteAccountMsg", Step: "s", As: pluginv1.Caller_CALLER_SYSTEM})
 	_, address := d.env.Core.AllocateAddress(ctx, &pluginv1.AllocateAddressRequest{Key: "k", L3NetworkUuid: "l3", Purpose: "VIP"})
+	_, sign := d.env.Core.Sign(ctx, &pluginv1.SignRequest{Authority: "kvm-hosts"})
+	emit := d.env.Core.Emit(ctx, &pluginv1.EmitRequest{Type: "Account", Uuid: strings.Repeat("0", 32), Name: "n"})
 	flood.Wait()
 	denied := func(err error) bool { return errors.Is(err, errs.Denied) }
-	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t, query %t, act %t, address %t",
-		denied(setting), denied(call), denied(disk), denied(query), denied(act), denied(address))
+	return errs.New(errs.Exists, "refused", "setting %t, info %t, disk %t, query %t, act %t, address %t, sign %t, emit %t",
+		denied(setting), denied(call), denied(disk), denied(query), denied(act), denied(address), denied(sign), denied(emit))
 }
 
 // ask reads rows and makes a call for the operation of ctx; "late" for the last one,

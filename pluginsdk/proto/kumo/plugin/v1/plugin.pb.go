@@ -81,6 +81,56 @@ func (Caller) EnumDescriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{0}
 }
 
+// Usage is what a certificate is for (RFC 5280, section 4.2.1.12).
+type Usage int32
+
+const (
+	Usage_USAGE_UNSPECIFIED Usage = 0
+	Usage_USAGE_SERVER      Usage = 1
+	Usage_USAGE_CLIENT      Usage = 2
+)
+
+// Enum value maps for Usage.
+var (
+	Usage_name = map[int32]string{
+		0: "USAGE_UNSPECIFIED",
+		1: "USAGE_SERVER",
+		2: "USAGE_CLIENT",
+	}
+	Usage_value = map[string]int32{
+		"USAGE_UNSPECIFIED": 0,
+		"USAGE_SERVER":      1,
+		"USAGE_CLIENT":      2,
+	}
+)
+
+func (x Usage) Enum() *Usage {
+	p := new(Usage)
+	*p = x
+	return p
+}
+
+func (x Usage) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Usage) Descriptor() protoreflect.EnumDescriptor {
+	return file_kumo_plugin_v1_plugin_proto_enumTypes[1].Descriptor()
+}
+
+func (Usage) Type() protoreflect.EnumType {
+	return &file_kumo_plugin_v1_plugin_proto_enumTypes[1]
+}
+
+func (x Usage) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Usage.Descriptor instead.
+func (Usage) EnumDescriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{1}
+}
+
 type DescribeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1350,6 +1400,420 @@ func (*ReleaseAddressResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{24}
 }
 
+type SignRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// authority is its name, such as "kvm-hosts": lower-case letters, digits and hyphens,
+	// at most 32.
+	Authority string `protobuf:"bytes,1,opt,name=authority,proto3" json:"authority,omitempty"`
+	// request is a PKCS #10 certification request in DER (RFC 2986), signed by its key. The
+	// certificate has its common name, DNS names, IP addresses and URIs; what else it asks
+	// for is passed over.
+	Request []byte `protobuf:"bytes,2,opt,name=request,proto3" json:"request,omitempty"`
+	Usage   Usage  `protobuf:"varint,3,opt,name=usage,proto3,enum=kumo.plugin.v1.Usage" json:"usage,omitempty"`
+	// days is how long it is valid, 1 to 1830.
+	Days          int32 `protobuf:"varint,4,opt,name=days,proto3" json:"days,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignRequest) Reset() {
+	*x = SignRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignRequest) ProtoMessage() {}
+
+func (x *SignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
+func (*SignRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *SignRequest) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *SignRequest) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *SignRequest) GetUsage() Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return Usage_USAGE_UNSPECIFIED
+}
+
+func (x *SignRequest) GetDays() int32 {
+	if x != nil {
+		return x.Days
+	}
+	return 0
+}
+
+type SignResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// certificate and authority are X.509 certificates in DER; the second one signed the
+	// first, and is to be trusted for what it signs alone.
+	Certificate   []byte `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	Authority     []byte `protobuf:"bytes,2,opt,name=authority,proto3" json:"authority,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignResponse) Reset() {
+	*x = SignResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignResponse) ProtoMessage() {}
+
+func (x *SignResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignResponse.ProtoReflect.Descriptor instead.
+func (*SignResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *SignResponse) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *SignResponse) GetAuthority() []byte {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
+}
+
+type SecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name is the plugin's own: lower-case letters, digits, dots and hyphens, at most 64.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretRequest) Reset() {
+	*x = SecretRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretRequest) ProtoMessage() {}
+
+func (x *SecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretRequest.ProtoReflect.Descriptor instead.
+func (*SecretRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type SecretResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretResponse) Reset() {
+	*x = SecretResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretResponse) ProtoMessage() {}
+
+func (x *SecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretResponse.ProtoReflect.Descriptor instead.
+func (*SecretResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SecretResponse) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type PutSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// value has at most 64 KiB.
+	Value         []byte `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSecretRequest) Reset() {
+	*x = PutSecretRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSecretRequest) ProtoMessage() {}
+
+func (x *PutSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSecretRequest.ProtoReflect.Descriptor instead.
+func (*PutSecretRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PutSecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PutSecretRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+type PutSecretResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutSecretResponse) Reset() {
+	*x = PutSecretResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutSecretResponse) ProtoMessage() {}
+
+func (x *PutSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutSecretResponse.ProtoReflect.Descriptor instead.
+func (*PutSecretResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{30}
+}
+
+type EmitRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// type and uuid are the resource that it is about.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Uuid string `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	// name says what has happened, for programs: letters, digits, dots and hyphens, at
+	// most 64, such as "line.degraded".
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// text says it to people, at most 1,000 bytes; it has no secrets.
+	Text          string `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmitRequest) Reset() {
+	*x = EmitRequest{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmitRequest) ProtoMessage() {}
+
+func (x *EmitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmitRequest.ProtoReflect.Descriptor instead.
+func (*EmitRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *EmitRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *EmitRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+type EmitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EmitResponse) Reset() {
+	*x = EmitResponse{}
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EmitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EmitResponse) ProtoMessage() {}
+
+func (x *EmitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EmitResponse.ProtoReflect.Descriptor instead.
+func (*EmitResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{32}
+}
+
 type PutRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Changes       *RowChanges            `protobuf:"bytes,1,opt,name=changes,proto3" json:"changes,omitempty"`
@@ -1359,7 +1823,7 @@ type PutRequest struct {
 
 func (x *PutRequest) Reset() {
 	*x = PutRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1835,7 @@ func (x *PutRequest) String() string {
 func (*PutRequest) ProtoMessage() {}
 
 func (x *PutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1848,7 @@ func (x *PutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRequest.ProtoReflect.Descriptor instead.
 func (*PutRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *PutRequest) GetChanges() *RowChanges {
@@ -1402,7 +1866,7 @@ type PutResponse struct {
 
 func (x *PutResponse) Reset() {
 	*x = PutResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1414,7 +1878,7 @@ func (x *PutResponse) String() string {
 func (*PutResponse) ProtoMessage() {}
 
 func (x *PutResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1427,7 +1891,7 @@ func (x *PutResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutResponse.ProtoReflect.Descriptor instead.
 func (*PutResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{34}
 }
 
 type ActRequest struct {
@@ -1446,7 +1910,7 @@ type ActRequest struct {
 
 func (x *ActRequest) Reset() {
 	*x = ActRequest{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1458,7 +1922,7 @@ func (x *ActRequest) String() string {
 func (*ActRequest) ProtoMessage() {}
 
 func (x *ActRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1471,7 +1935,7 @@ func (x *ActRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActRequest.ProtoReflect.Descriptor instead.
 func (*ActRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ActRequest) GetMessage() string {
@@ -1512,7 +1976,7 @@ type ActResponse struct {
 
 func (x *ActResponse) Reset() {
 	*x = ActResponse{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1524,7 +1988,7 @@ func (x *ActResponse) String() string {
 func (*ActResponse) ProtoMessage() {}
 
 func (x *ActResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1537,7 +2001,7 @@ func (x *ActResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActResponse.ProtoReflect.Descriptor instead.
 func (*ActResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ActResponse) GetResult() []byte {
@@ -1567,7 +2031,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1579,7 +2043,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_plugin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1592,7 +2056,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{29}
+	return file_kumo_plugin_v1_plugin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ErrorDetail) GetClass() string {
@@ -1702,7 +2166,29 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\rip_range_uuid\x18\x06 \x01(\tR\vipRangeUuid\")\n" +
 	"\x15ReleaseAddressRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"\x18\n" +
-	"\x16ReleaseAddressResponse\"B\n" +
+	"\x16ReleaseAddressResponse\"\x86\x01\n" +
+	"\vSignRequest\x12\x1c\n" +
+	"\tauthority\x18\x01 \x01(\tR\tauthority\x12\x18\n" +
+	"\arequest\x18\x02 \x01(\fR\arequest\x12+\n" +
+	"\x05usage\x18\x03 \x01(\x0e2\x15.kumo.plugin.v1.UsageR\x05usage\x12\x12\n" +
+	"\x04days\x18\x04 \x01(\x05R\x04days\"N\n" +
+	"\fSignResponse\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\fR\vcertificate\x12\x1c\n" +
+	"\tauthority\x18\x02 \x01(\fR\tauthority\"#\n" +
+	"\rSecretRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"&\n" +
+	"\x0eSecretResponse\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\"<\n" +
+	"\x10PutSecretRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\"\x13\n" +
+	"\x11PutSecretResponse\"]\n" +
+	"\vEmitRequest\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"\x0e\n" +
+	"\fEmitResponse\"B\n" +
 	"\n" +
 	"PutRequest\x124\n" +
 	"\achanges\x18\x01 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\"\r\n" +
@@ -1725,13 +2211,17 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x06Caller\x12\x16\n" +
 	"\x12CALLER_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rCALLER_SYSTEM\x10\x01\x12\x14\n" +
-	"\x10CALLER_OPERATION\x10\x022\x85\x03\n" +
+	"\x10CALLER_OPERATION\x10\x02*B\n" +
+	"\x05Usage\x12\x15\n" +
+	"\x11USAGE_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fUSAGE_SERVER\x10\x01\x12\x10\n" +
+	"\fUSAGE_CLIENT\x10\x022\x85\x03\n" +
 	"\rPluginService\x12M\n" +
 	"\bDescribe\x12\x1f.kumo.plugin.v1.DescribeRequest\x1a .kumo.plugin.v1.DescribeResponse\x12P\n" +
 	"\tConfigure\x12 .kumo.plugin.v1.ConfigureRequest\x1a!.kumo.plugin.v1.ConfigureResponse\x12G\n" +
 	"\x06Health\x12\x1d.kumo.plugin.v1.HealthRequest\x1a\x1e.kumo.plugin.v1.HealthResponse\x12D\n" +
 	"\x05Drain\x12\x1c.kumo.plugin.v1.DrainRequest\x1a\x1d.kumo.plugin.v1.DrainResponse\x12D\n" +
-	"\x05Purge\x12\x1c.kumo.plugin.v1.PurgeRequest\x1a\x1d.kumo.plugin.v1.PurgeResponse2\xc4\x05\n" +
+	"\x05Purge\x12\x1c.kumo.plugin.v1.PurgeRequest\x1a\x1d.kumo.plugin.v1.PurgeResponse2\xe5\a\n" +
 	"\vCoreService\x12M\n" +
 	"\bProgress\x12\x1f.kumo.plugin.v1.ProgressRequest\x1a .kumo.plugin.v1.ProgressResponse\x12O\n" +
 	"\bHostCall\x12\x1f.kumo.plugin.v1.HostCallRequest\x1a .kumo.plugin.v1.HostCallResponse0\x01\x12J\n" +
@@ -1741,7 +2231,11 @@ const file_kumo_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x03Get\x12\x1a.kumo.plugin.v1.GetRequest\x1a\x1b.kumo.plugin.v1.GetResponse\x12>\n" +
 	"\x03Put\x12\x1a.kumo.plugin.v1.PutRequest\x1a\x1b.kumo.plugin.v1.PutResponse\x12b\n" +
 	"\x0fAllocateAddress\x12&.kumo.plugin.v1.AllocateAddressRequest\x1a'.kumo.plugin.v1.AllocateAddressResponse\x12_\n" +
-	"\x0eReleaseAddress\x12%.kumo.plugin.v1.ReleaseAddressRequest\x1a&.kumo.plugin.v1.ReleaseAddressResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\x0eReleaseAddress\x12%.kumo.plugin.v1.ReleaseAddressRequest\x1a&.kumo.plugin.v1.ReleaseAddressResponse\x12A\n" +
+	"\x04Sign\x12\x1b.kumo.plugin.v1.SignRequest\x1a\x1c.kumo.plugin.v1.SignResponse\x12G\n" +
+	"\x06Secret\x12\x1d.kumo.plugin.v1.SecretRequest\x1a\x1e.kumo.plugin.v1.SecretResponse\x12P\n" +
+	"\tPutSecret\x12 .kumo.plugin.v1.PutSecretRequest\x1a!.kumo.plugin.v1.PutSecretResponse\x12A\n" +
+	"\x04Emit\x12\x1b.kumo.plugin.v1.EmitRequest\x1a\x1c.kumo.plugin.v1.EmitResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_plugin_proto_rawDescOnce sync.Once
@@ -1755,86 +2249,104 @@ func file_kumo_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_kumo_plugin_v1_plugin_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_kumo_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_kumo_plugin_v1_plugin_proto_goTypes = []any{
 	(Caller)(0),                     // 0: kumo.plugin.v1.Caller
-	(*DescribeRequest)(nil),         // 1: kumo.plugin.v1.DescribeRequest
-	(*DescribeResponse)(nil),        // 2: kumo.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),        // 3: kumo.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),       // 4: kumo.plugin.v1.ConfigureResponse
-	(*HealthRequest)(nil),           // 5: kumo.plugin.v1.HealthRequest
-	(*HealthResponse)(nil),          // 6: kumo.plugin.v1.HealthResponse
-	(*DrainRequest)(nil),            // 7: kumo.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),           // 8: kumo.plugin.v1.DrainResponse
-	(*PurgeRequest)(nil),            // 9: kumo.plugin.v1.PurgeRequest
-	(*PurgeResponse)(nil),           // 10: kumo.plugin.v1.PurgeResponse
-	(*ProgressRequest)(nil),         // 11: kumo.plugin.v1.ProgressRequest
-	(*ProgressResponse)(nil),        // 12: kumo.plugin.v1.ProgressResponse
-	(*HostCallRequest)(nil),         // 13: kumo.plugin.v1.HostCallRequest
-	(*HostCallResponse)(nil),        // 14: kumo.plugin.v1.HostCallResponse
-	(*SettingRequest)(nil),          // 15: kumo.plugin.v1.SettingRequest
-	(*SettingResponse)(nil),         // 16: kumo.plugin.v1.SettingResponse
-	(*QueryRequest)(nil),            // 17: kumo.plugin.v1.QueryRequest
-	(*QueryResponse)(nil),           // 18: kumo.plugin.v1.QueryResponse
-	(*GetRequest)(nil),              // 19: kumo.plugin.v1.GetRequest
-	(*GetResponse)(nil),             // 20: kumo.plugin.v1.GetResponse
-	(*AllocateAddressRequest)(nil),  // 21: kumo.plugin.v1.AllocateAddressRequest
-	(*AllocateAddressResponse)(nil), // 22: kumo.plugin.v1.AllocateAddressResponse
-	(*Address)(nil),                 // 23: kumo.plugin.v1.Address
-	(*ReleaseAddressRequest)(nil),   // 24: kumo.plugin.v1.ReleaseAddressRequest
-	(*ReleaseAddressResponse)(nil),  // 25: kumo.plugin.v1.ReleaseAddressResponse
-	(*PutRequest)(nil),              // 26: kumo.plugin.v1.PutRequest
-	(*PutResponse)(nil),             // 27: kumo.plugin.v1.PutResponse
-	(*ActRequest)(nil),              // 28: kumo.plugin.v1.ActRequest
-	(*ActResponse)(nil),             // 29: kumo.plugin.v1.ActResponse
-	(*ErrorDetail)(nil),             // 30: kumo.plugin.v1.ErrorDetail
-	nil,                             // 31: kumo.plugin.v1.ConfigureRequest.SettingsEntry
-	(*Manifest)(nil),                // 32: kumo.plugin.v1.Manifest
-	(*Resource)(nil),                // 33: kumo.plugin.v1.Resource
-	(*RowChanges)(nil),              // 34: kumo.plugin.v1.RowChanges
+	(Usage)(0),                      // 1: kumo.plugin.v1.Usage
+	(*DescribeRequest)(nil),         // 2: kumo.plugin.v1.DescribeRequest
+	(*DescribeResponse)(nil),        // 3: kumo.plugin.v1.DescribeResponse
+	(*ConfigureRequest)(nil),        // 4: kumo.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),       // 5: kumo.plugin.v1.ConfigureResponse
+	(*HealthRequest)(nil),           // 6: kumo.plugin.v1.HealthRequest
+	(*HealthResponse)(nil),          // 7: kumo.plugin.v1.HealthResponse
+	(*DrainRequest)(nil),            // 8: kumo.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),           // 9: kumo.plugin.v1.DrainResponse
+	(*PurgeRequest)(nil),            // 10: kumo.plugin.v1.PurgeRequest
+	(*PurgeResponse)(nil),           // 11: kumo.plugin.v1.PurgeResponse
+	(*ProgressRequest)(nil),         // 12: kumo.plugin.v1.ProgressRequest
+	(*ProgressResponse)(nil),        // 13: kumo.plugin.v1.ProgressResponse
+	(*HostCallRequest)(nil),         // 14: kumo.plugin.v1.HostCallRequest
+	(*HostCallResponse)(nil),        // 15: kumo.plugin.v1.HostCallResponse
+	(*SettingRequest)(nil),          // 16: kumo.plugin.v1.SettingRequest
+	(*SettingResponse)(nil),         // 17: kumo.plugin.v1.SettingResponse
+	(*QueryRequest)(nil),            // 18: kumo.plugin.v1.QueryRequest
+	(*QueryResponse)(nil),           // 19: kumo.plugin.v1.QueryResponse
+	(*GetRequest)(nil),              // 20: kumo.plugin.v1.GetRequest
+	(*GetResponse)(nil),             // 21: kumo.plugin.v1.GetResponse
+	(*AllocateAddressRequest)(nil),  // 22: kumo.plugin.v1.AllocateAddressRequest
+	(*AllocateAddressResponse)(nil), // 23: kumo.plugin.v1.AllocateAddressResponse
+	(*Address)(nil),                 // 24: kumo.plugin.v1.Address
+	(*ReleaseAddressRequest)(nil),   // 25: kumo.plugin.v1.ReleaseAddressRequest
+	(*ReleaseAddressResponse)(nil),  // 26: kumo.plugin.v1.ReleaseAddressResponse
+	(*SignRequest)(nil),             // 27: kumo.plugin.v1.SignRequest
+	(*SignResponse)(nil),            // 28: kumo.plugin.v1.SignResponse
+	(*SecretRequest)(nil),           // 29: kumo.plugin.v1.SecretRequest
+	(*SecretResponse)(nil),          // 30: kumo.plugin.v1.SecretResponse
+	(*PutSecretRequest)(nil),        // 31: kumo.plugin.v1.PutSecretRequest
+	(*PutSecretResponse)(nil),       // 32: kumo.plugin.v1.PutSecretResponse
+	(*EmitRequest)(nil),             // 33: kumo.plugin.v1.EmitRequest
+	(*EmitResponse)(nil),            // 34: kumo.plugin.v1.EmitResponse
+	(*PutRequest)(nil),              // 35: kumo.plugin.v1.PutRequest
+	(*PutResponse)(nil),             // 36: kumo.plugin.v1.PutResponse
+	(*ActRequest)(nil),              // 37: kumo.plugin.v1.ActRequest
+	(*ActResponse)(nil),             // 38: kumo.plugin.v1.ActResponse
+	(*ErrorDetail)(nil),             // 39: kumo.plugin.v1.ErrorDetail
+	nil,                             // 40: kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	(*Manifest)(nil),                // 41: kumo.plugin.v1.Manifest
+	(*Resource)(nil),                // 42: kumo.plugin.v1.Resource
+	(*RowChanges)(nil),              // 43: kumo.plugin.v1.RowChanges
 }
 var file_kumo_plugin_v1_plugin_proto_depIdxs = []int32{
-	32, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
-	31, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
+	41, // 0: kumo.plugin.v1.DescribeResponse.manifest:type_name -> kumo.plugin.v1.Manifest
+	40, // 1: kumo.plugin.v1.ConfigureRequest.settings:type_name -> kumo.plugin.v1.ConfigureRequest.SettingsEntry
 	0,  // 2: kumo.plugin.v1.QueryRequest.as:type_name -> kumo.plugin.v1.Caller
-	33, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
-	23, // 4: kumo.plugin.v1.AllocateAddressResponse.address:type_name -> kumo.plugin.v1.Address
-	34, // 5: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
-	0,  // 6: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
-	1,  // 7: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
-	3,  // 8: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
-	5,  // 9: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
-	7,  // 10: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
-	9,  // 11: kumo.plugin.v1.PluginService.Purge:input_type -> kumo.plugin.v1.PurgeRequest
-	11, // 12: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
-	13, // 13: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
-	15, // 14: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
-	17, // 15: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
-	28, // 16: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
-	19, // 17: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
-	26, // 18: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
-	21, // 19: kumo.plugin.v1.CoreService.AllocateAddress:input_type -> kumo.plugin.v1.AllocateAddressRequest
-	24, // 20: kumo.plugin.v1.CoreService.ReleaseAddress:input_type -> kumo.plugin.v1.ReleaseAddressRequest
-	2,  // 21: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
-	4,  // 22: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
-	6,  // 23: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
-	8,  // 24: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
-	10, // 25: kumo.plugin.v1.PluginService.Purge:output_type -> kumo.plugin.v1.PurgeResponse
-	12, // 26: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
-	14, // 27: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
-	16, // 28: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
-	18, // 29: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
-	29, // 30: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
-	20, // 31: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
-	27, // 32: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
-	22, // 33: kumo.plugin.v1.CoreService.AllocateAddress:output_type -> kumo.plugin.v1.AllocateAddressResponse
-	25, // 34: kumo.plugin.v1.CoreService.ReleaseAddress:output_type -> kumo.plugin.v1.ReleaseAddressResponse
-	21, // [21:35] is the sub-list for method output_type
-	7,  // [7:21] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	42, // 3: kumo.plugin.v1.GetResponse.resource:type_name -> kumo.plugin.v1.Resource
+	24, // 4: kumo.plugin.v1.AllocateAddressResponse.address:type_name -> kumo.plugin.v1.Address
+	1,  // 5: kumo.plugin.v1.SignRequest.usage:type_name -> kumo.plugin.v1.Usage
+	43, // 6: kumo.plugin.v1.PutRequest.changes:type_name -> kumo.plugin.v1.RowChanges
+	0,  // 7: kumo.plugin.v1.ActRequest.as:type_name -> kumo.plugin.v1.Caller
+	2,  // 8: kumo.plugin.v1.PluginService.Describe:input_type -> kumo.plugin.v1.DescribeRequest
+	4,  // 9: kumo.plugin.v1.PluginService.Configure:input_type -> kumo.plugin.v1.ConfigureRequest
+	6,  // 10: kumo.plugin.v1.PluginService.Health:input_type -> kumo.plugin.v1.HealthRequest
+	8,  // 11: kumo.plugin.v1.PluginService.Drain:input_type -> kumo.plugin.v1.DrainRequest
+	10, // 12: kumo.plugin.v1.PluginService.Purge:input_type -> kumo.plugin.v1.PurgeRequest
+	12, // 13: kumo.plugin.v1.CoreService.Progress:input_type -> kumo.plugin.v1.ProgressRequest
+	14, // 14: kumo.plugin.v1.CoreService.HostCall:input_type -> kumo.plugin.v1.HostCallRequest
+	16, // 15: kumo.plugin.v1.CoreService.Setting:input_type -> kumo.plugin.v1.SettingRequest
+	18, // 16: kumo.plugin.v1.CoreService.Query:input_type -> kumo.plugin.v1.QueryRequest
+	37, // 17: kumo.plugin.v1.CoreService.Act:input_type -> kumo.plugin.v1.ActRequest
+	20, // 18: kumo.plugin.v1.CoreService.Get:input_type -> kumo.plugin.v1.GetRequest
+	35, // 19: kumo.plugin.v1.CoreService.Put:input_type -> kumo.plugin.v1.PutRequest
+	22, // 20: kumo.plugin.v1.CoreService.AllocateAddress:input_type -> kumo.plugin.v1.AllocateAddressRequest
+	25, // 21: kumo.plugin.v1.CoreService.ReleaseAddress:input_type -> kumo.plugin.v1.ReleaseAddressRequest
+	27, // 22: kumo.plugin.v1.CoreService.Sign:input_type -> kumo.plugin.v1.SignRequest
+	29, // 23: kumo.plugin.v1.CoreService.Secret:input_type -> kumo.plugin.v1.SecretRequest
+	31, // 24: kumo.plugin.v1.CoreService.PutSecret:input_type -> kumo.plugin.v1.PutSecretRequest
+	33, // 25: kumo.plugin.v1.CoreService.Emit:input_type -> kumo.plugin.v1.EmitRequest
+	3,  // 26: kumo.plugin.v1.PluginService.Describe:output_type -> kumo.plugin.v1.DescribeResponse
+	5,  // 27: kumo.plugin.v1.PluginService.Configure:output_type -> kumo.plugin.v1.ConfigureResponse
+	7,  // 28: kumo.plugin.v1.PluginService.Health:output_type -> kumo.plugin.v1.HealthResponse
+	9,  // 29: kumo.plugin.v1.PluginService.Drain:output_type -> kumo.plugin.v1.DrainResponse
+	11, // 30: kumo.plugin.v1.PluginService.Purge:output_type -> kumo.plugin.v1.PurgeResponse
+	13, // 31: kumo.plugin.v1.CoreService.Progress:output_type -> kumo.plugin.v1.ProgressResponse
+	15, // 32: kumo.plugin.v1.CoreService.HostCall:output_type -> kumo.plugin.v1.HostCallResponse
+	17, // 33: kumo.plugin.v1.CoreService.Setting:output_type -> kumo.plugin.v1.SettingResponse
+	19, // 34: kumo.plugin.v1.CoreService.Query:output_type -> kumo.plugin.v1.QueryResponse
+	38, // 35: kumo.plugin.v1.CoreService.Act:output_type -> kumo.plugin.v1.ActResponse
+	21, // 36: kumo.plugin.v1.CoreService.Get:output_type -> kumo.plugin.v1.GetResponse
+	36, // 37: kumo.plugin.v1.CoreService.Put:output_type -> kumo.plugin.v1.PutResponse
+	23, // 38: kumo.plugin.v1.CoreService.AllocateAddress:output_type -> kumo.plugin.v1.AllocateAddressResponse
+	26, // 39: kumo.plugin.v1.CoreService.ReleaseAddress:output_type -> kumo.plugin.v1.ReleaseAddressResponse
+	28, // 40: kumo.plugin.v1.CoreService.Sign:output_type -> kumo.plugin.v1.SignResponse
+	30, // 41: kumo.plugin.v1.CoreService.Secret:output_type -> kumo.plugin.v1.SecretResponse
+	32, // 42: kumo.plugin.v1.CoreService.PutSecret:output_type -> kumo.plugin.v1.PutSecretResponse
+	34, // 43: kumo.plugin.v1.CoreService.Emit:output_type -> kumo.plugin.v1.EmitResponse
+	26, // [26:44] is the sub-list for method output_type
+	8,  // [8:26] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_plugin_proto_init() }
@@ -1849,8 +2361,8 @@ func file_kumo_plugin_v1_plugin_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_plugin_proto_rawDesc), len(file_kumo_plugin_v1_plugin_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   31,
+			NumEnums:      2,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

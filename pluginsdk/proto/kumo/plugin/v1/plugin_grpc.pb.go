@@ -310,6 +310,10 @@ const (
 	CoreService_Put_FullMethodName             = "/kumo.plugin.v1.CoreService/Put"
 	CoreService_AllocateAddress_FullMethodName = "/kumo.plugin.v1.CoreService/AllocateAddress"
 	CoreService_ReleaseAddress_FullMethodName  = "/kumo.plugin.v1.CoreService/ReleaseAddress"
+	CoreService_Sign_FullMethodName            = "/kumo.plugin.v1.CoreService/Sign"
+	CoreService_Secret_FullMethodName          = "/kumo.plugin.v1.CoreService/Secret"
+	CoreService_PutSecret_FullMethodName       = "/kumo.plugin.v1.CoreService/PutSecret"
+	CoreService_Emit_FullMethodName            = "/kumo.plugin.v1.CoreService/Emit"
 )
 
 // CoreServiceClient is the client API for CoreService service.
@@ -348,6 +352,21 @@ type CoreServiceClient interface {
 	AllocateAddress(ctx context.Context, in *AllocateAddressRequest, opts ...grpc.CallOption) (*AllocateAddressResponse, error)
 	// ReleaseAddress gives one back; one that was never taken is a success.
 	ReleaseAddress(ctx context.Context, in *ReleaseAddressRequest, opts ...grpc.CallOption) (*ReleaseAddressResponse, error)
+	// Sign has an authority of the cloud's own sign a certificate for a key that stays
+	// with the plugin. It needs the permission "sign:<authority>". The authority is made
+	// with its first certificate; its key leaves the core's database, where it is sealed,
+	// for nobody.
+	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
+	// Secret reads what the plugin has kept under a name (PutSecret). NOT_FOUND when that
+	// is nothing.
+	Secret(ctx context.Context, in *SecretRequest, opts ...grpc.CallOption) (*SecretResponse, error)
+	// PutSecret keeps a value under a name of the plugin's own, sealed in the database;
+	// an empty one is removed. Other plugins cannot read it.
+	PutSecret(ctx context.Context, in *PutSecretRequest, opts ...grpc.CallOption) (*PutSecretResponse, error)
+	// Emit tells those who listen to the event stream, and may read a resource, that
+	// something has happened about it. Nobody keeps it. It needs the permission
+	// "emit:<type>".
+	Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error)
 }
 
 type coreServiceClient struct {
@@ -457,6 +476,46 @@ func (c *coreServiceClient) ReleaseAddress(ctx context.Context, in *ReleaseAddre
 	return out, nil
 }
 
+func (c *coreServiceClient) Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignResponse)
+	err := c.cc.Invoke(ctx, CoreService_Sign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) Secret(ctx context.Context, in *SecretRequest, opts ...grpc.CallOption) (*SecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SecretResponse)
+	err := c.cc.Invoke(ctx, CoreService_Secret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) PutSecret(ctx context.Context, in *PutSecretRequest, opts ...grpc.CallOption) (*PutSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PutSecretResponse)
+	err := c.cc.Invoke(ctx, CoreService_PutSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *coreServiceClient) Emit(ctx context.Context, in *EmitRequest, opts ...grpc.CallOption) (*EmitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EmitResponse)
+	err := c.cc.Invoke(ctx, CoreService_Emit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // CoreServiceServer is the server API for CoreService service.
 // All implementations must embed UnimplementedCoreServiceServer
 // for forward compatibility.
@@ -493,6 +552,21 @@ type CoreServiceServer interface {
 	AllocateAddress(context.Context, *AllocateAddressRequest) (*AllocateAddressResponse, error)
 	// ReleaseAddress gives one back; one that was never taken is a success.
 	ReleaseAddress(context.Context, *ReleaseAddressRequest) (*ReleaseAddressResponse, error)
+	// Sign has an authority of the cloud's own sign a certificate for a key that stays
+	// with the plugin. It needs the permission "sign:<authority>". The authority is made
+	// with its first certificate; its key leaves the core's database, where it is sealed,
+	// for nobody.
+	Sign(context.Context, *SignRequest) (*SignResponse, error)
+	// Secret reads what the plugin has kept under a name (PutSecret). NOT_FOUND when that
+	// is nothing.
+	Secret(context.Context, *SecretRequest) (*SecretResponse, error)
+	// PutSecret keeps a value under a name of the plugin's own, sealed in the database;
+	// an empty one is removed. Other plugins cannot read it.
+	PutSecret(context.Context, *PutSecretRequest) (*PutSecretResponse, error)
+	// Emit tells those who listen to the event stream, and may read a resource, that
+	// something has happened about it. Nobody keeps it. It needs the permission
+	// "emit:<type>".
+	Emit(context.Context, *EmitRequest) (*EmitResponse, error)
 	mustEmbedUnimplementedCoreServiceServer()
 }
 
@@ -529,6 +603,18 @@ func (UnimplementedCoreServiceServer) AllocateAddress(context.Context, *Allocate
 }
 func (UnimplementedCoreServiceServer) ReleaseAddress(context.Context, *ReleaseAddressRequest) (*ReleaseAddressResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method ReleaseAddress not implemented")
+}
+func (UnimplementedCoreServiceServer) Sign(context.Context, *SignRequest) (*SignResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Sign not implemented")
+}
+func (UnimplementedCoreServiceServer) Secret(context.Context, *SecretRequest) (*SecretResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Secret not implemented")
+}
+func (UnimplementedCoreServiceServer) PutSecret(context.Context, *PutSecretRequest) (*PutSecretResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method PutSecret not implemented")
+}
+func (UnimplementedCoreServiceServer) Emit(context.Context, *EmitRequest) (*EmitResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method Emit not implemented")
 }
 func (UnimplementedCoreServiceServer) mustEmbedUnimplementedCoreServiceServer() {}
 func (UnimplementedCoreServiceServer) testEmbeddedByValue()                     {}
@@ -706,6 +792,78 @@ func _CoreService_ReleaseAddress_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CoreService_Sign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Sign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Sign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Sign(ctx, req.(*SignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_Secret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Secret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Secret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Secret(ctx, req.(*SecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_PutSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PutSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).PutSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_PutSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).PutSecret(ctx, req.(*PutSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CoreService_Emit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EmitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CoreServiceServer).Emit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CoreService_Emit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CoreServiceServer).Emit(ctx, req.(*EmitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // CoreService_ServiceDesc is the grpc.ServiceDesc for CoreService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -744,6 +902,22 @@ var CoreService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReleaseAddress",
 			Handler:    _CoreService_ReleaseAddress_Handler,
+		},
+		{
+			MethodName: "Sign",
+			Handler:    _CoreService_Sign_Handler,
+		},
+		{
+			MethodName: "Secret",
+			Handler:    _CoreService_Secret_Handler,
+		},
+		{
+			MethodName: "PutSecret",
+			Handler:    _CoreService_PutSecret_Handler,
+		},
+		{
+			MethodName: "Emit",
+			Handler:    _CoreService_Emit_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{
