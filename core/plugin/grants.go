@@ -70,7 +70,8 @@ func (m *Manager) Regrant(ctx context.Context, name string) error {
 func (m *Manager) regrant(ctx context.Context, s *supervised) error {
 	var lacks *lacking
 	if p := s.current.Load(); p != nil {
-		err := p.grant(ctx, m.cfg.Granted, s.binary().sum)
+		bin := s.binary()
+		err := p.grant(ctx, bin.grants(m.cfg.Granted), bin.sum)
 		if errors.As(err, &lacks) {
 			s.fail(lacks)
 			s.lower(ctx, NotGranted)

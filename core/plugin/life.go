@@ -201,7 +201,10 @@ func (m *Manager) again(ctx context.Context, s *supervised) error {
 	s.mu.Lock()
 	s.restarts++
 	s.mu.Unlock()
-	return m.takeOver(ctx, s, p, bin)
+	s.mu.Lock()
+	before := s.former // a restart proves nothing
+	s.mu.Unlock()
+	return m.takeOver(ctx, s, swap{next: p, bin: bin, former: before})
 }
 
 // accept sees what a new process declares, and kills it when that cannot be.

@@ -54,6 +54,9 @@ type Config struct {
 	HealthTimeout time.Duration
 	// MemoryLimit in bytes; a plugin that uses more is restarted. 0 means 1 GiB.
 	MemoryLimit int64
+	// Proving is how long a new version must have run to be kept: when it ends, hangs or
+	// outgrows its memory before, the one that it has replaced returns. 0 means 1 min.
+	Proving time.Duration
 	// Granted tells which permissions of those that a plugin asks for its binary, with
 	// that SHA-256, is granted; one that asks for more does not start. nil grants all.
 	Granted func(ctx context.Context, name string, sum []byte, asked []string) ([]string, error)
@@ -98,6 +101,7 @@ func New(cfg Config) (*Manager, error) {
 	cfg.HealthEvery = cmp.Or(cfg.HealthEvery, time.Second)
 	cfg.HealthTimeout = cmp.Or(cfg.HealthTimeout, 3*time.Second)
 	cfg.MemoryLimit = cmp.Or(cfg.MemoryLimit, 1<<30)
+	cfg.Proving = cmp.Or(cfg.Proving, time.Minute)
 	m := &Manager{cfg: cfg}
 	for i, name := range cfg.Enabled {
 		if !validName.MatchString(name) {

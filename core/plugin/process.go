@@ -38,6 +38,8 @@ const (
 type binary struct {
 	path string
 	sum  []byte
+	// granted is what it was granted when it ran, for one that has returned.
+	granted []string
 }
 
 func readBinary(path string) (binary, error) {
@@ -139,7 +141,7 @@ func (l *launcher) launch(ctx context.Context, s *supervised, bin binary) (*proc
 		p.kill()
 		return nil, p.startError(err) // only now all that it wrote has been read
 	}
-	if err := p.configure(ctx, l.cfg, asker{l.cfg.Handler, &s.open}, host, bin.sum); err != nil {
+	if err := p.configure(ctx, l.cfg, asker{l.cfg.Handler, &s.open}, host, bin); err != nil {
 		p.kill()
 		return nil, err
 	}
@@ -242,7 +244,7 @@ func (p *process) startError(err error) error {
 	return e.WithAdvice("check that %s%s is a plugin for this version of Kumo", filePrefix, p.name)
 }
 
-func (p *process) configure(ctx context.Context, cfg Config, core CoreHandler, host *hostSide, sum []byte) error {
+func (p *process) configure(ctx context.Context, cfg Config, core CoreHandler, host *hostSide, bin binary) error {
 	rpc := pluginv1.NewPluginServiceClient(p.conn)
 	described, err := rpc.Describe(ctx, &pluginv1.DescribeRequest{})
 	if err != nil {
@@ -254,7 +256,7 @@ func (p *process) configure(ctx context.Context, cfg Config, core CoreHandler, h
 			WithAdvice("the file must be called %s<name in the manifest>", filePrefix)
 	}
 	p.manifest.Store(m)
-	if err := p.grant(ctx, cfg.Granted, sum); err != nil {
+	if err := p.grant(ctx, bin.grants(cfg.Granted), bin.sum); err != nil {
 		return err
 	}
 	settings, err := settingsFor(m, cfg.Settings[p.name])

@@ -164,7 +164,7 @@ func TestStopLetsCallsEnd(t *testing.T) {
 }
 
 func TestUpgrade(t *testing.T) {
-	c := start(t, nil)
+	c := start(t, func(cfg *plugin.Config) { cfg.Proving = time.Nanosecond })
 	hv := c.sample(t)
 	old := c.Status()[0]
 	slow := make(chan error, 1)
@@ -209,6 +209,53 @@ func TestUpgrade(t *testing.T) {
 	}
 	if v := facts(t, hv)["version"]; v != "2" {
 		t.Errorf("version %s was restarted", v)
+	}
+}
+
+// A version that fails soon after its upgrade gives its place back, in the folder too;
+// one that has run for long enough is restarted as any other. Calls wait for that.
+func TestUpgradeReturns(t *testing.T) {
+	for _, how := range []string{"ends", "hangs"} {
+		t.Run(how, func(t *testing.T) {
+			c := start(t, func(cfg *plugin.Config) {
+				cfg.Proving = time.Hour
+				cfg.Granted = func(_ context.Context, _ string, _ []byte, asked []string) ([]string, error) { return asked, nil }
+			})
+			hv, old := c.sample(t), c.Status()[0]
+			if err := c.Upgrade(t.Context(), "sample", filepath.Join(built, "sample2")); err != nil {
+				t.Fatal(err)
+			}
+			now := c.Status()[0]
+			signal := map[string]syscall.Signal{"ends": syscall.SIGKILL, "hangs": syscall.SIGSTOP}[how]
+			if err := syscall.Kill(now.PID, signal); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 30*time.Second, "the version before", func() bool { s := c.Status()[0]; return s.Version == "1" && s.PID != 0 && s.PID != now.PID })
+			if v := facts(t, hv)["version"]; v != "1" {
+				t.Errorf("version %s answers", v)
+			}
+			s := c.Status()[0]
+			if s.SHA256 != old.SHA256 || s.Path != old.Path || !strings.Contains(s.LastError, "version 2 failed") || !strings.Contains(s.LastError, "version 1 is back") {
+				t.Errorf("status %+v", s)
+			}
+			if _, err := os.Stat(filepath.Join(c.cfg.Dir, "kumo-plugin-sample.failed")); err != nil {
+				t.Error(err)
+			}
+			if names := plugin.Available(c.cfg.Dir); len(names) != 1 {
+				t.Errorf("plugins of the folder: %v", names)
+			}
+			// It is the binary that is restarted.
+			if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, 30*time.Second, "another process", func() bool { n := c.Status()[0]; return n.PID != 0 && n.PID != s.PID })
+			if v := facts(t, hv)["version"]; v != "1" {
+				t.Errorf("version %s was restarted", v)
+			}
+			if _, err := os.Stat(filepath.Join(c.cfg.DataDir, "sample", "former")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("the copy is left: %v", err)
+			}
+		})
 	}
 }
 

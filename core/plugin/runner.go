@@ -162,12 +162,17 @@ func (r *runner) Diagnose(context.Context) string { return "" }
 
 // ID is the process ID, "" before the start.
 func (r *runner) ID() string {
+	if pid := r.pidOf(); pid != 0 {
+		return strconv.Itoa(pid)
+	}
+	return ""
+}
+
+// pidOf is the process ID as a number, 0 before the start.
+func (r *runner) pidOf() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.pid == 0 {
-		return ""
-	}
-	return strconv.Itoa(r.pid)
+	return r.pid
 }
 
 // PluginToHost and HostToPlugin: both sides see the same file system.

@@ -44,6 +44,8 @@ type supervised struct {
 
 	mu  sync.Mutex
 	bin binary
+	// former is the version before an upgrade that is not proven yet.
+	former *former
 	// off says why the plugin is not to run: "" or one of Disabled and NotGranted.
 	off      string
 	restarts int
@@ -57,6 +59,8 @@ type supervised struct {
 type swap struct {
 	next *process
 	bin  binary
+	// former is what returns when next fails soon; nil: nothing.
+	former *former
 	// old gets the process that took calls before, nil when there was none.
 	old chan *process
 }
@@ -149,6 +153,10 @@ func (s *supervised) supervise(ctx context.Context) {
 			// Only now all that it wrote has been read.
 			err = errs.New(errs.Unavailable, "plugin "+s.name, "its process ended; last words: %s", p.words)
 		}
+		if s.goBack(p, err) {
+			delay = 0
+			continue
+		}
 		s.fail(err)
 		s.log.Error("plugin failed, starting it again", "error", err, "delay", delay)
 		if time.Since(p.started) > wellAfter {
@@ -175,6 +183,7 @@ func (s *supervised) watch(ctx context.Context, p *process) error {
 			if err := p.health(ctx, s.m.cfg.HealthTimeout, s.m.cfg.MemoryLimit); err != nil && ctx.Err() == nil {
 				return err
 			}
+			s.proven(p)
 		}
 	}
 }
@@ -212,7 +221,7 @@ func (s *supervised) restart(ctx context.Context, delay time.Duration) time.Dura
 
 func (s *supervised) take(sw swap, old *process) {
 	s.mu.Lock()
-	s.bin = sw.bin
+	s.bin, s.former = sw.bin, sw.former
 	s.lastErr = nil
 	s.mu.Unlock()
 	s.use(sw.next)

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -18,7 +19,8 @@ const drainTimeout = 2 * time.Minute
 
 // Upgrade puts newBinary in the place of a plugin's binary and lets a process
 // of it take the calls, while the old process ends those that it has. When the
-// new process does not start, the old one stays and nothing is changed. With
+// new process does not start, the old one stays and nothing is changed; when it fails
+// soon after (Config.Proving), the old version returns. With
 // the path of the plugin's binary itself it takes what is there now. Errors:
 // NotFound for a plugin that is not enabled, Invalid for a binary that is not
 // that plugin.
@@ -54,6 +56,13 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 	if err := m.accept(ctx, s, p); err != nil {
 		return err
 	}
+	var before *former
+	if old := s.current.Load(); old != nil && !bytes.Equal(bin.sum, s.binary().sum) {
+		if before, err = s.keep(old); err != nil {
+			p.kill()
+			return err
+		}
+	}
 	if staged != target {
 		if err := os.Rename(staged, target); err != nil {
 			p.kill()
@@ -61,7 +70,7 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 		}
 		bin.path = target
 	}
-	if err := m.takeOver(ctx, s, p, bin); err != nil {
+	if err := m.takeOver(ctx, s, swap{next: p, bin: bin, former: before}); err != nil {
 		return err
 	}
 	s.log.Info("plugin upgraded", "version", p.manifest.Load().Version, "pid", p.runner.ID())
@@ -82,10 +91,10 @@ func (m *Manager) runs(s *supervised) error {
 
 // takeOver lets a process that was accepted take the calls of s, and ends the one
 // before when that has answered those that it has. s is entered.
-func (m *Manager) takeOver(ctx context.Context, s *supervised, p *process, bin binary) error {
-	sw := swap{next: p, bin: bin, old: make(chan *process, 1)}
+func (m *Manager) takeOver(ctx context.Context, s *supervised, sw swap) error {
+	sw.old = make(chan *process, 1)
 	if err := s.handOver(ctx, m.life, sw); err != nil {
-		p.kill()
+		sw.next.kill()
 		return err
 	}
 	old := <-sw.old
