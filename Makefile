@@ -16,7 +16,7 @@ HOSTD := $(if $(wildcard plugins/kvm/cmd/kumo-hostd/*.go),bin/plugins/kumo-hostd
 SOURCES := $(shell find main.go core plugins pluginsdk web sql -type f ! -name '*_test.go' ! -name '*.md' ! -path '*/node_modules/*' 2>/dev/null)
 BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
-.PHONY: help build test test-long storm storm-short attack lint proto bench run down logs guest-image deps clean
+.PHONY: help build test test-long storm storm-short attack lint proto former bench run down logs guest-image deps clean
 
 help: ## List the commands.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ lint: ## Check format, vet, staticcheck, unused code, the house's rules and the 
 
 proto: ## Generate the Go of the plugin contract.
 	@.make/proto.sh
+
+former: ## Keep today's plugin contract (the last commit's) as the one before, for its test.
+	@.make/former.sh
 
 bench: build ## Measure the speed and size that the architecture promises.
 	@.make/bench.sh

@@ -74,7 +74,7 @@ func Build(t testing.TB, plugins ...string) (binary, pluginDir string) {
 	for _, name := range plugins {
 		build(filepath.Join(pluginDir, "kumo-plugin-"+name), source(name))
 	}
-	if err := sums(pluginDir); err != nil {
+	if err := Sums(pluginDir); err != nil {
 		t.Fatal(err)
 	}
 	return binary, pluginDir
@@ -88,9 +88,9 @@ func source(name string) string {
 	return "./plugins/" + name
 }
 
-// sums writes the checksums of a folder's plugins, as `make build` does: so they are
+// Sums writes the checksums of a folder's plugins, as `make build` does: so they are
 // granted what they ask for.
-func sums(dir string) error {
+func Sums(dir string) error {
 	files, err := filepath.Glob(filepath.Join(dir, "kumo-plugin-*"))
 	if err != nil {
 		return err

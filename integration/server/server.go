@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -32,6 +33,9 @@ const (
 type Options struct {
 	// Plugins names the plugins; default simulator.
 	Plugins []string
+	// PluginDir is the folder of the plugins' binaries; default one in which they are
+	// built.
+	PluginDir string
 	// Dir is the data folder; default a new one that goes with the test.
 	Dir string
 	// DB is the database; default a SQLite file in Dir.
@@ -88,7 +92,12 @@ func Launch(t testing.TB, o Options) *Server {
 	if o.DB == "" {
 		o.DB = "sqlite:" + filepath.Join(o.Dir, "kumo.db")
 	}
-	binary, pluginDir := Build(t, o.Plugins...)
+	var names []string
+	if o.PluginDir == "" {
+		names = o.Plugins
+	}
+	binary, pluginDir := Build(t, names...)
+	pluginDir = cmp.Or(o.PluginDir, pluginDir)
 	addr := FreeAddr(t)
 	s := &Server{URL: "http://" + addr, Dir: o.Dir, DB: o.DB, t: t, o: o, ended: make(chan struct{}), log: filepath.Join(o.Dir, "kumo.log")}
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
