@@ -158,7 +158,7 @@ func (d *driver) everything(ctx context.Context, host string) error {
 	_, query := d.env.Core.Query(ctx, &pluginv1.QueryRequest{Type: "Account", As: pluginv1.Caller_CALLER_SYSTEM})
 	_, act := d.env.Core.Act(ctx, &pluginv1.ActRequest{Message: "APIDeleteAccountMsg", Step: "s", As: pluginv1.Caller_CALLER_SYSTEM})
 	_, address := d.env.Core.AllocateAddress(ctx, &pluginv1.AllocateAddressRequest{Key: "k", L3NetworkUuid: "l3", Purpose: "VIP"})
-	_, sign := d.env.Core.Sign(ctx, &pluginv1.SignRequest{Authority: "kvm-hosts"})
+	_, sign := d.env.Core.Sign(ctx, &pluginv1.SignRequest{Authority: "agents"})
 	emit := d.env.Core.Emit(ctx, &pluginv1.EmitRequest{Type: "Account", Uuid: strings.Repeat("0", 32), Name: "n"})
 	flood.Wait()
 	denied := func(err error) bool { return errors.Is(err, errs.Denied) }
