@@ -74,10 +74,10 @@ func TestMayTouch(t *testing.T) {
 		}
 	}
 	for may, want := range map[string]string{
-		"VmInstance":                     "",
-		"VmInstance VmNic":               "",
-		"VmInstance VmNic UsedIp":        "vmNics",
-		"VmInstance VmNic UsedIp Volume": "vmNics allVolumes",
+		"VmInstance":                          "",
+		"VmInstance VmNic":                    "",
+		"VmInstance VmNic UsedIp":             "vmNics",
+		"VmInstance VmNic UsedIp Volume Deed": "vmNics allVolumes",
 	} {
 		got, err := ask("VmInstance", may, query.Query{})
 		if err != nil {

@@ -103,6 +103,9 @@ func (r *references) collect(t *resource.Type, row map[string]any, depth int) {
 			if !ok {
 				continue
 			}
+			if embed.One {
+				items = []any{row[embed.Name]}
+			}
 			scalar := ""
 			if f, ok := of.Field(embed.Scalar); ok {
 				scalar = r.reg.RefOf(of, f)

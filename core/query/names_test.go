@@ -16,7 +16,7 @@ func TestNames(t *testing.T) {
 		"Zone uuid=z1 name=north state=Enabled", "Cluster uuid=c1 name=rack zoneUuid=z1", "Host uuid=h1 name=host-1 clusterUuid=c1 hypervisorType=KVM managementIp=10.0.0.1",
 		"VmInstance uuid=v1 name=web hostUuid=h1 type=UserVm accountUuid=a1", "VmInstance uuid=v2 name=db hostUuid=h1 type=UserVm accountUuid=a2",
 		"L3Network uuid=l1 name=flat zoneUuid=z1 accountUuid=a1", "VmNic uuid=n1 vmInstanceUuid=v1 l3NetworkUuid=l1 ip=10.0.0.5 deviceId=0",
-		"Volume uuid=d1 name=mine vmInstanceUuid=v1 accountUuid=a1", "Volume uuid=d2 name=odd vmInstanceUuid=v2 accountUuid=a1",
+		"Deed uuid=e1 volumeUuid=d1 zoneUuid=z1 accountUuid=a1", "Volume uuid=d1 name=mine vmInstanceUuid=v1 accountUuid=a1", "Volume uuid=d2 name=odd vmInstanceUuid=v2 accountUuid=a1",
 	} {
 		if err := load(s, line); err != nil {
 			t.Fatal(err)
@@ -42,9 +42,9 @@ func TestNames(t *testing.T) {
 	}{
 		{"Cluster", "", map[string]string{"z1": "Zone north"}},
 		// The network is named by the NIC in the list, the VM by the NIC's own reference.
-		{"VmInstance", "a1", map[string]string{"h1": "Host host-1", "l1": "L3Network flat", "v1": "VmInstance web"}},
-		{"Volume", "", map[string]string{"v1": "VmInstance web", "v2": "VmInstance db"}},
-		{"Volume", "a1", map[string]string{"v1": "VmInstance web"}}, // v2 is another's
+		{"VmInstance", "a1", map[string]string{"h1": "Host host-1", "l1": "L3Network flat", "v1": "VmInstance web", "z1": "Zone north"}},
+		{"Volume", "", map[string]string{"v1": "VmInstance web", "v2": "VmInstance db", "z1": "Zone north"}},
+		{"Volume", "a1", map[string]string{"v1": "VmInstance web", "z1": "Zone north"}}, // v2 is another's
 		{"Zone", "", map[string]string{}},
 	} {
 		got := names(c.typ, c.account)

@@ -26,12 +26,17 @@ type object struct {
 type list struct {
 	name string
 	of   []*object
+	one  bool
 }
 
 // describe writes the class of the object and of all in it.
 func (o *object) describe(schema map[string]string, path []byte) {
 	schema[string(path)] = o.fqn
 	for _, l := range o.lists {
+		if l.one {
+			l.of[0].describe(schema, append(append(path[:len(path):len(path)], '.'), l.name...))
+			continue
+		}
 		inner := append(append(append(path[:len(path):len(path)], '.'), l.name...), '[')
 		for i, child := range l.of {
 			child.describe(schema, append(strconv.AppendInt(inner[:len(inner):len(inner)], int64(i), 10), ']'))
@@ -161,8 +166,9 @@ func (w *writer) parts(s *shape, o *object, from parts) error {
 	return nil
 }
 
-// list writes an embedded list.
+// list writes an embedded list, or its one row, if there is one.
 func (w *writer) list(l *listShape, o *object, from parts) error {
+	before := len(w.out)
 	w.begin(l.key)
 	start := len(w.out)
 	children, err := w.elements(l, o, from)
@@ -174,9 +180,14 @@ func (w *writer) list(l *listShape, o *object, from parts) error {
 		slices.SortFunc(children, order)
 		w.rearrange(start, children)
 	}
-	w.out = append(w.out, ']')
+	switch {
+	case !l.one:
+		w.out = append(w.out, ']')
+	case len(children) == 0:
+		w.out = w.out[:before]
+	}
 	if l.of != nil && len(children) > 0 {
-		o.lists = append(o.lists, list{l.name, children})
+		o.lists = append(o.lists, list{l.name, children, l.one})
 	}
 	return nil
 }

@@ -30,8 +30,9 @@ type shape struct {
 // a value, then the uuid.
 type listShape struct {
 	name string
-	key  string // `"name":[`
+	key  string // `"name":[`, or `"name":` of one row
 	desc bool
+	one  bool
 	of   *shape // of inventories; nil for a list of values
 	kind resource.Kind
 	// branch numbers, from 1, the branch that reads the list; 0: it is a part of
@@ -220,7 +221,10 @@ func (b *shaper) list(em *resource.Embed, of place, depth int, s *shape) (elemen
 		return nil, err
 	}
 	order, desc := orderOf(root, em.OrderBy)
-	l := listShape{name: em.Name, key: `"` + em.Name + `":[`, desc: desc}
+	l := listShape{name: em.Name, key: `"` + em.Name + `":[`, desc: desc, one: em.One}
+	if l.one {
+		l.key = `"` + em.Name + `":`
+	}
 	outer := b.args
 	if b.apart {
 		if at.top = key; of.table != "" {

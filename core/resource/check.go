@@ -175,6 +175,11 @@ func (c *checker) members() {
 		}
 	}
 	for _, e := range c.t.Embeds {
+		if of, ok := c.r.Get(e.Type); ok && e.One {
+			if f, ok := of.Field(e.Column); !ok || !f.Unique || e.Scalar != "" {
+				c.fault("embed %s: it is one row of %s, by a column that is not unique", e.Name, of.Name)
+			}
+		}
 		member("embed", e.Name, e.Type, e.Column, e.Scalar, strings.TrimPrefix(e.OrderBy, "-"))
 		if of, ok := c.r.Get(e.Type); ok && !c.read(of, e.Column) {
 			c.fault("embed %s: who reads the row need not be allowed to read the rows of %s in it (OwnedBy, Follows)", e.Name, of.Name)

@@ -64,6 +64,9 @@ type Edge struct {
 // uuid). With Scalar only that field's values are listed.
 type Embed struct {
 	Name, Type, Column, Scalar, OrderBy string
+	// One: Column is unique in Type, and the member is the one row, not a list of
+	// it; a resource without one has no such member.
+	One bool
 	// Caption is what people call the list; default: the plural of Type, or the
 	// caption of Scalar.
 	Caption Caption

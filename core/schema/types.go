@@ -271,6 +271,8 @@ func (b *builder) embeds(t *resource.Type, out *Type) {
 			if f, ok := b.in.Types.FieldOf(of, e.Scalar); ok {
 				caption = b.caption(of.Name+"."+f.Name, f.Name, f.Caption, b.refWords(f.Name, b.in.Types.RefOf(of, f)), fieldWords[f.Name])
 			}
+		} else if e.One {
+			caption = of.View.Caption
 		} else if !of.View.Plural.IsZero() {
 			caption = of.View.Plural
 		} else {

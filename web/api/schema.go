@@ -140,6 +140,9 @@ func (d *describer) inventory(t *resource.Type) obj {
 				items = text()
 			}
 			props[e.Name] = obj{"type": "array", "items": items}
+			if e.One {
+				props[e.Name] = items
+			}
 		}
 	}
 	return obj{"type": "object", "properties": props}
