@@ -35,6 +35,12 @@ func registerStrategies(s grpc.ServiceRegistrar, p Plugin) {
 	if p.ResourceProvider != nil {
 		pluginv1.RegisterResourceProviderServiceServer(s, &resourceProviderServer{ResourceProvider: p.ResourceProvider})
 	}
+	if p.InventorySync != nil {
+		pluginv1.RegisterInventorySyncServiceServer(s, &inventorySyncServer{InventorySync: p.InventorySync})
+	}
+	if p.HybridCloud != nil {
+		pluginv1.RegisterHybridCloudServiceServer(s, &hybridCloudServer{HybridCloud: p.HybridCloud})
+	}
 	if p.Observer != nil {
 		pluginv1.RegisterObserverServiceServer(s, &observerServer{Observer: p.Observer})
 	}
@@ -146,4 +152,28 @@ type resourceProviderServer struct {
 
 type laterResourceProvider struct {
 	pluginv1.UnimplementedResourceProviderServiceServer
+}
+
+type inventorySyncServer struct {
+	InventorySync
+	laterInventorySync
+}
+
+type laterInventorySync struct {
+	pluginv1.UnimplementedInventorySyncServiceServer
+}
+
+func (s *inventorySyncServer) Sync(req *pluginv1.SyncRequest, out grpc.ServerStreamingServer[pluginv1.SyncResponse]) error {
+	return s.InventorySync.Sync(out.Context(), req, func(p *pluginv1.Page) error {
+		return out.Send(&pluginv1.SyncResponse{Page: p})
+	})
+}
+
+type hybridCloudServer struct {
+	HybridCloud
+	laterHybridCloud
+}
+
+type laterHybridCloud struct {
+	pluginv1.UnimplementedHybridCloudServiceServer
 }

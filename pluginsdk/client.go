@@ -64,6 +64,16 @@ func NewResourceProviderClient(conn grpc.ClientConnInterface) ResourceProvider {
 	return &resourceProviderClient{pluginv1.NewResourceProviderServiceClient(conn)}
 }
 
+// NewInventorySyncClient calls a plugin that tells what there is outside, over conn.
+func NewInventorySyncClient(conn grpc.ClientConnInterface) InventorySync {
+	return &inventorySyncClient{pluginv1.NewInventorySyncServiceClient(conn)}
+}
+
+// NewHybridCloudClient calls a plugin that knows prices over conn.
+func NewHybridCloudClient(conn grpc.ClientConnInterface) HybridCloud {
+	return &hybridCloudClient{pluginv1.NewHybridCloudServiceClient(conn)}
+}
+
 // each calls emit for every message of a server's stream. The context of the
 // stream must be cancelled by the caller afterwards, which ends the call when
 // emit refused a message.
@@ -272,4 +282,26 @@ func (c *resourceProviderClient) DeleteResource(ctx context.Context, req *plugin
 
 func (c *resourceProviderClient) ActOnResource(ctx context.Context, req *pluginv1.ActOnResourceRequest) (*pluginv1.ActOnResourceResponse, error) {
 	return c.rpc.ActOnResource(ctx, req)
+}
+
+type inventorySyncClient struct {
+	rpc pluginv1.InventorySyncServiceClient
+}
+
+func (c *inventorySyncClient) Sync(ctx context.Context, req *pluginv1.SyncRequest, emit func(*pluginv1.Page) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	in, err := c.rpc.Sync(ctx, req)
+	if err != nil {
+		return err
+	}
+	return each(in, func(m *pluginv1.SyncResponse) error { return emit(m.GetPage()) })
+}
+
+type hybridCloudClient struct {
+	rpc pluginv1.HybridCloudServiceClient
+}
+
+func (c *hybridCloudClient) Price(ctx context.Context, req *pluginv1.PriceRequest) (*pluginv1.PriceResponse, error) {
+	return c.rpc.Price(ctx, req)
 }

@@ -44,6 +44,7 @@ func CheckManifest(p Plugin) error {
 	c.subscriptions(p)
 	c.settings(m.Settings)
 	c.resources(p)
+	c.foreign(p)
 	for _, e := range Extensions(m) {
 		c.fields(e.Fields)
 	}

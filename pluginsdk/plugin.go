@@ -101,7 +101,11 @@ type Plugin struct {
 	// ResourceProvider is behind the resource types of the manifest; types that
 	// are rows alone need none.
 	ResourceProvider ResourceProvider
-	Observer         Observer
+	// InventorySync brings what the manifest's inventories say; HybridCloud is for
+	// its types that are priced.
+	InventorySync InventorySync
+	HybridCloud   HybridCloud
+	Observer      Observer
 }
 
 // Serve runs the plugin until its core ends or drains it; main calls it and

@@ -33,6 +33,10 @@ const (
 	ReturnsOne           = "one"
 	ReturnsInventoryList = "inventory-list"
 
+	// DeleteLocal and DeleteRemote are the modes of deletes of foreign rows.
+	DeleteLocal  = "local"
+	DeleteRemote = "remote"
+
 	RightsRead   = "read"
 	RightsChange = "change"
 
@@ -68,6 +72,7 @@ func CheckResourceType(d *pluginv1.ResourceTypeDecl) error {
 	c.several()
 	c.states()
 	c.messages()
+	c.foreign()
 	for _, t := range d.Tags {
 		c.caption("tag "+t.Pattern, t.Caption)
 	}

@@ -150,3 +150,24 @@ type ResourceProvider interface {
 	// ActOnResource carries out an action that the manifest declares.
 	ActOnResource(context.Context, *pluginv1.ActOnResourceRequest) (*pluginv1.ActOnResourceResponse, error)
 }
+
+// InventorySync tells what there is outside (the manifest's inventories). The core
+// makes the difference to its rows, page by page.
+type InventorySync interface {
+	// Sync calls emit for each page behind the cursor of the request, parents before
+	// what refers to them, and returns nil after the last page. emit waits until the
+	// core has taken the page, so that a plugin holds one at a time; its error is to
+	// be returned. Sync changes nothing, and may be called again with the cursor of any
+	// page that came. Errors: Denied for credentials that are not good; Unavailable,
+	// also for a service that asks to slow down, has it called again if it came any
+	// further. No error has a secret.
+	Sync(ctx context.Context, req *pluginv1.SyncRequest, emit func(*pluginv1.Page) error) error
+}
+
+// HybridCloud is for resource types that are priced, whose things are made outside by
+// the ResourceProvider.
+type HybridCloud interface {
+	// Price tells what a new one would cost. It makes nothing. Errors: Invalid for
+	// params for which there is no price.
+	Price(context.Context, *pluginv1.PriceRequest) (*pluginv1.PriceResponse, error)
+}

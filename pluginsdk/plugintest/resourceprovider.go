@@ -69,10 +69,7 @@ func (s *providerSuite) facts(told map[string]*pluginv1.Value) error {
 		if i < 0 || !s.decl.Fields[i].Fact && !s.decl.Fields[i].Hidden {
 			return fmt.Errorf("field %s is not the plugin's to fill in", name)
 		}
-		want := map[string]string{"int": "int64", "long": "int64", "bool": "bool", "double": "float64", "time": "time.Time"}[s.decl.Fields[i].Kind]
-		if want == "" {
-			want = "string"
-		}
+		want := plainKind(s.decl.Fields[i].Kind)
 		if got := fmt.Sprintf("%T", pluginsdk.Plain(v)); v.GetKind() != nil && got != want {
 			return fmt.Errorf("field %s is a %s and was answered with a %s", name, want, got)
 		}
@@ -84,6 +81,9 @@ func (s *providerSuite) create(ctx context.Context, conn grpc.ClientConnInterfac
 	answer, err := pluginsdk.NewResourceProviderClient(conn).CreateResource(ctx, &pluginv1.CreateResourceRequest{Resource: r})
 	if err == nil {
 		err = s.facts(answer.Facts)
+	}
+	if has := answer.GetForeignId() != ""; err == nil && has != s.decl.GetForeign().GetCreate() {
+		err = fmt.Errorf("it answers foreign ID %q, and its type makes things outside: %t", answer.GetForeignId(), s.decl.GetForeign().GetCreate())
 	}
 	return answer, err
 }
@@ -102,7 +102,8 @@ func (s *providerSuite) resources() pair {
 			names := func(m proto.Message) []string {
 				return slices.Sorted(maps.Keys(m.(*pluginv1.CreateResourceResponse).Facts))
 			}
-			return slices.Equal(names(a), names(b))
+			id := func(m proto.Message) string { return m.(*pluginv1.CreateResourceResponse).ForeignId }
+			return slices.Equal(names(a), names(b)) && id(a) == id(b)
 		},
 	}
 }
@@ -125,8 +126,14 @@ func (s *providerSuite) change(ctx context.Context, conn grpc.ClientConnInterfac
 	return err
 }
 
+// updates tells whether the plugin is called for changes: not of what is only changed
+// outside.
+func (s *providerSuite) updates() bool {
+	return s.decl.Update != nil && (s.decl.Foreign == nil || s.decl.Foreign.Update)
+}
+
 func (s *providerSuite) update() {
-	if s.decl.Update == nil || s.f.Change == nil {
+	if !s.updates() || s.f.Change == nil {
 		return
 	}
 	p := s.resources()
@@ -176,7 +183,7 @@ func (s *providerSuite) refusals() {
 		p.want(t, id, false)
 	})
 	s.check("UpdateResource, refused, can be taken back", func(t *testing.T) {
-		if s.decl.Update == nil {
+		if !s.updates() {
 			return
 		}
 		id := p.fresh(t, s.conn)

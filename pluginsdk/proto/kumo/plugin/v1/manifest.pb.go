@@ -45,6 +45,8 @@ type Manifest struct {
 	ResourceTypes []*ResourceTypeDecl `protobuf:"bytes,12,rep,name=resource_types,json=resourceTypes,proto3" json:"resource_types,omitempty"`
 	// subscriptions are what the plugin observes (ObserverService).
 	Subscriptions []*Subscription `protobuf:"bytes,13,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	// inventories are what it brings from outside (InventorySyncService).
+	Inventories   []*InventoryDecl `protobuf:"bytes,14,rep,name=inventories,proto3" json:"inventories,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -170,6 +172,70 @@ func (x *Manifest) GetSubscriptions() []*Subscription {
 	return nil
 }
 
+func (x *Manifest) GetInventories() []*InventoryDecl {
+	if x != nil {
+		return x.Inventories
+	}
+	return nil
+}
+
+// InventoryDecl says what is brought of each endpoint: a row that says where
+// something outside is, and how it is reached, such as an account of a cloud.
+type InventoryDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// endpoint_type is a type of the plugin's own, which is not foreign itself.
+	EndpointType string `protobuf:"bytes,1,opt,name=endpoint_type,json=endpointType,proto3" json:"endpoint_type,omitempty"`
+	// types are those of the rows that it brings, parents first: foreign types of the
+	// plugin's own with this endpoint type.
+	Types         []string `protobuf:"bytes,2,rep,name=types,proto3" json:"types,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryDecl) Reset() {
+	*x = InventoryDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryDecl) ProtoMessage() {}
+
+func (x *InventoryDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryDecl.ProtoReflect.Descriptor instead.
+func (*InventoryDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *InventoryDecl) GetEndpointType() string {
+	if x != nil {
+		return x.EndpointType
+	}
+	return ""
+}
+
+func (x *InventoryDecl) GetTypes() []string {
+	if x != nil {
+		return x.Types
+	}
+	return nil
+}
+
 // Subscription is one thing that a plugin observes.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -201,7 +267,7 @@ type Subscription struct {
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +279,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[1]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +292,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{1}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Subscription) GetPhase() string {
@@ -297,7 +363,7 @@ type Caption struct {
 
 func (x *Caption) Reset() {
 	*x = Caption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -309,7 +375,7 @@ func (x *Caption) String() string {
 func (*Caption) ProtoMessage() {}
 
 func (x *Caption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[2]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -322,7 +388,7 @@ func (x *Caption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Caption.ProtoReflect.Descriptor instead.
 func (*Caption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{2}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Caption) GetEn() string {
@@ -394,7 +460,7 @@ type Field struct {
 
 func (x *Field) Reset() {
 	*x = Field{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +472,7 @@ func (x *Field) String() string {
 func (*Field) ProtoMessage() {}
 
 func (x *Field) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[3]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +485,7 @@ func (x *Field) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Field.ProtoReflect.Descriptor instead.
 func (*Field) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Field) GetName() string {
@@ -589,7 +655,7 @@ type ValueWord struct {
 
 func (x *ValueWord) Reset() {
 	*x = ValueWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -601,7 +667,7 @@ func (x *ValueWord) String() string {
 func (*ValueWord) ProtoMessage() {}
 
 func (x *ValueWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[4]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -614,7 +680,7 @@ func (x *ValueWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ValueWord.ProtoReflect.Descriptor instead.
 func (*ValueWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ValueWord) GetValue() string {
@@ -671,7 +737,7 @@ type AddMessage struct {
 
 func (x *AddMessage) Reset() {
 	*x = AddMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -683,7 +749,7 @@ func (x *AddMessage) String() string {
 func (*AddMessage) ProtoMessage() {}
 
 func (x *AddMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -696,7 +762,7 @@ func (x *AddMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMessage.ProtoReflect.Descriptor instead.
 func (*AddMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AddMessage) GetMessage() string {
@@ -802,7 +868,7 @@ type HypervisorDecl struct {
 
 func (x *HypervisorDecl) Reset() {
 	*x = HypervisorDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -814,7 +880,7 @@ func (x *HypervisorDecl) String() string {
 func (*HypervisorDecl) ProtoMessage() {}
 
 func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -827,7 +893,7 @@ func (x *HypervisorDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HypervisorDecl.ProtoReflect.Descriptor instead.
 func (*HypervisorDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HypervisorDecl) GetType() string {
@@ -921,7 +987,7 @@ type HostCheckDecl struct {
 
 func (x *HostCheckDecl) Reset() {
 	*x = HostCheckDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -933,7 +999,7 @@ func (x *HostCheckDecl) String() string {
 func (*HostCheckDecl) ProtoMessage() {}
 
 func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -946,7 +1012,7 @@ func (x *HostCheckDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostCheckDecl.ProtoReflect.Descriptor instead.
 func (*HostCheckDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HostCheckDecl) GetName() string {
@@ -987,7 +1053,7 @@ type GuestOption struct {
 
 func (x *GuestOption) Reset() {
 	*x = GuestOption{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1065,7 @@ func (x *GuestOption) String() string {
 func (*GuestOption) ProtoMessage() {}
 
 func (x *GuestOption) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1078,7 @@ func (x *GuestOption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestOption.ProtoReflect.Descriptor instead.
 func (*GuestOption) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GuestOption) GetName() string {
@@ -1079,7 +1145,7 @@ type GuestChoice struct {
 
 func (x *GuestChoice) Reset() {
 	*x = GuestChoice{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1091,7 +1157,7 @@ func (x *GuestChoice) String() string {
 func (*GuestChoice) ProtoMessage() {}
 
 func (x *GuestChoice) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1104,7 +1170,7 @@ func (x *GuestChoice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestChoice.ProtoReflect.Descriptor instead.
 func (*GuestChoice) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *GuestChoice) GetValue() string {
@@ -1154,7 +1220,7 @@ type DeviceSet struct {
 
 func (x *DeviceSet) Reset() {
 	*x = DeviceSet{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1232,7 @@ func (x *DeviceSet) String() string {
 func (*DeviceSet) ProtoMessage() {}
 
 func (x *DeviceSet) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1245,7 @@ func (x *DeviceSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeviceSet.ProtoReflect.Descriptor instead.
 func (*DeviceSet) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeviceSet) GetName() string {
@@ -1226,7 +1292,7 @@ type BootMode struct {
 
 func (x *BootMode) Reset() {
 	*x = BootMode{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1304,7 @@ func (x *BootMode) String() string {
 func (*BootMode) ProtoMessage() {}
 
 func (x *BootMode) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1317,7 @@ func (x *BootMode) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BootMode.ProtoReflect.Descriptor instead.
 func (*BootMode) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *BootMode) GetName() string {
@@ -1288,7 +1354,7 @@ type VolumeBus struct {
 
 func (x *VolumeBus) Reset() {
 	*x = VolumeBus{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1366,7 @@ func (x *VolumeBus) String() string {
 func (*VolumeBus) ProtoMessage() {}
 
 func (x *VolumeBus) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1379,7 @@ func (x *VolumeBus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VolumeBus.ProtoReflect.Descriptor instead.
 func (*VolumeBus) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *VolumeBus) GetTag() string {
@@ -1350,7 +1416,7 @@ type PrimaryStorageDecl struct {
 
 func (x *PrimaryStorageDecl) Reset() {
 	*x = PrimaryStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1428,7 @@ func (x *PrimaryStorageDecl) String() string {
 func (*PrimaryStorageDecl) ProtoMessage() {}
 
 func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1441,7 @@ func (x *PrimaryStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrimaryStorageDecl.ProtoReflect.Descriptor instead.
 func (*PrimaryStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PrimaryStorageDecl) GetType() string {
@@ -1440,7 +1506,7 @@ type BackupStorageDecl struct {
 
 func (x *BackupStorageDecl) Reset() {
 	*x = BackupStorageDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1452,7 +1518,7 @@ func (x *BackupStorageDecl) String() string {
 func (*BackupStorageDecl) ProtoMessage() {}
 
 func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1465,7 +1531,7 @@ func (x *BackupStorageDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BackupStorageDecl.ProtoReflect.Descriptor instead.
 func (*BackupStorageDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *BackupStorageDecl) GetType() string {
@@ -1527,7 +1593,7 @@ type L2NetworkDecl struct {
 
 func (x *L2NetworkDecl) Reset() {
 	*x = L2NetworkDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1539,7 +1605,7 @@ func (x *L2NetworkDecl) String() string {
 func (*L2NetworkDecl) ProtoMessage() {}
 
 func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1552,7 +1618,7 @@ func (x *L2NetworkDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L2NetworkDecl.ProtoReflect.Descriptor instead.
 func (*L2NetworkDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *L2NetworkDecl) GetType() string {
@@ -1624,7 +1690,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1702,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1715,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Refusal) GetParameter() string {
@@ -1678,7 +1744,7 @@ type Switch struct {
 
 func (x *Switch) Reset() {
 	*x = Switch{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1690,7 +1756,7 @@ func (x *Switch) String() string {
 func (*Switch) ProtoMessage() {}
 
 func (x *Switch) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1703,7 +1769,7 @@ func (x *Switch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Switch.ProtoReflect.Descriptor instead.
 func (*Switch) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Switch) GetName() string {
@@ -1745,7 +1811,7 @@ type NetworkServiceDecl struct {
 
 func (x *NetworkServiceDecl) Reset() {
 	*x = NetworkServiceDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1823,7 @@ func (x *NetworkServiceDecl) String() string {
 func (*NetworkServiceDecl) ProtoMessage() {}
 
 func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[18]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1836,7 @@ func (x *NetworkServiceDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkServiceDecl.ProtoReflect.Descriptor instead.
 func (*NetworkServiceDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NetworkServiceDecl) GetType() string {
@@ -1859,7 +1925,7 @@ type SettingDecl struct {
 
 func (x *SettingDecl) Reset() {
 	*x = SettingDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1871,7 +1937,7 @@ func (x *SettingDecl) String() string {
 func (*SettingDecl) ProtoMessage() {}
 
 func (x *SettingDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[19]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1884,7 +1950,7 @@ func (x *SettingDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingDecl.ProtoReflect.Descriptor instead.
 func (*SettingDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{19}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SettingDecl) GetName() string {
@@ -2019,14 +2085,20 @@ type ResourceTypeDecl struct {
 	// query_message is the wire name of its query; default APIQuery<type>Msg.
 	QueryMessage string `protobuf:"bytes,28,opt,name=query_message,json=queryMessage,proto3" json:"query_message,omitempty"`
 	// query_aliases are short names of paths of edges for queries.
-	QueryAliases  []*QueryAlias `protobuf:"bytes,29,rep,name=query_aliases,json=queryAliases,proto3" json:"query_aliases,omitempty"`
+	QueryAliases []*QueryAlias `protobuf:"bytes,29,rep,name=query_aliases,json=queryAliases,proto3" json:"query_aliases,omitempty"`
+	// foreign: its rows may stand for something outside. Such a row has an origin
+	// (plugin, endpoint, foreign ID), which is shown as the member origin.
+	Foreign *ForeignDecl `protobuf:"bytes,30,opt,name=foreign,proto3" json:"foreign,omitempty"`
+	// priced: what a new one costs can be asked for (HybridCloudService.Price), by GET of
+	// path/price with the parameters of create.
+	Priced        bool `protobuf:"varint,31,opt,name=priced,proto3" json:"priced,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ResourceTypeDecl) Reset() {
 	*x = ResourceTypeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2110,7 @@ func (x *ResourceTypeDecl) String() string {
 func (*ResourceTypeDecl) ProtoMessage() {}
 
 func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[20]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2123,7 @@ func (x *ResourceTypeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceTypeDecl.ProtoReflect.Descriptor instead.
 func (*ResourceTypeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{20}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResourceTypeDecl) GetName() string {
@@ -2257,6 +2329,106 @@ func (x *ResourceTypeDecl) GetQueryAliases() []*QueryAlias {
 	return nil
 }
 
+func (x *ResourceTypeDecl) GetForeign() *ForeignDecl {
+	if x != nil {
+		return x.Foreign
+	}
+	return nil
+}
+
+func (x *ResourceTypeDecl) GetPriced() bool {
+	if x != nil {
+		return x.Priced
+	}
+	return false
+}
+
+// ForeignDecl says where the rows of a type come from, and what may be done here to
+// one with an origin. What is not declared is refused.
+type ForeignDecl struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// endpoint_type is the type of the rows that say where; endpoint is the required,
+	// immutable field with the UUID of one.
+	EndpointType string `protobuf:"bytes,1,opt,name=endpoint_type,json=endpointType,proto3" json:"endpoint_type,omitempty"`
+	Endpoint     string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// create: the create message makes something outside, and CreateResource answers
+	// its foreign ID.
+	Create bool `protobuf:"varint,3,opt,name=create,proto3" json:"create,omitempty"`
+	// update: fields may be changed, by UpdateResource. Without, only name and
+	// description are, which are people's own here, and the plugin is not called.
+	Update bool `protobuf:"varint,4,opt,name=update,proto3" json:"update,omitempty"`
+	// delete are the modes of the delete message, the usual one first: "remote" removes
+	// it outside (DeleteResource) and then the row, "local" forgets the row alone.
+	Delete        []string `protobuf:"bytes,5,rep,name=delete,proto3" json:"delete,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignDecl) Reset() {
+	*x = ForeignDecl{}
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignDecl) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignDecl) ProtoMessage() {}
+
+func (x *ForeignDecl) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignDecl.ProtoReflect.Descriptor instead.
+func (*ForeignDecl) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ForeignDecl) GetEndpointType() string {
+	if x != nil {
+		return x.EndpointType
+	}
+	return ""
+}
+
+func (x *ForeignDecl) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *ForeignDecl) GetCreate() bool {
+	if x != nil {
+		return x.Create
+	}
+	return false
+}
+
+func (x *ForeignDecl) GetUpdate() bool {
+	if x != nil {
+		return x.Update
+	}
+	return false
+}
+
+func (x *ForeignDecl) GetDelete() []string {
+	if x != nil {
+		return x.Delete
+	}
+	return nil
+}
+
 // QueryAlias has a query step name lead where path does: steps with dots between.
 type QueryAlias struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2268,7 +2440,7 @@ type QueryAlias struct {
 
 func (x *QueryAlias) Reset() {
 	*x = QueryAlias{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +2452,7 @@ func (x *QueryAlias) String() string {
 func (*QueryAlias) ProtoMessage() {}
 
 func (x *QueryAlias) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[21]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +2465,7 @@ func (x *QueryAlias) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use QueryAlias.ProtoReflect.Descriptor instead.
 func (*QueryAlias) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{21}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *QueryAlias) GetName() string {
@@ -2330,7 +2502,7 @@ type EmbedDecl struct {
 
 func (x *EmbedDecl) Reset() {
 	*x = EmbedDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2514,7 @@ func (x *EmbedDecl) String() string {
 func (*EmbedDecl) ProtoMessage() {}
 
 func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[22]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2527,7 @@ func (x *EmbedDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedDecl.ProtoReflect.Descriptor instead.
 func (*EmbedDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{22}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *EmbedDecl) GetName() string {
@@ -2411,7 +2583,7 @@ type IndexDecl struct {
 
 func (x *IndexDecl) Reset() {
 	*x = IndexDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2595,7 @@ func (x *IndexDecl) String() string {
 func (*IndexDecl) ProtoMessage() {}
 
 func (x *IndexDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[23]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2608,7 @@ func (x *IndexDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDecl.ProtoReflect.Descriptor instead.
 func (*IndexDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{23}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *IndexDecl) GetColumns() []string {
@@ -2470,7 +2642,7 @@ type TagDecl struct {
 
 func (x *TagDecl) Reset() {
 	*x = TagDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +2654,7 @@ func (x *TagDecl) String() string {
 func (*TagDecl) ProtoMessage() {}
 
 func (x *TagDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[24]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +2667,7 @@ func (x *TagDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TagDecl.ProtoReflect.Descriptor instead.
 func (*TagDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{24}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TagDecl) GetPattern() string {
@@ -2543,7 +2715,7 @@ type ResourceMessage struct {
 
 func (x *ResourceMessage) Reset() {
 	*x = ResourceMessage{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2727,7 @@ func (x *ResourceMessage) String() string {
 func (*ResourceMessage) ProtoMessage() {}
 
 func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[25]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2740,7 @@ func (x *ResourceMessage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResourceMessage.ProtoReflect.Descriptor instead.
 func (*ResourceMessage) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{25}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ResourceMessage) GetMessage() string {
@@ -2621,7 +2793,7 @@ type EdgeDecl struct {
 
 func (x *EdgeDecl) Reset() {
 	*x = EdgeDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2633,7 +2805,7 @@ func (x *EdgeDecl) String() string {
 func (*EdgeDecl) ProtoMessage() {}
 
 func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[26]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2646,7 +2818,7 @@ func (x *EdgeDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeDecl.ProtoReflect.Descriptor instead.
 func (*EdgeDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{26}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EdgeDecl) GetName() string {
@@ -2711,7 +2883,7 @@ type StatesDecl struct {
 
 func (x *StatesDecl) Reset() {
 	*x = StatesDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2895,7 @@ func (x *StatesDecl) String() string {
 func (*StatesDecl) ProtoMessage() {}
 
 func (x *StatesDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[27]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2908,7 @@ func (x *StatesDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatesDecl.ProtoReflect.Descriptor instead.
 func (*StatesDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{27}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StatesDecl) GetColumn() string {
@@ -2792,7 +2964,7 @@ type StateMove struct {
 
 func (x *StateMove) Reset() {
 	*x = StateMove{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2804,7 +2976,7 @@ func (x *StateMove) String() string {
 func (*StateMove) ProtoMessage() {}
 
 func (x *StateMove) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[28]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2817,7 +2989,7 @@ func (x *StateMove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateMove.ProtoReflect.Descriptor instead.
 func (*StateMove) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{28}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *StateMove) GetEvent() string {
@@ -2855,7 +3027,7 @@ type StateWord struct {
 
 func (x *StateWord) Reset() {
 	*x = StateWord{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2867,7 +3039,7 @@ func (x *StateWord) String() string {
 func (*StateWord) ProtoMessage() {}
 
 func (x *StateWord) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[29]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2880,7 +3052,7 @@ func (x *StateWord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StateWord.ProtoReflect.Descriptor instead.
 func (*StateWord) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{29}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *StateWord) GetState() string {
@@ -2954,7 +3126,7 @@ type ActionDecl struct {
 
 func (x *ActionDecl) Reset() {
 	*x = ActionDecl{}
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2966,7 +3138,7 @@ func (x *ActionDecl) String() string {
 func (*ActionDecl) ProtoMessage() {}
 
 func (x *ActionDecl) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[30]
+	mi := &file_kumo_plugin_v1_manifest_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2979,7 +3151,7 @@ func (x *ActionDecl) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActionDecl.ProtoReflect.Descriptor instead.
 func (*ActionDecl) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{30}
+	return file_kumo_plugin_v1_manifest_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ActionDecl) GetMessage() string {
@@ -3077,7 +3249,7 @@ var File_kumo_plugin_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xe1\x05\n" +
+	"\x1dkumo/plugin/v1/manifest.proto\x12\x0ekumo.plugin.v1\"\xa2\x06\n" +
 	"\bManifest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12 \n" +
@@ -3093,7 +3265,11 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	" \x03(\v2\x1b.kumo.plugin.v1.SettingDeclR\bsettings\x121\n" +
 	"\acaption\x18\v \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\x12G\n" +
 	"\x0eresource_types\x18\f \x03(\v2 .kumo.plugin.v1.ResourceTypeDeclR\rresourceTypes\x12B\n" +
-	"\rsubscriptions\x18\r \x03(\v2\x1c.kumo.plugin.v1.SubscriptionR\rsubscriptions\"\xd5\x01\n" +
+	"\rsubscriptions\x18\r \x03(\v2\x1c.kumo.plugin.v1.SubscriptionR\rsubscriptions\x12?\n" +
+	"\vinventories\x18\x0e \x03(\v2\x1d.kumo.plugin.v1.InventoryDeclR\vinventories\"J\n" +
+	"\rInventoryDecl\x12#\n" +
+	"\rendpoint_type\x18\x01 \x01(\tR\fendpointType\x12\x14\n" +
+	"\x05types\x18\x02 \x03(\tR\x05types\"\xd5\x01\n" +
 	"\fSubscription\x12\x14\n" +
 	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x12\n" +
@@ -3248,7 +3424,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x03max\x18\t \x01(\x03R\x03max\x12\x1d\n" +
 	"\n" +
 	"max_length\x18\n" +
-	" \x01(\x05R\tmaxLength\"\xe2\b\n" +
+	" \x01(\x05R\tmaxLength\"\xb1\t\n" +
 	"\x10ResourceTypeDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12'\n" +
@@ -3279,7 +3455,15 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06embeds\x18\x1a \x03(\v2\x19.kumo.plugin.v1.EmbedDeclR\x06embeds\x123\n" +
 	"\aindexes\x18\x1b \x03(\v2\x19.kumo.plugin.v1.IndexDeclR\aindexes\x12#\n" +
 	"\rquery_message\x18\x1c \x01(\tR\fqueryMessage\x12?\n" +
-	"\rquery_aliases\x18\x1d \x03(\v2\x1a.kumo.plugin.v1.QueryAliasR\fqueryAliases\"4\n" +
+	"\rquery_aliases\x18\x1d \x03(\v2\x1a.kumo.plugin.v1.QueryAliasR\fqueryAliases\x125\n" +
+	"\aforeign\x18\x1e \x01(\v2\x1b.kumo.plugin.v1.ForeignDeclR\aforeign\x12\x16\n" +
+	"\x06priced\x18\x1f \x01(\bR\x06priced\"\x96\x01\n" +
+	"\vForeignDecl\x12#\n" +
+	"\rendpoint_type\x18\x01 \x01(\tR\fendpointType\x12\x1a\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12\x16\n" +
+	"\x06create\x18\x03 \x01(\bR\x06create\x12\x16\n" +
+	"\x06update\x18\x04 \x01(\bR\x06update\x12\x16\n" +
+	"\x06delete\x18\x05 \x03(\tR\x06delete\"4\n" +
 	"\n" +
 	"QueryAlias\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
@@ -3358,104 +3542,108 @@ func file_kumo_plugin_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_manifest_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_kumo_plugin_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_kumo_plugin_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),           // 0: kumo.plugin.v1.Manifest
-	(*Subscription)(nil),       // 1: kumo.plugin.v1.Subscription
-	(*Caption)(nil),            // 2: kumo.plugin.v1.Caption
-	(*Field)(nil),              // 3: kumo.plugin.v1.Field
-	(*ValueWord)(nil),          // 4: kumo.plugin.v1.ValueWord
-	(*AddMessage)(nil),         // 5: kumo.plugin.v1.AddMessage
-	(*HypervisorDecl)(nil),     // 6: kumo.plugin.v1.HypervisorDecl
-	(*HostCheckDecl)(nil),      // 7: kumo.plugin.v1.HostCheckDecl
-	(*GuestOption)(nil),        // 8: kumo.plugin.v1.GuestOption
-	(*GuestChoice)(nil),        // 9: kumo.plugin.v1.GuestChoice
-	(*DeviceSet)(nil),          // 10: kumo.plugin.v1.DeviceSet
-	(*BootMode)(nil),           // 11: kumo.plugin.v1.BootMode
-	(*VolumeBus)(nil),          // 12: kumo.plugin.v1.VolumeBus
-	(*PrimaryStorageDecl)(nil), // 13: kumo.plugin.v1.PrimaryStorageDecl
-	(*BackupStorageDecl)(nil),  // 14: kumo.plugin.v1.BackupStorageDecl
-	(*L2NetworkDecl)(nil),      // 15: kumo.plugin.v1.L2NetworkDecl
-	(*Refusal)(nil),            // 16: kumo.plugin.v1.Refusal
-	(*Switch)(nil),             // 17: kumo.plugin.v1.Switch
-	(*NetworkServiceDecl)(nil), // 18: kumo.plugin.v1.NetworkServiceDecl
-	(*SettingDecl)(nil),        // 19: kumo.plugin.v1.SettingDecl
-	(*ResourceTypeDecl)(nil),   // 20: kumo.plugin.v1.ResourceTypeDecl
-	(*QueryAlias)(nil),         // 21: kumo.plugin.v1.QueryAlias
-	(*EmbedDecl)(nil),          // 22: kumo.plugin.v1.EmbedDecl
-	(*IndexDecl)(nil),          // 23: kumo.plugin.v1.IndexDecl
-	(*TagDecl)(nil),            // 24: kumo.plugin.v1.TagDecl
-	(*ResourceMessage)(nil),    // 25: kumo.plugin.v1.ResourceMessage
-	(*EdgeDecl)(nil),           // 26: kumo.plugin.v1.EdgeDecl
-	(*StatesDecl)(nil),         // 27: kumo.plugin.v1.StatesDecl
-	(*StateMove)(nil),          // 28: kumo.plugin.v1.StateMove
-	(*StateWord)(nil),          // 29: kumo.plugin.v1.StateWord
-	(*ActionDecl)(nil),         // 30: kumo.plugin.v1.ActionDecl
+	(*InventoryDecl)(nil),      // 1: kumo.plugin.v1.InventoryDecl
+	(*Subscription)(nil),       // 2: kumo.plugin.v1.Subscription
+	(*Caption)(nil),            // 3: kumo.plugin.v1.Caption
+	(*Field)(nil),              // 4: kumo.plugin.v1.Field
+	(*ValueWord)(nil),          // 5: kumo.plugin.v1.ValueWord
+	(*AddMessage)(nil),         // 6: kumo.plugin.v1.AddMessage
+	(*HypervisorDecl)(nil),     // 7: kumo.plugin.v1.HypervisorDecl
+	(*HostCheckDecl)(nil),      // 8: kumo.plugin.v1.HostCheckDecl
+	(*GuestOption)(nil),        // 9: kumo.plugin.v1.GuestOption
+	(*GuestChoice)(nil),        // 10: kumo.plugin.v1.GuestChoice
+	(*DeviceSet)(nil),          // 11: kumo.plugin.v1.DeviceSet
+	(*BootMode)(nil),           // 12: kumo.plugin.v1.BootMode
+	(*VolumeBus)(nil),          // 13: kumo.plugin.v1.VolumeBus
+	(*PrimaryStorageDecl)(nil), // 14: kumo.plugin.v1.PrimaryStorageDecl
+	(*BackupStorageDecl)(nil),  // 15: kumo.plugin.v1.BackupStorageDecl
+	(*L2NetworkDecl)(nil),      // 16: kumo.plugin.v1.L2NetworkDecl
+	(*Refusal)(nil),            // 17: kumo.plugin.v1.Refusal
+	(*Switch)(nil),             // 18: kumo.plugin.v1.Switch
+	(*NetworkServiceDecl)(nil), // 19: kumo.plugin.v1.NetworkServiceDecl
+	(*SettingDecl)(nil),        // 20: kumo.plugin.v1.SettingDecl
+	(*ResourceTypeDecl)(nil),   // 21: kumo.plugin.v1.ResourceTypeDecl
+	(*ForeignDecl)(nil),        // 22: kumo.plugin.v1.ForeignDecl
+	(*QueryAlias)(nil),         // 23: kumo.plugin.v1.QueryAlias
+	(*EmbedDecl)(nil),          // 24: kumo.plugin.v1.EmbedDecl
+	(*IndexDecl)(nil),          // 25: kumo.plugin.v1.IndexDecl
+	(*TagDecl)(nil),            // 26: kumo.plugin.v1.TagDecl
+	(*ResourceMessage)(nil),    // 27: kumo.plugin.v1.ResourceMessage
+	(*EdgeDecl)(nil),           // 28: kumo.plugin.v1.EdgeDecl
+	(*StatesDecl)(nil),         // 29: kumo.plugin.v1.StatesDecl
+	(*StateMove)(nil),          // 30: kumo.plugin.v1.StateMove
+	(*StateWord)(nil),          // 31: kumo.plugin.v1.StateWord
+	(*ActionDecl)(nil),         // 32: kumo.plugin.v1.ActionDecl
 }
 var file_kumo_plugin_v1_manifest_proto_depIdxs = []int32{
-	6,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
-	13, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
-	14, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
-	15, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
-	18, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
-	19, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
-	2,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
-	20, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
-	1,  // 8: kumo.plugin.v1.Manifest.subscriptions:type_name -> kumo.plugin.v1.Subscription
-	2,  // 9: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
-	4,  // 10: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
-	3,  // 11: kumo.plugin.v1.Field.members:type_name -> kumo.plugin.v1.Field
-	2,  // 12: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 13: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 14: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
-	5,  // 15: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 16: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
-	12, // 17: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
-	10, // 18: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
-	11, // 19: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
-	8,  // 20: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
-	7,  // 21: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
-	9,  // 22: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
-	2,  // 23: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 24: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
-	5,  // 25: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 26: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	5,  // 27: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 28: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
-	17, // 29: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
-	5,  // 30: kumo.plugin.v1.L2NetworkDecl.add:type_name -> kumo.plugin.v1.AddMessage
-	3,  // 31: kumo.plugin.v1.L2NetworkDecl.fields:type_name -> kumo.plugin.v1.Field
-	16, // 32: kumo.plugin.v1.L2NetworkDecl.refuses:type_name -> kumo.plugin.v1.Refusal
-	2,  // 33: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 34: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 35: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
-	2,  // 36: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
-	3,  // 37: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
-	26, // 38: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
-	27, // 39: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
-	25, // 40: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
-	25, // 41: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
-	25, // 42: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
-	30, // 43: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
-	24, // 44: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
-	22, // 45: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
-	23, // 46: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
-	21, // 47: kumo.plugin.v1.ResourceTypeDecl.query_aliases:type_name -> kumo.plugin.v1.QueryAlias
-	2,  // 48: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 49: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
-	2,  // 50: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
-	28, // 51: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
-	25, // 52: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
-	29, // 53: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
-	2,  // 54: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 55: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
-	2,  // 56: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
-	3,  // 57: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	7,  // 0: kumo.plugin.v1.Manifest.hypervisors:type_name -> kumo.plugin.v1.HypervisorDecl
+	14, // 1: kumo.plugin.v1.Manifest.primary_storages:type_name -> kumo.plugin.v1.PrimaryStorageDecl
+	15, // 2: kumo.plugin.v1.Manifest.backup_storages:type_name -> kumo.plugin.v1.BackupStorageDecl
+	16, // 3: kumo.plugin.v1.Manifest.l2_networks:type_name -> kumo.plugin.v1.L2NetworkDecl
+	19, // 4: kumo.plugin.v1.Manifest.network_services:type_name -> kumo.plugin.v1.NetworkServiceDecl
+	20, // 5: kumo.plugin.v1.Manifest.settings:type_name -> kumo.plugin.v1.SettingDecl
+	3,  // 6: kumo.plugin.v1.Manifest.caption:type_name -> kumo.plugin.v1.Caption
+	21, // 7: kumo.plugin.v1.Manifest.resource_types:type_name -> kumo.plugin.v1.ResourceTypeDecl
+	2,  // 8: kumo.plugin.v1.Manifest.subscriptions:type_name -> kumo.plugin.v1.Subscription
+	1,  // 9: kumo.plugin.v1.Manifest.inventories:type_name -> kumo.plugin.v1.InventoryDecl
+	3,  // 10: kumo.plugin.v1.Field.caption:type_name -> kumo.plugin.v1.Caption
+	5,  // 11: kumo.plugin.v1.Field.words:type_name -> kumo.plugin.v1.ValueWord
+	4,  // 12: kumo.plugin.v1.Field.members:type_name -> kumo.plugin.v1.Field
+	3,  // 13: kumo.plugin.v1.ValueWord.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 14: kumo.plugin.v1.AddMessage.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 15: kumo.plugin.v1.AddMessage.doc:type_name -> kumo.plugin.v1.Caption
+	6,  // 16: kumo.plugin.v1.HypervisorDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	4,  // 17: kumo.plugin.v1.HypervisorDecl.fields:type_name -> kumo.plugin.v1.Field
+	13, // 18: kumo.plugin.v1.HypervisorDecl.volume_buses:type_name -> kumo.plugin.v1.VolumeBus
+	11, // 19: kumo.plugin.v1.HypervisorDecl.devices:type_name -> kumo.plugin.v1.DeviceSet
+	12, // 20: kumo.plugin.v1.HypervisorDecl.boot_modes:type_name -> kumo.plugin.v1.BootMode
+	9,  // 21: kumo.plugin.v1.HypervisorDecl.guest_options:type_name -> kumo.plugin.v1.GuestOption
+	8,  // 22: kumo.plugin.v1.HypervisorDecl.checks:type_name -> kumo.plugin.v1.HostCheckDecl
+	10, // 23: kumo.plugin.v1.GuestOption.choices:type_name -> kumo.plugin.v1.GuestChoice
+	3,  // 24: kumo.plugin.v1.GuestOption.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 25: kumo.plugin.v1.GuestChoice.caption:type_name -> kumo.plugin.v1.Caption
+	6,  // 26: kumo.plugin.v1.PrimaryStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	4,  // 27: kumo.plugin.v1.PrimaryStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	6,  // 28: kumo.plugin.v1.BackupStorageDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	4,  // 29: kumo.plugin.v1.BackupStorageDecl.fields:type_name -> kumo.plugin.v1.Field
+	18, // 30: kumo.plugin.v1.L2NetworkDecl.switches:type_name -> kumo.plugin.v1.Switch
+	6,  // 31: kumo.plugin.v1.L2NetworkDecl.add:type_name -> kumo.plugin.v1.AddMessage
+	4,  // 32: kumo.plugin.v1.L2NetworkDecl.fields:type_name -> kumo.plugin.v1.Field
+	17, // 33: kumo.plugin.v1.L2NetworkDecl.refuses:type_name -> kumo.plugin.v1.Refusal
+	3,  // 34: kumo.plugin.v1.Switch.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 35: kumo.plugin.v1.ResourceTypeDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 36: kumo.plugin.v1.ResourceTypeDecl.plural:type_name -> kumo.plugin.v1.Caption
+	3,  // 37: kumo.plugin.v1.ResourceTypeDecl.doc:type_name -> kumo.plugin.v1.Caption
+	4,  // 38: kumo.plugin.v1.ResourceTypeDecl.fields:type_name -> kumo.plugin.v1.Field
+	28, // 39: kumo.plugin.v1.ResourceTypeDecl.edges:type_name -> kumo.plugin.v1.EdgeDecl
+	29, // 40: kumo.plugin.v1.ResourceTypeDecl.states:type_name -> kumo.plugin.v1.StatesDecl
+	27, // 41: kumo.plugin.v1.ResourceTypeDecl.create:type_name -> kumo.plugin.v1.ResourceMessage
+	27, // 42: kumo.plugin.v1.ResourceTypeDecl.update:type_name -> kumo.plugin.v1.ResourceMessage
+	27, // 43: kumo.plugin.v1.ResourceTypeDecl.delete:type_name -> kumo.plugin.v1.ResourceMessage
+	32, // 44: kumo.plugin.v1.ResourceTypeDecl.actions:type_name -> kumo.plugin.v1.ActionDecl
+	26, // 45: kumo.plugin.v1.ResourceTypeDecl.tags:type_name -> kumo.plugin.v1.TagDecl
+	24, // 46: kumo.plugin.v1.ResourceTypeDecl.embeds:type_name -> kumo.plugin.v1.EmbedDecl
+	25, // 47: kumo.plugin.v1.ResourceTypeDecl.indexes:type_name -> kumo.plugin.v1.IndexDecl
+	23, // 48: kumo.plugin.v1.ResourceTypeDecl.query_aliases:type_name -> kumo.plugin.v1.QueryAlias
+	22, // 49: kumo.plugin.v1.ResourceTypeDecl.foreign:type_name -> kumo.plugin.v1.ForeignDecl
+	3,  // 50: kumo.plugin.v1.EmbedDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 51: kumo.plugin.v1.TagDecl.caption:type_name -> kumo.plugin.v1.Caption
+	3,  // 52: kumo.plugin.v1.ResourceMessage.caption:type_name -> kumo.plugin.v1.Caption
+	30, // 53: kumo.plugin.v1.StatesDecl.moves:type_name -> kumo.plugin.v1.StateMove
+	27, // 54: kumo.plugin.v1.StatesDecl.change:type_name -> kumo.plugin.v1.ResourceMessage
+	31, // 55: kumo.plugin.v1.StatesDecl.words:type_name -> kumo.plugin.v1.StateWord
+	3,  // 56: kumo.plugin.v1.StateWord.caption:type_name -> kumo.plugin.v1.Caption
+	4,  // 57: kumo.plugin.v1.ActionDecl.params:type_name -> kumo.plugin.v1.Field
+	3,  // 58: kumo.plugin.v1.ActionDecl.caption:type_name -> kumo.plugin.v1.Caption
+	4,  // 59: kumo.plugin.v1.ActionDecl.answers:type_name -> kumo.plugin.v1.Field
+	60, // [60:60] is the sub-list for method output_type
+	60, // [60:60] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_manifest_proto_init() }
@@ -3469,7 +3657,7 @@ func file_kumo_plugin_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_manifest_proto_rawDesc), len(file_kumo_plugin_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -333,7 +333,15 @@ type Resource struct {
 	Values      map[string]*Value `protobuf:"bytes,4,rep,name=values,proto3" json:"values,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	SystemTags  []string          `protobuf:"bytes,5,rep,name=system_tags,json=systemTags,proto3" json:"system_tags,omitempty"`
 	// version is another one when the row has changed.
-	Version       string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	Version string `protobuf:"bytes,6,opt,name=version,proto3" json:"version,omitempty"`
+	// foreign_id is what it is called outside; empty: it has no origin (yet).
+	ForeignId string `protobuf:"bytes,7,opt,name=foreign_id,json=foreignId,proto3" json:"foreign_id,omitempty"`
+	// endpoint is the row that says where that is, secrets included, for types that are
+	// foreign (ForeignDecl).
+	Endpoint *Resource `protobuf:"bytes,8,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// refs are, by field, what those rows are called outside to which it refers, for types
+	// that are foreign.
+	Refs          map[string]*ForeignRef `protobuf:"bytes,9,rep,name=refs,proto3" json:"refs,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -410,6 +418,81 @@ func (x *Resource) GetVersion() string {
 	return ""
 }
 
+func (x *Resource) GetForeignId() string {
+	if x != nil {
+		return x.ForeignId
+	}
+	return ""
+}
+
+func (x *Resource) GetEndpoint() *Resource {
+	if x != nil {
+		return x.Endpoint
+	}
+	return nil
+}
+
+func (x *Resource) GetRefs() map[string]*ForeignRef {
+	if x != nil {
+		return x.Refs
+	}
+	return nil
+}
+
+// ForeignRef names something outside.
+type ForeignRef struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Type  string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// foreign_id is empty where there is none.
+	ForeignId     string `protobuf:"bytes,2,opt,name=foreign_id,json=foreignId,proto3" json:"foreign_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForeignRef) Reset() {
+	*x = ForeignRef{}
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForeignRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForeignRef) ProtoMessage() {}
+
+func (x *ForeignRef) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForeignRef.ProtoReflect.Descriptor instead.
+func (*ForeignRef) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ForeignRef) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ForeignRef) GetForeignId() string {
+	if x != nil {
+		return x.ForeignId
+	}
+	return ""
+}
+
 // RowChanges are changes of rows of a plugin's own types, all or none of them.
 type RowChanges struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -421,7 +504,7 @@ type RowChanges struct {
 
 func (x *RowChanges) Reset() {
 	*x = RowChanges{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -433,7 +516,7 @@ func (x *RowChanges) String() string {
 func (*RowChanges) ProtoMessage() {}
 
 func (x *RowChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -446,7 +529,7 @@ func (x *RowChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowChanges.ProtoReflect.Descriptor instead.
 func (*RowChanges) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RowChanges) GetPuts() []*RowPut {
@@ -486,7 +569,7 @@ type RowPut struct {
 
 func (x *RowPut) Reset() {
 	*x = RowPut{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +581,7 @@ func (x *RowPut) String() string {
 func (*RowPut) ProtoMessage() {}
 
 func (x *RowPut) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +594,7 @@ func (x *RowPut) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowPut.ProtoReflect.Descriptor instead.
 func (*RowPut) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RowPut) GetType() string {
@@ -569,7 +652,7 @@ type RowDelete struct {
 
 func (x *RowDelete) Reset() {
 	*x = RowDelete{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +664,7 @@ func (x *RowDelete) String() string {
 func (*RowDelete) ProtoMessage() {}
 
 func (x *RowDelete) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +677,7 @@ func (x *RowDelete) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowDelete.ProtoReflect.Descriptor instead.
 func (*RowDelete) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RowDelete) GetType() string {
@@ -627,7 +710,7 @@ type CreateResourceRequest struct {
 
 func (x *CreateResourceRequest) Reset() {
 	*x = CreateResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +722,7 @@ func (x *CreateResourceRequest) String() string {
 func (*CreateResourceRequest) ProtoMessage() {}
 
 func (x *CreateResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +735,7 @@ func (x *CreateResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResourceRequest.ProtoReflect.Descriptor instead.
 func (*CreateResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CreateResourceRequest) GetResource() *Resource {
@@ -667,14 +750,19 @@ type CreateResourceResponse struct {
 	// facts are values for fact and hidden fields of the row.
 	Facts map[string]*Value `protobuf:"bytes,1,rep,name=facts,proto3" json:"facts,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// changes are made with the row, in one transaction: rows that it comes with.
-	Changes       *RowChanges `protobuf:"bytes,2,opt,name=changes,proto3" json:"changes,omitempty"`
+	Changes *RowChanges `protobuf:"bytes,2,opt,name=changes,proto3" json:"changes,omitempty"`
+	// foreign_id is what it is called outside, of a type that makes things there
+	// (ForeignDecl.create). A repeat, which has the same operation ID and row, answers
+	// the same one. Its answer may be lost: DeleteResource then has no foreign_id, and
+	// finds by the row's UUID whether anything was made.
+	ForeignId     string `protobuf:"bytes,3,opt,name=foreign_id,json=foreignId,proto3" json:"foreign_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateResourceResponse) Reset() {
 	*x = CreateResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +774,7 @@ func (x *CreateResourceResponse) String() string {
 func (*CreateResourceResponse) ProtoMessage() {}
 
 func (x *CreateResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +787,7 @@ func (x *CreateResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateResourceResponse.ProtoReflect.Descriptor instead.
 func (*CreateResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CreateResourceResponse) GetFacts() map[string]*Value {
@@ -716,6 +804,13 @@ func (x *CreateResourceResponse) GetChanges() *RowChanges {
 	return nil
 }
 
+func (x *CreateResourceResponse) GetForeignId() string {
+	if x != nil {
+		return x.ForeignId
+	}
+	return ""
+}
+
 type UpdateResourceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// resource is the row as it will be.
@@ -728,7 +823,7 @@ type UpdateResourceRequest struct {
 
 func (x *UpdateResourceRequest) Reset() {
 	*x = UpdateResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +835,7 @@ func (x *UpdateResourceRequest) String() string {
 func (*UpdateResourceRequest) ProtoMessage() {}
 
 func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +848,7 @@ func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateResourceRequest) GetResource() *Resource {
@@ -781,7 +876,7 @@ type UpdateResourceResponse struct {
 
 func (x *UpdateResourceResponse) Reset() {
 	*x = UpdateResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +888,7 @@ func (x *UpdateResourceResponse) String() string {
 func (*UpdateResourceResponse) ProtoMessage() {}
 
 func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +901,7 @@ func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateResourceResponse) GetFacts() map[string]*Value {
@@ -832,7 +927,7 @@ type DeleteResourceRequest struct {
 
 func (x *DeleteResourceRequest) Reset() {
 	*x = DeleteResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +939,7 @@ func (x *DeleteResourceRequest) String() string {
 func (*DeleteResourceRequest) ProtoMessage() {}
 
 func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +952,7 @@ func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DeleteResourceRequest) GetResource() *Resource {
@@ -875,7 +970,7 @@ type DeleteResourceResponse struct {
 
 func (x *DeleteResourceResponse) Reset() {
 	*x = DeleteResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +982,7 @@ func (x *DeleteResourceResponse) String() string {
 func (*DeleteResourceResponse) ProtoMessage() {}
 
 func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +995,7 @@ func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{14}
 }
 
 type ActOnResourceRequest struct {
@@ -924,7 +1019,7 @@ type ActOnResourceRequest struct {
 
 func (x *ActOnResourceRequest) Reset() {
 	*x = ActOnResourceRequest{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1031,7 @@ func (x *ActOnResourceRequest) String() string {
 func (*ActOnResourceRequest) ProtoMessage() {}
 
 func (x *ActOnResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,7 +1044,7 @@ func (x *ActOnResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActOnResourceRequest.ProtoReflect.Descriptor instead.
 func (*ActOnResourceRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ActOnResourceRequest) GetType() string {
@@ -1017,7 +1112,7 @@ type ActOnResourceResponse struct {
 
 func (x *ActOnResourceResponse) Reset() {
 	*x = ActOnResourceResponse{}
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1124,7 @@ func (x *ActOnResourceResponse) String() string {
 func (*ActOnResourceResponse) ProtoMessage() {}
 
 func (x *ActOnResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_resource_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1137,7 @@ func (x *ActOnResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActOnResourceResponse.ProtoReflect.Descriptor instead.
 func (*ActOnResourceResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_resource_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ActOnResourceResponse) GetFacts() map[string]*Value {
@@ -1096,7 +1191,7 @@ const file_kumo_plugin_v1_resource_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
 	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\" \n" +
 	"\bTextList\x12\x14\n" +
-	"\x05items\x18\x01 \x03(\tR\x05items\"\xa0\x02\n" +
+	"\x05items\x18\x01 \x03(\tR\x05items\"\x82\x04\n" +
 	"\bResource\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12!\n" +
@@ -1104,10 +1199,22 @@ const file_kumo_plugin_v1_resource_proto_rawDesc = "" +
 	"\x06values\x18\x04 \x03(\v2$.kumo.plugin.v1.Resource.ValuesEntryR\x06values\x12\x1f\n" +
 	"\vsystem_tags\x18\x05 \x03(\tR\n" +
 	"systemTags\x12\x18\n" +
-	"\aversion\x18\x06 \x01(\tR\aversion\x1aP\n" +
+	"\aversion\x18\x06 \x01(\tR\aversion\x12\x1d\n" +
+	"\n" +
+	"foreign_id\x18\a \x01(\tR\tforeignId\x124\n" +
+	"\bendpoint\x18\b \x01(\v2\x18.kumo.plugin.v1.ResourceR\bendpoint\x126\n" +
+	"\x04refs\x18\t \x03(\v2\".kumo.plugin.v1.Resource.RefsEntryR\x04refs\x1aP\n" +
 	"\vValuesEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\"m\n" +
+	"\x05value\x18\x02 \x01(\v2\x15.kumo.plugin.v1.ValueR\x05value:\x028\x01\x1aS\n" +
+	"\tRefsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05value\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.ForeignRefR\x05value:\x028\x01\"?\n" +
+	"\n" +
+	"ForeignRef\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x1d\n" +
+	"\n" +
+	"foreign_id\x18\x02 \x01(\tR\tforeignId\"m\n" +
 	"\n" +
 	"RowChanges\x12*\n" +
 	"\x04puts\x18\x01 \x03(\v2\x16.kumo.plugin.v1.RowPutR\x04puts\x123\n" +
@@ -1127,10 +1234,12 @@ const file_kumo_plugin_v1_resource_proto_rawDesc = "" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\"M\n" +
 	"\x15CreateResourceRequest\x124\n" +
-	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\xe8\x01\n" +
+	"\bresource\x18\x01 \x01(\v2\x18.kumo.plugin.v1.ResourceR\bresource\"\x87\x02\n" +
 	"\x16CreateResourceResponse\x12G\n" +
 	"\x05facts\x18\x01 \x03(\v21.kumo.plugin.v1.CreateResourceResponse.FactsEntryR\x05facts\x124\n" +
-	"\achanges\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\x1aO\n" +
+	"\achanges\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.RowChangesR\achanges\x12\x1d\n" +
+	"\n" +
+	"foreign_id\x18\x03 \x01(\tR\tforeignId\x1aO\n" +
 	"\n" +
 	"FactsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12+\n" +
@@ -1189,75 +1298,80 @@ func file_kumo_plugin_v1_resource_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_resource_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_kumo_plugin_v1_resource_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_kumo_plugin_v1_resource_proto_goTypes = []any{
 	(*Value)(nil),                  // 0: kumo.plugin.v1.Value
 	(*ObjectList)(nil),             // 1: kumo.plugin.v1.ObjectList
 	(*Object)(nil),                 // 2: kumo.plugin.v1.Object
 	(*TextList)(nil),               // 3: kumo.plugin.v1.TextList
 	(*Resource)(nil),               // 4: kumo.plugin.v1.Resource
-	(*RowChanges)(nil),             // 5: kumo.plugin.v1.RowChanges
-	(*RowPut)(nil),                 // 6: kumo.plugin.v1.RowPut
-	(*RowDelete)(nil),              // 7: kumo.plugin.v1.RowDelete
-	(*CreateResourceRequest)(nil),  // 8: kumo.plugin.v1.CreateResourceRequest
-	(*CreateResourceResponse)(nil), // 9: kumo.plugin.v1.CreateResourceResponse
-	(*UpdateResourceRequest)(nil),  // 10: kumo.plugin.v1.UpdateResourceRequest
-	(*UpdateResourceResponse)(nil), // 11: kumo.plugin.v1.UpdateResourceResponse
-	(*DeleteResourceRequest)(nil),  // 12: kumo.plugin.v1.DeleteResourceRequest
-	(*DeleteResourceResponse)(nil), // 13: kumo.plugin.v1.DeleteResourceResponse
-	(*ActOnResourceRequest)(nil),   // 14: kumo.plugin.v1.ActOnResourceRequest
-	(*ActOnResourceResponse)(nil),  // 15: kumo.plugin.v1.ActOnResourceResponse
-	nil,                            // 16: kumo.plugin.v1.Object.ValuesEntry
-	nil,                            // 17: kumo.plugin.v1.Resource.ValuesEntry
-	nil,                            // 18: kumo.plugin.v1.RowPut.ValuesEntry
-	nil,                            // 19: kumo.plugin.v1.CreateResourceResponse.FactsEntry
-	nil,                            // 20: kumo.plugin.v1.UpdateResourceResponse.FactsEntry
-	nil,                            // 21: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
-	nil,                            // 22: kumo.plugin.v1.ActOnResourceResponse.FactsEntry
-	nil,                            // 23: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
+	(*ForeignRef)(nil),             // 5: kumo.plugin.v1.ForeignRef
+	(*RowChanges)(nil),             // 6: kumo.plugin.v1.RowChanges
+	(*RowPut)(nil),                 // 7: kumo.plugin.v1.RowPut
+	(*RowDelete)(nil),              // 8: kumo.plugin.v1.RowDelete
+	(*CreateResourceRequest)(nil),  // 9: kumo.plugin.v1.CreateResourceRequest
+	(*CreateResourceResponse)(nil), // 10: kumo.plugin.v1.CreateResourceResponse
+	(*UpdateResourceRequest)(nil),  // 11: kumo.plugin.v1.UpdateResourceRequest
+	(*UpdateResourceResponse)(nil), // 12: kumo.plugin.v1.UpdateResourceResponse
+	(*DeleteResourceRequest)(nil),  // 13: kumo.plugin.v1.DeleteResourceRequest
+	(*DeleteResourceResponse)(nil), // 14: kumo.plugin.v1.DeleteResourceResponse
+	(*ActOnResourceRequest)(nil),   // 15: kumo.plugin.v1.ActOnResourceRequest
+	(*ActOnResourceResponse)(nil),  // 16: kumo.plugin.v1.ActOnResourceResponse
+	nil,                            // 17: kumo.plugin.v1.Object.ValuesEntry
+	nil,                            // 18: kumo.plugin.v1.Resource.ValuesEntry
+	nil,                            // 19: kumo.plugin.v1.Resource.RefsEntry
+	nil,                            // 20: kumo.plugin.v1.RowPut.ValuesEntry
+	nil,                            // 21: kumo.plugin.v1.CreateResourceResponse.FactsEntry
+	nil,                            // 22: kumo.plugin.v1.UpdateResourceResponse.FactsEntry
+	nil,                            // 23: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
+	nil,                            // 24: kumo.plugin.v1.ActOnResourceResponse.FactsEntry
+	nil,                            // 25: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
 }
 var file_kumo_plugin_v1_resource_proto_depIdxs = []int32{
 	3,  // 0: kumo.plugin.v1.Value.list:type_name -> kumo.plugin.v1.TextList
 	1,  // 1: kumo.plugin.v1.Value.objects:type_name -> kumo.plugin.v1.ObjectList
 	2,  // 2: kumo.plugin.v1.ObjectList.items:type_name -> kumo.plugin.v1.Object
-	16, // 3: kumo.plugin.v1.Object.values:type_name -> kumo.plugin.v1.Object.ValuesEntry
-	17, // 4: kumo.plugin.v1.Resource.values:type_name -> kumo.plugin.v1.Resource.ValuesEntry
-	6,  // 5: kumo.plugin.v1.RowChanges.puts:type_name -> kumo.plugin.v1.RowPut
-	7,  // 6: kumo.plugin.v1.RowChanges.deletes:type_name -> kumo.plugin.v1.RowDelete
-	18, // 7: kumo.plugin.v1.RowPut.values:type_name -> kumo.plugin.v1.RowPut.ValuesEntry
-	4,  // 8: kumo.plugin.v1.CreateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	19, // 9: kumo.plugin.v1.CreateResourceResponse.facts:type_name -> kumo.plugin.v1.CreateResourceResponse.FactsEntry
-	5,  // 10: kumo.plugin.v1.CreateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
-	4,  // 11: kumo.plugin.v1.UpdateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	20, // 12: kumo.plugin.v1.UpdateResourceResponse.facts:type_name -> kumo.plugin.v1.UpdateResourceResponse.FactsEntry
-	5,  // 13: kumo.plugin.v1.UpdateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
-	4,  // 14: kumo.plugin.v1.DeleteResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	4,  // 15: kumo.plugin.v1.ActOnResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
-	21, // 16: kumo.plugin.v1.ActOnResourceRequest.params:type_name -> kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
-	22, // 17: kumo.plugin.v1.ActOnResourceResponse.facts:type_name -> kumo.plugin.v1.ActOnResourceResponse.FactsEntry
-	5,  // 18: kumo.plugin.v1.ActOnResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
-	23, // 19: kumo.plugin.v1.ActOnResourceResponse.answers:type_name -> kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
-	0,  // 20: kumo.plugin.v1.Object.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 21: kumo.plugin.v1.Resource.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 22: kumo.plugin.v1.RowPut.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 23: kumo.plugin.v1.CreateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 24: kumo.plugin.v1.UpdateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 25: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 26: kumo.plugin.v1.ActOnResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
-	0,  // 27: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry.value:type_name -> kumo.plugin.v1.Value
-	8,  // 28: kumo.plugin.v1.ResourceProviderService.CreateResource:input_type -> kumo.plugin.v1.CreateResourceRequest
-	10, // 29: kumo.plugin.v1.ResourceProviderService.UpdateResource:input_type -> kumo.plugin.v1.UpdateResourceRequest
-	12, // 30: kumo.plugin.v1.ResourceProviderService.DeleteResource:input_type -> kumo.plugin.v1.DeleteResourceRequest
-	14, // 31: kumo.plugin.v1.ResourceProviderService.ActOnResource:input_type -> kumo.plugin.v1.ActOnResourceRequest
-	9,  // 32: kumo.plugin.v1.ResourceProviderService.CreateResource:output_type -> kumo.plugin.v1.CreateResourceResponse
-	11, // 33: kumo.plugin.v1.ResourceProviderService.UpdateResource:output_type -> kumo.plugin.v1.UpdateResourceResponse
-	13, // 34: kumo.plugin.v1.ResourceProviderService.DeleteResource:output_type -> kumo.plugin.v1.DeleteResourceResponse
-	15, // 35: kumo.plugin.v1.ResourceProviderService.ActOnResource:output_type -> kumo.plugin.v1.ActOnResourceResponse
-	32, // [32:36] is the sub-list for method output_type
-	28, // [28:32] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	17, // 3: kumo.plugin.v1.Object.values:type_name -> kumo.plugin.v1.Object.ValuesEntry
+	18, // 4: kumo.plugin.v1.Resource.values:type_name -> kumo.plugin.v1.Resource.ValuesEntry
+	4,  // 5: kumo.plugin.v1.Resource.endpoint:type_name -> kumo.plugin.v1.Resource
+	19, // 6: kumo.plugin.v1.Resource.refs:type_name -> kumo.plugin.v1.Resource.RefsEntry
+	7,  // 7: kumo.plugin.v1.RowChanges.puts:type_name -> kumo.plugin.v1.RowPut
+	8,  // 8: kumo.plugin.v1.RowChanges.deletes:type_name -> kumo.plugin.v1.RowDelete
+	20, // 9: kumo.plugin.v1.RowPut.values:type_name -> kumo.plugin.v1.RowPut.ValuesEntry
+	4,  // 10: kumo.plugin.v1.CreateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	21, // 11: kumo.plugin.v1.CreateResourceResponse.facts:type_name -> kumo.plugin.v1.CreateResourceResponse.FactsEntry
+	6,  // 12: kumo.plugin.v1.CreateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	4,  // 13: kumo.plugin.v1.UpdateResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	22, // 14: kumo.plugin.v1.UpdateResourceResponse.facts:type_name -> kumo.plugin.v1.UpdateResourceResponse.FactsEntry
+	6,  // 15: kumo.plugin.v1.UpdateResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	4,  // 16: kumo.plugin.v1.DeleteResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	4,  // 17: kumo.plugin.v1.ActOnResourceRequest.resource:type_name -> kumo.plugin.v1.Resource
+	23, // 18: kumo.plugin.v1.ActOnResourceRequest.params:type_name -> kumo.plugin.v1.ActOnResourceRequest.ParamsEntry
+	24, // 19: kumo.plugin.v1.ActOnResourceResponse.facts:type_name -> kumo.plugin.v1.ActOnResourceResponse.FactsEntry
+	6,  // 20: kumo.plugin.v1.ActOnResourceResponse.changes:type_name -> kumo.plugin.v1.RowChanges
+	25, // 21: kumo.plugin.v1.ActOnResourceResponse.answers:type_name -> kumo.plugin.v1.ActOnResourceResponse.AnswersEntry
+	0,  // 22: kumo.plugin.v1.Object.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 23: kumo.plugin.v1.Resource.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	5,  // 24: kumo.plugin.v1.Resource.RefsEntry.value:type_name -> kumo.plugin.v1.ForeignRef
+	0,  // 25: kumo.plugin.v1.RowPut.ValuesEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 26: kumo.plugin.v1.CreateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 27: kumo.plugin.v1.UpdateResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 28: kumo.plugin.v1.ActOnResourceRequest.ParamsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 29: kumo.plugin.v1.ActOnResourceResponse.FactsEntry.value:type_name -> kumo.plugin.v1.Value
+	0,  // 30: kumo.plugin.v1.ActOnResourceResponse.AnswersEntry.value:type_name -> kumo.plugin.v1.Value
+	9,  // 31: kumo.plugin.v1.ResourceProviderService.CreateResource:input_type -> kumo.plugin.v1.CreateResourceRequest
+	11, // 32: kumo.plugin.v1.ResourceProviderService.UpdateResource:input_type -> kumo.plugin.v1.UpdateResourceRequest
+	13, // 33: kumo.plugin.v1.ResourceProviderService.DeleteResource:input_type -> kumo.plugin.v1.DeleteResourceRequest
+	15, // 34: kumo.plugin.v1.ResourceProviderService.ActOnResource:input_type -> kumo.plugin.v1.ActOnResourceRequest
+	10, // 35: kumo.plugin.v1.ResourceProviderService.CreateResource:output_type -> kumo.plugin.v1.CreateResourceResponse
+	12, // 36: kumo.plugin.v1.ResourceProviderService.UpdateResource:output_type -> kumo.plugin.v1.UpdateResourceResponse
+	14, // 37: kumo.plugin.v1.ResourceProviderService.DeleteResource:output_type -> kumo.plugin.v1.DeleteResourceResponse
+	16, // 38: kumo.plugin.v1.ResourceProviderService.ActOnResource:output_type -> kumo.plugin.v1.ActOnResourceResponse
+	35, // [35:39] is the sub-list for method output_type
+	31, // [31:35] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_resource_proto_init() }
@@ -1280,7 +1394,7 @@ func file_kumo_plugin_v1_resource_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_resource_proto_rawDesc), len(file_kumo_plugin_v1_resource_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
