@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/compute"
 	"github.com/kumo-cloud/kumo/core/compute/sshkey"
 	"github.com/kumo-cloud/kumo/core/image"
+	"github.com/kumo-cloud/kumo/core/inventory"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/network"
 	"github.com/kumo-cloud/kumo/core/part"
@@ -23,7 +24,7 @@ import (
 // Types returns the resource types of all services.
 func Types() []*resource.Type {
 	var all []*resource.Type
-	for _, types := range [][]*resource.Type{topology.Types(), storage.Types(), image.Types(), network.Types(), compute.Types(), sshkey.Types(), provider.Types()} {
+	for _, types := range [][]*resource.Type{topology.Types(), storage.Types(), image.Types(), network.Types(), compute.Types(), sshkey.Types(), provider.Types(), inventory.Types()} {
 		all = append(all, types...)
 	}
 	return all
@@ -44,6 +45,8 @@ type Services struct {
 	Network  *network.Service
 	Compute  *compute.Service
 	Provider *provider.Service
+	// Inventory brings rows of plugins' types from outside.
+	Inventory *inventory.Service
 
 	kernel *kernel.Kernel
 }
@@ -51,6 +54,7 @@ type Services struct {
 // New makes the services and introduces them to each other.
 func New(k *kernel.Kernel) *Services {
 	s := &Services{kernel: k, Topology: topology.New(k), Image: image.New(k), Provider: provider.New(k)}
+	s.Inventory = inventory.New(k, s.Provider)
 	s.Storage = storage.New(k, s.Topology, s.Image)
 	s.Network = network.New(k, s.Topology)
 	s.Compute = compute.New(k, s.Topology, s.Storage, s.Image, s.Network)
@@ -75,6 +79,7 @@ func (s *Services) Parts() []part.Part {
 		{Name: "compute", Needs: []string{"topology", "storage", "image", "network"}, Register: s.Compute.Register,
 			Start: begins(func(ctx context.Context) { go s.Compute.Start(ctx) })},
 		{Name: "providers", Needs: []string{"kernel"}, Register: s.Provider.Register, Prepare: s.Provider.Save},
+		{Name: "inventory", Needs: []string{"providers"}, Register: s.Inventory.Register, Start: begins(s.Inventory.Start)},
 		{Name: "ssh-keys", Needs: []string{"kernel"}, Register: func() error { return sshkey.Register(s.kernel) }},
 	}
 }

@@ -32,6 +32,8 @@ type deletion struct {
 	Done bool
 	// Points are the plugins' steps before rows are deleted.
 	Points hook.Points `json:",omitempty"`
+	// Outside: what rows stand for outside is removed, too (Outside).
+	Outside bool `json:",omitempty"`
 }
 
 // rounds bounds how often marking and deleting look for rows that came late.
@@ -356,6 +358,9 @@ func (e *Engine) deleteLayer(ctx context.Context, s *deletion, tree *Tree, layer
 		if e.deleter(tree.Nodes[i].Type).Delete != nil {
 			own = append(own, i)
 		}
+	}
+	if s.Outside {
+		ctx = Outside(ctx)
 	}
 	failures := make([]error, len(tree.Nodes))
 	err := each(ctx, own, func(i int) error {

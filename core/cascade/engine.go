@@ -3,6 +3,7 @@ package cascade
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,22 @@ type alive struct{ error }
 
 func (a alive) Unwrap() error { return a.error }
 
+type outsideKey struct{}
+
+// Outside is ctx for Engine.Delete: what the rows stand for outside is removed as well.
+// Deleters ask IsOutside, also after a crash. Otherwise such rows are forgotten, and what
+// they stand for goes on.
+func Outside(ctx context.Context) context.Context {
+	return context.WithValue(ctx, outsideKey{}, true)
+}
+
+// IsOutside tells whether a delete was begun with Outside.
+func IsOutside(ctx context.Context) bool { return ctx.Value(outsideKey{}) != nil }
+
+// ErrNothingLeft is what Deleter.Leave returns of a row of which there is nothing to
+// clean up.
+var ErrNothingLeft = errors.New("nothing is left of it")
+
 // Deleter is what a service knows of deleting the rows of a type. All of it is
 // optional: the default removes the row.
 type Deleter struct {
@@ -80,7 +97,8 @@ type Deleter struct {
 	// its guest: what runs on it has ended then. "" is the row itself.
 	Key func(ctx context.Context, uuid string) (string, error)
 	// Leave is asked, in the transaction that removes a row whose Delete
-	// failed in mode Enforcing, for what Collect needs to clean up later.
+	// failed in mode Enforcing, or which goes without it, for what Collect needs to
+	// clean up later; ErrNothingLeft when there is nothing to clean up.
 	Leave func(ctx context.Context, tx *store.Tx, uuid string) (json.RawMessage, error)
 	// Collect cleans up with what Leave returned, or the engine's Leave was
 	// given. It can be repeated.
@@ -183,7 +201,7 @@ func (e *Engine) Delete(ctx context.Context, typeName, uuid string, m Mode, o fl
 	if o.ResourceType == "" && o.ResourceUUID == "" {
 		o.ResourceType, o.ResourceUUID = t.Name, uuid
 	}
-	s := &deletion{Type: t.Name, UUID: uuid, Mode: m, Points: e.contributions()}
+	s := &deletion{Type: t.Name, UUID: uuid, Mode: m, Points: e.contributions(), Outside: IsOutside(ctx)}
 	err = e.store.View(ctx, func(tx *store.Tx) error {
 		tree, err := Plan(e.graph(ctx, tx), t.Name, uuid)
 		s.Simple = err == nil && e.simple(s, tree)

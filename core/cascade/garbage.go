@@ -68,7 +68,9 @@ var garbage = resource.Define[Garbage](resource.Type{
 func (e *Engine) leave(ctx context.Context, tx *store.Tx, n Node, cause error) (err error) {
 	var left json.RawMessage
 	if f := e.deleter(n.Type).Leave; f != nil {
-		if left, err = f(ctx, tx, n.UUID); err != nil && errs.ClassOf(err) != errs.NotFound {
+		if left, err = f(ctx, tx, n.UUID); errors.Is(err, ErrNothingLeft) {
+			return nil
+		} else if err != nil && errs.ClassOf(err) != errs.NotFound {
 			return err
 		}
 	}

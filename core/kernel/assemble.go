@@ -18,6 +18,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/job"
+	"github.com/kumo-cloud/kumo/core/origin"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/query"
 	"github.com/kumo-cloud/kumo/core/resource"
@@ -31,7 +32,7 @@ import (
 // Types returns the resource types of the kernel's own parts.
 func Types() []*resource.Type {
 	var all []*resource.Type
-	for _, types := range [][]*resource.Type{access.Types(), audit.Types(), event.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types()} {
+	for _, types := range [][]*resource.Type{access.Types(), audit.Types(), event.Types(), flow.Types(), job.Types(), cascade.Types(), tag.Types(), config.Types(), origin.Types()} {
 		all = append(all, types...)
 	}
 	return all
@@ -83,6 +84,7 @@ func New(o Options) *Kernel {
 		}, ShowTags: k.Tags.Shown})
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
+	k.Tags.Also(origin.Forget)
 	k.calls = &callbacks{k: k}
 	o.Handler.emit = func(plugin string, e *pluginv1.EmitRequest) {
 		if _, known := types.Get(e.GetType()); known {

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -185,14 +186,16 @@ func (k *Kernel) RegisterDelete(t *resource.Type, access action.Access, before .
 }
 
 // RegisterDeletion is RegisterDelete with an action that says of itself what is not
-// usual: its Message, Doc and View.
+// usual: its Message, Doc and View, and Params beside the usual ones. With the parameter
+// mode, among them, "remote" removes what rows stand for outside as well
+// (cascade.Outside).
 func (k *Kernel) RegisterDeletion(t *resource.Type, a action.Action, before ...func(ctx context.Context, uuid string) error) error {
 	uuid := uuidParam(t)
 	uuid.MissingOK = true
 	a.Message = cmp.Or(a.Message, "APIDelete"+t.Name+"Msg")
 	a.Doc = cmp.Or(a.Doc, "Deletes a "+t.Name+" and what depends on it.")
 	a.Method, a.Path, a.Async, a.Queue, a.SuccessIfMissing = "DELETE", t.Path+"/{uuid}", true, "uuid", true
-	a.Params = []action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive", Doc: forced}}
+	a.Params = append([]action.Param{uuid, {Name: "deleteMode", Type: "string", Default: "Permissive", Doc: forced}}, a.Params...)
 	a.Removes = func(ctx context.Context, _ *action.Call, params any) (action.Removal, error) {
 		id, _ := (*params.(*map[string]any))["uuid"].(string)
 		row := action.Row{Type: t.Name, UUID: id}
@@ -210,6 +213,9 @@ func (k *Kernel) RegisterDeletion(t *resource.Type, a action.Action, before ...f
 			if err := veto(ctx, id); err != nil && c.DeleteMode != "Enforcing" {
 				return deleted{}, err
 			}
+		}
+		if p["mode"] == pluginsdk.DeleteRemote {
+			ctx = cascade.Outside(ctx)
 		}
 		ctx, left := cascade.Noting(ctx)
 		k.Jobs.Answers(c.Job, func() json.RawMessage { return deletedBut(left).body() })

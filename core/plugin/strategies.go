@@ -179,6 +179,32 @@ func (m *Manager) ResourceProvider(typeName string) (*ResourceProvider, error) {
 	return &ResourceProvider{d, p.name, pluginsdk.NewResourceProviderClient(handle{p})}, nil
 }
 
+// InventorySync is what brings the rows of one type of endpoints.
+type InventorySync struct {
+	Decl   *pluginv1.InventoryDecl
+	Plugin string
+	pluginsdk.InventorySync
+}
+
+// InventorySync returns what brings the rows of a type of endpoints. Errors: NotFound.
+func (m *Manager) InventorySync(endpointType string) (*InventorySync, error) {
+	d, p, ok := find(m, (*pluginv1.Manifest).GetInventories, func(d *pluginv1.InventoryDecl) bool { return d.EndpointType == endpointType })
+	if !ok {
+		return nil, m.noType("inventory of " + endpointType)
+	}
+	return &InventorySync{d, p.name, pluginsdk.NewInventorySyncClient(handle{p})}, nil
+}
+
+// HybridCloud returns who knows the prices of a resource type of a plugin's own.
+// Errors: NotFound.
+func (m *Manager) HybridCloud(typeName string) (pluginsdk.HybridCloud, error) {
+	_, p, ok := find(m, (*pluginv1.Manifest).GetResourceTypes, func(d *pluginv1.ResourceTypeDecl) bool { return d.Name == typeName && d.Priced })
+	if !ok {
+		return nil, m.noType("price of resource type " + typeName)
+	}
+	return pluginsdk.NewHybridCloudClient(handle{p}), nil
+}
+
 // Observer returns the observer of a plugin. Errors: NotFound when it is not enabled.
 func (m *Manager) Observer(plugin string) (pluginsdk.Observer, error) {
 	p, err := m.plugin(plugin)

@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/origin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -21,6 +22,8 @@ type creation struct {
 	// Row has the values of the row, Facts what the plugin answered: as messages
 	// of the contract, which keep their kinds. Changes are the rows that come with it.
 	Row, Facts, Changes []byte
+	// ForeignID is what it is called outside, of a type that is made there.
+	ForeignID string `json:",omitempty"`
 	// SystemTags and UserTags were given with the call.
 	SystemTags, UserTags []string
 	// Calls: the plugin is told. First: the row is there before, in a state that
@@ -33,7 +36,7 @@ type creation struct {
 func (s *Service) defineCreate() *flow.Def[creation] {
 	first := func(c *creation) bool { return c.First }
 	return flow.Define("provide-create",
-		flow.Tx("admit", s.admit, nil).When(func(c *creation) bool { return c.Calls && !c.First }),
+		flow.Tx("admit", s.admit, s.unadmit).When(func(c *creation) bool { return c.Calls && !c.First }),
 		flow.Tx("record", s.record, s.unrecord).When(first),
 		flow.Do("make", s.make, s.unmake).When(func(c *creation) bool { return c.Calls }),
 		flow.Tx("keep", s.keep, nil))
@@ -108,7 +111,15 @@ func (s *Service) admit(ctx context.Context, tx *store.Tx, c *creation) error {
 	if n, err := store.Count(ctx, tx, t.typ, "`uuid` = ?", c.UUID); err != nil || n > 0 {
 		return cmp.Or(err, error(errs.New(errs.Exists, c.Type+" "+c.UUID, "it exists already")))
 	}
-	return s.guard(ctx, tx, t, row)
+	if err := s.guard(ctx, tx, t, row); err != nil {
+		return err
+	}
+	return s.claim(ctx, tx, t, row)
+}
+
+// unadmit takes back that something is being made outside.
+func (s *Service) unadmit(ctx context.Context, tx *store.Tx, c *creation) error {
+	return origin.Forget(ctx, tx, c.UUID)
 }
 
 // record writes the row and its tags.
@@ -117,7 +128,10 @@ func (s *Service) record(ctx context.Context, tx *store.Tx, c *creation) error {
 	if err != nil {
 		return err
 	}
-	return s.insert(ctx, tx, t, c, row)
+	if err := s.insert(ctx, tx, t, c, row); err != nil {
+		return err
+	}
+	return s.claim(ctx, tx, t, row)
 }
 
 func (s *Service) insert(ctx context.Context, tx *store.Tx, t *served, c *creation, row values) error {
@@ -159,6 +173,9 @@ func (s *Service) make(ctx context.Context, c *creation) error {
 	if err == nil {
 		c.Changes, err = kept(answer.GetChanges())
 	}
+	if c.ForeignID = answer.GetForeignId(); err == nil {
+		err = t.checkForeignID(c.ForeignID)
+	}
 	return err
 }
 
@@ -172,6 +189,7 @@ func (s *Service) unmake(ctx context.Context, c *creation) error {
 	if err != nil {
 		return err
 	}
+	told.ForeignId = c.ForeignID
 	_, err = p.DeleteResource(ctx, &pluginv1.DeleteResourceRequest{Resource: told})
 	return t.failed(err, c.UUID, "take back")
 }
@@ -206,6 +224,9 @@ func (s *Service) keep(ctx context.Context, tx *store.Tx, c *creation) error {
 			maps.Copy(row, facts)
 			err = s.insert(ctx, tx, t, c, row)
 		}
+	}
+	if err == nil && c.ForeignID != "" {
+		err = s.setOrigin(ctx, tx, t, c)
 	}
 	return cmp.Or(err, s.applyKept(ctx, tx, t, c.Changes, c.UUID))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/kernel"
+	"github.com/kumo-cloud/kumo/core/origin"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -129,6 +130,9 @@ func (d *declaration) declared() (*resource.Type, error) {
 	for _, e := range d.GetEmbeds() {
 		t.Embeds = append(t.Embeds, resource.Embed{Name: e.GetName(), Type: e.GetType(), Column: e.GetColumn(), Scalar: e.GetScalar(),
 			OrderBy: e.GetOrderBy(), Caption: kernel.Said(e.GetCaption())})
+	}
+	if d.GetForeign() != nil {
+		t.Embeds = append(t.Embeds, origin.Member())
 	}
 	for _, a := range d.GetQueryAliases() {
 		t.Aliases = append(t.Aliases, resource.Alias{Name: a.GetName(), Path: a.GetPath()})

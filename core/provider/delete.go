@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 
@@ -21,13 +22,16 @@ func (s *Service) registerDelete(t *served) error {
 		return nil
 	}
 	return s.k.RegisterDeletion(t.typ, action.Action{Message: m.GetMessage(), Access: t.access(m.GetAccess()), Doc: m.GetDoc(),
-		View: action.View{Caption: kernel.Said(m.GetCaption())}, Plugin: t.plugin})
+		Params: t.deleteModes(), View: action.View{Caption: kernel.Said(m.GetCaption())}, Plugin: t.plugin})
 }
 
 // deleter adds to one for rows alone what there is for a plugin to do: it removes
 // what a row stands for, and is told of what it does not refer to any more.
 func (s *Service) deleter(t *served, d cascade.Deleter) cascade.Deleter {
 	d.Delete = func(ctx context.Context, uuid string, _ cascade.Mode) error {
+		if stays, err := s.staysOutside(ctx, s.k.Store, t, uuid); err != nil || stays {
+			return err
+		}
 		told, err := s.left(ctx, s.k.Store, t, uuid)
 		if err != nil || told == nil {
 			return err
@@ -35,6 +39,9 @@ func (s *Service) deleter(t *served, d cascade.Deleter) cascade.Deleter {
 		return s.remove(ctx, t, told)
 	}
 	d.Leave = func(ctx context.Context, tx *store.Tx, uuid string) (json.RawMessage, error) {
+		if stays, err := s.staysOutside(ctx, tx, t, uuid); err != nil || stays {
+			return nil, cmp.Or(err, cascade.ErrNothingLeft)
+		}
 		told, err := s.left(ctx, tx, t, uuid)
 		if err != nil || told == nil {
 			return nil, err
@@ -84,6 +91,9 @@ func (s *Service) detach(ctx context.Context, t *served, uuid, column, target st
 	row, err := s.row(ctx, s.k.Store, t, uuid)
 	if errs.ClassOf(err) == errs.NotFound || err == nil && row[column] != target {
 		return nil
+	}
+	if o, err := s.foreignRow(ctx, s.k.Store, t, uuid); err != nil || o != nil {
+		return err // what it is attached to outside is told by the next sync
 	}
 	if err != nil {
 		return err

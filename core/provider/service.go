@@ -88,7 +88,7 @@ func (s *Service) register(t *served) error {
 			return err
 		}
 	}
-	return errors.Join(s.registerCreate(t), s.registerUpdate(t), s.registerState(t), s.registerDelete(t), s.registerActions(t))
+	return errors.Join(s.registerCreate(t), s.registerPrice(t), s.registerUpdate(t), s.registerState(t), s.registerDelete(t), s.registerActions(t))
 }
 
 // enabled refuses what is asked of a type whose plugin is not there.
@@ -175,6 +175,9 @@ func (t *served) params(change bool) []action.Param {
 		p.Resource = t.refOf(f)
 		if e, ok := t.typ.Edge(t.typ.OwnedBy); ok && e.Column == f.GetName() {
 			p.Write = true // it gets one more part
+		}
+		if t.GetForeign() != nil && f.GetName() == t.GetForeign().GetEndpoint() {
+			p.Write = true // what is done there is done in the name of its owner
 		}
 		if change {
 			p.Required, p.Default, p.NoEmptyString = false, "", f.GetRequired()

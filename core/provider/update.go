@@ -101,8 +101,11 @@ func (s *Service) change(ctx context.Context, t *served, c *action.Call, p map[s
 	if err := s.enabled(t); err != nil || len(v) == 0 {
 		return ref, err
 	}
-	st := &change{Type: t.GetName(), UUID: uuid, Changed: slices.Sorted(maps.Keys(v)), Calls: t.GetCalls()}
+	st := &change{Type: t.GetName(), UUID: uuid, Changed: slices.Sorted(maps.Keys(v))}
 	var err error
+	if st.Calls, err = s.mayChange(ctx, t, uuid, st.Changed); err != nil {
+		return ref, err
+	}
 	if st.Given, err = v.encode(); err != nil {
 		return ref, err
 	}

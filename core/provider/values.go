@@ -146,7 +146,8 @@ func (s *Service) told(ctx context.Context, q store.Querier, t *served, row valu
 	if err != nil {
 		return nil, err
 	}
-	return &pluginv1.Resource{Type: t.GetName(), Uuid: uuid, AccountUuid: account, Values: told, SystemTags: tags}, nil
+	r := &pluginv1.Resource{Type: t.GetName(), Uuid: uuid, AccountUuid: account, Values: told, SystemTags: tags}
+	return r, s.tellOrigin(ctx, q, t, row, r)
 }
 
 // owner is the account of a row, which need not be in the database; "" for none.

@@ -43,6 +43,8 @@ var additions = []string{
 	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
 	// Plugins as resources.
 	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIPurgePluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
+	// What there is outside, such as in other clouds.
+	"APIApplyInventorySyncMsg", "APIQueryInventorySyncItemMsg", "APIQueryInventorySyncMsg", "APISyncInventoryMsg",
 	// The type is named as its path and its messages are.
 	"APIQueryGCJobMsg: inventory is GCJobInventory, the catalogue says GarbageCollectorInventory",
 	"APITriggerGCJobMsg: parameter uuid: resource type is GCJob, the catalogue says GarbageCollector",
