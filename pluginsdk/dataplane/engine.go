@@ -143,16 +143,24 @@ func (e *Engine) release() { e.turn <- struct{}{} }
 // are in remove, of one owner. Removing a network removes its bindings and
 // metadata. A binding takes its address and MAC, and metadata its address, from
 // an older fragment of the owner that still has them: two entries with one of
-// them must never exist (specification of network services, section 3). Wrong input changes nothing (Invalid, Exists, NotFound); a step
-// that fails is undone, those before it stay, and a repeat of the call goes on.
-func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragment, remove []string) error {
+// them must never exist (specification of network services, section 3). Errors:
+// ErrStale for a state at another revision, which is left alone. Wrong input changes
+// nothing (Invalid, Exists, NotFound); a step that fails is undone, those before it
+// stay, and a repeat of the call goes on.
+func (e *Engine) Apply(ctx context.Context, owner string, at Revisions, upsert []*hostv1.Fragment, remove []string) error {
 	if err := checkAll(owner, upsert); err != nil {
+		return err
+	}
+	if err := checkRevision(at.Revision); err != nil {
 		return err
 	}
 	if err := e.take(ctx); err != nil {
 		return err
 	}
 	defer e.release()
+	if !at.fit(e.store.revisions[owner]) {
+		return ErrStale
+	}
 	next := e.store.set(owner)
 	touched := set{}
 	for _, f := range upsert {
@@ -160,7 +168,10 @@ func (e *Engine) Apply(ctx context.Context, owner string, upsert []*hostv1.Fragm
 	}
 	next = next.without(remove)
 	next.evict(touched)
-	return e.change(ctx, owner, next, touched)
+	if err := e.change(ctx, owner, next, touched); err != nil || at.Revision == "" {
+		return err
+	}
+	return e.store.setRevision(owner, at.Revision)
 }
 
 // Purge removes all that the engine made on the machine, of all owners. It goes
@@ -172,6 +183,7 @@ func (e *Engine) Purge(ctx context.Context) error {
 	defer e.release()
 	var all error
 	for _, owner := range e.store.owners() {
+		all = errors.Join(all, e.store.setRevision(owner, ""))
 		for _, step := range e.plan(owner, e.store.set(owner), set{}, set{}) {
 			all = errors.Join(all, e.run(ctx, owner, set{}, step))
 		}

@@ -64,8 +64,8 @@ func TestBridgeMovesTheUplinksAddressesAndBack(t *testing.T) {
 			t.Fatalf("the host is not reachable through the bridge: %s", out)
 		}
 	}
-	must(t, e.Apply(t.Context(), "flat", nil, []string{"l2"}))
-	must(t, e.Apply(t.Context(), "flat", nil, []string{"l2"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"l2"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"l2"}))
 	if l, err := findLink("br_up0"); l != nil || err != nil {
 		t.Fatalf("the bridge is still there: %v %v", l, err)
 	}
@@ -81,21 +81,21 @@ func TestBridgeOfAnotherIsLeftAlone(t *testing.T) {
 	t.Cleanup(func() { must(t, netlink.LinkDel(link(t, "br_theirs"))) })
 	e := openEngine(t, stateFolder(t))
 	purge(t, e)
-	err := e.Apply(t.Context(), "flat", []*hostv1.Fragment{bridge("l2", "br_theirs", "")}, nil)
+	err := e.Apply(t.Context(), "flat", Revisions{}, []*hostv1.Fragment{bridge("l2", "br_theirs", "")}, nil)
 	if !errors.Is(err, errs.Refused) {
 		t.Fatalf("got %v", err)
 	}
 	if len(e.store.sets["flat"]) != 0 {
 		t.Fatal("a refused fragment was kept")
 	}
-	must(t, e.Apply(t.Context(), "flat", nil, []string{"l2"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"l2"}))
 	link(t, "br_theirs")
 }
 
 func TestBridgeWithMissingUplinkLeavesNothing(t *testing.T) {
 	e := openEngine(t, stateFolder(t))
 	purge(t, e)
-	err := e.Apply(t.Context(), "flat", []*hostv1.Fragment{bridge("l2", "br_none", "none0")}, nil)
+	err := e.Apply(t.Context(), "flat", Revisions{}, []*hostv1.Fragment{bridge("l2", "br_none", "none0")}, nil)
 	if !errors.Is(err, errs.Invalid) || !strings.Contains(err.Error(), "none0") {
 		t.Fatalf("got %v", err)
 	}
@@ -171,7 +171,7 @@ func TestNetworkServesDHCPNamesAndMetadata(t *testing.T) {
 	expect(t, out, "i-2")
 
 	// An address that changes hands is leased to its new owner.
-	must(t, e.Apply(t.Context(), "flat", []*hostv1.Fragment{bindingOf("nic3", "l3", mac2, "10.40.0.11", "new")}, []string{"nic1", "nic2", "vm1"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, []*hostv1.Fragment{bindingOf("nic3", "l3", mac2, "10.40.0.11", "new")}, []string{"nic1", "nic2", "vm1"}))
 	expect(t, ask2(), "ip=10.40.0.11")
 	if got := ask1(); got != "" {
 		t.Errorf("the guest whose binding went got %s", got)
@@ -257,9 +257,9 @@ func TestSyncRemovesWhatIsNotThere(t *testing.T) {
 	purge(t, e)
 	mac := net.HardwareAddr{0x52, 0x54, 0, 0, 0, 1}
 	apply(t, e, bridge("l2", "br_c", ""), dhcpNetwork("l3", "br_c"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a"))
-	must(t, e.Apply(t.Context(), "other", []*hostv1.Fragment{bridge("l2", "br_d", "")}, nil))
+	must(t, e.Apply(t.Context(), "other", Revisions{}, []*hostv1.Fragment{bridge("l2", "br_d", "")}, nil))
 	pid := e.networks["br_c_l3"].dnsmasq.pid
-	synced, err := e.Sync(t.Context(), "flat", []*hostv1.Fragment{bridge("l2", "br_c", "")}, nil)
+	synced, err := e.Sync(t.Context(), "flat", "", []*hostv1.Fragment{bridge("l2", "br_c", "")}, nil)
 	if err != nil || synced.Changed != 0 || synced.Removed != 2 || len(synced.Failures) != 0 {
 		t.Fatalf("%+v, %v", synced, err)
 	}
@@ -311,7 +311,7 @@ func TestWrongInputChangesNothing(t *testing.T) {
 		"option injected": {[]*hostv1.Fragment{bindingOf("a", "l3", mac, "10.40.0.5", "x\ndhcp-script=/bin/sh")}, errs.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := e.Apply(context.Background(), "flat", append(good, tc.extra...), nil)
+			err := e.Apply(context.Background(), "flat", Revisions{}, append(good, tc.extra...), nil)
 			if !errors.Is(err, tc.class) {
 				t.Fatalf("got %v", err)
 			}

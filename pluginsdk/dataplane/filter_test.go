@@ -236,7 +236,7 @@ func TestFilterWrongReferences(t *testing.T) {
 		"a range that goes down": {[]*hostv1.Fragment{group("web", ruleOf("4", "accept all from 10.0.0.9-10.0.0.1", false))}, nil, errs.Invalid, "sg"},
 	} {
 		before := ruleset(t)
-		if err := e.Apply(t.Context(), c.owner, c.upsert, c.remove); !errors.Is(err, c.class) {
+		if err := e.Apply(t.Context(), c.owner, Revisions{}, c.upsert, c.remove); !errors.Is(err, c.class) {
 			t.Errorf("%s: got %v", name, err)
 		}
 		if ruleset(t) != before {
@@ -244,8 +244,8 @@ func TestFilterWrongReferences(t *testing.T) {
 		}
 	}
 	// All at once is right, in whatever order.
-	must(t, e.Apply(t.Context(), "sg", []*hostv1.Fragment{filterPort(a, "new"), group("new", ruleOf("4", "accept all", false))}, []string{"set", "web"}))
-	must(t, e.Apply(t.Context(), "sg", nil, []string{"new", "port-fa"}))
+	must(t, e.Apply(t.Context(), "sg", Revisions{}, []*hostv1.Fragment{filterPort(a, "new"), group("new", ruleOf("4", "accept all", false))}, []string{"set", "web"}))
+	must(t, e.Apply(t.Context(), "sg", Revisions{}, nil, []string{"new", "port-fa"}))
 	if r := ruleset(t); strings.Contains(r, "kumo_filter") {
 		t.Errorf("left without ports: %s", r)
 	}
@@ -258,19 +258,19 @@ func TestFilterSyncShutsWhatIsWrong(t *testing.T) {
 	a, b := plug(t, "fa", "br_f", 1), plug(t, "fb", "br_f", 2)
 	b.serve(80)
 	a.reaches(b.v4, 80)
-	synced, err := e.Sync(t.Context(), "sg", []*hostv1.Fragment{filterPort(b, "web"), group("web", ruleOf("4", "accept icmp 80", false))}, nil)
+	synced, err := e.Sync(t.Context(), "sg", "", []*hostv1.Fragment{filterPort(b, "web"), group("web", ruleOf("4", "accept icmp 80", false))}, nil)
 	if err != nil || failedKeys(t, synced) != "web port-fb" {
 		t.Fatalf("%+v, %v", synced, err)
 	}
 	a.reachesNot(b.v4, 80)
 	right := []*hostv1.Fragment{filterPort(b, "web"), group("web", ruleOf("4", "accept tcp 80 from @set", false)), setOf("set", a.v4)}
-	synced, err = e.Sync(t.Context(), "sg", right, nil)
+	synced, err = e.Sync(t.Context(), "sg", "", right, nil)
 	if err != nil || len(synced.Failures) != 0 {
 		t.Fatalf("%+v, %v", synced, err)
 	}
 	a.reaches(b.v4, 80)
 	// What is kept is kept with what it names.
-	synced, err = e.Sync(t.Context(), "sg", nil, []string{"port-fb"})
+	synced, err = e.Sync(t.Context(), "sg", "", nil, []string{"port-fb"})
 	if err != nil || len(synced.Failures) != 0 || synced.Removed != 0 {
 		t.Fatalf("%+v, %v", synced, err)
 	}

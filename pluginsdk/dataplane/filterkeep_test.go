@@ -135,7 +135,7 @@ func TestFilterChangesWhatIsDifferentOnly(t *testing.T) {
 			ruleOf("c", "drop icmp to fd00::1-fd00::9", true), ruleOf("d", "accept all", true)))
 	sync := func() {
 		t.Helper()
-		synced, err := e.Sync(t.Context(), "sg", all, nil)
+		synced, err := e.Sync(t.Context(), "sg", "", all, nil)
 		if err != nil || len(synced.Failures) > 0 {
 			t.Fatalf("%+v, %v", synced, err)
 		}
@@ -299,7 +299,7 @@ func TestFilterWithoutTheKernelsHelp(t *testing.T) {
 	purgeFilter(t, e)
 	b := &machine{device: "fb", mac: "52:54:00:00:00:02", v4: "10.50.0.2", v6: "fd00::2"}
 	hide()
-	err := e.Apply(t.Context(), "sg", []*hostv1.Fragment{filterPort(b)}, nil)
+	err := e.Apply(t.Context(), "sg", Revisions{}, []*hostv1.Fragment{filterPort(b)}, nil)
 	show()
 	if !errors.Is(err, errs.Refused) || !strings.Contains(err.Error(), "modprobe br_netfilter") {
 		t.Errorf("got %v", err)

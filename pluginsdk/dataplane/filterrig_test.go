@@ -55,12 +55,12 @@ func openFilterEngine(t *testing.T, folder string, bridges ...string) *filterEng
 
 func (e *filterEngine) apply(fragments ...*hostv1.Fragment) {
 	e.t.Helper()
-	must(e.t, e.Apply(e.t.Context(), "sg", fragments, nil))
+	must(e.t, e.Apply(e.t.Context(), "sg", Revisions{}, fragments, nil))
 }
 
 func (e *filterEngine) remove(keys ...string) {
 	e.t.Helper()
-	must(e.t, e.Apply(e.t.Context(), "sg", nil, keys))
+	must(e.t, e.Apply(e.t.Context(), "sg", Revisions{}, nil, keys))
 }
 
 // machine is a guest, or another machine on a bridge.

@@ -70,7 +70,7 @@ func TestFilterScale(t *testing.T) {
 		t.Logf("%s: %s", what, time.Since(begin).Round(time.Millisecond/10))
 	}
 	sync := func() error {
-		synced, err := e.Sync(t.Context(), "sg", all, nil)
+		synced, err := e.Sync(t.Context(), "sg", "", all, nil)
 		if len(synced.Failures) > 0 {
 			t.Fatalf("%v", synced.Failures[0])
 		}
@@ -78,12 +78,12 @@ func TestFilterScale(t *testing.T) {
 	}
 	timed("first sync of 5,000 ports", sync)
 	timed("sync without a change", sync)
-	timed("one port more", func() error { return e.Apply(t.Context(), "sg", []*hostv1.Fragment{manyPort(ports)}, nil) })
+	timed("one port more", func() error { return e.Apply(t.Context(), "sg", Revisions{}, []*hostv1.Fragment{manyPort(ports)}, nil) })
 	timed("one member more", func() error {
 		set := all[0]
-		return e.Apply(t.Context(), "sg", []*hostv1.Fragment{setOf("members", append(set.GetFilterSet().GetAddresses(), "10.99.0.1")...)}, nil)
+		return e.Apply(t.Context(), "sg", Revisions{}, []*hostv1.Fragment{setOf("members", append(set.GetFilterSet().GetAddresses(), "10.99.0.1")...)}, nil)
 	})
-	timed("one port less", func() error { return e.Apply(t.Context(), "sg", nil, []string{"port-s5000"}) })
+	timed("one port less", func() error { return e.Apply(t.Context(), "sg", Revisions{}, nil, []string{"port-s5000"}) })
 	timed("counters", func() error {
 		c, err := e.FilterCounters("sg")
 		if len(c) != 1000 {
@@ -94,7 +94,7 @@ func TestFilterScale(t *testing.T) {
 	shared := all
 	all = ownGroups(all)
 	timed("sync of 500 lists of groups that no two ports share", sync)
-	timed("one port more", func() error { return e.Apply(t.Context(), "sg", []*hostv1.Fragment{manyPort(ports)}, nil) })
+	timed("one port more", func() error { return e.Apply(t.Context(), "sg", Revisions{}, []*hostv1.Fragment{manyPort(ports)}, nil) })
 	all = shared
 	timed("sync back", sync)
 	must(t, e.Close())

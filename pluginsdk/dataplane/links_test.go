@@ -69,7 +69,7 @@ func TestLostBridgeIsMadeAgain(t *testing.T) {
 		"removed": func() { must(t, netlink.LinkDel(link(t, "br_up1"))) },
 		"removed, and made by a reconnect": func() {
 			must(t, netlink.LinkDel(link(t, "br_up1")))
-			synced, err := e.Sync(t.Context(), "flat", append(rest, bridge("l2", "br_up1", "up1")), nil)
+			synced, err := e.Sync(t.Context(), "flat", "", append(rest, bridge("l2", "br_up1", "up1")), nil)
 			must(t, err)
 			if len(synced.Failures) > 0 {
 				t.Errorf("failures %v", synced.Failures)

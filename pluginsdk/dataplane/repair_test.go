@@ -57,7 +57,7 @@ func TestFailuresStayUntilMended(t *testing.T) {
 	if l := e.Failures(); len(l) != 1 || l[0].Key != "one" || !strings.Contains(l[0].Err.Error(), "/nowhere/dnsmasq") {
 		t.Errorf("failures are %v", l)
 	}
-	must(t, e.Apply(t.Context(), "flat", nil, []string{"one"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"one"}))
 	if l := e.Failures(); len(l) != 0 {
 		t.Errorf("a network that is gone fails: %v", l)
 	}

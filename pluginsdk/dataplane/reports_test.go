@@ -36,7 +36,7 @@ func TestReportedEntries(t *testing.T) {
 		"https://github.com/openwrt/openwrt/issues/25277 (bad address)":     bad(func(b *hostv1.DHCPBinding) { b.Ip = "10.40.0.300" }),
 		"https://github.com/OSU-Net/cyder/issues/806 (a name with a blank)": bad(func(b *hostv1.DHCPBinding) { b.Hostname = "s1 s2" }),
 	} {
-		synced, err := e.Sync(t.Context(), "flat", append(good[:3:3], f), nil)
+		synced, err := e.Sync(t.Context(), "flat", "", append(good[:3:3], f), nil)
 		if err != nil || failedKeys(t, synced) != "nic2" {
 			t.Errorf("%s: %v, %v", report, synced.Failures, err)
 		}
@@ -56,7 +56,7 @@ func TestReportedLosses(t *testing.T) {
 	all := []*hostv1.Fragment{bridge("l2", "br_s", ""), dhcpNetwork("l3", "br_s"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a"), metadataOf("meta1", "l3", "10.40.0.11", "i-1")}
 	sync := func(report string) {
 		t.Helper()
-		synced, err := e.Sync(t.Context(), "flat", all, nil)
+		synced, err := e.Sync(t.Context(), "flat", "", all, nil)
 		if err != nil || len(synced.Failures) > 0 {
 			t.Errorf("%s: %v, %v", report, synced.Failures, err)
 		}

@@ -62,7 +62,7 @@ func must(t *testing.T, err error) {
 
 func apply(t *testing.T, e *Engine, fragments ...*hostv1.Fragment) {
 	t.Helper()
-	must(t, e.Apply(context.Background(), "flat", fragments, nil))
+	must(t, e.Apply(context.Background(), "flat", Revisions{}, fragments, nil))
 }
 
 // purge ends a test without remains, whatever it did.

@@ -14,6 +14,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
@@ -24,13 +25,15 @@ import (
 type store struct {
 	folder string
 	sets   map[string]set
+	// revisions are those that the owners gave to what they have (revision.go).
+	revisions map[string]string
 }
 
 // openStore reads what an earlier run saved. A file that cannot be read is set
 // aside and told: it must not keep the agent from starting, and the next Sync
-// brings its fragment again.
+// brings its fragment again. Its owner's state is at no revision until then.
 func openStore(folder string, log hclog.Logger) (*store, error) {
-	s := &store{folder: folder, sets: map[string]set{}}
+	s := &store{folder: folder, sets: map[string]set{}, revisions: map[string]string{}}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the network state: %w", err)
 	}
@@ -38,22 +41,24 @@ func openStore(folder string, log hclog.Logger) (*store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the network state: %w", err)
 	}
+	damaged := map[string]bool{}
 	for _, file := range files {
+		owner := filepath.Base(filepath.Dir(file))
 		f, err := readFragment(file)
 		if err != nil {
+			damaged[owner] = true
 			log.Warn("a saved fragment is damaged and was set aside", "file", file, "error", err)
 			if err := os.Rename(file, file+".damaged"); err != nil {
 				return nil, fmt.Errorf("set a damaged fragment aside: %w", err)
 			}
 			continue
 		}
-		owner := filepath.Base(filepath.Dir(file))
 		if s.sets[owner] == nil {
 			s.sets[owner] = set{}
 		}
 		s.sets[owner][f.GetKey()] = f
 	}
-	return s, nil
+	return s, s.readRevisions(damaged)
 }
 
 func readFragment(file string) (*hostv1.Fragment, error) {
@@ -82,7 +87,8 @@ func (s *store) file(owner, key string) string {
 	return filepath.Join(s.folder, owner, hex.EncodeToString(sum[:20])+".json")
 }
 
-// put saves a fragment; nil removes it.
+// put saves a fragment; nil removes it. One that is saved already costs nothing: a
+// network has thousands, of which a change is about one.
 func (s *store) put(owner, key string, f *hostv1.Fragment) error {
 	file := s.file(owner, key)
 	if f == nil {
@@ -90,6 +96,9 @@ func (s *store) put(owner, key string, f *hostv1.Fragment) error {
 			return fmt.Errorf("forget fragment %s: %w", key, err)
 		}
 		delete(s.sets[owner], key)
+		return nil
+	}
+	if _, err := os.Lstat(file); err == nil && proto.Equal(s.sets[owner][key], f) {
 		return nil
 	}
 	data, err := protojson.Marshal(f)

@@ -29,11 +29,15 @@ type Synced struct {
 // which stay as they are with what belongs to them. It also repairs those that are
 // the same, files and devices, so it is what a reconnect calls. One that cannot be made true costs
 // the others nothing: it stays as it was, or away where it was not, with what
-// belongs to it, and is among the failures. Errors: Invalid for what is not
+// belongs to it, and is among the failures. The state is at the revision afterwards,
+// and at none when Sync fails or is given none. Errors: Invalid for what is not
 // about a single fragment; Timeout and Cancelled when ctx ends, Unavailable when
 // the engine is closed; then some may have been applied.
-func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fragment, keep []string) (Synced, error) {
+func (e *Engine) Sync(ctx context.Context, owner, revision string, fragments []*hostv1.Fragment, keep []string) (Synced, error) {
 	if err := CheckOwner(owner); err != nil {
+		return Synced{}, err
+	}
+	if err := checkRevision(revision); err != nil {
 		return Synced{}, err
 	}
 	if err := e.take(ctx); err != nil {
@@ -43,6 +47,9 @@ func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fra
 	old := e.store.set(owner)
 	next, result, err := collect(old, fragments)
 	if err != nil {
+		return result, err
+	}
+	if err := e.store.setRevision(owner, ""); err != nil {
 		return result, err
 	}
 	given := maps.Clone(next)
@@ -77,7 +84,7 @@ func (e *Engine) Sync(ctx context.Context, owner string, fragments []*hostv1.Fra
 			result.Failures = append(result.Failures, Failure{step.key, err})
 		}
 	}
-	return result, nil
+	return result, e.store.setRevision(owner, revision)
 }
 
 // collect makes a set of the fragments that are right by themselves. In place of

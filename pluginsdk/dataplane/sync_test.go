@@ -46,7 +46,7 @@ func TestSyncGoesOnPastWhatIsNotPossible(t *testing.T) {
 	stranger := net.HardwareAddr{0x52, 0x54, 0, 0, 0, 9}
 	good := []*hostv1.Fragment{bridge("l2", "br_e", ""), dhcpNetwork("l3", "br_e"), bindingOf("nic1", "l3", mac, "10.40.0.11", "a")}
 	all := func(more ...*hostv1.Fragment) []*hostv1.Fragment { return append(good[:len(good):len(good)], more...) }
-	synced, err := e.Sync(t.Context(), "flat", all(other(), bindingOf("nic2", "other", stranger, "10.50.0.11", "b")), nil)
+	synced, err := e.Sync(t.Context(), "flat", "", all(other(), bindingOf("nic2", "other", stranger, "10.50.0.11", "b")), nil)
 	if err != nil || len(synced.Failures) > 0 {
 		t.Fatalf("%+v, %v", synced, err)
 	}
@@ -73,7 +73,7 @@ func TestSyncGoesOnPastWhatIsNotPossible(t *testing.T) {
 		{"a new network that is wrong, with a guest", all(changed(dhcpNetwork("new", "br_e"), func(n *hostv1.DHCPNetwork) { n.Gateway = "x" }),
 			bindingOf("nic4", "new", stranger, "10.40.0.12", "b")), "new", false},
 	} {
-		synced, err := e.Sync(t.Context(), "flat", tc.fragments, nil)
+		synced, err := e.Sync(t.Context(), "flat", "", tc.fragments, nil)
 		if err != nil || failedKeys(t, synced) != tc.want {
 			t.Errorf("%s: failures %v, want %s; %v", tc.name, synced.Failures, tc.want, err)
 		}
@@ -93,20 +93,20 @@ func TestSyncGoesOnPastWhatIsNotPossible(t *testing.T) {
 		t.Errorf("ping: %s", out)
 	}
 	// What is kept stays with its guests, and gives way to what is wanted now.
-	synced, err = e.Sync(t.Context(), "flat", all(other(), bindingOf("nic2", "other", stranger, "10.50.0.11", "b")), nil)
+	synced, err = e.Sync(t.Context(), "flat", "", all(other(), bindingOf("nic2", "other", stranger, "10.50.0.11", "b")), nil)
 	if err != nil || len(synced.Failures) > 0 {
 		t.Fatalf("%+v, %v", synced, err)
 	}
 	pid := e.networks["br_e_other"].dnsmasq.pid
-	synced, err = e.Sync(t.Context(), "flat", good, []string{"other", "none"})
+	synced, err = e.Sync(t.Context(), "flat", "", good, []string{"other", "none"})
 	if err != nil || len(synced.Failures) > 0 || synced.Removed != 0 || e.networks["br_e_other"].dnsmasq.pid != pid {
 		t.Errorf("kept: %+v, %v", synced, err)
 	}
-	synced, err = e.Sync(t.Context(), "flat", all(other(), bindingOf("nic9", "other", stranger, "10.50.0.11", "b")), []string{"nic2"})
+	synced, err = e.Sync(t.Context(), "flat", "", all(other(), bindingOf("nic9", "other", stranger, "10.50.0.11", "b")), []string{"nic2"})
 	if s := e.store.sets["flat"]; err != nil || len(synced.Failures) > 0 || s["nic2"] != nil || s["nic9"] == nil {
 		t.Errorf("kept beside another guest with its address: %+v, %v", synced, err)
 	}
-	if _, err := e.Sync(t.Context(), "flat", all(other(), other()), nil); !errors.Is(err, errs.Invalid) {
+	if _, err := e.Sync(t.Context(), "flat", "", all(other(), other()), nil); !errors.Is(err, errs.Invalid) {
 		t.Errorf("a fragment that is given twice: %v", err)
 	}
 }

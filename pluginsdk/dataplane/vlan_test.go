@@ -136,14 +136,14 @@ func TestVLANsOnAWire(t *testing.T) {
 			}
 			if untaggedFirst {
 				unplug("g-a", "g-b")
-				must(t, e.Apply(t.Context(), "flat", nil, []string{"plain-a", "plain-b"}))
+				must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"plain-a", "plain-b"}))
 				if !reaches(t, a, "10.1.0.2") {
 					t.Error("without the untagged network the VLAN is broken")
 				}
 				return
 			}
 			unplug("g-a100", "g-b100", "g-b200")
-			must(t, e.Apply(t.Context(), "flat", nil, []string{"a100", "b100", "b200"}))
+			must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"a100", "b100", "b200"}))
 			if !reaches(t, pb, "10.1.0.4") {
 				t.Error("without the VLANs the untagged network is broken")
 			}
@@ -244,7 +244,7 @@ func TestVLANNeedsASwitch(t *testing.T) {
 	purge(t, e)
 	want := func(word string) {
 		t.Helper()
-		err := e.Apply(t.Context(), "flat", []*hostv1.Fragment{vlan("a7", "br_a_7", "up-a", 7)}, nil)
+		err := e.Apply(t.Context(), "flat", Revisions{}, []*hostv1.Fragment{vlan("a7", "br_a_7", "up-a", 7)}, nil)
 		if errs.ClassOf(err) != errs.Unavailable {
 			t.Fatalf("class %s: %v", errs.ClassOf(err), err)
 		}
@@ -271,7 +271,7 @@ func TestVLANsOfAnInterface(t *testing.T) {
 	e := openEngine(t, stateFolder(t))
 	purge(t, e)
 	apply(t, e, vlan("a7", "br_a_7", "up-a", 7))
-	err := e.Apply(t.Context(), "flat", []*hostv1.Fragment{vlan("again", "br_again", "up-a", 7)}, nil)
+	err := e.Apply(t.Context(), "flat", Revisions{}, []*hostv1.Fragment{vlan("again", "br_again", "up-a", 7)}, nil)
 	if errs.ClassOf(err) != errs.Exists || !strings.Contains(err.Error(), "uplink up-a VLAN 7 is already used") {
 		t.Errorf("a VLAN twice: %v", err)
 	}
@@ -287,7 +287,7 @@ func TestVLANsOfAnInterface(t *testing.T) {
 	if ports := inSwitch(t); strings.Contains(ports, "tag: 7") || !strings.Contains(ports, "tag: 8") {
 		t.Errorf("after a change there is %s", ports)
 	}
-	must(t, e.Apply(t.Context(), "flat", nil, []string{"a7"}))
+	must(t, e.Apply(t.Context(), "flat", Revisions{}, nil, []string{"a7"}))
 	if on, err := mergesFrames("up-a"); err != nil || !on {
 		t.Errorf("receive offload is not given back: %v", err)
 	}

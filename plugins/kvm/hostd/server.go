@@ -220,7 +220,12 @@ func (s *Server) FetchFile(r *hostv1.FetchFileRequest, stream hostv1.HostAgentSe
 
 // Apply changes fragments of an owner: see dataplane.Engine.
 func (s *Server) Apply(ctx context.Context, r *hostv1.ApplyRequest) (*hostv1.ApplyResponse, error) {
-	if err := s.engine.Apply(ctx, r.GetOwner(), r.GetUpsert(), r.GetRemove()); err != nil {
+	at := dataplane.Revisions{Base: r.GetBase(), Revision: r.GetRevision()}
+	err := s.engine.Apply(ctx, r.GetOwner(), at, r.GetUpsert(), r.GetRemove())
+	if errors.Is(err, dataplane.ErrStale) {
+		return &hostv1.ApplyResponse{Stale: true}, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	return &hostv1.ApplyResponse{}, nil
@@ -228,7 +233,7 @@ func (s *Server) Apply(ctx context.Context, r *hostv1.ApplyRequest) (*hostv1.App
 
 // Sync replaces all fragments of an owner: see dataplane.Engine.
 func (s *Server) Sync(ctx context.Context, r *hostv1.SyncRequest) (*hostv1.SyncResponse, error) {
-	synced, err := s.engine.Sync(ctx, r.GetOwner(), r.GetFragments(), r.GetKeep())
+	synced, err := s.engine.Sync(ctx, r.GetOwner(), r.GetRevision(), r.GetFragments(), r.GetKeep())
 	if err != nil {
 		return nil, err
 	}

@@ -1206,9 +1206,14 @@ type ApplyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// owner is the provider, such as "flat": fragments of other owners are
 	// untouched.
-	Owner         string      `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
-	Upsert        []*Fragment `protobuf:"bytes,2,rep,name=upsert,proto3" json:"upsert,omitempty"`
-	Remove        []string    `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	Owner  string      `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
+	Upsert []*Fragment `protobuf:"bytes,2,rep,name=upsert,proto3" json:"upsert,omitempty"`
+	Remove []string    `protobuf:"bytes,3,rep,name=remove,proto3" json:"remove,omitempty"`
+	// revision, with base, makes the change conditional: it is made when the owner's
+	// state is at base or at revision, and is at revision afterwards. Empty: the change
+	// is made in any case, and the owner's revision stays.
+	Base          string `protobuf:"bytes,4,opt,name=base,proto3" json:"base,omitempty"`
+	Revision      string `protobuf:"bytes,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1264,8 +1269,24 @@ func (x *ApplyRequest) GetRemove() []string {
 	return nil
 }
 
+func (x *ApplyRequest) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *ApplyRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
 type ApplyResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// stale: the owner's state is at another revision, and nothing was changed.
+	Stale         bool `protobuf:"varint,1,opt,name=stale,proto3" json:"stale,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1300,13 +1321,23 @@ func (*ApplyResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_host_v1_host_proto_rawDescGZIP(), []int{22}
 }
 
+func (x *ApplyResponse) GetStale() bool {
+	if x != nil {
+		return x.Stale
+	}
+	return false
+}
+
 type SyncRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Owner     string                 `protobuf:"bytes,1,opt,name=owner,proto3" json:"owner,omitempty"`
 	Fragments []*Fragment            `protobuf:"bytes,2,rep,name=fragments,proto3" json:"fragments,omitempty"`
 	// keep are keys whose fragments stay as they are, where they are, with what
 	// belongs to them: their owner cannot say now what they should be.
-	Keep          []string `protobuf:"bytes,3,rep,name=keep,proto3" json:"keep,omitempty"`
+	Keep []string `protobuf:"bytes,3,rep,name=keep,proto3" json:"keep,omitempty"`
+	// revision is that of the owner's state afterwards; a sync that fails, or has none,
+	// leaves the state without one.
+	Revision      string `protobuf:"bytes,4,opt,name=revision,proto3" json:"revision,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1360,6 +1391,13 @@ func (x *SyncRequest) GetKeep() []string {
 		return x.Keep
 	}
 	return nil
+}
+
+func (x *SyncRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
 }
 
 type SyncResponse struct {
@@ -1865,16 +1903,20 @@ const file_kumo_host_v1_host_proto_rawDesc = "" +
 	"\x11FetchFileResponse\x12\x14\n" +
 	"\x05bytes\x18\x01 \x01(\x03R\x05bytes\x12\x12\n" +
 	"\x04done\x18\x02 \x01(\bR\x04done\x12*\n" +
-	"\x04disk\x18\x03 \x01(\v2\x16.kumo.host.v1.DiskInfoR\x04disk\"l\n" +
+	"\x04disk\x18\x03 \x01(\v2\x16.kumo.host.v1.DiskInfoR\x04disk\"\x9c\x01\n" +
 	"\fApplyRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x12.\n" +
 	"\x06upsert\x18\x02 \x03(\v2\x16.kumo.host.v1.FragmentR\x06upsert\x12\x16\n" +
-	"\x06remove\x18\x03 \x03(\tR\x06remove\"\x0f\n" +
-	"\rApplyResponse\"m\n" +
+	"\x06remove\x18\x03 \x03(\tR\x06remove\x12\x12\n" +
+	"\x04base\x18\x04 \x01(\tR\x04base\x12\x1a\n" +
+	"\brevision\x18\x05 \x01(\tR\brevision\"%\n" +
+	"\rApplyResponse\x12\x14\n" +
+	"\x05stale\x18\x01 \x01(\bR\x05stale\"\x89\x01\n" +
 	"\vSyncRequest\x12\x14\n" +
 	"\x05owner\x18\x01 \x01(\tR\x05owner\x124\n" +
 	"\tfragments\x18\x02 \x03(\v2\x16.kumo.host.v1.FragmentR\tfragments\x12\x12\n" +
-	"\x04keep\x18\x03 \x03(\tR\x04keep\"y\n" +
+	"\x04keep\x18\x03 \x03(\tR\x04keep\x12\x1a\n" +
+	"\brevision\x18\x04 \x01(\tR\brevision\"y\n" +
 	"\fSyncResponse\x12\x18\n" +
 	"\achanged\x18\x01 \x01(\x05R\achanged\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\x05R\aremoved\x125\n" +
