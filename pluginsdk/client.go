@@ -248,20 +248,12 @@ type networkServiceClient struct {
 	rpc pluginv1.NetworkServiceServiceClient
 }
 
-func (c *networkServiceClient) PrepareNICs(ctx context.Context, req *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
-	return c.rpc.PrepareNICs(ctx, req)
+func (c *networkServiceClient) ApplyNetworkState(ctx context.Context, req *pluginv1.ApplyNetworkStateRequest) (*pluginv1.ApplyNetworkStateResponse, error) {
+	return c.rpc.ApplyNetworkState(ctx, req)
 }
 
-func (c *networkServiceClient) ReleaseNICs(ctx context.Context, req *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
-	return c.rpc.ReleaseNICs(ctx, req)
-}
-
-func (c *networkServiceClient) SyncHost(ctx context.Context, req *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	return c.rpc.SyncHost(ctx, req)
-}
-
-func (c *networkServiceClient) ReleaseNetwork(ctx context.Context, req *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
-	return c.rpc.ReleaseNetwork(ctx, req)
+func (c *networkServiceClient) SyncNetworkState(ctx context.Context, req *pluginv1.SyncNetworkStateRequest) (*pluginv1.SyncNetworkStateResponse, error) {
+	return c.rpc.SyncNetworkState(ctx, req)
 }
 
 type resourceProviderClient struct {

@@ -205,8 +205,8 @@ func (networks) Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv
 
 type services struct{ pluginsdk.NetworkService }
 
-func (services) SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	return &pluginv1.SyncHostResponse{}, nil
+func (services) SyncNetworkState(context.Context, *pluginv1.SyncNetworkStateRequest) (*pluginv1.SyncNetworkStateResponse, error) {
+	return &pluginv1.SyncNetworkStateResponse{}, nil
 }
 
 // agent is a host agent of which the tests use three calls.

@@ -122,7 +122,7 @@ func TestOptionalServices(t *testing.T) {
 	if r, err := conn.L2Network().Realize(t.Context(), &pluginv1.RealizeRequest{Network: &pluginv1.L2Network{Uuid: "7"}}); err != nil || r.Bridge != "br7" {
 		t.Errorf("realize: %v %v", r, err)
 	}
-	if _, err := conn.NetworkService().SyncHost(t.Context(), &pluginv1.SyncHostRequest{}); err != nil {
+	if _, err := conn.NetworkService().SyncNetworkState(t.Context(), &pluginv1.SyncNetworkStateRequest{}); err != nil {
 		t.Errorf("sync: %v", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
@@ -53,12 +54,17 @@ func (s *Server) Register(r grpc.ServiceRegistrar) {
 	registerStrategies(r, s.plugin)
 }
 
-// Describe answers with the manifest, or says how it differs from the code.
+// Describe answers with the manifest, or says how it differs from the code. Network
+// services that are called are declarative: this SDK has no others.
 func (s *Server) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
 	if err := CheckManifest(s.plugin); err != nil {
 		return nil, err
 	}
-	return &pluginv1.DescribeResponse{Manifest: s.plugin.Manifest}, nil
+	manifest := proto.Clone(s.plugin.Manifest).(*pluginv1.Manifest)
+	for _, d := range manifest.GetNetworkServices() {
+		d.Declarative = !d.GetByPoints()
+	}
+	return &pluginv1.DescribeResponse{Manifest: manifest}, nil
 }
 
 // Configure hands the environment to the plugin. It is refused a second time,

@@ -119,18 +119,24 @@ type L2Network interface {
 	Realize(context.Context, *pluginv1.RealizeRequest) (*pluginv1.RealizeResponse, error)
 	// Unrealize removes it; gone is a success. It gets what Realize was told,
 	// also when the network is deleted since. Services of the network's L3
-	// networks may still be on the host: SyncHost or ReleaseNetwork follows.
+	// networks may still be on the host: NetworkService is told to remove them.
 	Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv1.UnrealizeResponse, error)
 }
 
-// NetworkService provides DHCP, user data and the like to guests' NICs.
+// NetworkService provides DHCP, user data and the like to guests' NICs: it makes a
+// target, such as a host, have the rows that the core names. It keeps no state; the
+// target does (kumo.host.v1 Apply and Sync take revisions). Calls for one target may
+// come in parallel. SplitRows and SplitKeys take what a call has apart.
 type NetworkService interface {
-	PrepareNICs(context.Context, *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error)
-	ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error)
-	SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error)
-	// ReleaseNetwork removes what is kept for an L3 network on a host, by its
-	// UUID; gone is a success. The bridge is empty when it is not known.
-	ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error)
+	// ApplyNetworkState removes rows of a target and then adds or replaces others, all
+	// or none; a NIC comes with its network. A target at neither the base nor the
+	// revision is left alone, and the answer says resync. Errors: Invalid naming a row
+	// that cannot be.
+	ApplyNetworkState(context.Context, *pluginv1.ApplyNetworkStateRequest) (*pluginv1.ApplyNetworkStateResponse, error)
+	// SyncNetworkState makes rows all that the target has of the provider. What of a row
+	// is not possible is a problem in the answer, and costs the others nothing; an error
+	// is about the target.
+	SyncNetworkState(context.Context, *pluginv1.SyncNetworkStateRequest) (*pluginv1.SyncNetworkStateResponse, error)
 }
 
 // ResourceProvider is behind the plugin's own resource types (the manifest's

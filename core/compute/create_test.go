@@ -53,11 +53,11 @@ func TestCreate(t *testing.T) {
 	c.Want("boot order", fmt.Sprint(told.GetBootOrder()), "[hd]")
 	c.Want("bridge", told.GetNics()[0].GetBridge(), "br_fake")
 	c.Want("MAC", told.GetNics()[0].GetMac(), nics[0].Text("mac"))
-	if !c.inOrder("EnsureImage", "CreateVolume", "CreateVolume", "PrepareNICs", "StartVM") {
+	if !c.inOrder("EnsureImage", "CreateVolume", "CreateVolume", kerneltest.Applies, "StartVM") {
 		t.Errorf("calls %v", c.Calls.Methods())
 	}
-	r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-	c.Want("host of the network services", r.GetHost().GetUuid(), c.s.Host)
+	r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+	c.Want("host of the network services", r.Host.GetUuid(), c.s.Host)
 	base := c.Calls.Of("CreateVolume")
 	c.Want("base of the root volume", base[0].(*pluginv1.CreateVolumeRequest).GetBackingPath(), "/cache/"+c.s.Image)
 	c.Want("base of the data volume", base[1].(*pluginv1.CreateVolumeRequest).GetBackingPath(), "")
@@ -85,7 +85,7 @@ func TestCreateFails(t *testing.T) {
 				t.Error("its rows were written twice")
 			}
 			c.Want("what is there", c.Dump(taken...), before)
-			methods := []string{"CreateVolume", "PrepareNICs", "StartVM"}
+			methods := []string{"CreateVolume", kerneltest.Applies, "StartVM"}
 			if stopped != "InstantStart" {
 				methods = methods[:1]
 			}
@@ -148,7 +148,7 @@ func TestPlaceThatIsTakenMeanwhile(t *testing.T) {
 			c.Want("host", vm.Text("hostUuid"), other)
 			c.Want("host that starts it", func() string {
 				r, _ := kerneltest.Last[*pluginv1.StartVMRequest](c.Calls, "StartVM")
-				return r.GetHost().GetUuid()
+				return r.Host.GetUuid()
 			}(), other)
 			made = append(made, vm.Text("uuid"))
 		}
@@ -234,7 +234,7 @@ func TestCreateStopped(t *testing.T) {
 	c.Want("volume", vm.Rows("allVolumes")[0].Text("status"), "Ready")
 	c.Want("addresses", len(vm.Rows("vmNics")), 1)
 	c.Want("hosts", c.Dump("Host"), before)
-	c.Want("calls to start it", c.called("StartVM") || c.called("PrepareNICs"), false)
+	c.Want("calls to start it", c.called("StartVM") || c.called(kerneltest.Applies), false)
 	c.Want("state", c.do("Start", vm.Text("uuid")).Text("state"), "Running")
 }
 

@@ -31,7 +31,7 @@ func TestDestroyRecoverExpunge(t *testing.T) {
 	r, _ := kerneltest.Last[*pluginv1.StopVMRequest](c.Calls, "StopVM")
 	c.Want("cold", r.GetCold(), true)
 	c.Want("definitions removed", c.called("DestroyVM"), false)
-	c.Want("released", c.called("ReleaseNICs"), true)
+	c.Want("released", c.called(kerneltest.Removes), true)
 	c.Want("hosts", c.Dump("Host"), empty)
 	c.Want("root volume", c.Get("Volume", root).Text("status"), "Deleted")
 	c.Want("addresses", len(c.List("VmNic")), 1)
@@ -179,11 +179,11 @@ func TestHostIsDeletedByForce(t *testing.T) {
 // with what still runs there. It returns the new host.
 func (c *cloud) lostHost(delete string, again func() string, guests ...string) string {
 	address := c.Get("Host", c.s.Host).Text("managementIp")
-	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", "ReleaseNICs"} {
+	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", kerneltest.Removes} {
 		c.Calls.Fail(method, onFire())
 	}
 	c.Do(delete, P{"uuid": map[string]string{"APIDeleteHostMsg": c.s.Host, "APIDeleteZoneMsg": c.s.Zone}[delete], "deleteMode": "Enforcing"})
-	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", "ReleaseNICs"} {
+	for _, method := range []string{"StopVM", "DestroyVM", "ListVMs", "DeleteVolume", kerneltest.Removes} {
 		c.Calls.Fail(method, nil)
 	}
 	host := c.Create("APIAddFakeHostMsg", P{"name": "again", "clusterUuid": again(), "managementIp": address})
@@ -259,7 +259,7 @@ func TestGuestOutlivesForce(t *testing.T) {
 	rows := append([]string{"UsedIp"}, taken...)
 	before := c.Dump(rows...)
 	force := P{"uuid": c.s.Primary, "deleteMode": "Enforcing"}
-	for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", "ReleaseNICs"} {
+	for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", kerneltest.Removes} {
 		c.Calls.Fail(method, onFire())
 	}
 	c.Refused(errs.Unavailable, "APIDeletePrimaryStorageMsg", force, "VM vm", "may still run on host "+c.s.Host, "on fire", "switch the host off")
@@ -309,7 +309,7 @@ func TestZoneIsDeleted(t *testing.T) {
 			c.do("Destroy", c.run(nil))
 			p := P{"uuid": c.s.Zone}
 			if force {
-				for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", "ReleaseNICs"} {
+				for _, method := range []string{"StopVM", "DestroyVM", "DeleteVolume", kerneltest.Removes} {
 					c.Calls.Fail(method, onFire())
 				}
 				_, err := c.Call("APIDeleteZoneMsg", p)

@@ -33,8 +33,8 @@ func TestSeveralNetworks(t *testing.T) {
 	uuid := c.run(p)
 	check := func(when, hostname string) {
 		t.Helper()
-		r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-		nics := r.GetNics()
+		r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+		nics := r.NICs
 		if len(nics) != 2 {
 			t.Fatalf("%s: NICs %v", when, nics)
 		}
@@ -107,10 +107,10 @@ func TestConnectedHostIsToldOnce(t *testing.T) {
 	for _, uuid := range []string{c.s.Host, runs, froze} {
 		c.Idle(uuid)
 	}
-	c.Want("guests prepared one by one", len(c.Calls.Of("PrepareNICs")), 0)
+	c.Want("guests prepared one by one", len(c.Calls.Of(kerneltest.Applies)), 0)
 	nics := 0
-	for _, r := range c.Calls.Of("SyncHost") {
-		nics += len(r.(*pluginv1.SyncHostRequest).GetNics())
+	for _, r := range c.Calls.Of(kerneltest.Syncs) {
+		nics += len(kerneltest.Told(r).NICs)
 	}
 	c.Want("NICs that are restored", nics, 2)
 }

@@ -6,13 +6,12 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // toldName is the host name that a host was told last.
 func (c *cloud) toldName() string {
-	r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-	return r.GetNics()[0].GetHostname()
+	r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+	return r.NICs[0].GetHostname()
 }
 
 func (c *cloud) again(uuid string) string {

@@ -28,7 +28,7 @@ func TestStop(t *testing.T) {
 		c.Want("last host", vm.Text("lastHostUuid"), c.s.Host)
 		c.Want("hosts", c.Dump("Host"), empty)
 		c.Want("in the world", c.on(uuid), "")
-		if !c.inOrder("StopVM", "ReleaseNICs") {
+		if !c.inOrder("StopVM", kerneltest.Removes) {
 			t.Errorf("calls %v", c.Calls.Methods())
 		}
 		c.Calls.Forget()
@@ -67,17 +67,17 @@ func TestNetworkThatCannotBeReleased(t *testing.T) {
 			c := newCloud(t)
 			c.services()
 			uuid := c.run(nil)
-			c.Calls.Fail("ReleaseNICs", onFire())
+			c.Calls.Fail(kerneltest.Removes, onFire())
 			c.do(verb, uuid)
 			c.Want("host", c.vm(uuid).Text("hostUuid"), "")
 			notes := c.List("GCJob")
 			c.Want("notes", len(notes), 1)
-			c.Calls.Fail("ReleaseNICs", nil)
+			c.Calls.Fail(kerneltest.Removes, nil)
 			c.Calls.Forget()
 			c.Do("APITriggerGCJobMsg", P{"uuid": notes[0].Text("uuid")})
-			c.Until("released", func() bool { return c.called("ReleaseNICs") })
-			r, _ := kerneltest.Last[*pluginv1.ReleaseNICsRequest](c.Calls, "ReleaseNICs")
-			c.Want("guest", r.GetNics()[0].GetVmUuid(), uuid)
+			c.Until("released", func() bool { return c.called(kerneltest.Removes) })
+			r, _ := kerneltest.Last[*pluginv1.ApplyNetworkStateRequest](c.Calls, kerneltest.Removes)
+			c.Want("NIC", kerneltest.Gone(r).NICs[0], c.vm(uuid).Rows("vmNics")[0].Text("uuid"))
 		})
 	}
 }
@@ -87,15 +87,15 @@ func TestNoteOfAGuestThatIsBack(t *testing.T) {
 	c := newCloud(t)
 	c.services()
 	uuid := c.run(nil)
-	c.Calls.Fail("ReleaseNICs", onFire())
+	c.Calls.Fail(kerneltest.Removes, onFire())
 	c.do("Stop", uuid)
-	c.Calls.Fail("ReleaseNICs", nil)
+	c.Calls.Fail(kerneltest.Removes, nil)
 	note := c.List("GCJob")[0].Text("uuid")
 	c.do("Start", uuid)
 	c.Calls.Forget()
 	c.Do("APITriggerGCJobMsg", P{"uuid": note})
 	c.Idle(uuid)
-	c.Want("released", c.called("ReleaseNICs"), false)
+	c.Want("released", c.called(kerneltest.Removes), false)
 	c.Want("state", c.state(uuid), "Running")
 }
 
@@ -117,9 +117,9 @@ func TestStartFails(t *testing.T) {
 			c.Want("undone by "+undo, c.called(undo), true)
 			c.Want("undone by both", c.called("StopVM") && c.called("DestroyVM"), false)
 			before := c.Dump(taken...)
-			c.Calls.Fail("PrepareNICs", onFire())
+			c.Calls.Fail(kerneltest.Applies, onFire())
 			c.Refused(errs.Unavailable, "APIStartVmInstanceMsg", p, "on fire")
-			c.Calls.Fail("PrepareNICs", nil)
+			c.Calls.Fail(kerneltest.Applies, nil)
 			c.Want("what is there", c.Dump(taken...), before)
 			c.Want("state", c.Do("APIStartVmInstanceMsg", p).Text("state"), "Running")
 		})
@@ -181,10 +181,10 @@ func TestReboot(t *testing.T) {
 	r, _ := kerneltest.Last[*pluginv1.RebootVMRequest](c.Calls, "RebootVM")
 	c.Want("disks", len(r.GetVm().GetDisks()), 2)
 	c.Want("grace", r.GetGraceSeconds(), int32(60))
-	if !c.inOrder("PrepareNICs", "RebootVM") {
+	if !c.inOrder(kerneltest.Applies, "RebootVM") {
 		t.Errorf("calls %v", c.Calls.Methods())
 	}
-	for _, method := range []string{"PrepareNICs", "RebootVM"} {
+	for _, method := range []string{kerneltest.Applies, "RebootVM"} {
 		c.Calls.Fail(method, onFire())
 		c.Refused(errs.Unavailable, "APIRebootVmInstanceMsg", P{"uuid": uuid}, "on fire")
 		c.Calls.Fail(method, nil)

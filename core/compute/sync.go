@@ -35,11 +35,17 @@ var reported = map[pluginv1.VMState]string{
 }
 
 // HostConnected restores the network services of the guests on a host
-// (topology.HostObserver). Operations on guests go on meanwhile: what they
+// (topology.HostObserver).
+func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
+	return s.RestoreNetworks(ctx, h)
+}
+
+// RestoreNetworks makes the network services on a host those of its guests
+// (contract.Guests). Operations on guests go on meanwhile: what they
 // prepare or release between the reading of the guests and the restoring would
 // be undone by it, so guests that move are looked at again when they have
 // come to rest.
-func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
+func (s *Service) RestoreNetworks(ctx context.Context, h *pluginv1.Host) error {
 	vms, err := s.statesOf(ctx, "`hostUuid` = ?", h.GetUuid())
 	if err != nil {
 		return err

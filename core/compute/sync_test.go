@@ -127,8 +127,8 @@ func TestHostIsLostAndFound(t *testing.T) {
 	c.is(runs, "Running")
 	c.is(froze, "Paused")
 	restored := 0
-	for _, r := range c.Calls.Of("SyncHost") { // one for each provider of services
-		restored += len(r.(*pluginv1.SyncHostRequest).GetNics())
+	for _, r := range c.Calls.Of(kerneltest.Syncs) { // one for each provider of services
+		restored += len(kerneltest.Told(r).NICs)
 	}
 	c.Want("guests whose services are restored", restored, 3)
 	c.World.Set(c.s.Host, gone, ended)

@@ -11,7 +11,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // What the system tags of a guest say reaches those who do it, when it is made
@@ -30,8 +29,8 @@ func TestTagsReachTheHost(t *testing.T) {
 		c.Want("password "+when, vm.GetConsolePassword(), "secret")
 		c.Want("firmware "+when, vm.GetFirmware(), "uefi")
 		c.Want("MAC "+when, vm.GetNics()[0].GetMac(), "fa:00:00:00:00:77")
-		r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-		nic := r.GetNics()[0]
+		r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+		nic := r.NICs[0]
 		c.Want("address "+when, nic.GetIp(), "10.0.0.77")
 		c.Want("host name "+when, nic.GetHostname(), "web")
 		c.Want("user data "+when, string(nic.GetUserData()), "#cloud-config")
@@ -222,8 +221,8 @@ func TestKeysOfAFile(t *testing.T) {
 	c.services()
 	uuid := c.run(P{"systemTags": []string{"sshkey::# mine\r\n" + keyA + " me\r\n\r\n  # hers\r\n" + keyB + "\r\n" + keyA + " me\r\n"}})
 	keys := func() string {
-		r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-		return strings.Join(r.GetNics()[0].GetSshKeys(), "|")
+		r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+		return strings.Join(r.NICs[0].GetSshKeys(), "|")
 	}
 	c.Want("the keys", keys(), keyA+" me|"+keyB)
 	c.Want("the tag", c.List("SystemTag", "resourceUuid="+uuid)[0].Text("tag"), "sshkey::"+keyA+" me\n"+keyB)

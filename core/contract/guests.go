@@ -21,6 +21,9 @@ type Guests interface {
 	// RestoreNetwork makes the network services on a host fit a guest, after
 	// what waits in the guest's queue, and does not wait for that.
 	RestoreNetwork(ctx context.Context, h *pluginv1.Host, vmUUID string)
+	// RestoreNetworks makes the network services on a host those of its guests
+	// (Networks.Sync).
+	RestoreNetworks(ctx context.Context, h *pluginv1.Host) error
 	// StopGuests stops those of the guests that run, or are about to, and returns when
 	// they have stopped, or with the first error. What runs in the queue of a
 	// guest must not call it.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -226,26 +227,18 @@ func changesTooFast(l3UUID string) error {
 
 // apply tells a host's providers of a network, and adds what they leave out.
 func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v *view, told problems) error {
-	for _, m := range s.Plugins.Manifests() {
-		for _, d := range m.GetNetworkServices() {
-			if !contains(d.GetHypervisorTypes(), h.GetHypervisorType()) {
-				continue
-			}
-			plug, err := s.Plugins.NetworkService(d.GetType())
-			if err != nil {
-				return err
-			}
-			if n := v.byProvider[d.GetType()]; n != nil {
-				var r *pluginv1.PrepareNICsResponse
-				r, err = plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: h, Networks: []*pluginv1.L3Network{n}})
-				told.addAll(r.GetProblems())
-			} else {
-				_, err = plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: v.device})
-			}
-			if err != nil {
-				return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be changed on host %s", h.GetName())
-			}
+	for _, d := range s.called(h.GetHypervisorType()) {
+		var left []*pluginv1.NetworkProblem
+		var err error
+		if n := v.byProvider[d.GetType()]; n != nil {
+			left, err = s.tell(ctx, h, d.GetType(), pluginsdk.NetworkRows{Networks: []*pluginv1.L3Network{n}})
+		} else {
+			err = s.takeAway(ctx, h, d.GetType(), pluginsdk.NetworkKeys{Networks: []string{l3UUID}})
 		}
+		if err != nil {
+			return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be changed on host %s", h.GetName())
+		}
+		told.addAll(left)
 	}
 	return nil
 }

@@ -60,8 +60,8 @@ func (c *cloud) set(query string, args ...any) {
 // told is what a host's provider was told last of the site's L3 network, nil when
 // it was told nothing since Forget.
 func (c *cloud) told(services ...string) *pluginv1.L3Network {
-	for _, v := range slices.Backward(c.Calls.Of("PrepareNICs")) {
-		for _, n := range v.(*pluginv1.PrepareNICsRequest).GetNetworks() {
+	for _, v := range slices.Backward(c.Calls.Of(kerneltest.Applies)) {
+		for _, n := range kerneltest.Told(v).Networks {
 			if n.GetUuid() == c.s.L3 && slices.Equal(n.GetServices(), services) {
 				return n
 			}

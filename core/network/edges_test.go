@@ -28,15 +28,15 @@ func TestProvidersOfOtherHypervisors(t *testing.T) {
 	calls := func(method string) int { return len(c.Calls.Of(method)) }
 	c.Calls.Forget()
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))
-	c.want("providers that are told of a server", calls("PrepareNICs"), 1)
-	c.want("providers that are told to forget", calls("ReleaseNetwork"), 0)
+	c.want("providers that are told of a server", calls(kerneltest.Applies), 1)
+	c.want("providers that are told to forget", calls(kerneltest.Removes), 0)
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 	c.Idle(c.s.Host)
-	c.want("providers that are told of a host's guests", calls("SyncHost"), 1)
+	c.want("providers that are told of a host's guests", calls(kerneltest.Syncs), 1)
 	other := c.second()
 	c.Calls.Forget()
 	c.Do("APIDeleteL3NetworkMsg", P{"uuid": other})
-	c.want("networks and providers that forget", calls("ReleaseNetwork")/2, 1) // before its rows go, and after
+	c.want("networks and providers that forget", calls(kerneltest.Removes)/2, 1) // before its rows go, and after
 }
 
 // Addresses of a provider's own come from the first range that has one left, and
@@ -160,8 +160,8 @@ func TestUpdateIsToldToHosts(t *testing.T) {
 	c.VM(c.s, P{"hostUuid": second})
 	c.Calls.Forget()
 	c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "name": "renamed"})
-	c.want("calls for a name", len(c.Calls.Of("PrepareNICs")), 0)
+	c.want("calls for a name", len(c.Calls.Of(kerneltest.Applies)), 0)
 	c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "dnsDomain": "example.org"})
-	c.want("calls for a domain", len(c.Calls.Of("PrepareNICs")), 2)
+	c.want("calls for a domain", len(c.Calls.Of(kerneltest.Applies)), 2)
 	c.want("domain that is told", c.told("DHCP").GetDnsDomain(), "example.org")
 }

@@ -7,7 +7,6 @@ import (
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
 // All providers of all networks of all guests are told at a connect, and each
@@ -24,10 +23,10 @@ func TestEveryProviderOfEveryGuest(t *testing.T) {
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 	c.Idle(c.s.Host)
 	nics, networks := map[int]int{}, map[int]int{}
-	for _, r := range c.Calls.Of("SyncHost") {
-		r := r.(*pluginv1.SyncHostRequest)
-		nics[len(r.GetNics())]++
-		networks[len(r.GetNetworks())]++
+	for _, r := range c.Calls.Of(kerneltest.Syncs) {
+		r := kerneltest.Told(r)
+		nics[len(r.NICs)]++
+		networks[len(r.Networks)]++
 	}
 	if len(nics) != 2 || nics[3] != 1 || nics[1] != 1 || networks[2] != 1 || networks[1] != 1 {
 		t.Errorf("told of NICs %v, networks %v", nics, networks)
@@ -35,8 +34,8 @@ func TestEveryProviderOfEveryGuest(t *testing.T) {
 	c.Calls.Forget()
 	c.Do("APIStopVmInstanceMsg", P{"uuid": both})
 	released := map[int]int{}
-	for _, r := range c.Calls.Of("ReleaseNICs") {
-		released[len(r.(*pluginv1.ReleaseNICsRequest).GetNics())]++
+	for _, r := range c.Calls.Of(kerneltest.Removes) {
+		released[len(kerneltest.Gone(r).NICs)]++
 	}
 	if len(released) != 2 || released[1] != 1 || released[2] != 1 {
 		t.Errorf("released are %v", released)

@@ -68,7 +68,7 @@ func TestAttachMakesItOnHosts(t *testing.T) {
 	realized := func(host string) {
 		t.Helper()
 		r, ok := kerneltest.Last[*pluginv1.RealizeRequest](c.Calls, "Realize")
-		if n := r.GetNetwork(); !ok || r.GetHost().GetUuid() != host || n.GetUuid() != l2 || n.GetPhysicalInterface() != "eth1" || n.GetType() != "L2NoVlanNetwork" {
+		if n := r.GetNetwork(); !ok || r.Host.GetUuid() != host || n.GetUuid() != l2 || n.GetPhysicalInterface() != "eth1" || n.GetType() != "L2NoVlanNetwork" {
 			t.Errorf("told was %v", r)
 		}
 	}
@@ -121,8 +121,8 @@ func TestDetach(t *testing.T) {
 	}
 	r, _ := kerneltest.Last[*pluginv1.UnrealizeRequest](c.Calls, "Unrealize")
 	c.want("taken away", r.GetNetwork().GetPhysicalInterface(), "eth0")
-	l3, _ := kerneltest.Last[*pluginv1.ReleaseNetworkRequest](c.Calls, "ReleaseNetwork")
-	c.want("forgotten before", l3.GetL3Uuid()+l3.GetBridge(), c.s.L3+"br_fake")
+	l3, _ := kerneltest.Last[*pluginv1.ApplyNetworkStateRequest](c.Calls, kerneltest.Removes)
+	c.want("forgotten before", kerneltest.Gone(l3).Networks[0], c.s.L3)
 	c.Do("APIDetachL2NetworkFromClusterMsg", detach) // it is a success when nothing is there
 	c.Refused(errs.Refused, "APIStartVmInstanceMsg", P{"uuid": vm.Text("uuid")}, "no cluster has all the L2 networks")
 }

@@ -193,7 +193,7 @@ func (s *Service) deleteL3(ctx context.Context, uuid string, m cascade.Mode) err
 // failure is no obstacle.
 func (s *Service) forgetL3(ctx context.Context, uuid string, refs []*L2NetworkHostRef, m cascade.Mode) error {
 	for _, ref := range refs {
-		err := s.hosts.OnConnected(ctx, ref.HostUUID, func(h *pluginv1.Host) error { return s.releaseL3(ctx, uuid, ref.Bridge, h) })
+		err := s.hosts.OnConnected(ctx, ref.HostUUID, func(h *pluginv1.Host) error { return s.releaseL3(ctx, uuid, h) })
 		switch {
 		case err == nil:
 		case m == cascade.Enforcing:

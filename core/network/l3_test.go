@@ -131,19 +131,18 @@ func TestDeleteL3Network(t *testing.T) {
 	c.Refused(errs.Refused, "APIDeleteL3NetworkMsg", P{"uuid": c.s.L3}, "guest "+vm)
 	c.Do("APIDestroyVmInstanceMsg", P{"uuid": vm})
 	c.Do("APIExpungeVmInstanceMsg", P{"uuid": vm})
-	c.Calls.Fail("ReleaseNetwork", silent())
+	c.Calls.Fail(kerneltest.Removes, silent())
 	c.Refused(errs.Unavailable, "APIDeleteL3NetworkMsg", P{"uuid": c.s.L3}, "does not answer")
 	if c.l3() == nil {
 		t.Fatal("it is gone though a host did not forget it")
 	}
-	c.Calls.Fail("ReleaseNetwork", nil)
+	c.Calls.Fail(kerneltest.Removes, nil)
 	c.Calls.Forget()
 	c.Do("APIDeleteL3NetworkMsg", P{"uuid": c.s.L3})
 	forgot := map[string]bool{}
-	for _, r := range c.Calls.Of("ReleaseNetwork") {
-		r := r.(*pluginv1.ReleaseNetworkRequest)
-		c.want("forgotten", r.GetL3Uuid()+r.GetBridge(), c.s.L3+"br_fake")
-		forgot[r.GetHost().GetUuid()] = true
+	for _, r := range c.Calls.Of(kerneltest.Removes) {
+		c.want("forgotten", kerneltest.Gone(r).Networks[0], c.s.L3)
+		forgot[r.(*pluginv1.ApplyNetworkStateRequest).GetTarget().GetHost().GetUuid()] = true
 	}
 	if len(forgot) != 2 || !forgot[second] {
 		t.Errorf("forgotten on %v", forgot)
@@ -167,7 +166,7 @@ func TestDeleteL3NetworkByForce(t *testing.T) {
 	}
 	c.want("what is there", c.Dump(all...), before)
 	c.Do("APIStopVmInstanceMsg", P{"uuid": vm})
-	c.Calls.Fail("ReleaseNetwork", silent())
+	c.Calls.Fail(kerneltest.Removes, silent())
 	c.Do("APIDeleteL3NetworkMsg", P{"uuid": c.s.L3, "deleteMode": "Enforcing"})
 	for _, typeName := range []string{"L3Network", "IpRange", "UsedIp", "VmNic"} {
 		c.want(typeName, c.count(typeName), 0)

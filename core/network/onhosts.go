@@ -14,6 +14,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -117,20 +118,16 @@ func (s *Service) releaseNetworks(ctx context.Context, ref *L2NetworkHostRef, h 
 		return err
 	}
 	for _, uuid := range l3s {
-		if err := s.releaseL3(ctx, uuid, ref.Bridge, h); err != nil {
+		if err := s.releaseL3(ctx, uuid, h); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *Service) releaseL3(ctx context.Context, l3UUID, bridge string, h *pluginv1.Host) error {
+func (s *Service) releaseL3(ctx context.Context, l3UUID string, h *pluginv1.Host) error {
 	for _, d := range s.called(h.GetHypervisorType()) {
-		plug, err := s.Plugins.NetworkService(d.GetType())
-		if err != nil {
-			return err
-		}
-		if _, err := plug.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: h, L3Uuid: l3UUID, Bridge: bridge}); err != nil {
+		if err := s.takeAway(ctx, h, d.GetType(), pluginsdk.NetworkKeys{Networks: []string{l3UUID}}); err != nil {
 			return errs.Wrap(errs.ClassOf(err), "L3Network "+l3UUID, err, "cannot be released on host %s", h.GetName())
 		}
 	}

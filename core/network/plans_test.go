@@ -104,7 +104,7 @@ func TestNetworkThatNeverRests(t *testing.T) {
 	c.serve(kerneltest.FakeType, "DHCP")
 	g, nics := c.guest()
 	n := 0
-	c.Calls.On("PrepareNICs", func(any) error {
+	c.Calls.On(kerneltest.Applies, func(any) error {
 		n++
 		c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "dnsDomain": []string{"a.example.org", "b.example.org"}[n%2]})
 		return nil

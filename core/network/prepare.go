@@ -3,10 +3,13 @@ package network
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -15,6 +18,23 @@ import (
 type work struct {
 	networks map[string]*pluginv1.L3Network
 	nics     []*pluginv1.GuestNIC
+}
+
+// rows are what the host should have for it.
+func (w *work) rows() pluginsdk.NetworkRows {
+	r := pluginsdk.NetworkRows{NICs: w.nics}
+	for _, uuid := range slices.Sorted(maps.Keys(w.networks)) {
+		r.Networks = append(r.Networks, w.networks[uuid])
+	}
+	return r
+}
+
+// nicKeys name the NICs.
+func (w *work) nicKeys() (k pluginsdk.NetworkKeys) {
+	for _, n := range w.nics {
+		k.NICs = append(k.NICs, n.GetNicUuid())
+	}
+	return k
 }
 
 // share divides guests' NICs among the providers of their networks.
@@ -38,14 +58,6 @@ func share(views map[string]*view, guests []contract.GuestNICs) map[string]*work
 		}
 	}
 	return shares
-}
-
-func (w *work) list() []*pluginv1.L3Network {
-	l := make([]*pluginv1.L3Network, 0, len(w.networks))
-	for _, n := range w.networks {
-		l = append(l, n)
-	}
-	return l
 }
 
 func guestNIC(g contract.Guest, n *contract.NICPlan) *pluginv1.GuestNIC {
@@ -98,15 +110,14 @@ func (s *Service) prepare(ctx context.Context, host *pluginv1.Host, guests []con
 	}
 	told := problems{}
 	for provider, w := range share(views, guests) {
-		plug, err := s.Plugins.NetworkService(provider)
-		if err != nil {
-			return err
+		if !s.serves(provider, host.GetHypervisorType()) {
+			continue
 		}
-		r, err := plug.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: host, Networks: w.list(), Nics: w.nics})
+		left, err := s.tell(ctx, host, provider, w.rows())
 		if err != nil {
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be prepared for guest %s", g.Name)
 		}
-		told.addAll(r.GetProblems())
+		told.addAll(left)
 	}
 	if len(told) > 0 { // what was told of other guests stays
 		s.problems.Note(ctx, host.GetUuid(), told.texts(), false)
@@ -130,8 +141,8 @@ func (s *Service) notLeaving(ctx context.Context, host *pluginv1.Host, g contrac
 }
 
 // Sync replaces what the providers have on a host by these guests; called when
-// the host has connected. What is not possible of a network is shown on it and
-// costs the others nothing; errors are about the host.
+// the host has connected, or has lost what it was told. What is not possible of a
+// network is shown on it and costs the others nothing; errors are about the host.
 func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contract.GuestNICs) error {
 	told, views := problems{}, map[string]*view{}
 	for _, l3 := range l3sOf(guests) {
@@ -170,13 +181,9 @@ func (s *Service) Sync(ctx context.Context, host *pluginv1.Host, guests []contra
 // syncProvider lets one provider do its part. When it cannot do any of it, that
 // is told of each of its networks.
 func (s *Service) syncProvider(ctx context.Context, host *pluginv1.Host, provider string, w *work, told problems) error {
-	plug, err := s.Plugins.NetworkService(provider)
-	if err != nil {
-		return err
-	}
-	r, err := plug.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host, Networks: w.list(), Nics: w.nics})
+	left, err := s.tellAll(ctx, host, provider, w.rows())
 	if err == nil {
-		told.addAll(r.GetProblems())
+		told.addAll(left)
 		s.checkedService(ctx, host.GetUuid(), provider, "")
 		return nil
 	}
@@ -212,7 +219,7 @@ func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID strin
 		v, err := s.view(ctx, host.GetUuid(), n.L3UUID)
 		switch {
 		case errs.ClassOf(err) == errs.NotFound:
-			if err := s.releaseL3(ctx, n.L3UUID, n.Bridge, host); err != nil {
+			if err := s.releaseL3(ctx, n.L3UUID, host); err != nil {
 				return err
 			}
 		case err != nil:
@@ -223,11 +230,10 @@ func (s *Service) Release(ctx context.Context, host *pluginv1.Host, vmUUID strin
 	}
 	guests := []contract.GuestNICs{{Guest: contract.Guest{VMUUID: vmUUID}, NICs: there}}
 	for provider, w := range share(views, guests) {
-		plug, err := s.Plugins.NetworkService(provider)
-		if err != nil {
-			return err
+		if !s.serves(provider, host.GetHypervisorType()) {
+			continue
 		}
-		if _, err := plug.ReleaseNICs(ctx, &pluginv1.ReleaseNICsRequest{Host: host, Nics: w.nics}); err != nil {
+		if err := s.takeAway(ctx, host, provider, w.nicKeys()); err != nil {
 			return errs.Wrap(errs.ClassOf(err), "network services of "+provider, err, "cannot be released for guest %s", vmUUID)
 		}
 	}

@@ -48,10 +48,10 @@ func TestPrepareTellsEachProvider(t *testing.T) {
 	}
 	c.want("calls", len(c.Calls.Methods()), 2)
 	if c.told("DHCP") == nil || c.told("DNS", "SNAT") == nil {
-		t.Errorf("told was %v", c.Calls.Of("PrepareNICs"))
+		t.Errorf("told was %v", c.Calls.Of(kerneltest.Applies))
 	}
-	r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-	n := r.GetNics()[0]
+	r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+	n := r.NICs[0]
 	for field, got := range map[string][2]string{"uuid": {n.GetNicUuid(), nics[0].UUID}, "guest": {n.GetVmUuid(), g.VMUUID}, "name": {n.GetVmName(), "g"},
 		"MAC": {n.GetMac(), "fa:00:00:00:00:01"}, "IP": {n.GetIp(), "10.0.0.99"}, "netmask": {n.GetNetmask(), "255.255.255.0"}, "gateway": {n.GetGateway(), "10.0.0.1"},
 		"hostname": {n.GetHostname(), "web"}, "network": {n.GetL3Uuid(), c.s.L3}, "user data": {string(n.GetUserData()), "#!"}, "key": {n.GetSshKeys()[0], "ssh-ed25519 A"}} {
@@ -59,7 +59,7 @@ func TestPrepareTellsEachProvider(t *testing.T) {
 	}
 	c.want("default network", n.GetDefaultNetwork(), true)
 
-	c.Calls.Fail("PrepareNICs", noDHCP())
+	c.Calls.Fail(kerneltest.Applies, noDHCP())
 	err := c.Network.Prepare(t.Context(), c.pluginHost(), g, nics)
 	if errs.ClassOf(err) != errs.Unavailable {
 		t.Errorf("a provider that fails: %v", err)
@@ -79,7 +79,7 @@ func TestPrepareWhileTheNetworkChanges(t *testing.T) {
 	c.serve(kerneltest.FakeType, "DHCP")
 	g, nics := c.guest()
 	changed := false
-	c.Calls.On("PrepareNICs", func(any) error {
+	c.Calls.On(kerneltest.Applies, func(any) error {
 		if !changed {
 			changed = true
 			c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"})) // no guest is there yet
@@ -89,8 +89,8 @@ func TestPrepareWhileTheNetworkChanges(t *testing.T) {
 	if err := c.Network.Prepare(t.Context(), c.pluginHost(), g, nics); err != nil {
 		t.Fatal(err)
 	}
-	r, _ := kerneltest.Last[*pluginv1.PrepareNICsRequest](c.Calls, "PrepareNICs")
-	if len(r.GetNetworks()[0].GetDns()) != 1 || len(r.GetNics()) != 1 {
+	r := kerneltest.LastTold(c.Calls, kerneltest.Applies)
+	if len(r.Networks[0].GetDns()) != 1 || len(r.NICs) != 1 {
 		t.Errorf("told last was %v", r)
 	}
 }
@@ -102,17 +102,17 @@ func TestPrepareInANetworkThatGoes(t *testing.T) {
 	c.serve(kerneltest.FakeType, "DHCP")
 	g, nics := c.guest()
 	before := 0
-	c.Calls.After("PrepareNICs", func(any) error {
-		c.Calls.After("PrepareNICs", nil)
+	c.Calls.After(kerneltest.Applies, func(any) error {
+		c.Calls.After(kerneltest.Applies, nil)
 		c.Do("APIDeleteL3NetworkMsg", P{"uuid": c.s.L3})
-		before = len(c.Calls.Of("ReleaseNetwork")) // the deletion itself has the host forget it
+		before = len(c.Calls.Of(kerneltest.Removes)) // the deletion itself has the host forget it
 		return nil
 	})
 	err := c.Network.Prepare(t.Context(), c.pluginHost(), g, nics)
 	if errs.ClassOf(err) != errs.NotFound {
 		t.Errorf("prepared in a network that is gone: %v", err)
 	}
-	if after := len(c.Calls.Of("ReleaseNetwork")); before == 0 || after == before {
+	if after := len(c.Calls.Of(kerneltest.Removes)); before == 0 || after == before {
 		t.Errorf("the host was told to forget it %d times, %d of them before the NIC was prepared", after, before)
 	}
 }
@@ -130,20 +130,20 @@ func TestRelease(t *testing.T) {
 		}
 	}
 	release()
-	r, _ := kerneltest.Last[*pluginv1.ReleaseNICsRequest](c.Calls, "ReleaseNICs")
-	c.want("released", r.GetNics()[0].GetNicUuid()+r.GetNics()[0].GetVmUuid(), nics[0].UUID+g.VMUUID)
-	c.Calls.Fail("ReleaseNICs", noDHCP())
+	r, _ := kerneltest.Last[*pluginv1.ApplyNetworkStateRequest](c.Calls, kerneltest.Removes)
+	c.want("released", kerneltest.Gone(r).NICs[0], nics[0].UUID)
+	c.Calls.Fail(kerneltest.Removes, noDHCP())
 	if err := c.Network.Release(t.Context(), c.pluginHost(), g.VMUUID, nics); errs.ClassOf(err) != errs.Unavailable {
 		t.Errorf("a provider that fails: %v", err)
 	}
-	c.Calls.Fail("ReleaseNICs", nil)
+	c.Calls.Fail(kerneltest.Removes, nil)
 	c.set("DELETE FROM `L2NetworkHostRef`")
 	release()
 	c.want("calls for a network that the host does not have", len(c.Calls.Methods()), 0)
-	nics[0].L3UUID, nics[0].Bridge = resource.NewUUID(), "br_old"
+	nics[0].L3UUID = resource.NewUUID()
 	release()
-	f, _ := kerneltest.Last[*pluginv1.ReleaseNetworkRequest](c.Calls, "ReleaseNetwork")
-	c.want("forgotten", f.GetL3Uuid()+f.GetBridge(), nics[0].L3UUID+"br_old")
+	f, _ := kerneltest.Last[*pluginv1.ApplyNetworkStateRequest](c.Calls, kerneltest.Removes)
+	c.want("forgotten", kerneltest.Gone(f).Networks[0], nics[0].L3UUID)
 	if err := c.Network.Prepare(t.Context(), c.pluginHost(), g, nics); errs.ClassOf(err) != errs.NotFound {
 		t.Errorf("prepared in a network that never was: %v", err)
 	}
@@ -161,13 +161,13 @@ func TestSyncAtConnect(t *testing.T) {
 		c.Do("APIReconnectHostMsg", P{"uuid": host})
 		c.Idle(host)
 		count = map[string]int{}
-		for _, r := range c.Calls.Of("SyncHost") {
-			r := r.(*pluginv1.SyncHostRequest)
-			c.want("host", r.GetHost().GetUuid(), host)
-			for _, n := range r.GetNics() {
+		for _, r := range c.Calls.Of(kerneltest.Syncs) {
+			r := kerneltest.Told(r)
+			c.want("host", r.Host.GetUuid(), host)
+			for _, n := range r.NICs {
 				count[n.GetNicUuid()]++
 			}
-			count["networks"] += len(r.GetNetworks())
+			count["networks"] += len(r.Networks)
 			count["calls"]++
 		}
 		return count
@@ -179,6 +179,6 @@ func TestSyncAtConnect(t *testing.T) {
 	if others := guests(second); others["calls"] != 2 || len(others) != 2 || others["networks"] != 0 {
 		t.Errorf("a host without guests was told %v", others)
 	}
-	c.Calls.Fail("SyncHost", errs.New(errs.Unavailable, "the agent", "does not answer").OfCheck(kerneltest.FakeRequired))
+	c.Calls.Fail(kerneltest.Syncs, errs.New(errs.Unavailable, "the agent", "does not answer").OfCheck(kerneltest.FakeRequired))
 	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "does not answer")
 }

@@ -33,7 +33,7 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 		c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 		c.want("status", c.Get("Host", c.s.Host).Text("status"), "Connected")
 	}
-	for call, word := range map[string]string{"SyncHost": "bad server", "Realize": "no device"} {
+	for call, word := range map[string]string{kerneltest.Syncs: "bad server", "Realize": "no device"} {
 		c.Calls.Fail(call, errs.New(errs.Invalid, "something", "%s", word))
 		for range 2 { // the second changes nothing
 			reconnect()
@@ -60,16 +60,16 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 	c.want("times it was made", len(c.Calls.Of("Realize"))-before, 1)
 
 	// A change that the host does not take, and then does.
-	c.Calls.Fail("PrepareNICs", errs.New(errs.Refused, "something", "no room"))
+	c.Calls.Fail(kerneltest.Applies, errs.New(errs.Refused, "something", "no room"))
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))
 	if got := reason(c.s.L3); !strings.Contains(got, "no room") {
 		t.Errorf("the network tells %q", got)
 	}
-	c.Calls.Fail("PrepareNICs", nil)
+	c.Calls.Fail(kerneltest.Applies, nil)
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.10"}))
 	c.want("what the network tells", reason(c.s.L3), "")
 
-	c.Calls.Fail("SyncHost", errs.New(errs.Invalid, "something", "%s", strings.Repeat("ü", 3000)))
+	c.Calls.Fail(kerneltest.Syncs, errs.New(errs.Invalid, "something", "%s", strings.Repeat("ü", 3000)))
 	reconnect()
 	if got := reason(c.s.L3); len(got) > 4100 || !strings.HasSuffix(got, "ü …") {
 		t.Errorf("a long reason has %d bytes", len(got))
@@ -109,9 +109,9 @@ func TestDamagedNetworkCostsOthersNothing(t *testing.T) {
 				t.Errorf("%s: the network tells %v", write, told)
 			}
 			served := func(request any) bool {
-				return slices.ContainsFunc(request.(*pluginv1.SyncHostRequest).GetNics(), func(n *pluginv1.GuestNIC) bool { return n.GetL3Uuid() == c.s.L3 })
+				return slices.ContainsFunc(kerneltest.Told(request).NICs, func(n *pluginv1.GuestNIC) bool { return n.GetL3Uuid() == c.s.L3 })
 			}
-			if !slices.ContainsFunc(c.Calls.Of("SyncHost"), served) {
+			if !slices.ContainsFunc(c.Calls.Of(kerneltest.Syncs), served) {
 				t.Errorf("%s: the other network's guest is not served", write)
 			}
 		}
@@ -148,19 +148,19 @@ func TestUnavailableIsNotTheHosts(t *testing.T) {
 	c.Idle(c.s.Host)
 	c.want("networks", state("networks"), "Ok")
 
-	c.Calls.Fail("SyncHost", noDHCP())
+	c.Calls.Fail(kerneltest.Syncs, noDHCP())
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 	c.want("status", c.Get("Host", c.s.Host).Text("status"), "Connected")
 	c.want("problems", problems(), 1) // the other network has no services
 	c.want("services", c.List("HostCheck", "hostUuid="+c.s.Host, "name=network services", "state=Failed")[0].Text("reason") != "", true)
-	c.Calls.Fail("SyncHost", nil)
+	c.Calls.Fail(kerneltest.Syncs, nil)
 	c.Calls.Forget()
 	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
 	c.Idle(c.s.Host)
 	c.Idle(vm)
 	restored := false
-	for _, r := range c.Calls.Of("PrepareNICs") {
-		for _, nic := range r.(*pluginv1.PrepareNICsRequest).GetNics() {
+	for _, r := range c.Calls.Of(kerneltest.Applies) {
+		for _, nic := range kerneltest.Told(r).NICs {
 			restored = restored || nic.GetVmUuid() == vm
 		}
 	}
@@ -169,8 +169,8 @@ func TestUnavailableIsNotTheHosts(t *testing.T) {
 	c.want("failed services", c.count("HostCheck", "name=network services", "state=Failed"), 0)
 
 	// What is about the host, or nobody's word, keeps it away.
-	c.Calls.Fail("SyncHost", errs.Wrap(errs.Unavailable, "services", errs.New(errs.Unavailable, "the host", "is away").OfCheck(kerneltest.FakeRequired), "not possible"))
+	c.Calls.Fail(kerneltest.Syncs, errs.Wrap(errs.Unavailable, "services", errs.New(errs.Unavailable, "the host", "is away").OfCheck(kerneltest.FakeRequired), "not possible"))
 	c.Refused(errs.Unavailable, "APIReconnectHostMsg", P{"uuid": c.s.Host}, "is away")
-	c.Calls.Fail("SyncHost", nil)
+	c.Calls.Fail(kerneltest.Syncs, nil)
 	c.Until("it is back", func() bool { return c.Get("Host", c.s.Host).Text("status") == "Connected" })
 }

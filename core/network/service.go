@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -29,6 +30,8 @@ type Service struct {
 	changes   changes
 	attaching *flow.Def[l2Attach]
 	problems  *problem.Book
+	// resyncs are the tellings of all rows to hosts that have lost them (resync).
+	resyncs singleflight.Group
 }
 
 // needs are the parts of the kernel that this service uses.

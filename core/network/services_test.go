@@ -126,17 +126,17 @@ func TestChangesAreToldToHosts(t *testing.T) {
 	} {
 		c.Calls.Forget()
 		c.Do(change.message, change.p)
-		calls := c.Calls.Of("PrepareNICs")
-		if len(calls) != 1 || calls[0].(*pluginv1.PrepareNICsRequest).GetHost().GetUuid() != c.s.Host || !change.seen(c.told("DHCP")) {
+		calls := c.Calls.Of(kerneltest.Applies)
+		if len(calls) != 1 || kerneltest.Told(calls[0]).Host.GetUuid() != c.s.Host || !change.seen(c.told("DHCP")) {
 			t.Errorf("%s: told was %v", what, calls)
 		}
 	}
 	c.Calls.Forget()
 	c.Do("APIUpdateL3NetworkMsg", P{"uuid": c.s.L3, "name": "only for people"})
-	c.want("calls for a new name", len(c.Calls.Of("PrepareNICs")), 0)
+	c.want("calls for a new name", len(c.Calls.Of(kerneltest.Applies)), 0)
 	c.Do("APIDetachNetworkServiceFromL3NetworkMsg", c.network(P{"service": "DHCP"}))
-	r, _ := kerneltest.Last[*pluginv1.ReleaseNetworkRequest](c.Calls, "ReleaseNetwork")
-	c.want("forgotten", r.GetL3Uuid(), c.s.L3)
+	r, _ := kerneltest.Last[*pluginv1.ApplyNetworkStateRequest](c.Calls, kerneltest.Removes)
+	c.want("forgotten", kerneltest.Gone(r).Networks[0], c.s.L3)
 
 	// A service that is new to running guests gets their own bindings too.
 	c.Calls.Forget()
@@ -144,8 +144,8 @@ func TestChangesAreToldToHosts(t *testing.T) {
 	vm := c.List("VmInstance")[0].Text("uuid")
 	c.Idle(vm)
 	bound := 0
-	for _, r := range c.Calls.Of("PrepareNICs") {
-		for _, n := range r.(*pluginv1.PrepareNICsRequest).GetNics() {
+	for _, r := range c.Calls.Of(kerneltest.Applies) {
+		for _, n := range kerneltest.Told(r).NICs {
 			if n.GetVmUuid() == vm {
 				bound++
 			}
@@ -167,10 +167,10 @@ func TestHostIsToldLater(t *testing.T) {
 	}
 	ping()
 	c.want("calls when nothing is due", len(c.Calls.Methods()), 0)
-	c.Calls.Fail("PrepareNICs", noDHCP())
+	c.Calls.Fail(kerneltest.Applies, noDHCP())
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "9.9.9.9"}))
 	ping() // it fails again, and stays due
-	c.Calls.Fail("PrepareNICs", nil)
+	c.Calls.Fail(kerneltest.Applies, nil)
 	c.Calls.Forget()
 	c.Network.HostVMs(t.Context(), c.s.Host, nil, false) // a single change is no ping
 	c.Idle(c.s.Host)
@@ -180,13 +180,13 @@ func TestHostIsToldLater(t *testing.T) {
 	ping()
 	c.want("calls after that", len(c.Calls.Methods()), 0)
 	// Who connects is told everything, so nothing is due any more.
-	c.Calls.Fail("PrepareNICs", noDHCP())
+	c.Calls.Fail(kerneltest.Applies, noDHCP())
 	c.Do("APIAddDnsToL3NetworkMsg", c.network(P{"dns": "8.8.8.8"}))
-	c.Calls.Fail("PrepareNICs", nil)
+	c.Calls.Fail(kerneltest.Applies, nil)
 	c.Calls.Forget()
 	c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host})
 	c.Idle(c.s.Host)
-	c.want("calls about the change alone", len(c.Calls.Of("PrepareNICs")), 0)
+	c.want("calls about the change alone", len(c.Calls.Of(kerneltest.Applies)), 0)
 	ping()
 	c.want("calls after it has connected", len(c.Calls.Methods()), 0)
 }

@@ -36,6 +36,16 @@ type L2NetworkHostRef struct {
 	Realized string `db:"realized" kumo:"text,hidden"`
 }
 
+// NetworkServiceHostRef says at which revision a host was told all rows of a provider
+// of services.
+type NetworkServiceHostRef struct {
+	resource.Ref
+	HostUUID string `db:"hostUuid" kumo:"size=32,index"`
+	// Provider is the provider's type.
+	Provider string `db:"provider" kumo:"size=255"`
+	Revision string `db:"revision" kumo:"size=32,hidden"`
+}
+
 // L3Network is a set of subnets on a layer 2 network, with its services.
 type L3Network struct {
 	resource.Base
@@ -190,6 +200,10 @@ var (
 			{Name: "l2Network", To: "L2Network", Column: "l2NetworkUuid"},
 		},
 	})
+	ServiceHostRefType = resource.Define[NetworkServiceHostRef](resource.Type{
+		Name: "NetworkServiceHostRef", Readable: resource.Admin, Internal: true,
+		Edges: []resource.Edge{{Name: "host", To: "Host", Column: "hostUuid", OnDelete: resource.Cascade}},
+	})
 	L3NetworkType = resource.Define[L3Network](resource.Type{
 		Name: "L3Network", Path: "/l3-networks", FQN: "org.zstack.header.network.l3.L3NetworkInventory", Owned: true,
 		States: resource.EnableDisable,
@@ -326,7 +340,7 @@ var (
 // Types returns the resource types of this service.
 func Types() []*resource.Type {
 	return []*resource.Type{
-		L2NetworkType.Type, L2ClusterRefType.Type, L2HostRefType.Type, L3NetworkType.Type, DNSType.Type,
+		L2NetworkType.Type, L2ClusterRefType.Type, L2HostRefType.Type, ServiceHostRefType.Type, L3NetworkType.Type, DNSType.Type,
 		HostRouteType.Type, ProblemType.Type, IPRangeType.Type, UsedIPType.Type, VMNicType.Type,
 		ProviderType.Type, ProviderServiceType.Type, L3ServiceType.Type,
 	}

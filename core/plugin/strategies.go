@@ -159,12 +159,15 @@ func (m *Manager) L2Network(l2Type, hypervisorType string) (*L2Network, error) {
 	return &L2Network{d, p.name, pluginsdk.NewL2NetworkClient(handle{p})}, nil
 }
 
-// NetworkService returns the network service provider of a type. Errors:
-// NotFound.
+// NetworkService returns the network service provider of a type; one of the earlier
+// contract is called by that (imperative). Errors: NotFound.
 func (m *Manager) NetworkService(providerType string) (*NetworkService, error) {
 	d, p, ok := find(m, (*pluginv1.Manifest).GetNetworkServices, func(d *pluginv1.NetworkServiceDecl) bool { return d.Type == providerType })
 	if !ok {
 		return nil, m.noType("network service provider type " + providerType)
+	}
+	if !d.GetDeclarative() {
+		return &NetworkService{d, p.name, imperative{pluginv1.NewNetworkServiceServiceClient(handle{p})}}, nil
 	}
 	return &NetworkService{d, p.name, pluginsdk.NewNetworkServiceClient(handle{p})}, nil
 }

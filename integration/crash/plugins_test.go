@@ -28,7 +28,7 @@ func twoPlugins(t *testing.T, m *template) *server.Server {
 func TestPluginDiesOnce(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
-	for _, method := range []string{"CreateVolume", "PrepareNICs", "StartVM"} {
+	for _, method := range []string{"CreateVolume", "ApplyNetworkState", "StartVM"} {
 		for _, when := range []string{"before", "after"} {
 			t.Run(method+"_"+when, func(t *testing.T) {
 				t.Parallel()
@@ -59,7 +59,7 @@ func TestPluginDiesOnce(t *testing.T) {
 func TestPluginDiesAlways(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
-	for _, method := range []string{"CreateVolume", "PrepareNICs", "StartVM"} {
+	for _, method := range []string{"CreateVolume", "ApplyNetworkState", "StartVM"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			s := twoPlugins(t, m)
@@ -157,7 +157,7 @@ func TestPluginIsBack(t *testing.T) {
 func TestCallHangs(t *testing.T) {
 	t.Parallel()
 	m := cloud(t)
-	for _, method := range []string{"CreateVolume", "PrepareNICs", "StartVM"} {
+	for _, method := range []string{"CreateVolume", "ApplyNetworkState", "StartVM"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
 			s := twoPlugins(t, m)
@@ -222,7 +222,7 @@ func TestRandomFailures(t *testing.T) {
 	s := server.Start(t, server.Options{Dir: m.copy(t)})
 	eager(t, s)
 	var rules []string
-	for i, method := range []string{"CreateVolume", "PrepareNICs", "StartVM", "DeleteVolume", "ReleaseNICs", "DestroyVM"} {
+	for i, method := range []string{"CreateVolume", "ApplyNetworkState", "StartVM", "DeleteVolume", "RemoveNetworkState", "DestroyVM"} {
 		rules = append(rules, fmt.Sprintf("%s:fail=internal:rate=0.05:seed=%d", method, i+1))
 		rules = append(rules, fmt.Sprintf("%s:fail=unavailable:rate=0.01:seed=%d:after", method, i+11))
 	}

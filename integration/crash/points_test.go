@@ -162,10 +162,10 @@ func (m *template) scenarios() map[string]scenario {
 		"mediaType": "RootVolumeTemplate", "platform": "Linux", "backupStorageUuids": []string{m.cloud.BackupStorage}}), map[string]string{"download": "AddImage"}, same, "recount")
 	image.skips = []string{"open-upload", "tell-address"} // they are for images that the client sends
 	return map[string]scenario{
-		"create-vm":  with(create, map[string]string{"make-volumes": "CreateVolume", "prepare-network": "PrepareNICs", "start-on-host": "StartVM"}, becomes("made", "Running")),
-		"start-vm":   with(act(m.stopped, "startVmInstance"), map[string]string{"prepare-network": "PrepareNICs", "start-on-host": "StartVM"}, becomes("stopped", "Running")),
+		"create-vm":  with(create, map[string]string{"make-volumes": "CreateVolume", "prepare-network": "ApplyNetworkState", "start-on-host": "StartVM"}, becomes("made", "Running")),
+		"start-vm":   with(act(m.stopped, "startVmInstance"), map[string]string{"prepare-network": "ApplyNetworkState", "start-on-host": "StartVM"}, becomes("stopped", "Running")),
 		"stop-vm":    with(act(m.running, "stopVmInstance"), map[string]string{"stop-on-host": "StopVM"}, becomes("running", "Stopped"), "release-network"),
-		"reboot-vm":  with(act(m.running, "rebootVmInstance"), map[string]string{"prepare-network": "PrepareNICs", "reboot-on-host": "RebootVM"}, same),
+		"reboot-vm":  with(act(m.running, "rebootVmInstance"), map[string]string{"prepare-network": "ApplyNetworkState", "reboot-on-host": "RebootVM"}, same),
 		"pause-vm":   with(act(m.running, "pauseVmInstance"), map[string]string{"pause-on-host": "PauseVM"}, becomes("running", "Paused")),
 		"resume-vm":  with(act(m.paused, "resumeVmInstance"), map[string]string{"resume-on-host": "ResumeVM"}, becomes("paused", "Running")),
 		"destroy-vm": with(scenario{method: http.MethodDelete, path: wire.VMs + "/" + m.running}, map[string]string{"end-on-host": "StopVM"}, becomes("running", "Destroyed"), "release-network"),

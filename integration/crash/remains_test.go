@@ -121,7 +121,7 @@ func TestForgotten(t *testing.T) {
 	m := cloud(t)
 	s := server.Start(t, server.Options{Dir: m.copy(t)})
 	eager(t, s)
-	s.Faults("StopVM:fail=unavailable;DestroyVM:fail=unavailable;ReleaseNICs:fail=unavailable;DeleteVolume:fail=unavailable")
+	s.Faults("StopVM:fail=unavailable;DestroyVM:fail=unavailable;RemoveNetworkState:fail=unavailable;DeleteVolume:fail=unavailable")
 	err := s.Client.Delete(t.Context(), wire.Clusters+"/"+m.cloud.Cluster)
 	if !wire.Clear(err) || !strings.Contains(err.Error(), "delete with deleteMode=Enforcing") {
 		t.Errorf("a cluster with a guest that cannot be stopped: %v", err)
@@ -133,7 +133,7 @@ func TestForgotten(t *testing.T) {
 	db := s.Database()
 	s.Settle(db)
 	s.AuditRows(db)
-	s.Faults("DestroyVM:fail=unavailable;ReleaseNICs:fail=unavailable;DeleteVolume:fail=unavailable")
+	s.Faults("DestroyVM:fail=unavailable;RemoveNetworkState:fail=unavailable;DeleteVolume:fail=unavailable")
 	if err := s.Client.Delete(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
@@ -343,7 +343,7 @@ func TestNetworkGoesMeanwhile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.Faults("PrepareNICs:latency=1s")
+	s.Faults("ApplyNetworkState:latency=1s")
 	job := strings.Repeat("e", 32)
 	if !s.Begin(job, http.MethodPost, wire.VMs, map[string]any{"params": m.cloud.VM("late")}) {
 		t.Fatal("the creation was not accepted")

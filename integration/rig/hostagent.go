@@ -16,7 +16,7 @@ var hostAgentOnce sync.Once
 // HostAgent starts a kumo-hostd process of its own for the test, on the
 // sandbox's network, and returns its unix socket. At the end of the test it is
 // stopped, and the bridges and networks that it made are removed.
-func HostAgent(t *testing.T) (socket string) {
+func HostAgent(t testing.TB) (socket string) {
 	t.Helper()
 	if !Sandboxed() {
 		t.Fatal("the agent needs a sandbox: call rig.Main from TestMain")

@@ -47,8 +47,8 @@ func TestStorm(t *testing.T) {
 		before := l.s.Counts(l.db)
 		l.s.Faults(strings.Join([]string{
 			"StartVM:fail=internal:rate=0.1:seed=1", "StartVM:latency=0s-100ms", "CreateVolume:latency=0s-50ms",
-			"PrepareNICs:fail=unavailable:rate=0.03:seed=2:after", "StopVM:fail=unavailable:rate=0.1:seed=3",
-			"DestroyVM:fail=internal:rate=0.2:seed=4", "ReleaseNICs:fail=internal:rate=0.1:seed=5:after", "DeleteVolume:fail=internal:rate=0.1:seed=6",
+			"ApplyNetworkState:fail=unavailable:rate=0.03:seed=2:after", "StopVM:fail=unavailable:rate=0.1:seed=3",
+			"DestroyVM:fail=internal:rate=0.2:seed=4", "RemoveNetworkState:fail=internal:rate=0.1:seed=5:after", "DeleteVolume:fail=internal:rate=0.1:seed=6",
 		}, ";"))
 		st.server.Store(l.s)
 		length, seed := server.Storm(l, stormTime)

@@ -13,6 +13,7 @@
 //	flat      dhcp-<NIC uuid>  fixed lease of a NIC
 //	flat      meta-<NIC uuid>  what the guest behind a NIC reads as its metadata
 //
-// Bridges have an owner of their own because SyncHost replaces everything that
-// the other one has on a host, and bridges must survive that.
+// Bridges have an owner of their own because a sync replaces everything that
+// the other one has on a host, and bridges must survive that. The agent also keeps
+// at which revision the other one's fragments are.
 package main

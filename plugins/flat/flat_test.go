@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kumo-cloud/kumo/integration/rig"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/dataplane"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
@@ -47,8 +48,8 @@ func testNIC(n int) *pluginv1.GuestNIC {
 	}
 }
 
-func prepare(nics ...*pluginv1.GuestNIC) *pluginv1.PrepareNICsRequest {
-	return &pluginv1.PrepareNICsRequest{Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: nics}
+func prepare(nics ...*pluginv1.GuestNIC) *rows {
+	return &rows{Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: nics}
 }
 
 func requireClass(t *testing.T, err error, want errs.Class) {
@@ -72,11 +73,11 @@ func TestGuestsOnARealHost(t *testing.T) {
 	one, two := testNIC(1), testNIC(2)
 	two.DefaultNetwork, two.Hostname, two.UserData = false, "", nil
 	for range 2 {
-		if _, err := b.service.PrepareNICs(ctx, prepare(one)); err != nil {
+		if _, err := b.apply(ctx, prepare(one)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.service.PrepareNICs(ctx, prepare(two)); err != nil {
+	if _, err := b.apply(ctx, prepare(two)); err != nil {
 		t.Fatal(err)
 	}
 	unplug1 := plugGuest(t, "g1", "br_up0", one.Mac)
@@ -116,7 +117,7 @@ func TestGuestsOnARealHost(t *testing.T) {
 		l3 := testL3()
 		tell := func() {
 			t.Helper()
-			if _, err := b.service.PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{Host: host, Networks: []*pluginv1.L3Network{l3}}); err != nil {
+			if _, err := b.apply(ctx, &rows{Host: host, Networks: []*pluginv1.L3Network{l3}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -152,7 +153,7 @@ func TestGuestsOnARealHost(t *testing.T) {
 		}
 	})
 	t.Run("sync keeps bridges and removes the others' leases", func(t *testing.T) {
-		_, err := b.service.SyncHost(ctx, &pluginv1.SyncHostRequest{
+		_, err := b.sync(ctx, &rows{
 			Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: []*pluginv1.GuestNIC{one},
 		})
 		if err != nil {
@@ -168,7 +169,7 @@ func TestGuestsOnARealHost(t *testing.T) {
 	})
 	t.Run("release", func(t *testing.T) {
 		for range 2 {
-			if _, err := b.service.ReleaseNICs(ctx, &pluginv1.ReleaseNICsRequest{Host: host, Nics: []*pluginv1.GuestNIC{one, two}}); err != nil {
+			if _, err := b.remove(ctx, pluginsdk.NetworkKeys{NICs: []string{one.NicUuid, two.NicUuid}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -176,7 +177,7 @@ func TestGuestsOnARealHost(t *testing.T) {
 			t.Errorf("a released NIC gets %s", got)
 		}
 		for range 2 {
-			if _, err := b.service.ReleaseNetwork(ctx, &pluginv1.ReleaseNetworkRequest{Host: host, L3Uuid: l3UUID, Bridge: "br_up0"}); err != nil {
+			if _, err := b.remove(ctx, pluginsdk.NetworkKeys{Networks: []string{l3UUID}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -215,7 +216,7 @@ func TestNextNetworkOnAnInterface(t *testing.T) {
 	if err := realize(testL2()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.service.PrepareNICs(ctx, prepare(testNIC(1))); err != nil {
+	if _, err := b.apply(ctx, prepare(testNIC(1))); err != nil {
 		t.Fatal(err)
 	}
 	requireClass(t, realize(next), errs.Exists)
@@ -225,7 +226,7 @@ func TestNextNetworkOnAnInterface(t *testing.T) {
 	if err := realize(next); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.service.SyncHost(ctx, &pluginv1.SyncHostRequest{Host: host}); err != nil {
+	if _, err := b.sync(ctx, &rows{Host: host}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := run(t, "ip", "netns", "list"); err != nil || strings.Contains(out, "kumo-") {
@@ -284,7 +285,7 @@ func TestOnlyAttachedServices(t *testing.T) {
 			b := newBench(t, plugintest.Agent(t, agent))
 			req := prepare(nic)
 			req.Networks[0].Services = c.services
-			if _, err := b.service.PrepareNICs(t.Context(), req); err != nil {
+			if _, err := b.apply(t.Context(), req); err != nil {
 				t.Fatal(err)
 			}
 			if len(agent.applied) != 1 || agent.applied[0].Owner != "flat" {
@@ -311,14 +312,14 @@ func TestSyncTellsEverythingOnce(t *testing.T) {
 	for n := range 200 {
 		nics = append(nics, testNIC(n+1))
 	}
-	_, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host, Networks: []*pluginv1.L3Network{unused, testL3()}, Nics: nics})
+	_, err := b.sync(t.Context(), &rows{Host: host, Networks: []*pluginv1.L3Network{unused, testL3()}, Nics: nics})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(agent.synced) != 1 || agent.synced[0].Owner != "flat" || len(agent.synced[0].Fragments) != 401 || len(agent.applied) > 0 {
 		t.Fatalf("%d syncs, %d fragments", len(agent.synced), len(agent.synced[0].Fragments))
 	}
-	if _, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host}); err != nil || len(agent.synced) != 2 || len(agent.synced[1].Fragments) > 0 {
+	if _, err := b.sync(t.Context(), &rows{Host: host}); err != nil || len(agent.synced) != 2 || len(agent.synced[1].Fragments) > 0 {
 		t.Errorf("a host without NICs: %v %v", agent.synced, err)
 	}
 }
@@ -331,7 +332,7 @@ func TestSyncWithoutARange(t *testing.T) {
 	lost, stray := testL3(), testNIC(2)
 	lost.Uuid, lost.Ranges, lost.ServiceIp = uuid(9), nil, ""
 	stray.L3Uuid = lost.Uuid
-	got, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host,
+	got, err := b.sync(t.Context(), &rows{Host: host,
 		Networks: []*pluginv1.L3Network{lost, testL3()}, Nics: []*pluginv1.GuestNIC{stray, testNIC(1)}})
 	if err != nil || len(agent.synced) != 1 {
 		t.Fatalf("%v, %d syncs", err, len(agent.synced))
@@ -352,36 +353,36 @@ func TestSyncWithoutARange(t *testing.T) {
 func TestBadInputReachesNoHost(t *testing.T) {
 	nic := testNIC(1)
 	for name, c := range map[string]struct {
-		change func(*pluginv1.PrepareNICsRequest)
+		change func(*rows)
 		names  string
 	}{
-		"NIC's UUID":           {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].NicUuid = "x" }, "NIC x"},
-		"unknown network":      {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].L3Uuid = uuid(7) }, nic.NicUuid},
-		"no address":           {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "" }, nic.NicUuid},
-		"address elsewhere":    {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "10.41.0.5" }, nic.NicUuid},
-		"the network itself":   {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "10.40.0.0" }, nic.NicUuid},
-		"version 6 address":    {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "2001:db8::5" }, nic.NicUuid},
-		"service's address":    {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "10.40.0.2" }, nic.NicUuid},
-		"dnsmasq syntax as IP": {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Ip = "10.40.0.5,set:x" }, nic.NicUuid},
-		"MAC":                  {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Mac = "fa:16:3e" }, nic.NicUuid},
-		"group MAC":            {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Mac = "01:00:5e:00:00:01" }, nic.NicUuid},
-		"host name":            {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].Hostname = "a\nb" }, nic.NicUuid},
-		"VM's UUID":            {func(r *pluginv1.PrepareNICsRequest) { r.Nics[0].VmUuid = "" }, "VM"},
-		"no range":             {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Ranges = nil }, l3UUID},
-		"range":                {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Ranges[0].NetworkCidr = "10.40.0.7/24" }, l3UUID},
-		"no service address":   {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].ServiceIp = "" }, l3UUID},
-		"gateway's address":    {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].ServiceIp = "10.40.0.1" }, l3UUID},
-		"no bridge":            {func(r *pluginv1.PrepareNICsRequest) { r.Networks[0].Bridge = "" }, l3UUID},
-		"no host":              {func(r *pluginv1.PrepareNICsRequest) { r.Host = nil }, nic.VmUuid},
-		"address twice": {func(r *pluginv1.PrepareNICsRequest) {
+		"NIC's UUID":           {func(r *rows) { r.Nics[0].NicUuid = "x" }, "NIC x"},
+		"unknown network":      {func(r *rows) { r.Nics[0].L3Uuid = uuid(7) }, nic.NicUuid},
+		"no address":           {func(r *rows) { r.Nics[0].Ip = "" }, nic.NicUuid},
+		"address elsewhere":    {func(r *rows) { r.Nics[0].Ip = "10.41.0.5" }, nic.NicUuid},
+		"the network itself":   {func(r *rows) { r.Nics[0].Ip = "10.40.0.0" }, nic.NicUuid},
+		"version 6 address":    {func(r *rows) { r.Nics[0].Ip = "2001:db8::5" }, nic.NicUuid},
+		"service's address":    {func(r *rows) { r.Nics[0].Ip = "10.40.0.2" }, nic.NicUuid},
+		"dnsmasq syntax as IP": {func(r *rows) { r.Nics[0].Ip = "10.40.0.5,set:x" }, nic.NicUuid},
+		"MAC":                  {func(r *rows) { r.Nics[0].Mac = "fa:16:3e" }, nic.NicUuid},
+		"group MAC":            {func(r *rows) { r.Nics[0].Mac = "01:00:5e:00:00:01" }, nic.NicUuid},
+		"host name":            {func(r *rows) { r.Nics[0].Hostname = "a\nb" }, nic.NicUuid},
+		"VM's UUID":            {func(r *rows) { r.Nics[0].VmUuid = "" }, "VM"},
+		"no range":             {func(r *rows) { r.Networks[0].Ranges = nil }, l3UUID},
+		"range":                {func(r *rows) { r.Networks[0].Ranges[0].NetworkCidr = "10.40.0.7/24" }, l3UUID},
+		"no service address":   {func(r *rows) { r.Networks[0].ServiceIp = "" }, l3UUID},
+		"gateway's address":    {func(r *rows) { r.Networks[0].ServiceIp = "10.40.0.1" }, l3UUID},
+		"no bridge":            {func(r *rows) { r.Networks[0].Bridge = "" }, l3UUID},
+		"no host":              {func(r *rows) { r.Host = nil }, nic.VmUuid},
+		"address twice": {func(r *rows) {
 			r.Nics = append(r.Nics, testNIC(2))
 			r.Nics[1].Ip = r.Nics[0].Ip
 		}, uuid(0x102)},
-		"MAC twice": {func(r *pluginv1.PrepareNICsRequest) {
+		"MAC twice": {func(r *rows) {
 			r.Nics = append(r.Nics, testNIC(2))
 			r.Nics[1].Mac = strings.ToUpper(r.Nics[0].Mac)
 		}, uuid(0x102)},
-		"ranges that differ": {func(r *pluginv1.PrepareNICsRequest) {
+		"ranges that differ": {func(r *rows) {
 			r.Networks[0].Ranges = append(r.Networks[0].Ranges, &pluginv1.IPRange{NetworkCidr: "10.50.0.0/24", Gateway: "10.50.0.1"})
 		}, l3UUID},
 	} {
@@ -390,7 +391,7 @@ func TestBadInputReachesNoHost(t *testing.T) {
 			b := newBench(t, plugintest.Agent(t, agent))
 			r := prepare(testNIC(1))
 			c.change(r)
-			_, err := b.service.PrepareNICs(t.Context(), r)
+			_, err := b.apply(t.Context(), r)
 			requireClass(t, err, errs.Invalid)
 			if !strings.Contains(err.Error(), c.names) {
 				t.Errorf("the error does not name %s: %v", c.names, err)
@@ -406,8 +407,8 @@ func TestAgentsErrorsKeepTheirClass(t *testing.T) {
 	agent := &recorder{fail: errs.New(errs.Refused, "bridge br_up0", "it is another's").WithAdvice("rename it")}
 	b := newBench(t, plugintest.Agent(t, agent))
 	_, realize := b.l2.Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: testL2()})
-	_, sync := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host})
-	_, release := b.service.ReleaseNetwork(t.Context(), &pluginv1.ReleaseNetworkRequest{Host: host, L3Uuid: l3UUID})
+	_, sync := b.sync(t.Context(), &rows{Host: host})
+	_, release := b.remove(t.Context(), pluginsdk.NetworkKeys{Networks: []string{l3UUID}})
 	for _, err := range []error{realize, sync, release} {
 		if !errors.Is(err, errs.Refused) || !strings.Contains(err.Error(), hostUUID) || !strings.Contains(err.Error(), "rename it") {
 			t.Error(err)
@@ -487,13 +488,13 @@ func TestProcess(t *testing.T) {
 	if _, err := b.l2.Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: testL2()}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.service.PrepareNICs(t.Context(), prepare(testNIC(1))); err != nil {
+	if _, err := b.apply(t.Context(), prepare(testNIC(1))); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("ip", "netns", "list").CombinedOutput(); err != nil || !strings.Contains(string(out), namespaceName(l3UUID)) {
 		t.Errorf("namespaces %s %v", out, err)
 	}
-	if _, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host}); err != nil {
+	if _, err := b.sync(t.Context(), &rows{Host: host}); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("ip", "netns", "list").CombinedOutput(); err != nil || strings.Contains(string(out), "kumo-") {

@@ -32,16 +32,14 @@ func (h *hosts) agent(host *pluginv1.Host, object string) (hostv1.HostAgentServi
 
 // apply changes fragments of one owner. It keeps the class of the agent's
 // error and says on which host and for what it was.
-func (h *hosts) apply(ctx context.Context, host *pluginv1.Host, object string, req *hostv1.ApplyRequest) error {
+func (h *hosts) apply(ctx context.Context, host *pluginv1.Host, object string, req *hostv1.ApplyRequest) (*hostv1.ApplyResponse, error) {
 	agent, err := h.agent(host, object)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if len(req.Upsert) == 0 && len(req.Remove) == 0 {
-		return nil
+	answer, err := agent.Apply(ctx, req)
+	if err != nil {
+		return nil, errs.Wrap(errs.ClassOf(err), object, err, "apply its network state on host %s", host.Uuid)
 	}
-	if _, err := agent.Apply(ctx, req); err != nil {
-		return errs.Wrap(errs.ClassOf(err), object, err, "apply its network state on host %s", host.Uuid)
-	}
-	return nil
+	return answer, nil
 }

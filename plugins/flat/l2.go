@@ -21,7 +21,7 @@ func (n *l2) Realize(ctx context.Context, r *pluginv1.RealizeRequest) (*pluginv1
 	if err != nil {
 		return nil, err
 	}
-	err = n.apply(ctx, r.Host, "L2 network "+r.Network.Uuid, &hostv1.ApplyRequest{
+	_, err = n.apply(ctx, r.Host, "L2 network "+r.Network.Uuid, &hostv1.ApplyRequest{
 		Owner: ownerL2,
 		Upsert: []*hostv1.Fragment{{
 			Key: r.Network.Uuid,
@@ -42,7 +42,7 @@ func (n *l2) Unrealize(ctx context.Context, r *pluginv1.UnrealizeRequest) (*plug
 	if err := pluginsdk.CheckUUID("L2 network", r.Network.GetUuid()); err != nil {
 		return nil, err
 	}
-	err := n.apply(ctx, r.Host, "L2 network "+r.Network.Uuid, &hostv1.ApplyRequest{
+	_, err := n.apply(ctx, r.Host, "L2 network "+r.Network.Uuid, &hostv1.ApplyRequest{
 		Owner: ownerL2, Remove: []string{r.Network.Uuid},
 	})
 	if err != nil {

@@ -40,12 +40,12 @@ func TestItemsAreLeftOut(t *testing.T) {
 		b := newBench(t, plugintest.Agent(t, agent))
 		l3 := testL3()
 		c.change(l3)
-		prepared, err := b.service.PrepareNICs(t.Context(), &pluginv1.PrepareNICsRequest{Host: host, Networks: []*pluginv1.L3Network{l3}, Nics: []*pluginv1.GuestNIC{testNIC(1)}})
+		prepared, err := b.apply(t.Context(), &rows{Host: host, Networks: []*pluginv1.L3Network{l3}, Nics: []*pluginv1.GuestNIC{testNIC(1)}})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		synced, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host, Networks: []*pluginv1.L3Network{l3}, Nics: []*pluginv1.GuestNIC{testNIC(1)}})
+		synced, err := b.sync(t.Context(), &rows{Host: host, Networks: []*pluginv1.L3Network{l3}, Nics: []*pluginv1.GuestNIC{testNIC(1)}})
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -86,7 +86,7 @@ func TestSyncGoesOnPastANetwork(t *testing.T) {
 	bad.Uuid, bad.Ranges[0].NetworkCidr = uuid(9), "x"
 	badNIC.L3Uuid = bad.Uuid
 	outside.Ip = "192.0.2.1"
-	synced, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host,
+	synced, err := b.sync(t.Context(), &rows{Host: host,
 		Networks: []*pluginv1.L3Network{bad, testL3()}, Nics: []*pluginv1.GuestNIC{badNIC, outside, testNIC(1)}})
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestFailuresOfTheAgent(t *testing.T) {
 	nic := testNIC(1)
 	agent := &recorder{failures: []*hostv1.SyncFailure{{Key: l3UUID, Text: "no bridge"}, {Key: metadataKey(nic.NicUuid), Text: "no room"}}}
 	b := newBench(t, plugintest.Agent(t, agent))
-	synced, err := b.service.SyncHost(t.Context(), &pluginv1.SyncHostRequest{Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: []*pluginv1.GuestNIC{nic}})
+	synced, err := b.sync(t.Context(), &rows{Host: host, Networks: []*pluginv1.L3Network{testL3()}, Nics: []*pluginv1.GuestNIC{nic}})
 	if want := l3UUID + ": no bridge\n" + l3UUID + ": no room"; err != nil || reasons(synced.Problems) != want {
 		t.Errorf("%v, %v", synced, err)
 	}

@@ -33,9 +33,34 @@ type bench struct {
 	service pluginsdk.NetworkService
 }
 
-func newBench(t *testing.T, agent hostv1.HostAgentServiceClient) *bench {
+func newBench(t testing.TB, agent hostv1.HostAgentServiceClient) *bench {
 	t.Helper()
 	return connect(plugintest.Loopback(t, newPlugin(), plugintest.WithCore(core(agent))))
+}
+
+// rows are what there should be, for calls at the one revision of these tests.
+type rows struct {
+	Host     *pluginv1.Host
+	Networks []*pluginv1.L3Network
+	Nics     []*pluginv1.GuestNIC
+}
+
+const revision = "1"
+
+func (r *rows) join() []*pluginv1.NetworkRow {
+	return pluginsdk.NetworkRows{Networks: r.Networks, NICs: r.Nics}.Join()
+}
+
+func (b *bench) apply(ctx context.Context, r *rows) (*pluginv1.ApplyNetworkStateResponse, error) {
+	return b.service.ApplyNetworkState(ctx, &pluginv1.ApplyNetworkStateRequest{Target: pluginsdk.HostTarget(r.Host), Revision: revision, Upserts: r.join()})
+}
+
+func (b *bench) sync(ctx context.Context, r *rows) (*pluginv1.SyncNetworkStateResponse, error) {
+	return b.service.SyncNetworkState(ctx, &pluginv1.SyncNetworkStateRequest{Target: pluginsdk.HostTarget(r.Host), Revision: revision, Rows: r.join()})
+}
+
+func (b *bench) remove(ctx context.Context, keys pluginsdk.NetworkKeys) (*pluginv1.ApplyNetworkStateResponse, error) {
+	return b.service.ApplyNetworkState(ctx, &pluginv1.ApplyNetworkStateRequest{Target: pluginsdk.HostTarget(host), Revision: revision, Removes: keys.Join()})
 }
 
 func core(agent hostv1.HostAgentServiceClient) *plugintest.Core {
@@ -47,7 +72,7 @@ func connect(conn *plugintest.Conn) *bench {
 }
 
 // realAgent is a process of its own, as on a host.
-func realAgent(t *testing.T) hostv1.HostAgentServiceClient {
+func realAgent(t testing.TB) hostv1.HostAgentServiceClient {
 	return plugintest.AgentAt(t, rig.HostAgent(t))
 }
 
@@ -72,7 +97,7 @@ func (r *recorder) Sync(_ context.Context, req *hostv1.SyncRequest) (*hostv1.Syn
 }
 
 // run runs a program and returns what it says.
-func run(t *testing.T, args ...string) (string, error) {
+func run(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -80,7 +105,7 @@ func run(t *testing.T, args ...string) (string, error) {
 	return string(out), err
 }
 
-func mustRun(t *testing.T, command string) {
+func mustRun(t testing.TB, command string) {
 	t.Helper()
 	if out, err := run(t, strings.Fields(command)...); err != nil {
 		t.Fatalf("%s: %v: %s", command, err, out)
@@ -88,7 +113,7 @@ func mustRun(t *testing.T, command string) {
 }
 
 // uplink makes a physical interface, as far as a bridge can tell.
-func uplink(t *testing.T, name string) {
+func uplink(t testing.TB, name string) {
 	t.Helper()
 	mustRun(t, fmt.Sprintf("ip link add %s type veth peer name %s-far", name, name))
 	for _, dev := range []string{name, name + "-far"} {

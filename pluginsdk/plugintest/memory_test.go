@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -25,21 +24,24 @@ const breakEnv = "KUMO_TEST_BREAK"
 type memory struct {
 	broken string
 
-	mu      sync.Mutex
-	busy    int
-	vms     map[string]pluginv1.VMState
-	images  map[string]bool
-	nets    map[string]bool
-	things  map[string]bool
-	points  map[string]bool
-	asked   int
+	mu     sync.Mutex
+	busy   int
+	vms    map[string]pluginv1.VMState
+	images map[string]bool
+	nets   map[string]bool
+	things map[string]bool
+	points map[string]bool
+	asked  int
+	// nics are those on the host, at the revision at.
+	nics    map[string]*pluginv1.GuestNIC
+	at      string
 	changed chan struct{}
 }
 
 func memoryPlugin() pluginsdk.Plugin {
 	m := &memory{
 		broken: os.Getenv(breakEnv), vms: map[string]pluginv1.VMState{}, images: map[string]bool{},
-		nets: map[string]bool{}, things: map[string]bool{}, points: map[string]bool{}, changed: make(chan struct{}),
+		nets: map[string]bool{}, things: map[string]bool{}, points: map[string]bool{}, nics: map[string]*pluginv1.GuestNIC{}, changed: make(chan struct{}),
 	}
 	return pluginsdk.Plugin{
 		Manifest: &pluginv1.Manifest{
@@ -294,31 +296,4 @@ func (l memoryL2) Unrealize(_ context.Context, r *pluginv1.UnrealizeRequest) (*p
 	defer l.m.mu.Unlock()
 	delete(l.m.nets, r.Network.Uuid)
 	return &pluginv1.UnrealizeResponse{}, nil
-}
-
-type memoryService struct{ m *memory }
-
-func (s memoryService) PrepareNICs(_ context.Context, r *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
-	for _, nic := range r.Nics {
-		_, err := net.ParseMAC(nic.Mac)
-		known := slices.ContainsFunc(r.Networks, func(n *pluginv1.L3Network) bool { return n.Uuid == nic.L3Uuid })
-		if err != nil || net.ParseIP(nic.Ip) == nil || !known {
-			if err := s.m.invalid("NIC "+nic.NicUuid, "wrong address or network"); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return &pluginv1.PrepareNICsResponse{}, nil
-}
-
-func (s memoryService) ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
-	return &pluginv1.ReleaseNICsResponse{}, nil
-}
-
-func (s memoryService) SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	return &pluginv1.SyncHostResponse{}, nil
-}
-
-func (s memoryService) ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
-	return &pluginv1.ReleaseNetworkResponse{}, nil
 }

@@ -7,7 +7,60 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
+
+	"github.com/kumo-cloud/kumo/pluginsdk"
+	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
+
+// The calls of network services: Applies are changes by which something comes or is
+// other than it was, Removes those by which something only goes, Syncs tell everything.
+const (
+	Applies = "ApplyNetworkState"
+	Removes = "RemoveNetworkState"
+	Syncs   = "SyncNetworkState"
+)
+
+// NetworkRows are the rows of a request of Applies or Syncs, on Host.
+type NetworkRows struct {
+	Host *pluginv1.Host
+	pluginsdk.NetworkRows
+}
+
+// Told takes a request of Applies or Syncs apart; one of another call has no rows.
+func Told(request any) (r NetworkRows) {
+	var err error
+	switch m := request.(type) {
+	case *pluginv1.ApplyNetworkStateRequest:
+		r.Host = m.GetTarget().GetHost()
+		r.NetworkRows, err = pluginsdk.SplitRows(m.GetUpserts())
+	case *pluginv1.SyncNetworkStateRequest:
+		r.Host = m.GetTarget().GetHost()
+		r.NetworkRows, err = pluginsdk.SplitRows(m.GetRows())
+	}
+	if err != nil {
+		panic(err) // the core made it
+	}
+	return r
+}
+
+// Gone are the rows that a request of Applies or Removes takes away.
+func Gone(request any) pluginsdk.NetworkKeys {
+	m, _ := request.(*pluginv1.ApplyNetworkStateRequest)
+	keys, err := pluginsdk.SplitKeys(m.GetRemoves())
+	if err != nil {
+		panic(err) // the core made it
+	}
+	return keys
+}
+
+// LastTold is Told of the newest request of a call; without one it has no rows.
+func LastTold(c *Calls, method string) NetworkRows {
+	all := c.Of(method)
+	if len(all) == 0 {
+		return NetworkRows{}
+	}
+	return Told(all[len(all)-1])
+}
 
 // Calls records the calls to plugins and lets them fail. Its methods may be
 // called at any time from any goroutine.
@@ -19,7 +72,8 @@ type Calls struct {
 }
 
 // Made is one call to a plugin: the RPC's name ("StartVM") and its request, a
-// message of pluginv1. A stream has no request here.
+// message of pluginv1. A stream has no request here. A change of network state is
+// named Applies or Removes: a guest's stop is not its start.
 type Made struct {
 	Method  string
 	Request any
@@ -107,6 +161,9 @@ type recorder struct {
 
 func (r recorder) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	name := path.Base(method)
+	if r, ok := args.(*pluginv1.ApplyNetworkStateRequest); ok && len(r.GetUpserts()) == 0 {
+		name = Removes
+	}
 	before, after := r.calls.record(name, args)
 	if before != nil {
 		if err := before(args); err != nil {

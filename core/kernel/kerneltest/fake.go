@@ -202,7 +202,7 @@ func (f *Fake) plugin() pluginsdk.Plugin {
 					ServiceIp: true, ServiceIpTag: "fakeAddress::{ip}::{uuid}"},
 			},
 		},
-		Hypervisor: hypervisor{f}, PrimaryStorage: primary{f}, BackupStorage: backup{f}, L2Network: l2{}, NetworkService: services{},
+		Hypervisor: hypervisor{f}, PrimaryStorage: primary{f}, BackupStorage: backup{f}, L2Network: l2{}, NetworkService: &services{at: map[served]string{}},
 	}
 }
 

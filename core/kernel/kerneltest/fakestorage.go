@@ -152,24 +152,6 @@ func (l2) Unrealize(context.Context, *pluginv1.UnrealizeRequest) (*pluginv1.Unre
 	return &pluginv1.UnrealizeResponse{}, nil
 }
 
-type services struct{}
-
-func (services) PrepareNICs(context.Context, *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
-	return &pluginv1.PrepareNICsResponse{}, nil
-}
-
-func (services) ReleaseNICs(context.Context, *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
-	return &pluginv1.ReleaseNICsResponse{}, nil
-}
-
-func (services) SyncHost(context.Context, *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	return &pluginv1.SyncHostResponse{}, nil
-}
-
-func (services) ReleaseNetwork(context.Context, *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
-	return &pluginv1.ReleaseNetworkResponse{}, nil
-}
-
 var (
 	_ pluginsdk.Hypervisor     = hypervisor{}
 	_ pluginsdk.VMPauser       = hypervisor{}
@@ -177,5 +159,5 @@ var (
 	_ pluginsdk.BackupStorage  = backup{}
 	_ pluginsdk.ImageUploader  = backup{}
 	_ pluginsdk.L2Network      = l2{}
-	_ pluginsdk.NetworkService = services{}
+	_ pluginsdk.NetworkService = (*services)(nil)
 )

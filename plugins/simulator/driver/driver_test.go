@@ -132,9 +132,14 @@ func (r *rig) vm(n int) *pluginv1.VM {
 		Nics:  []*pluginv1.NIC{{Uuid: id("c", n), Mac: r.nic(n).Mac, Bridge: r.l3.Bridge}}}
 }
 
+// plug is the call that makes a NIC's services work on a host, whatever was there.
+func (r *rig) plug(host *pluginv1.Host, nic *pluginv1.GuestNIC) *pluginv1.ApplyNetworkStateRequest {
+	return &pluginv1.ApplyNetworkStateRequest{Target: pluginsdk.HostTarget(host),
+		Upserts: pluginsdk.NetworkRows{Networks: []*pluginv1.L3Network{r.l3}, NICs: []*pluginv1.GuestNIC{nic}}.Join()}
+}
+
 func (r *rig) prepare(ctx context.Context, host *pluginv1.Host, n int) error {
-	_, err := r.NetworkService().PrepareNICs(ctx, &pluginv1.PrepareNICsRequest{
-		Host: host, Networks: []*pluginv1.L3Network{r.l3}, Nics: []*pluginv1.GuestNIC{r.nic(n)}})
+	_, err := r.NetworkService().ApplyNetworkState(ctx, r.plug(host, r.nic(n)))
 	return err
 }
 
@@ -160,7 +165,8 @@ func (r *rig) remove(ctx context.Context, n int) error {
 	host := r.hosts[n%len(r.hosts)]
 	_, err := r.Hypervisor().DestroyVM(ctx, &pluginv1.DestroyVMRequest{Host: host, VmUuid: id("a", n)})
 	if err == nil {
-		_, err = r.NetworkService().ReleaseNICs(ctx, &pluginv1.ReleaseNICsRequest{Host: host, Nics: []*pluginv1.GuestNIC{r.nic(n)}})
+		_, err = r.NetworkService().ApplyNetworkState(ctx, &pluginv1.ApplyNetworkStateRequest{Target: pluginsdk.HostTarget(host),
+			Removes: pluginsdk.NetworkKeys{NICs: []string{r.nic(n).NicUuid}}.Join()})
 	}
 	if err == nil {
 		_, err = r.PrimaryStorage().DeleteVolume(ctx, &pluginv1.DeleteVolumeRequest{Storage: r.storage, Host: host, VolumeUuid: id("v", n)})
@@ -248,8 +254,7 @@ func TestBadInputIsRefused(t *testing.T) {
 	r := loopback(t, 1, nil)
 	bad := r.nic(1)
 	bad.Mac = "zz"
-	_, err := r.NetworkService().PrepareNICs(t.Context(), &pluginv1.PrepareNICsRequest{Host: r.hosts[0],
-		Networks: []*pluginv1.L3Network{r.l3}, Nics: []*pluginv1.GuestNIC{bad}})
+	_, err := r.NetworkService().ApplyNetworkState(t.Context(), r.plug(r.hosts[0], bad))
 	if !errors.Is(err, errs.Invalid) {
 		t.Errorf("a NIC with a bad MAC: %v", err)
 	}
@@ -271,7 +276,7 @@ func TestBadInputIsRefused(t *testing.T) {
 func TestUndoAfterEachFault(t *testing.T) {
 	r := loopback(t, 2, nil)
 	n := 0
-	for _, method := range []string{"CreateVolume", "PrepareNICs", "StartVM"} {
+	for _, method := range []string{"CreateVolume", methodApply, "StartVM"} {
 		for _, when := range []string{"before", "after"} {
 			n++
 			must(t, fault.Write(r.dir, method+":fail=unavailable:"+when+":on="+r.hosts[n%2].Uuid))
@@ -427,11 +432,10 @@ func BenchmarkCreateVolume(b *testing.B) {
 	})
 }
 
-func BenchmarkPrepareNICs(b *testing.B) {
+func BenchmarkApplyNetworkState(b *testing.B) {
 	r, p := direct(b)
 	parallel(b, func(n int) error {
-		_, err := p.NetworkService.PrepareNICs(b.Context(), &pluginv1.PrepareNICsRequest{Host: r.hosts[n%100],
-			Networks: []*pluginv1.L3Network{r.l3}, Nics: []*pluginv1.GuestNIC{r.nic(n)}})
+		_, err := p.NetworkService.ApplyNetworkState(b.Context(), r.plug(r.hosts[n%100], r.nic(n)))
 		return err
 	})
 }
@@ -443,8 +447,7 @@ func BenchmarkStartVM(b *testing.B) {
 		_, err := p.PrimaryStorage.CreateVolume(b.Context(), &pluginv1.CreateVolumeRequest{Storage: r.storage,
 			Host: host, VolumeUuid: id("v", n), SizeBytes: 2000, Format: "qcow2", BackingPath: r.cached})
 		must(b, err)
-		_, err = p.NetworkService.PrepareNICs(b.Context(), &pluginv1.PrepareNICsRequest{Host: host,
-			Networks: []*pluginv1.L3Network{r.l3}, Nics: []*pluginv1.GuestNIC{r.nic(n)}})
+		_, err = p.NetworkService.ApplyNetworkState(b.Context(), r.plug(host, r.nic(n)))
 		must(b, err)
 	}
 	parallel(b, func(n int) error {

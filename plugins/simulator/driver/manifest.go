@@ -35,8 +35,15 @@ var methods = map[string]bool{
 	"DeleteCachedImage": true, "CreateVolume": true, "DeleteVolume": true, "ResizeVolume": true, "ListVolumes": true,
 	"ConnectStore": true, "StoreCapacity": true, "AddImage": true, "DeleteImage": true, "ExportImage": true,
 	"Realize": true, "Unrealize": true,
-	"PrepareNICs": true, "ReleaseNICs": true, "SyncHost": true, "ReleaseNetwork": true,
+	methodApply: true, methodRemove: true, "SyncNetworkState": true,
 }
+
+// A call of ApplyNetworkState that only takes away is a method of its own to fault
+// rules: a guest's stop is not its start.
+const (
+	methodApply  = "ApplyNetworkState"
+	methodRemove = "RemoveNetworkState"
+)
 
 func manifest(version string) *pluginv1.Manifest {
 	return &pluginv1.Manifest{

@@ -2,6 +2,7 @@ package driver
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/kumo-cloud/kumo/plugins/simulator/world"
@@ -47,54 +48,63 @@ func (n l2) Unrealize(ctx context.Context, req *pluginv1.UnrealizeRequest) (*plu
 	}, host, network)
 }
 
-func (s service) PrepareNICs(ctx context.Context, req *pluginv1.PrepareNICsRequest) (*pluginv1.PrepareNICsResponse, error) {
-	host := req.GetHost().GetUuid()
-	return run(ctx, s.simulator, "PrepareNICs", func(w *world.Live) (*pluginv1.PrepareNICsResponse, error) {
-		bindings, err := bindings(req.GetNics())
+func (s service) ApplyNetworkState(ctx context.Context, req *pluginv1.ApplyNetworkStateRequest) (*pluginv1.ApplyNetworkStateResponse, error) {
+	rows, err := pluginsdk.SplitRows(req.GetUpserts())
+	if err != nil {
+		return nil, err
+	}
+	gone, err := pluginsdk.SplitKeys(req.GetRemoves())
+	if err != nil {
+		return nil, err
+	}
+	method := methodApply
+	if len(req.GetUpserts()) == 0 {
+		method = methodRemove
+	}
+	host := req.GetTarget().GetHost().GetUuid()
+	return run(ctx, s.simulator, method, func(w *world.Live) (*pluginv1.ApplyNetworkStateResponse, error) {
+		bindings, err := bindings(rows.NICs)
 		if err != nil {
 			return nil, err
 		}
-		return &pluginv1.PrepareNICsResponse{}, w.Prepare(host, networks(req.GetNetworks()), bindings)
-	}, concerned(host, req.GetNics())...)
+		stale, err := w.Apply(host, req.GetBase(), req.GetRevision(), world.NetworkChange{
+			Networks: networks(rows.Networks), Bindings: bindings, GoneNetworks: gone.Networks, GoneNICs: gone.NICs,
+		})
+		return &pluginv1.ApplyNetworkStateResponse{Resync: stale}, err
+	}, concerned(host, rows, gone)...)
 }
 
-func (s service) ReleaseNICs(ctx context.Context, req *pluginv1.ReleaseNICsRequest) (*pluginv1.ReleaseNICsResponse, error) {
-	host := req.GetHost().GetUuid()
-	return run(ctx, s.simulator, "ReleaseNICs", func(w *world.Live) (*pluginv1.ReleaseNICsResponse, error) {
-		uuids := make([]string, len(req.GetNics()))
-		for i, n := range req.GetNics() {
-			uuids[i] = n.GetNicUuid()
+func (s service) SyncNetworkState(ctx context.Context, req *pluginv1.SyncNetworkStateRequest) (*pluginv1.SyncNetworkStateResponse, error) {
+	rows, err := pluginsdk.SplitRows(req.GetRows())
+	if err != nil {
+		return nil, err
+	}
+	host := req.GetTarget().GetHost().GetUuid()
+	return run(ctx, s.simulator, "SyncNetworkState", func(w *world.Live) (*pluginv1.SyncNetworkStateResponse, error) {
+		answer := &pluginv1.SyncNetworkStateResponse{}
+		var possible []world.Binding
+		for _, n := range rows.NICs {
+			b, err := binding(n)
+			if err != nil {
+				answer.Problems = append(answer.Problems, &pluginv1.NetworkProblem{L3Uuid: n.GetL3Uuid(), Reason: err.Error()})
+				continue
+			}
+			possible = append(possible, b)
 		}
-		return &pluginv1.ReleaseNICsResponse{}, w.Release(host, uuids)
-	}, concerned(host, req.GetNics())...)
-}
-
-func (s service) SyncHost(ctx context.Context, req *pluginv1.SyncHostRequest) (*pluginv1.SyncHostResponse, error) {
-	host := req.GetHost().GetUuid()
-	return run(ctx, s.simulator, "SyncHost", func(w *world.Live) (*pluginv1.SyncHostResponse, error) {
-		bindings, err := bindings(req.GetNics())
-		if err != nil {
-			return nil, err
-		}
-		return &pluginv1.SyncHostResponse{}, w.Sync(host, networks(req.GetNetworks()), bindings)
+		changed, removed, err := w.Sync(host, req.GetRevision(), networks(rows.Networks), possible)
+		answer.Changed, answer.Removed = int32(changed), int32(removed)
+		return answer, err
 	}, host)
 }
 
-func (s service) ReleaseNetwork(ctx context.Context, req *pluginv1.ReleaseNetworkRequest) (*pluginv1.ReleaseNetworkResponse, error) {
-	host, l3 := req.GetHost().GetUuid(), req.GetL3Uuid()
-	return run(ctx, s.simulator, "ReleaseNetwork", func(w *world.Live) (*pluginv1.ReleaseNetworkResponse, error) {
-		return &pluginv1.ReleaseNetworkResponse{}, w.ReleaseNetwork(host, l3)
-	}, host, l3)
-}
-
-// concerned lists the objects that a call for NICs concerns.
-func concerned(host string, nics []*pluginv1.GuestNIC) []string {
-	ids := make([]string, 0, 1+2*len(nics))
+// concerned lists the objects that a call concerns.
+func concerned(host string, rows pluginsdk.NetworkRows, gone pluginsdk.NetworkKeys) []string {
+	ids := make([]string, 0, 1+2*len(rows.NICs)+len(gone.NICs)+len(gone.Networks))
 	ids = append(ids, host)
-	for _, n := range nics {
+	for _, n := range rows.NICs {
 		ids = append(ids, n.GetNicUuid(), n.GetVmUuid())
 	}
-	return ids
+	return slices.Concat(ids, gone.NICs, gone.Networks)
 }
 
 func networks(in []*pluginv1.L3Network) []world.Network {
@@ -108,19 +118,26 @@ func networks(in []*pluginv1.L3Network) []world.Network {
 func bindings(in []*pluginv1.GuestNIC) ([]world.Binding, error) {
 	out := make([]world.Binding, len(in))
 	for i, n := range in {
-		object := "NIC " + n.GetNicUuid()
-		if !world.IsUUID(n.GetVmUuid()) {
-			return nil, errs.New(errs.Invalid, object, "its VM's UUID %q is not 32 lower-case hex digits", n.GetVmUuid())
+		var err error
+		if out[i], err = binding(n); err != nil {
+			return nil, err
 		}
-		if _, err := kinds.Parse("mac", n.GetMac()); err != nil {
-			return nil, errs.Wrap(errs.Invalid, object, err, "")
-		}
-		if ip := n.GetIp(); ip != "" {
-			if _, err := kinds.Parse("addr", ip); err != nil {
-				return nil, errs.Wrap(errs.Invalid, object, err, "")
-			}
-		}
-		out[i] = world.Binding{NIC: n.GetNicUuid(), VM: n.GetVmUuid(), L3: n.GetL3Uuid(), MAC: n.GetMac(), IP: n.GetIp()}
 	}
 	return out, nil
+}
+
+func binding(n *pluginv1.GuestNIC) (world.Binding, error) {
+	object := "NIC " + n.GetNicUuid()
+	if !world.IsUUID(n.GetVmUuid()) {
+		return world.Binding{}, errs.New(errs.Invalid, object, "its VM's UUID %q is not 32 lower-case hex digits", n.GetVmUuid())
+	}
+	if _, err := kinds.Parse("mac", n.GetMac()); err != nil {
+		return world.Binding{}, errs.Wrap(errs.Invalid, object, err, "")
+	}
+	if ip := n.GetIp(); ip != "" {
+		if _, err := kinds.Parse("addr", ip); err != nil {
+			return world.Binding{}, errs.Wrap(errs.Invalid, object, err, "")
+		}
+	}
+	return world.Binding{NIC: n.GetNicUuid(), VM: n.GetVmUuid(), L3: n.GetL3Uuid(), MAC: n.GetMac(), IP: n.GetIp()}, nil
 }

@@ -9,7 +9,7 @@
 //	*:latency=5ms-20ms                     each call takes longer
 //	CreateVolume:fail=exhausted:rate=0.05:seed=7
 //	DeleteVolume:hang=30s:on=5d5b1f0c0f7b4c4f9d3ce1a5a2b6f901
-//	PrepareNICs:crash:nth=100
+//	ApplyNetworkState:crash:nth=100
 //
 // METHOD is a strategy method, or "*" for all. The actions are
 //

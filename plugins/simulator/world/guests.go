@@ -20,8 +20,10 @@ func (l *Live) ConnectHost(h Host) error {
 	}
 	h.Connected = true
 	return l.do(func() ([]entry, error) {
-		if old := l.w.Hosts[h.UUID]; old != nil && *old == h {
-			return nil, nil
+		if old := l.w.Hosts[h.UUID]; old != nil {
+			if h.Revision = old.Revision; *old == h {
+				return nil, nil
+			}
 		}
 		return []entry{{Host: &h}}, nil
 	})

@@ -47,49 +47,110 @@ func (l *Live) Unrealize(host, network string) error {
 	})
 }
 
-// Prepare makes the services of NICs work on a host, and takes over what is
-// known of their networks. Errors: Unavailable for a host that is not
-// connected; Exists when an address is another NIC's; Invalid for a bridge that
-// nobody has made and for a NIC of a network that is not in networks.
-func (l *Live) Prepare(host string, networks []Network, bindings []Binding) error {
-	return l.do(func() ([]entry, error) {
-		if err := l.connected(host); err != nil {
-			return nil, err
-		}
-		return l.prepare(host, networks, bindings, nil)
-	})
+// NetworkChange is what of the network services changes on a host: networks and
+// bindings that come, or are other than they were, and those that go.
+type NetworkChange struct {
+	Networks               []Network
+	Bindings               []Binding
+	GoneNetworks, GoneNICs []string
 }
 
-// Sync replaces all that the services have on a host. Errors as for Prepare.
-func (l *Live) Sync(host string, networks []Network, bindings []Binding) error {
-	return l.do(func() ([]entry, error) {
+// Apply changes what the services have on a host that is at base or at revision, and
+// is at revision afterwards; stale says that it is at neither, and nothing was changed.
+// Without a revision the change is made in any case. What is gone already is a success.
+// Errors: Unavailable for a host that is not connected, where something comes; Exists
+// when an address is another NIC's; Invalid for a bridge that nobody has made and for
+// a NIC of a network that is not in the change.
+func (l *Live) Apply(host, base, revision string, c NetworkChange) (stale bool, err error) {
+	err = l.do(func() ([]entry, error) {
+		if len(c.Networks)+len(c.Bindings) > 0 {
+			if err := l.connected(host); err != nil {
+				return nil, err
+			}
+		}
+		h := l.w.Hosts[host]
+		if revision != "" && h != nil && h.Revision != base && h.Revision != revision {
+			stale = true
+			return nil, nil
+		}
+		dropped := map[string]bool{}
+		changes := l.drop(host, c, dropped)
+		added, err := l.prepare(host, c.Networks, c.Bindings, dropped)
+		changes = append(changes, added...)
+		if revision != "" {
+			changes = append(changes, at(h, revision)...)
+		}
+		return changes, err
+	})
+	return stale, err
+}
+
+// at is what makes a host be at a revision.
+func at(h *Host, revision string) []entry {
+	if h == nil || h.Revision == revision {
+		return nil
+	}
+	moved := *h
+	moved.Revision = revision
+	return []entry{{Host: &moved}}
+}
+
+// drop returns the entries that take away what goes, and notes its NICs.
+func (l *Live) drop(host string, c NetworkChange, dropped map[string]bool) []entry {
+	var changes []entry
+	for _, nic := range c.GoneNICs {
+		dropped[nic] = true
+	}
+	for _, l3 := range c.GoneNetworks {
+		for nic := range l.x.bindings[host] {
+			if l.w.Bindings[pair(host, nic)].L3 == l3 {
+				dropped[nic] = true
+			}
+		}
+		if l.w.Networks[pair(host, l3)] != nil {
+			changes = append(changes, without(kindNetwork, pair(host, l3)))
+		}
+	}
+	for _, nic := range slices.Sorted(maps.Keys(dropped)) {
+		if l.w.Bindings[pair(host, nic)] != nil {
+			changes = append(changes, without(kindBinding, pair(host, nic)))
+		}
+	}
+	return changes
+}
+
+// Sync replaces all that the services have on a host, which is at revision afterwards.
+// It returns how much came or changed, and how much went. Errors as for Apply.
+func (l *Live) Sync(host, revision string, networks []Network, bindings []Binding) (changed, removed int, err error) {
+	err = l.do(func() ([]entry, error) {
 		if err := l.connected(host); err != nil {
 			return nil, err
 		}
-		var changes []entry
-		keep := map[string]bool{}
+		keep, stays := map[string]bool{}, map[string]bool{}
 		for i := range bindings {
 			keep[bindings[i].NIC] = true
 		}
-		dropped := map[string]bool{}
-		for _, nic := range slices.Sorted(maps.Keys(l.x.bindings[host])) {
-			if !keep[nic] {
-				dropped[nic] = true
-				changes = append(changes, without(kindBinding, pair(host, nic)))
-			}
-		}
-		stays := map[string]bool{}
 		for i := range networks {
 			stays[networks[i].L3] = true
 		}
-		for _, n := range l.w.Networks {
-			if n.Host == host && !stays[n.L3] {
-				changes = append(changes, without(kindNetwork, pair(host, n.L3)))
+		c := NetworkChange{}
+		for nic := range l.x.bindings[host] {
+			if !keep[nic] {
+				c.GoneNICs = append(c.GoneNICs, nic)
 			}
 		}
+		for _, n := range l.w.Networks {
+			if n.Host == host && !stays[n.L3] {
+				c.GoneNetworks = append(c.GoneNetworks, n.L3)
+			}
+		}
+		dropped := map[string]bool{}
+		changes := l.drop(host, c, dropped)
 		added, err := l.prepare(host, networks, bindings, dropped)
-		return append(changes, added...), err
+		changed, removed = len(added), len(changes)
+		return slices.Concat(changes, added, at(l.w.Hosts[host], revision)), err
 	})
+	return changed, removed, err
 }
 
 // prepare returns the entries that add networks and bindings; the NICs in
@@ -147,33 +208,4 @@ func (l *Live) owner(host, l3, address string, dropped map[string]bool, taken ma
 		return ""
 	}
 	return c.nic
-}
-
-// Release undoes Prepare for NICs; those that are gone are a success.
-func (l *Live) Release(host string, nics []string) error {
-	return l.do(func() ([]entry, error) {
-		var changes []entry
-		for _, nic := range nics {
-			if l.w.Bindings[pair(host, nic)] != nil {
-				changes = append(changes, without(kindBinding, pair(host, nic)))
-			}
-		}
-		return changes, nil
-	})
-}
-
-// ReleaseNetwork removes what the services keep for an L3 network on a host.
-func (l *Live) ReleaseNetwork(host, l3 string) error {
-	return l.do(func() ([]entry, error) {
-		var changes []entry
-		for nic := range l.x.bindings[host] {
-			if key := pair(host, nic); l.w.Bindings[key].L3 == l3 {
-				changes = append(changes, without(kindBinding, key))
-			}
-		}
-		if l.w.Networks[pair(host, l3)] != nil {
-			changes = append(changes, without(kindNetwork, pair(host, l3)))
-		}
-		return changes, nil
-	})
 }

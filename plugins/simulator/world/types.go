@@ -20,6 +20,8 @@ type Host struct {
 	CPUs      int64  `json:"cpus"`
 	Memory    int64  `json:"memory"`
 	Connected bool   `json:"connected"`
+	// Revision is that of what the network services have there.
+	Revision string `json:"revision,omitempty"`
 }
 
 // Disk is a guest's disk: Path is a volume's path, for a CD-ROM a cached

@@ -61,7 +61,7 @@ func cloud(t testing.TB, dir string) *Live {
 		must(err)
 		bridge, err := l.Realize(h, net1, eth0)
 		must(err)
-		must(l.Prepare(h, []Network{{L3: l3, Bridge: bridge, Services: []string{"DHCP"}}}, nil))
+		must(comes(l, h, []Network{{L3: l3, Bridge: bridge, Services: []string{"DHCP"}}}, nil))
 	}
 	_, err = l.EnsureImage(hostA, CachedImage{Image: image, Storage: storage, Actual: 1 << 20, Virtual: gib})
 	must(err)
@@ -78,8 +78,24 @@ func vm(n int, host string) VM {
 		NICs:  []NIC{{UUID: id("c", n), MAC: fmt.Sprintf("fa:00:00:00:%02x:%02x", n>>8, n&255), Bridge: bridgeName(eth0)}}}
 }
 
+// comes is a change by which something comes, whatever the revision; goes one by which
+// something goes.
+func comes(l *Live, host string, networks []Network, bindings []Binding) error {
+	return goes(l, host, NetworkChange{Networks: networks, Bindings: bindings})
+}
+
+func goes(l *Live, host string, c NetworkChange) error {
+	_, err := l.Apply(host, "", "", c)
+	return err
+}
+
+func syncs(l *Live, host string, networks []Network, bindings []Binding) error {
+	_, _, err := l.Sync(host, "1", networks, bindings)
+	return err
+}
+
 func prepare(l *Live, host string, n int) error {
-	return l.Prepare(host, []Network{{L3: l3, Bridge: bridgeName(eth0), Services: []string{"DHCP"}}}, []Binding{{
+	return comes(l, host, []Network{{L3: l3, Bridge: bridgeName(eth0), Services: []string{"DHCP"}}}, []Binding{{
 		NIC: id("c", n), VM: id("a", n), L3: l3, MAC: fmt.Sprintf("fa:00:00:00:%02x:%02x", n>>8, n&255), IP: fmt.Sprintf("10.0.%d.%d", n>>8, n&255)}})
 }
 
@@ -134,11 +150,11 @@ func TestGuestLife(t *testing.T) {
 		{"start elsewhere unprepared", func() error { _, err := l.StartVM(vm(1, hostB)); return err }, errs.Invalid},
 		{"prepare elsewhere", func() error { return prepare(l, hostB, 1) }, ""},
 		{"start elsewhere", func() error { _, err := l.StartVM(vm(1, hostB)); return err }, ""},
-		{"release", func() error { return l.Release(hostA, []string{id("c", 1)}) }, ""},
+		{"release", func() error { return goes(l, hostA, NetworkChange{GoneNICs: []string{id("c", 1)}}) }, ""},
 		{"destroy", func() error { return l.DestroyVM(hostB, id("a", 1)) }, ""},
 		{"destroy again", func() error { return l.DestroyVM(hostB, id("a", 1)) }, ""},
 		{"pause a gone one", func() error { return l.PauseVM(hostB, id("a", 1)) }, errs.NotFound},
-		{"release network", func() error { return l.ReleaseNetwork(hostB, l3) }, ""},
+		{"release network", func() error { return goes(l, hostB, NetworkChange{GoneNetworks: []string{l3}}) }, ""},
 		{"delete volume", func() error { return l.DeleteVolume(storage, id("v", 1)) }, ""},
 		{"delete volume again", func() error { return l.DeleteVolume(storage, id("v", 1)) }, ""},
 		{"delete image", func() error { return l.DeleteCachedImage(storage, image) }, ""},
@@ -191,9 +207,9 @@ func TestDoubleAllocationIsRefused(t *testing.T) {
 	want(t, "launch", launch(l, hostB, 2), "")
 	sameIP := []Binding{{NIC: id("c", 3), VM: id("a", 3), L3: l3, MAC: "fa:00:00:00:00:03", IP: "10.0.0.1"}}
 	nets := []Network{{L3: l3, Bridge: bridgeName(eth0), Services: []string{"DHCP"}}}
-	want(t, "an IP twice", l.Prepare(hostB, nets, sameIP), errs.Exists)
+	want(t, "an IP twice", comes(l, hostB, nets, sameIP), errs.Exists)
 	twice := []Binding{{NIC: id("c", 4), VM: id("a", 4), L3: l3, IP: "10.0.9.9"}, {NIC: id("c", 5), VM: id("a", 5), L3: l3, IP: "10.0.9.9"}}
-	want(t, "an IP twice in one call", l.Prepare(hostB, nets, twice), errs.Exists)
+	want(t, "an IP twice in one call", comes(l, hostB, nets, twice), errs.Exists)
 	other := vm(3, hostB)
 	other.Disks[0].Path = VolumePath(storage, id("v", 1))
 	want(t, "prepare", prepare(l, hostB, 3), "")
@@ -208,8 +224,8 @@ func TestDoubleAllocationIsRefused(t *testing.T) {
 	want(t, "a MAC twice", err, errs.Refused)
 	// A sync hands an address to another NIC in one step.
 	want(t, "destroy", l.DestroyVM(hostA, id("a", 1)), "")
-	want(t, "sync", l.Sync(hostA, nets, sameIP), "")
-	want(t, "sync again", l.Sync(hostA, nets, sameIP), "")
+	want(t, "sync", syncs(l, hostA, nets, sameIP), "")
+	want(t, "sync again", syncs(l, hostA, nets, sameIP), "")
 	if w := l.Snapshot(); len(w.Violations()) != 0 {
 		t.Error(w.Violations())
 	}
@@ -284,7 +300,7 @@ func storm(t *testing.T, l *Live, seed uint64, calls int) {
 				case 5:
 					err = l.DeleteVolume(storage, id("v", n))
 				case 6:
-					err = l.Release(host, []string{id("c", n)})
+					err = goes(l, host, NetworkChange{GoneNICs: []string{id("c", n)}})
 				case 7:
 					err = l.PauseVM(host, id("a", n))
 				case 8:
@@ -525,7 +541,7 @@ func BenchmarkCreateStart(b *testing.B) {
 				b.Error(err)
 				return
 			}
-			if err := l.Prepare(v.Host, []Network{{L3: l3, Bridge: bridgeName(eth0)}}, []Binding{{
+			if err := comes(l, v.Host, []Network{{L3: l3, Bridge: bridgeName(eth0)}}, []Binding{{
 				NIC: v.NICs[0].UUID, VM: v.UUID, L3: l3, MAC: v.NICs[0].MAC, IP: v.NICs[0].MAC}}); err != nil {
 				b.Error(err)
 				return

@@ -1804,7 +1804,10 @@ type NetworkServiceDecl struct {
 	ServiceIpTag string `protobuf:"bytes,8,opt,name=service_ip_tag,json=serviceIpTag,proto3" json:"service_ip_tag,omitempty"`
 	// by_points: the plugin gives the services as an observer, at points of flows: it has
 	// no NetworkServiceService for them.
-	ByPoints      bool `protobuf:"varint,9,opt,name=by_points,json=byPoints,proto3" json:"by_points,omitempty"`
+	ByPoints bool `protobuf:"varint,9,opt,name=by_points,json=byPoints,proto3" json:"by_points,omitempty"`
+	// declarative: the provider has ApplyNetworkState and SyncNetworkState. The SDK sets
+	// it; without it the core makes the calls of the earlier contract.
+	Declarative   bool `protobuf:"varint,10,opt,name=declarative,proto3" json:"declarative,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1898,6 +1901,13 @@ func (x *NetworkServiceDecl) GetServiceIpTag() string {
 func (x *NetworkServiceDecl) GetByPoints() bool {
 	if x != nil {
 		return x.ByPoints
+	}
+	return false
+}
+
+func (x *NetworkServiceDecl) GetDeclarative() bool {
+	if x != nil {
+		return x.Declarative
 	}
 	return false
 }
@@ -3400,7 +3410,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"O\n" +
 	"\x06Switch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x121\n" +
-	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\xa2\x02\n" +
+	"\acaption\x18\x02 \x01(\v2\x17.kumo.plugin.v1.CaptionR\acaption\"\xc4\x02\n" +
 	"\x12NetworkServiceDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12 \n" +
@@ -3411,7 +3421,9 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"service_ip\x18\a \x01(\bR\tserviceIp\x12$\n" +
 	"\x0eservice_ip_tag\x18\b \x01(\tR\fserviceIpTag\x12\x1b\n" +
-	"\tby_points\x18\t \x01(\bR\bbyPoints\"\xea\x01\n" +
+	"\tby_points\x18\t \x01(\bR\bbyPoints\x12 \n" +
+	"\vdeclarative\x18\n" +
+	" \x01(\bR\vdeclarative\"\xea\x01\n" +
 	"\vSettingDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\adefault\x18\x02 \x01(\tR\adefault\x12\x10\n" +

@@ -309,6 +309,602 @@ func (*UnrealizeResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{4}
 }
 
+// NetworkTarget is what rows are for.
+type NetworkTarget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*NetworkTarget_Host
+	Kind          isNetworkTarget_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkTarget) Reset() {
+	*x = NetworkTarget{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkTarget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkTarget) ProtoMessage() {}
+
+func (x *NetworkTarget) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkTarget.ProtoReflect.Descriptor instead.
+func (*NetworkTarget) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *NetworkTarget) GetKind() isNetworkTarget_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *NetworkTarget) GetHost() *Host {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkTarget_Host); ok {
+			return x.Host
+		}
+	}
+	return nil
+}
+
+type isNetworkTarget_Kind interface {
+	isNetworkTarget_Kind()
+}
+
+type NetworkTarget_Host struct {
+	Host *Host `protobuf:"bytes,1,opt,name=host,proto3,oneof"`
+}
+
+func (*NetworkTarget_Host) isNetworkTarget_Kind() {}
+
+// NetworkRow is one row that a target should have. A kind that a provider does
+// not know is Invalid.
+type NetworkRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*NetworkRow_Network
+	//	*NetworkRow_Nic
+	//	*NetworkRow_Row
+	Kind          isNetworkRow_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkRow) Reset() {
+	*x = NetworkRow{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkRow) ProtoMessage() {}
+
+func (x *NetworkRow) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkRow.ProtoReflect.Descriptor instead.
+func (*NetworkRow) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *NetworkRow) GetKind() isNetworkRow_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *NetworkRow) GetNetwork() *L3Network {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRow_Network); ok {
+			return x.Network
+		}
+	}
+	return nil
+}
+
+func (x *NetworkRow) GetNic() *GuestNIC {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRow_Nic); ok {
+			return x.Nic
+		}
+	}
+	return nil
+}
+
+func (x *NetworkRow) GetRow() *Resource {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRow_Row); ok {
+			return x.Row
+		}
+	}
+	return nil
+}
+
+type isNetworkRow_Kind interface {
+	isNetworkRow_Kind()
+}
+
+type NetworkRow_Network struct {
+	Network *L3Network `protobuf:"bytes,1,opt,name=network,proto3,oneof"`
+}
+
+type NetworkRow_Nic struct {
+	// nic is in a network that is in the same call.
+	Nic *GuestNIC `protobuf:"bytes,2,opt,name=nic,proto3,oneof"`
+}
+
+type NetworkRow_Row struct {
+	// row is of another type, such as one of the provider's plugin's own.
+	Row *Resource `protobuf:"bytes,3,opt,name=row,proto3,oneof"`
+}
+
+func (*NetworkRow_Network) isNetworkRow_Kind() {}
+
+func (*NetworkRow_Nic) isNetworkRow_Kind() {}
+
+func (*NetworkRow_Row) isNetworkRow_Kind() {}
+
+// NetworkRowKey names a row. With a network goes what is in it.
+type NetworkRowKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Kind:
+	//
+	//	*NetworkRowKey_NetworkUuid
+	//	*NetworkRowKey_NicUuid
+	//	*NetworkRowKey_Row
+	Kind          isNetworkRowKey_Kind `protobuf_oneof:"kind"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NetworkRowKey) Reset() {
+	*x = NetworkRowKey{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NetworkRowKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NetworkRowKey) ProtoMessage() {}
+
+func (x *NetworkRowKey) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NetworkRowKey.ProtoReflect.Descriptor instead.
+func (*NetworkRowKey) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *NetworkRowKey) GetKind() isNetworkRowKey_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return nil
+}
+
+func (x *NetworkRowKey) GetNetworkUuid() string {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRowKey_NetworkUuid); ok {
+			return x.NetworkUuid
+		}
+	}
+	return ""
+}
+
+func (x *NetworkRowKey) GetNicUuid() string {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRowKey_NicUuid); ok {
+			return x.NicUuid
+		}
+	}
+	return ""
+}
+
+func (x *NetworkRowKey) GetRow() *ResourceKey {
+	if x != nil {
+		if x, ok := x.Kind.(*NetworkRowKey_Row); ok {
+			return x.Row
+		}
+	}
+	return nil
+}
+
+type isNetworkRowKey_Kind interface {
+	isNetworkRowKey_Kind()
+}
+
+type NetworkRowKey_NetworkUuid struct {
+	NetworkUuid string `protobuf:"bytes,1,opt,name=network_uuid,json=networkUuid,proto3,oneof"`
+}
+
+type NetworkRowKey_NicUuid struct {
+	NicUuid string `protobuf:"bytes,2,opt,name=nic_uuid,json=nicUuid,proto3,oneof"`
+}
+
+type NetworkRowKey_Row struct {
+	Row *ResourceKey `protobuf:"bytes,3,opt,name=row,proto3,oneof"`
+}
+
+func (*NetworkRowKey_NetworkUuid) isNetworkRowKey_Kind() {}
+
+func (*NetworkRowKey_NicUuid) isNetworkRowKey_Kind() {}
+
+func (*NetworkRowKey_Row) isNetworkRowKey_Kind() {}
+
+type ResourceKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Uuid          string                 `protobuf:"bytes,2,opt,name=uuid,proto3" json:"uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResourceKey) Reset() {
+	*x = ResourceKey{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResourceKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResourceKey) ProtoMessage() {}
+
+func (x *ResourceKey) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResourceKey.ProtoReflect.Descriptor instead.
+func (*ResourceKey) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ResourceKey) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *ResourceKey) GetUuid() string {
+	if x != nil {
+		return x.Uuid
+	}
+	return ""
+}
+
+type ApplyNetworkStateRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target *NetworkTarget         `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// base is the revision that the target should have; empty: none was told yet.
+	Base string `protobuf:"bytes,2,opt,name=base,proto3" json:"base,omitempty"`
+	// revision is the one that it has afterwards; it may be that of base, as changes
+	// of different rows can come in any order. Empty, as for what goes in any case: the
+	// change is made whatever the target has, and its revision stays.
+	Revision string        `protobuf:"bytes,3,opt,name=revision,proto3" json:"revision,omitempty"`
+	Upserts  []*NetworkRow `protobuf:"bytes,4,rep,name=upserts,proto3" json:"upserts,omitempty"`
+	// removes has no row of upserts.
+	Removes []*NetworkRowKey `protobuf:"bytes,5,rep,name=removes,proto3" json:"removes,omitempty"`
+	// provider is the NetworkServiceDecl.type of whom the rows are: each of a plugin's
+	// has rows and revisions of its own.
+	Provider      string `protobuf:"bytes,6,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyNetworkStateRequest) Reset() {
+	*x = ApplyNetworkStateRequest{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyNetworkStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyNetworkStateRequest) ProtoMessage() {}
+
+func (x *ApplyNetworkStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyNetworkStateRequest.ProtoReflect.Descriptor instead.
+func (*ApplyNetworkStateRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ApplyNetworkStateRequest) GetTarget() *NetworkTarget {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *ApplyNetworkStateRequest) GetBase() string {
+	if x != nil {
+		return x.Base
+	}
+	return ""
+}
+
+func (x *ApplyNetworkStateRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *ApplyNetworkStateRequest) GetUpserts() []*NetworkRow {
+	if x != nil {
+		return x.Upserts
+	}
+	return nil
+}
+
+func (x *ApplyNetworkStateRequest) GetRemoves() []*NetworkRowKey {
+	if x != nil {
+		return x.Removes
+	}
+	return nil
+}
+
+func (x *ApplyNetworkStateRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+type ApplyNetworkStateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// problems are what of the networks was left out; the NICs have the rest.
+	Problems []*NetworkProblem `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// resync: the target has neither base nor revision, and nothing was changed.
+	Resync        bool `protobuf:"varint,2,opt,name=resync,proto3" json:"resync,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyNetworkStateResponse) Reset() {
+	*x = ApplyNetworkStateResponse{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyNetworkStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyNetworkStateResponse) ProtoMessage() {}
+
+func (x *ApplyNetworkStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyNetworkStateResponse.ProtoReflect.Descriptor instead.
+func (*ApplyNetworkStateResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ApplyNetworkStateResponse) GetProblems() []*NetworkProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *ApplyNetworkStateResponse) GetResync() bool {
+	if x != nil {
+		return x.Resync
+	}
+	return false
+}
+
+type SyncNetworkStateRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Target *NetworkTarget         `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// revision is never empty.
+	Revision      string        `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Rows          []*NetworkRow `protobuf:"bytes,3,rep,name=rows,proto3" json:"rows,omitempty"`
+	Provider      string        `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncNetworkStateRequest) Reset() {
+	*x = SyncNetworkStateRequest{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncNetworkStateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncNetworkStateRequest) ProtoMessage() {}
+
+func (x *SyncNetworkStateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncNetworkStateRequest.ProtoReflect.Descriptor instead.
+func (*SyncNetworkStateRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SyncNetworkStateRequest) GetTarget() *NetworkTarget {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *SyncNetworkStateRequest) GetRevision() string {
+	if x != nil {
+		return x.Revision
+	}
+	return ""
+}
+
+func (x *SyncNetworkStateRequest) GetRows() []*NetworkRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *SyncNetworkStateRequest) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+type SyncNetworkStateResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Problems []*NetworkProblem      `protobuf:"bytes,1,rep,name=problems,proto3" json:"problems,omitempty"`
+	// changed and removed count what the provider keeps on the target that was new or
+	// different, and that went: both are zero where the target was as it should be.
+	Changed       int32 `protobuf:"varint,2,opt,name=changed,proto3" json:"changed,omitempty"`
+	Removed       int32 `protobuf:"varint,3,opt,name=removed,proto3" json:"removed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SyncNetworkStateResponse) Reset() {
+	*x = SyncNetworkStateResponse{}
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SyncNetworkStateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SyncNetworkStateResponse) ProtoMessage() {}
+
+func (x *SyncNetworkStateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SyncNetworkStateResponse.ProtoReflect.Descriptor instead.
+func (*SyncNetworkStateResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SyncNetworkStateResponse) GetProblems() []*NetworkProblem {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *SyncNetworkStateResponse) GetChanged() int32 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+func (x *SyncNetworkStateResponse) GetRemoved() int32 {
+	if x != nil {
+		return x.Removed
+	}
+	return 0
+}
+
 type IPRange struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NetworkCidr   string                 `protobuf:"bytes,1,opt,name=network_cidr,json=networkCidr,proto3" json:"network_cidr,omitempty"`
@@ -320,7 +916,7 @@ type IPRange struct {
 
 func (x *IPRange) Reset() {
 	*x = IPRange{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +928,7 @@ func (x *IPRange) String() string {
 func (*IPRange) ProtoMessage() {}
 
 func (x *IPRange) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[5]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +941,7 @@ func (x *IPRange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IPRange.ProtoReflect.Descriptor instead.
 func (*IPRange) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{5}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IPRange) GetNetworkCidr() string {
@@ -388,7 +984,7 @@ type L3Network struct {
 
 func (x *L3Network) Reset() {
 	*x = L3Network{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +996,7 @@ func (x *L3Network) String() string {
 func (*L3Network) ProtoMessage() {}
 
 func (x *L3Network) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[6]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +1009,7 @@ func (x *L3Network) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use L3Network.ProtoReflect.Descriptor instead.
 func (*L3Network) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{6}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *L3Network) GetUuid() string {
@@ -489,7 +1085,7 @@ type HostRoute struct {
 
 func (x *HostRoute) Reset() {
 	*x = HostRoute{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -501,7 +1097,7 @@ func (x *HostRoute) String() string {
 func (*HostRoute) ProtoMessage() {}
 
 func (x *HostRoute) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[7]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -514,7 +1110,7 @@ func (x *HostRoute) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HostRoute.ProtoReflect.Descriptor instead.
 func (*HostRoute) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{7}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *HostRoute) GetPrefix() string {
@@ -554,7 +1150,7 @@ type GuestNIC struct {
 
 func (x *GuestNIC) Reset() {
 	*x = GuestNIC{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -566,7 +1162,7 @@ func (x *GuestNIC) String() string {
 func (*GuestNIC) ProtoMessage() {}
 
 func (x *GuestNIC) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[8]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -579,7 +1175,7 @@ func (x *GuestNIC) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuestNIC.ProtoReflect.Descriptor instead.
 func (*GuestNIC) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{8}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GuestNIC) GetNicUuid() string {
@@ -684,7 +1280,7 @@ type PrepareNICsRequest struct {
 
 func (x *PrepareNICsRequest) Reset() {
 	*x = PrepareNICsRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -696,7 +1292,7 @@ func (x *PrepareNICsRequest) String() string {
 func (*PrepareNICsRequest) ProtoMessage() {}
 
 func (x *PrepareNICsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[9]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -709,7 +1305,7 @@ func (x *PrepareNICsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareNICsRequest.ProtoReflect.Descriptor instead.
 func (*PrepareNICsRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{9}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PrepareNICsRequest) GetHost() *Host {
@@ -743,7 +1339,7 @@ type PrepareNICsResponse struct {
 
 func (x *PrepareNICsResponse) Reset() {
 	*x = PrepareNICsResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +1351,7 @@ func (x *PrepareNICsResponse) String() string {
 func (*PrepareNICsResponse) ProtoMessage() {}
 
 func (x *PrepareNICsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[10]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +1364,7 @@ func (x *PrepareNICsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrepareNICsResponse.ProtoReflect.Descriptor instead.
 func (*PrepareNICsResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{10}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PrepareNICsResponse) GetProblems() []*NetworkProblem {
@@ -791,7 +1387,7 @@ type NetworkProblem struct {
 
 func (x *NetworkProblem) Reset() {
 	*x = NetworkProblem{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +1399,7 @@ func (x *NetworkProblem) String() string {
 func (*NetworkProblem) ProtoMessage() {}
 
 func (x *NetworkProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[11]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +1412,7 @@ func (x *NetworkProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NetworkProblem.ProtoReflect.Descriptor instead.
 func (*NetworkProblem) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{11}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NetworkProblem) GetL3Uuid() string {
@@ -843,7 +1439,7 @@ type ReleaseNICsRequest struct {
 
 func (x *ReleaseNICsRequest) Reset() {
 	*x = ReleaseNICsRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -855,7 +1451,7 @@ func (x *ReleaseNICsRequest) String() string {
 func (*ReleaseNICsRequest) ProtoMessage() {}
 
 func (x *ReleaseNICsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[12]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -868,7 +1464,7 @@ func (x *ReleaseNICsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNICsRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNICsRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{12}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReleaseNICsRequest) GetHost() *Host {
@@ -893,7 +1489,7 @@ type ReleaseNICsResponse struct {
 
 func (x *ReleaseNICsResponse) Reset() {
 	*x = ReleaseNICsResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -905,7 +1501,7 @@ func (x *ReleaseNICsResponse) String() string {
 func (*ReleaseNICsResponse) ProtoMessage() {}
 
 func (x *ReleaseNICsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[13]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -918,7 +1514,7 @@ func (x *ReleaseNICsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNICsResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseNICsResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{13}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{21}
 }
 
 type SyncHostRequest struct {
@@ -932,7 +1528,7 @@ type SyncHostRequest struct {
 
 func (x *SyncHostRequest) Reset() {
 	*x = SyncHostRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -944,7 +1540,7 @@ func (x *SyncHostRequest) String() string {
 func (*SyncHostRequest) ProtoMessage() {}
 
 func (x *SyncHostRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[14]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -957,7 +1553,7 @@ func (x *SyncHostRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncHostRequest.ProtoReflect.Descriptor instead.
 func (*SyncHostRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{14}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SyncHostRequest) GetHost() *Host {
@@ -990,7 +1586,7 @@ type SyncHostResponse struct {
 
 func (x *SyncHostResponse) Reset() {
 	*x = SyncHostResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1598,7 @@ func (x *SyncHostResponse) String() string {
 func (*SyncHostResponse) ProtoMessage() {}
 
 func (x *SyncHostResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[15]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1611,7 @@ func (x *SyncHostResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SyncHostResponse.ProtoReflect.Descriptor instead.
 func (*SyncHostResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{15}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SyncHostResponse) GetProblems() []*NetworkProblem {
@@ -1036,7 +1632,7 @@ type ReleaseNetworkRequest struct {
 
 func (x *ReleaseNetworkRequest) Reset() {
 	*x = ReleaseNetworkRequest{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +1644,7 @@ func (x *ReleaseNetworkRequest) String() string {
 func (*ReleaseNetworkRequest) ProtoMessage() {}
 
 func (x *ReleaseNetworkRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[16]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +1657,7 @@ func (x *ReleaseNetworkRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNetworkRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseNetworkRequest) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{16}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReleaseNetworkRequest) GetHost() *Host {
@@ -1093,7 +1689,7 @@ type ReleaseNetworkResponse struct {
 
 func (x *ReleaseNetworkResponse) Reset() {
 	*x = ReleaseNetworkResponse{}
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1701,7 @@ func (x *ReleaseNetworkResponse) String() string {
 func (*ReleaseNetworkResponse) ProtoMessage() {}
 
 func (x *ReleaseNetworkResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kumo_plugin_v1_network_proto_msgTypes[17]
+	mi := &file_kumo_plugin_v1_network_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,14 +1714,14 @@ func (x *ReleaseNetworkResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseNetworkResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseNetworkResponse) Descriptor() ([]byte, []int) {
-	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{17}
+	return file_kumo_plugin_v1_network_proto_rawDescGZIP(), []int{25}
 }
 
 var File_kumo_plugin_v1_network_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\n" +
-	"\x1ckumo/plugin/v1/network.proto\x12\x0ekumo.plugin.v1\x1a\x1fkumo/plugin/v1/hypervisor.proto\"\xdf\x02\n" +
+	"\x1ckumo/plugin/v1/network.proto\x12\x0ekumo.plugin.v1\x1a\x1fkumo/plugin/v1/hypervisor.proto\x1a\x1dkumo/plugin/v1/resource.proto\"\xdf\x02\n" +
 	"\tL2Network\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12-\n" +
@@ -1146,7 +1742,43 @@ const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\x10UnrealizeRequest\x12(\n" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x123\n" +
 	"\anetwork\x18\x02 \x01(\v2\x19.kumo.plugin.v1.L2NetworkR\anetwork\"\x13\n" +
-	"\x11UnrealizeResponse\"`\n" +
+	"\x11UnrealizeResponse\"C\n" +
+	"\rNetworkTarget\x12*\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostH\x00R\x04hostB\x06\n" +
+	"\x04kind\"\xa7\x01\n" +
+	"\n" +
+	"NetworkRow\x125\n" +
+	"\anetwork\x18\x01 \x01(\v2\x19.kumo.plugin.v1.L3NetworkH\x00R\anetwork\x12,\n" +
+	"\x03nic\x18\x02 \x01(\v2\x18.kumo.plugin.v1.GuestNICH\x00R\x03nic\x12,\n" +
+	"\x03row\x18\x03 \x01(\v2\x18.kumo.plugin.v1.ResourceH\x00R\x03rowB\x06\n" +
+	"\x04kind\"\x8a\x01\n" +
+	"\rNetworkRowKey\x12#\n" +
+	"\fnetwork_uuid\x18\x01 \x01(\tH\x00R\vnetworkUuid\x12\x1b\n" +
+	"\bnic_uuid\x18\x02 \x01(\tH\x00R\anicUuid\x12/\n" +
+	"\x03row\x18\x03 \x01(\v2\x1b.kumo.plugin.v1.ResourceKeyH\x00R\x03rowB\x06\n" +
+	"\x04kind\"5\n" +
+	"\vResourceKey\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04uuid\x18\x02 \x01(\tR\x04uuid\"\x8c\x02\n" +
+	"\x18ApplyNetworkStateRequest\x125\n" +
+	"\x06target\x18\x01 \x01(\v2\x1d.kumo.plugin.v1.NetworkTargetR\x06target\x12\x12\n" +
+	"\x04base\x18\x02 \x01(\tR\x04base\x12\x1a\n" +
+	"\brevision\x18\x03 \x01(\tR\brevision\x124\n" +
+	"\aupserts\x18\x04 \x03(\v2\x1a.kumo.plugin.v1.NetworkRowR\aupserts\x127\n" +
+	"\aremoves\x18\x05 \x03(\v2\x1d.kumo.plugin.v1.NetworkRowKeyR\aremoves\x12\x1a\n" +
+	"\bprovider\x18\x06 \x01(\tR\bprovider\"o\n" +
+	"\x19ApplyNetworkStateResponse\x12:\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.kumo.plugin.v1.NetworkProblemR\bproblems\x12\x16\n" +
+	"\x06resync\x18\x02 \x01(\bR\x06resync\"\xb8\x01\n" +
+	"\x17SyncNetworkStateRequest\x125\n" +
+	"\x06target\x18\x01 \x01(\v2\x1d.kumo.plugin.v1.NetworkTargetR\x06target\x12\x1a\n" +
+	"\brevision\x18\x02 \x01(\tR\brevision\x12.\n" +
+	"\x04rows\x18\x03 \x03(\v2\x1a.kumo.plugin.v1.NetworkRowR\x04rows\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\"\x8a\x01\n" +
+	"\x18SyncNetworkStateResponse\x12:\n" +
+	"\bproblems\x18\x01 \x03(\v2\x1e.kumo.plugin.v1.NetworkProblemR\bproblems\x12\x18\n" +
+	"\achanged\x18\x02 \x01(\x05R\achanged\x12\x18\n" +
+	"\aremoved\x18\x03 \x01(\x05R\aremoved\"`\n" +
 	"\aIPRange\x12!\n" +
 	"\fnetwork_cidr\x18\x01 \x01(\tR\vnetworkCidr\x12\x18\n" +
 	"\agateway\x18\x02 \x01(\tR\agateway\x12\x18\n" +
@@ -1208,12 +1840,14 @@ const file_kumo_plugin_v1_network_proto_rawDesc = "" +
 	"\x16ReleaseNetworkResponse2\xb0\x01\n" +
 	"\x10L2NetworkService\x12J\n" +
 	"\aRealize\x12\x1e.kumo.plugin.v1.RealizeRequest\x1a\x1f.kumo.plugin.v1.RealizeResponse\x12P\n" +
-	"\tUnrealize\x12 .kumo.plugin.v1.UnrealizeRequest\x1a!.kumo.plugin.v1.UnrealizeResponse2\xf7\x02\n" +
-	"\x15NetworkServiceService\x12V\n" +
-	"\vPrepareNICs\x12\".kumo.plugin.v1.PrepareNICsRequest\x1a#.kumo.plugin.v1.PrepareNICsResponse\x12V\n" +
-	"\vReleaseNICs\x12\".kumo.plugin.v1.ReleaseNICsRequest\x1a#.kumo.plugin.v1.ReleaseNICsResponse\x12M\n" +
-	"\bSyncHost\x12\x1f.kumo.plugin.v1.SyncHostRequest\x1a .kumo.plugin.v1.SyncHostResponse\x12_\n" +
-	"\x0eReleaseNetwork\x12%.kumo.plugin.v1.ReleaseNetworkRequest\x1a&.kumo.plugin.v1.ReleaseNetworkResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\tUnrealize\x12 .kumo.plugin.v1.UnrealizeRequest\x1a!.kumo.plugin.v1.UnrealizeResponse2\xdc\x04\n" +
+	"\x15NetworkServiceService\x12h\n" +
+	"\x11ApplyNetworkState\x12(.kumo.plugin.v1.ApplyNetworkStateRequest\x1a).kumo.plugin.v1.ApplyNetworkStateResponse\x12e\n" +
+	"\x10SyncNetworkState\x12'.kumo.plugin.v1.SyncNetworkStateRequest\x1a(.kumo.plugin.v1.SyncNetworkStateResponse\x12[\n" +
+	"\vPrepareNICs\x12\".kumo.plugin.v1.PrepareNICsRequest\x1a#.kumo.plugin.v1.PrepareNICsResponse\"\x03\x88\x02\x01\x12[\n" +
+	"\vReleaseNICs\x12\".kumo.plugin.v1.ReleaseNICsRequest\x1a#.kumo.plugin.v1.ReleaseNICsResponse\"\x03\x88\x02\x01\x12R\n" +
+	"\bSyncHost\x12\x1f.kumo.plugin.v1.SyncHostRequest\x1a .kumo.plugin.v1.SyncHostResponse\"\x03\x88\x02\x01\x12d\n" +
+	"\x0eReleaseNetwork\x12%.kumo.plugin.v1.ReleaseNetworkRequest\x1a&.kumo.plugin.v1.ReleaseNetworkResponse\"\x03\x88\x02\x01BDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_network_proto_rawDescOnce sync.Once
@@ -1227,65 +1861,90 @@ func file_kumo_plugin_v1_network_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_network_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_kumo_plugin_v1_network_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_kumo_plugin_v1_network_proto_goTypes = []any{
-	(*L2Network)(nil),              // 0: kumo.plugin.v1.L2Network
-	(*RealizeRequest)(nil),         // 1: kumo.plugin.v1.RealizeRequest
-	(*RealizeResponse)(nil),        // 2: kumo.plugin.v1.RealizeResponse
-	(*UnrealizeRequest)(nil),       // 3: kumo.plugin.v1.UnrealizeRequest
-	(*UnrealizeResponse)(nil),      // 4: kumo.plugin.v1.UnrealizeResponse
-	(*IPRange)(nil),                // 5: kumo.plugin.v1.IPRange
-	(*L3Network)(nil),              // 6: kumo.plugin.v1.L3Network
-	(*HostRoute)(nil),              // 7: kumo.plugin.v1.HostRoute
-	(*GuestNIC)(nil),               // 8: kumo.plugin.v1.GuestNIC
-	(*PrepareNICsRequest)(nil),     // 9: kumo.plugin.v1.PrepareNICsRequest
-	(*PrepareNICsResponse)(nil),    // 10: kumo.plugin.v1.PrepareNICsResponse
-	(*NetworkProblem)(nil),         // 11: kumo.plugin.v1.NetworkProblem
-	(*ReleaseNICsRequest)(nil),     // 12: kumo.plugin.v1.ReleaseNICsRequest
-	(*ReleaseNICsResponse)(nil),    // 13: kumo.plugin.v1.ReleaseNICsResponse
-	(*SyncHostRequest)(nil),        // 14: kumo.plugin.v1.SyncHostRequest
-	(*SyncHostResponse)(nil),       // 15: kumo.plugin.v1.SyncHostResponse
-	(*ReleaseNetworkRequest)(nil),  // 16: kumo.plugin.v1.ReleaseNetworkRequest
-	(*ReleaseNetworkResponse)(nil), // 17: kumo.plugin.v1.ReleaseNetworkResponse
-	nil,                            // 18: kumo.plugin.v1.L2Network.FieldsEntry
-	(*Host)(nil),                   // 19: kumo.plugin.v1.Host
+	(*L2Network)(nil),                 // 0: kumo.plugin.v1.L2Network
+	(*RealizeRequest)(nil),            // 1: kumo.plugin.v1.RealizeRequest
+	(*RealizeResponse)(nil),           // 2: kumo.plugin.v1.RealizeResponse
+	(*UnrealizeRequest)(nil),          // 3: kumo.plugin.v1.UnrealizeRequest
+	(*UnrealizeResponse)(nil),         // 4: kumo.plugin.v1.UnrealizeResponse
+	(*NetworkTarget)(nil),             // 5: kumo.plugin.v1.NetworkTarget
+	(*NetworkRow)(nil),                // 6: kumo.plugin.v1.NetworkRow
+	(*NetworkRowKey)(nil),             // 7: kumo.plugin.v1.NetworkRowKey
+	(*ResourceKey)(nil),               // 8: kumo.plugin.v1.ResourceKey
+	(*ApplyNetworkStateRequest)(nil),  // 9: kumo.plugin.v1.ApplyNetworkStateRequest
+	(*ApplyNetworkStateResponse)(nil), // 10: kumo.plugin.v1.ApplyNetworkStateResponse
+	(*SyncNetworkStateRequest)(nil),   // 11: kumo.plugin.v1.SyncNetworkStateRequest
+	(*SyncNetworkStateResponse)(nil),  // 12: kumo.plugin.v1.SyncNetworkStateResponse
+	(*IPRange)(nil),                   // 13: kumo.plugin.v1.IPRange
+	(*L3Network)(nil),                 // 14: kumo.plugin.v1.L3Network
+	(*HostRoute)(nil),                 // 15: kumo.plugin.v1.HostRoute
+	(*GuestNIC)(nil),                  // 16: kumo.plugin.v1.GuestNIC
+	(*PrepareNICsRequest)(nil),        // 17: kumo.plugin.v1.PrepareNICsRequest
+	(*PrepareNICsResponse)(nil),       // 18: kumo.plugin.v1.PrepareNICsResponse
+	(*NetworkProblem)(nil),            // 19: kumo.plugin.v1.NetworkProblem
+	(*ReleaseNICsRequest)(nil),        // 20: kumo.plugin.v1.ReleaseNICsRequest
+	(*ReleaseNICsResponse)(nil),       // 21: kumo.plugin.v1.ReleaseNICsResponse
+	(*SyncHostRequest)(nil),           // 22: kumo.plugin.v1.SyncHostRequest
+	(*SyncHostResponse)(nil),          // 23: kumo.plugin.v1.SyncHostResponse
+	(*ReleaseNetworkRequest)(nil),     // 24: kumo.plugin.v1.ReleaseNetworkRequest
+	(*ReleaseNetworkResponse)(nil),    // 25: kumo.plugin.v1.ReleaseNetworkResponse
+	nil,                               // 26: kumo.plugin.v1.L2Network.FieldsEntry
+	(*Host)(nil),                      // 27: kumo.plugin.v1.Host
+	(*Resource)(nil),                  // 28: kumo.plugin.v1.Resource
 }
 var file_kumo_plugin_v1_network_proto_depIdxs = []int32{
-	18, // 0: kumo.plugin.v1.L2Network.fields:type_name -> kumo.plugin.v1.L2Network.FieldsEntry
-	19, // 1: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	26, // 0: kumo.plugin.v1.L2Network.fields:type_name -> kumo.plugin.v1.L2Network.FieldsEntry
+	27, // 1: kumo.plugin.v1.RealizeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 2: kumo.plugin.v1.RealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
-	19, // 3: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
+	27, // 3: kumo.plugin.v1.UnrealizeRequest.host:type_name -> kumo.plugin.v1.Host
 	0,  // 4: kumo.plugin.v1.UnrealizeRequest.network:type_name -> kumo.plugin.v1.L2Network
-	5,  // 5: kumo.plugin.v1.L3Network.ranges:type_name -> kumo.plugin.v1.IPRange
-	7,  // 6: kumo.plugin.v1.L3Network.host_routes:type_name -> kumo.plugin.v1.HostRoute
-	19, // 7: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
-	6,  // 8: kumo.plugin.v1.PrepareNICsRequest.networks:type_name -> kumo.plugin.v1.L3Network
-	8,  // 9: kumo.plugin.v1.PrepareNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	11, // 10: kumo.plugin.v1.PrepareNICsResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
-	19, // 11: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
-	8,  // 12: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	19, // 13: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
-	6,  // 14: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
-	8,  // 15: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
-	11, // 16: kumo.plugin.v1.SyncHostResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
-	19, // 17: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 18: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
-	3,  // 19: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
-	9,  // 20: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
-	12, // 21: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
-	14, // 22: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
-	16, // 23: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
-	2,  // 24: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
-	4,  // 25: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
-	10, // 26: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
-	13, // 27: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
-	15, // 28: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
-	17, // 29: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
-	24, // [24:30] is the sub-list for method output_type
-	18, // [18:24] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	27, // 5: kumo.plugin.v1.NetworkTarget.host:type_name -> kumo.plugin.v1.Host
+	14, // 6: kumo.plugin.v1.NetworkRow.network:type_name -> kumo.plugin.v1.L3Network
+	16, // 7: kumo.plugin.v1.NetworkRow.nic:type_name -> kumo.plugin.v1.GuestNIC
+	28, // 8: kumo.plugin.v1.NetworkRow.row:type_name -> kumo.plugin.v1.Resource
+	8,  // 9: kumo.plugin.v1.NetworkRowKey.row:type_name -> kumo.plugin.v1.ResourceKey
+	5,  // 10: kumo.plugin.v1.ApplyNetworkStateRequest.target:type_name -> kumo.plugin.v1.NetworkTarget
+	6,  // 11: kumo.plugin.v1.ApplyNetworkStateRequest.upserts:type_name -> kumo.plugin.v1.NetworkRow
+	7,  // 12: kumo.plugin.v1.ApplyNetworkStateRequest.removes:type_name -> kumo.plugin.v1.NetworkRowKey
+	19, // 13: kumo.plugin.v1.ApplyNetworkStateResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	5,  // 14: kumo.plugin.v1.SyncNetworkStateRequest.target:type_name -> kumo.plugin.v1.NetworkTarget
+	6,  // 15: kumo.plugin.v1.SyncNetworkStateRequest.rows:type_name -> kumo.plugin.v1.NetworkRow
+	19, // 16: kumo.plugin.v1.SyncNetworkStateResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	13, // 17: kumo.plugin.v1.L3Network.ranges:type_name -> kumo.plugin.v1.IPRange
+	15, // 18: kumo.plugin.v1.L3Network.host_routes:type_name -> kumo.plugin.v1.HostRoute
+	27, // 19: kumo.plugin.v1.PrepareNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	14, // 20: kumo.plugin.v1.PrepareNICsRequest.networks:type_name -> kumo.plugin.v1.L3Network
+	16, // 21: kumo.plugin.v1.PrepareNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	19, // 22: kumo.plugin.v1.PrepareNICsResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	27, // 23: kumo.plugin.v1.ReleaseNICsRequest.host:type_name -> kumo.plugin.v1.Host
+	16, // 24: kumo.plugin.v1.ReleaseNICsRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	27, // 25: kumo.plugin.v1.SyncHostRequest.host:type_name -> kumo.plugin.v1.Host
+	14, // 26: kumo.plugin.v1.SyncHostRequest.networks:type_name -> kumo.plugin.v1.L3Network
+	16, // 27: kumo.plugin.v1.SyncHostRequest.nics:type_name -> kumo.plugin.v1.GuestNIC
+	19, // 28: kumo.plugin.v1.SyncHostResponse.problems:type_name -> kumo.plugin.v1.NetworkProblem
+	27, // 29: kumo.plugin.v1.ReleaseNetworkRequest.host:type_name -> kumo.plugin.v1.Host
+	1,  // 30: kumo.plugin.v1.L2NetworkService.Realize:input_type -> kumo.plugin.v1.RealizeRequest
+	3,  // 31: kumo.plugin.v1.L2NetworkService.Unrealize:input_type -> kumo.plugin.v1.UnrealizeRequest
+	9,  // 32: kumo.plugin.v1.NetworkServiceService.ApplyNetworkState:input_type -> kumo.plugin.v1.ApplyNetworkStateRequest
+	11, // 33: kumo.plugin.v1.NetworkServiceService.SyncNetworkState:input_type -> kumo.plugin.v1.SyncNetworkStateRequest
+	17, // 34: kumo.plugin.v1.NetworkServiceService.PrepareNICs:input_type -> kumo.plugin.v1.PrepareNICsRequest
+	20, // 35: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:input_type -> kumo.plugin.v1.ReleaseNICsRequest
+	22, // 36: kumo.plugin.v1.NetworkServiceService.SyncHost:input_type -> kumo.plugin.v1.SyncHostRequest
+	24, // 37: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:input_type -> kumo.plugin.v1.ReleaseNetworkRequest
+	2,  // 38: kumo.plugin.v1.L2NetworkService.Realize:output_type -> kumo.plugin.v1.RealizeResponse
+	4,  // 39: kumo.plugin.v1.L2NetworkService.Unrealize:output_type -> kumo.plugin.v1.UnrealizeResponse
+	10, // 40: kumo.plugin.v1.NetworkServiceService.ApplyNetworkState:output_type -> kumo.plugin.v1.ApplyNetworkStateResponse
+	12, // 41: kumo.plugin.v1.NetworkServiceService.SyncNetworkState:output_type -> kumo.plugin.v1.SyncNetworkStateResponse
+	18, // 42: kumo.plugin.v1.NetworkServiceService.PrepareNICs:output_type -> kumo.plugin.v1.PrepareNICsResponse
+	21, // 43: kumo.plugin.v1.NetworkServiceService.ReleaseNICs:output_type -> kumo.plugin.v1.ReleaseNICsResponse
+	23, // 44: kumo.plugin.v1.NetworkServiceService.SyncHost:output_type -> kumo.plugin.v1.SyncHostResponse
+	25, // 45: kumo.plugin.v1.NetworkServiceService.ReleaseNetwork:output_type -> kumo.plugin.v1.ReleaseNetworkResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_network_proto_init() }
@@ -1294,13 +1953,27 @@ func file_kumo_plugin_v1_network_proto_init() {
 		return
 	}
 	file_kumo_plugin_v1_hypervisor_proto_init()
+	file_kumo_plugin_v1_resource_proto_init()
+	file_kumo_plugin_v1_network_proto_msgTypes[5].OneofWrappers = []any{
+		(*NetworkTarget_Host)(nil),
+	}
+	file_kumo_plugin_v1_network_proto_msgTypes[6].OneofWrappers = []any{
+		(*NetworkRow_Network)(nil),
+		(*NetworkRow_Nic)(nil),
+		(*NetworkRow_Row)(nil),
+	}
+	file_kumo_plugin_v1_network_proto_msgTypes[7].OneofWrappers = []any{
+		(*NetworkRowKey_NetworkUuid)(nil),
+		(*NetworkRowKey_NicUuid)(nil),
+		(*NetworkRowKey_Row)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_network_proto_rawDesc), len(file_kumo_plugin_v1_network_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -163,29 +163,50 @@ var L2NetworkService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	NetworkServiceService_PrepareNICs_FullMethodName    = "/kumo.plugin.v1.NetworkServiceService/PrepareNICs"
-	NetworkServiceService_ReleaseNICs_FullMethodName    = "/kumo.plugin.v1.NetworkServiceService/ReleaseNICs"
-	NetworkServiceService_SyncHost_FullMethodName       = "/kumo.plugin.v1.NetworkServiceService/SyncHost"
-	NetworkServiceService_ReleaseNetwork_FullMethodName = "/kumo.plugin.v1.NetworkServiceService/ReleaseNetwork"
+	NetworkServiceService_ApplyNetworkState_FullMethodName = "/kumo.plugin.v1.NetworkServiceService/ApplyNetworkState"
+	NetworkServiceService_SyncNetworkState_FullMethodName  = "/kumo.plugin.v1.NetworkServiceService/SyncNetworkState"
+	NetworkServiceService_PrepareNICs_FullMethodName       = "/kumo.plugin.v1.NetworkServiceService/PrepareNICs"
+	NetworkServiceService_ReleaseNICs_FullMethodName       = "/kumo.plugin.v1.NetworkServiceService/ReleaseNICs"
+	NetworkServiceService_SyncHost_FullMethodName          = "/kumo.plugin.v1.NetworkServiceService/SyncHost"
+	NetworkServiceService_ReleaseNetwork_FullMethodName    = "/kumo.plugin.v1.NetworkServiceService/ReleaseNetwork"
 )
 
 // NetworkServiceServiceClient is the client API for NetworkServiceService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// NetworkServiceService ("DHCP", "Userdata", …) acts for guests' NICs.
+// NetworkServiceService ("DHCP", "Userdata", …) serves guests' NICs. It is
+// declarative: the core says which rows a target should have, and the provider
+// makes the target so. The provider keeps no state: what a target has is kept
+// there, with the revision at which it is.
 type NetworkServiceServiceClient interface {
+	// ApplyNetworkState changes rows of a target: removes first, then upserts, all
+	// or none. A target that has neither the base nor the revision changes nothing
+	// and the answer says resync: SyncNetworkState follows. A repeat changes
+	// nothing; an upsert replaces what was there of the row; to remove what is not
+	// there is a success. Errors: Invalid naming the row that cannot be, and nothing
+	// is changed.
+	ApplyNetworkState(ctx context.Context, in *ApplyNetworkStateRequest, opts ...grpc.CallOption) (*ApplyNetworkStateResponse, error)
+	// SyncNetworkState makes rows all that the provider has on a target, which has
+	// the revision afterwards; one that fails leaves the target without a revision.
+	// What of a row is not possible costs the others nothing: it is left as it was,
+	// or left out, and told as a problem. An error is about the target.
+	SyncNetworkState(ctx context.Context, in *SyncNetworkStateRequest, opts ...grpc.CallOption) (*SyncNetworkStateResponse, error)
+	// Deprecated: Do not use.
 	// PrepareNICs makes the services of all NICs of one guest work on its host,
 	// before the guest starts. A repeat replaces what was there for the NIC.
 	// Without NICs it tells the host that the networks have changed, which has
 	// guests in them: what it serves there must fit, and the guests' NICs keep
 	// what they have.
 	PrepareNICs(ctx context.Context, in *PrepareNICsRequest, opts ...grpc.CallOption) (*PrepareNICsResponse, error)
+	// Deprecated: Do not use.
 	ReleaseNICs(ctx context.Context, in *ReleaseNICsRequest, opts ...grpc.CallOption) (*ReleaseNICsResponse, error)
+	// Deprecated: Do not use.
 	// SyncHost replaces all that the provider has on a host by the given NICs. What
 	// of a network or NIC is not possible costs the others nothing: it is left as
 	// it was, or left out, and told as a problem. An error is about the host.
 	SyncHost(ctx context.Context, in *SyncHostRequest, opts ...grpc.CallOption) (*SyncHostResponse, error)
+	// Deprecated: Do not use.
 	// ReleaseNetwork removes what the provider keeps for an L3 network on a host.
 	ReleaseNetwork(ctx context.Context, in *ReleaseNetworkRequest, opts ...grpc.CallOption) (*ReleaseNetworkResponse, error)
 }
@@ -198,6 +219,27 @@ func NewNetworkServiceServiceClient(cc grpc.ClientConnInterface) NetworkServiceS
 	return &networkServiceServiceClient{cc}
 }
 
+func (c *networkServiceServiceClient) ApplyNetworkState(ctx context.Context, in *ApplyNetworkStateRequest, opts ...grpc.CallOption) (*ApplyNetworkStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyNetworkStateResponse)
+	err := c.cc.Invoke(ctx, NetworkServiceService_ApplyNetworkState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *networkServiceServiceClient) SyncNetworkState(ctx context.Context, in *SyncNetworkStateRequest, opts ...grpc.CallOption) (*SyncNetworkStateResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SyncNetworkStateResponse)
+	err := c.cc.Invoke(ctx, NetworkServiceService_SyncNetworkState_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// Deprecated: Do not use.
 func (c *networkServiceServiceClient) PrepareNICs(ctx context.Context, in *PrepareNICsRequest, opts ...grpc.CallOption) (*PrepareNICsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(PrepareNICsResponse)
@@ -208,6 +250,7 @@ func (c *networkServiceServiceClient) PrepareNICs(ctx context.Context, in *Prepa
 	return out, nil
 }
 
+// Deprecated: Do not use.
 func (c *networkServiceServiceClient) ReleaseNICs(ctx context.Context, in *ReleaseNICsRequest, opts ...grpc.CallOption) (*ReleaseNICsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseNICsResponse)
@@ -218,6 +261,7 @@ func (c *networkServiceServiceClient) ReleaseNICs(ctx context.Context, in *Relea
 	return out, nil
 }
 
+// Deprecated: Do not use.
 func (c *networkServiceServiceClient) SyncHost(ctx context.Context, in *SyncHostRequest, opts ...grpc.CallOption) (*SyncHostResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(SyncHostResponse)
@@ -228,6 +272,7 @@ func (c *networkServiceServiceClient) SyncHost(ctx context.Context, in *SyncHost
 	return out, nil
 }
 
+// Deprecated: Do not use.
 func (c *networkServiceServiceClient) ReleaseNetwork(ctx context.Context, in *ReleaseNetworkRequest, opts ...grpc.CallOption) (*ReleaseNetworkResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ReleaseNetworkResponse)
@@ -242,19 +287,38 @@ func (c *networkServiceServiceClient) ReleaseNetwork(ctx context.Context, in *Re
 // All implementations must embed UnimplementedNetworkServiceServiceServer
 // for forward compatibility.
 //
-// NetworkServiceService ("DHCP", "Userdata", …) acts for guests' NICs.
+// NetworkServiceService ("DHCP", "Userdata", …) serves guests' NICs. It is
+// declarative: the core says which rows a target should have, and the provider
+// makes the target so. The provider keeps no state: what a target has is kept
+// there, with the revision at which it is.
 type NetworkServiceServiceServer interface {
+	// ApplyNetworkState changes rows of a target: removes first, then upserts, all
+	// or none. A target that has neither the base nor the revision changes nothing
+	// and the answer says resync: SyncNetworkState follows. A repeat changes
+	// nothing; an upsert replaces what was there of the row; to remove what is not
+	// there is a success. Errors: Invalid naming the row that cannot be, and nothing
+	// is changed.
+	ApplyNetworkState(context.Context, *ApplyNetworkStateRequest) (*ApplyNetworkStateResponse, error)
+	// SyncNetworkState makes rows all that the provider has on a target, which has
+	// the revision afterwards; one that fails leaves the target without a revision.
+	// What of a row is not possible costs the others nothing: it is left as it was,
+	// or left out, and told as a problem. An error is about the target.
+	SyncNetworkState(context.Context, *SyncNetworkStateRequest) (*SyncNetworkStateResponse, error)
+	// Deprecated: Do not use.
 	// PrepareNICs makes the services of all NICs of one guest work on its host,
 	// before the guest starts. A repeat replaces what was there for the NIC.
 	// Without NICs it tells the host that the networks have changed, which has
 	// guests in them: what it serves there must fit, and the guests' NICs keep
 	// what they have.
 	PrepareNICs(context.Context, *PrepareNICsRequest) (*PrepareNICsResponse, error)
+	// Deprecated: Do not use.
 	ReleaseNICs(context.Context, *ReleaseNICsRequest) (*ReleaseNICsResponse, error)
+	// Deprecated: Do not use.
 	// SyncHost replaces all that the provider has on a host by the given NICs. What
 	// of a network or NIC is not possible costs the others nothing: it is left as
 	// it was, or left out, and told as a problem. An error is about the host.
 	SyncHost(context.Context, *SyncHostRequest) (*SyncHostResponse, error)
+	// Deprecated: Do not use.
 	// ReleaseNetwork removes what the provider keeps for an L3 network on a host.
 	ReleaseNetwork(context.Context, *ReleaseNetworkRequest) (*ReleaseNetworkResponse, error)
 	mustEmbedUnimplementedNetworkServiceServiceServer()
@@ -267,6 +331,12 @@ type NetworkServiceServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedNetworkServiceServiceServer struct{}
 
+func (UnimplementedNetworkServiceServiceServer) ApplyNetworkState(context.Context, *ApplyNetworkStateRequest) (*ApplyNetworkStateResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method ApplyNetworkState not implemented")
+}
+func (UnimplementedNetworkServiceServiceServer) SyncNetworkState(context.Context, *SyncNetworkStateRequest) (*SyncNetworkStateResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method SyncNetworkState not implemented")
+}
 func (UnimplementedNetworkServiceServiceServer) PrepareNICs(context.Context, *PrepareNICsRequest) (*PrepareNICsResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method PrepareNICs not implemented")
 }
@@ -298,6 +368,42 @@ func RegisterNetworkServiceServiceServer(s grpc.ServiceRegistrar, srv NetworkSer
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&NetworkServiceService_ServiceDesc, srv)
+}
+
+func _NetworkServiceService_ApplyNetworkState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyNetworkStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServiceServer).ApplyNetworkState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkServiceService_ApplyNetworkState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServiceServer).ApplyNetworkState(ctx, req.(*ApplyNetworkStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NetworkServiceService_SyncNetworkState_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SyncNetworkStateRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NetworkServiceServiceServer).SyncNetworkState(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NetworkServiceService_SyncNetworkState_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NetworkServiceServiceServer).SyncNetworkState(ctx, req.(*SyncNetworkStateRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _NetworkServiceService_PrepareNICs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -379,6 +485,14 @@ var NetworkServiceService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "kumo.plugin.v1.NetworkServiceService",
 	HandlerType: (*NetworkServiceServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "ApplyNetworkState",
+			Handler:    _NetworkServiceService_ApplyNetworkState_Handler,
+		},
+		{
+			MethodName: "SyncNetworkState",
+			Handler:    _NetworkServiceService_SyncNetworkState_Handler,
+		},
 		{
 			MethodName: "PrepareNICs",
 			Handler:    _NetworkServiceService_PrepareNICs_Handler,
