@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
@@ -27,47 +29,19 @@ type network struct {
 	metadata   *metadataServer
 	// written is what the two folders hold, nil before the first look.
 	written map[string][]byte
-	log     hclog.Logger
-}
-
-// networkState is all that a network should be.
-type networkState struct {
-	spec     networkSpec
-	bindings []binding
-	metadata guests
-}
-
-// stateOf parses the fragments of one network; the set has been checked.
-func stateOf(s set, key string) (networkState, error) {
-	st := networkState{metadata: guests{}}
-	for _, f := range s.of(key) {
-		object := "fragment " + f.GetKey()
-		switch {
-		case f.GetDhcpNetwork() != nil:
-			spec, err := parseNetwork(object, f.GetDhcpNetwork())
-			if err != nil {
-				return st, err
-			}
-			st.spec = spec
-		case f.GetDhcpBinding() != nil:
-			b, err := parseBinding(object, f.GetDhcpBinding())
-			if err != nil {
-				return st, err
-			}
-			st.bindings = append(st.bindings, b)
-		case f.GetMetadata() != nil:
-			ip, err := ParseIPv4(object, f.GetMetadata().GetIp())
-			if err != nil {
-				return st, err
-			}
-			st.metadata[ip] = f.GetMetadata()
-		}
-	}
-	return st, nil
+	// state is what was made last; nil when that is not known.
+	state *networkState
+	log   hclog.Logger
 }
 
 // converge makes the network as st says, changing only what differs.
-func (n *network) converge(ctx context.Context, st networkState, binary string) error {
+func (n *network) converge(ctx context.Context, st networkState, binary string) (err error) {
+	n.state = nil
+	defer func() {
+		if err == nil {
+			n.state = &st
+		}
+	}()
 	ns, err := ensureNamespace(st.spec.namespace)
 	if err != nil {
 		return errs.Wrap(errs.Internal, "DHCP network "+st.spec.namespace, err, "cannot make its namespace")
@@ -212,7 +186,7 @@ type changes struct{ config, reload bool }
 func (n *network) writeFiles(st networkState) (changes, error) {
 	var c changes
 	wanted := map[string][]byte{n.folder.config(): dnsmasqConfig(st.spec, n.folder)}
-	for _, b := range st.bindings {
+	for _, b := range st.changed() {
 		if st.spec.dhcp {
 			wanted[filepath.Join(n.folder.bindings(), b.file())] = []byte(b.line())
 		}
@@ -221,7 +195,7 @@ func (n *network) writeFiles(st networkState) (changes, error) {
 		}
 	}
 	// Old entries go before new ones come: one IP or MAC is never in two.
-	for file := range n.written {
+	for _, file := range n.old(st) {
 		if _, keep := wanted[file]; keep {
 			continue
 		}
@@ -244,6 +218,22 @@ func (n *network) writeFiles(st networkState) (changes, error) {
 		c.config = c.config || file == n.folder.config()
 	}
 	return c, nil
+}
+
+// old are the files that are there and may have to go.
+func (n *network) old(st networkState) []string {
+	if st.part == nil {
+		return slices.Collect(maps.Keys(n.written))
+	}
+	var files []string
+	for _, b := range st.part.went {
+		for _, folder := range []string{n.folder.bindings(), n.folder.names()} {
+			if file := filepath.Join(folder, b.file()); n.written[file] != nil {
+				files = append(files, file)
+			}
+		}
+	}
+	return files
 }
 
 // readFiles learns what is on the disk, when that is not known: what an earlier
@@ -287,7 +277,7 @@ func (n *network) staleLeases(st networkState) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	owners := map[string]string{}
-	for _, b := range st.bindings {
+	for _, b := range st.changed() {
 		owners[b.ip.String()] = b.mac.String()
 	}
 	var kept bytes.Buffer
@@ -310,7 +300,7 @@ func (n *network) staleLeases(st networkState) ([]byte, bool, error) {
 func (n *network) remove() error {
 	err := errors.Join(n.closeMetadata(), n.stopDnsmasq(), removeLeg(n.spec.namespace),
 		removeNamespace(n.spec.namespace), os.RemoveAll(string(n.folder)))
-	n.written = nil
+	n.written, n.state = nil, nil
 	if err != nil {
 		return errs.Wrap(errs.Internal, "DHCP network "+n.spec.namespace, err, "cannot be removed entirely")
 	}

@@ -209,10 +209,11 @@ func checkAll(owner string, fragments []*hostv1.Fragment) error {
 }
 
 func (e *Engine) change(ctx context.Context, owner string, next, touched set) error {
-	if err := checkSet(owner, next, e.store.sets); err != nil {
+	old := e.store.set(owner)
+	if err := checkSet(owner, old, next, touched, e.store.sets); err != nil {
 		return err
 	}
-	for _, step := range e.plan(owner, e.store.set(owner), next, touched) {
+	for _, step := range e.plan(owner, old, next, touched) {
 		if err := e.run(ctx, owner, next, step); err != nil {
 			return err
 		}

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
 
@@ -38,10 +36,7 @@ func (s step) whose(owner string) string {
 // bridges that they plug into, and go before them.
 func (e *Engine) plan(owner string, old, next, touched set) []step {
 	var gone, bridgesGone, bridges, networks []step
-	for _, key := range old.sortedKeys() {
-		if next[key] != nil {
-			continue
-		}
+	for _, key := range old.lacking(next) {
 		if n := old[key].GetDhcpNetwork(); n != nil {
 			gone = append(gone, e.removeNetworkStep(owner, old, key))
 		}
@@ -68,7 +63,7 @@ func (e *Engine) plan(owner string, old, next, touched set) []step {
 			s.keys = nil
 			gone = append(gone, s)
 		}
-		networks = append(networks, e.networkStep(owner, old, next, key))
+		networks = append(networks, e.networkStep(owner, old, next, touched, key))
 	}
 	// First the filter: it needs no device, and no guest is without it for a moment.
 	return slices.Concat(e.filterSteps(owner, old, next, touched), gone, bridgesGone, bridges, networks)
@@ -89,7 +84,7 @@ func touchedNetworks(old, next, touched set) []string {
 		}
 	}
 	for key, f := range old {
-		if !proto.Equal(next[key], f) {
+		if !same(next[key], f) {
 			mark(f) // also a binding that moved to another network
 		}
 	}
@@ -104,6 +99,24 @@ func keysOf(s set, network string) []string {
 	return keys
 }
 
+// changedKeys are those of a network's fragments that came, changed, went or are
+// touched, sorted.
+func changedKeys(old, next, touched set, network string) []string {
+	var keys []string
+	for key, f := range next {
+		if (touched[key] != nil || !same(old[key], f)) && networkKey(f) == network {
+			keys = append(keys, key)
+		}
+	}
+	for key, f := range old {
+		if next[key] != f && networkKey(f) == network && (next[key] == nil || networkKey(next[key]) != network) {
+			keys = append(keys, key)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
 func (e *Engine) removeNetworkStep(owner string, old set, key string) step {
 	n := fragmentOf(old, key)
 	return step{object: "DHCP network " + n.GetNamespace(), key: key, keys: keysOf(old, key), do: func(context.Context) error {
@@ -113,15 +126,15 @@ func (e *Engine) removeNetworkStep(owner string, old set, key string) step {
 	}}
 }
 
-func (e *Engine) networkStep(owner string, old, next set, key string) step {
+func (e *Engine) networkStep(owner string, old, next, touched set, key string) step {
 	name := fragmentOf(next, key).GetNamespace()
-	s := step{object: "DHCP network " + name, key: key, keys: append(keysOf(old, key), keysOf(next, key)...)}
-	slices.Sort(s.keys)
-	s.keys = slices.Compact(s.keys) // what was saved for a key is saved once
-	s.do = func(ctx context.Context) error { return e.convergeNetwork(ctx, owner, next, key) }
+	s := step{object: "DHCP network " + name, key: key, keys: changedKeys(old, next, touched, key)}
+	s.do = func(ctx context.Context) error {
+		return e.convergeNetwork(ctx, owner, next, key, &difference{old, s.keys})
+	}
 	s.undo = func(ctx context.Context) error {
 		if fragmentOf(old, key).GetNamespace() == name {
-			return e.convergeNetwork(ctx, owner, old, key)
+			return e.convergeNetwork(ctx, owner, old, key, nil)
 		}
 		runtime := e.network(owner, key, name)
 		delete(e.networks, name)
@@ -141,12 +154,14 @@ func (e *Engine) network(owner, key, namespace string) *network {
 	return n
 }
 
-func (e *Engine) convergeNetwork(ctx context.Context, owner string, s set, key string) error {
-	st, err := stateOf(s, key)
+// convergeNetwork makes a network as a set says; d is in what the set differs from one
+// that was made before, nil when that is not known.
+func (e *Engine) convergeNetwork(ctx context.Context, owner string, s set, key string, d *difference) error {
+	n := e.network(owner, key, fragmentOf(s, key).GetNamespace())
+	st, err := n.stateOf(s, key, d)
 	if err != nil {
 		return err
 	}
-	n := e.network(owner, key, st.spec.namespace)
 	before := n.dnsmasq
 	if err := n.converge(ctx, st, e.cfg.Dnsmasq); err != nil {
 		return err
@@ -230,7 +245,7 @@ func (e *Engine) revive(n *network, p *process) bool {
 	// convergeNetwork supervises.
 	n.dnsmasq = nil
 	n.written = nil // its end may come from a damaged file
-	err := e.convergeNetwork(e.closed, n.owner, e.store.set(n.owner), n.key)
+	err := e.convergeNetwork(e.closed, n.owner, e.store.set(n.owner), n.key, nil)
 	e.lacks.note(n.owner, n.key, err)
 	if err != nil {
 		n.log.Error("dnsmasq cannot be started again", "error", err)

@@ -14,7 +14,6 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protojson"
-	"google.golang.org/protobuf/proto"
 
 	hostv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/host/v1"
 )
@@ -27,6 +26,8 @@ type store struct {
 	sets   map[string]set
 	// revisions are those that the owners gave to what they have (revision.go).
 	revisions map[string]string
+	// lost are files of fragments that others have removed.
+	lost map[string]bool
 }
 
 // openStore reads what an earlier run saved. A file that cannot be read is set
@@ -75,9 +76,10 @@ func readFragment(file string) (*hostv1.Fragment, error) {
 
 // set returns a copy of what the owner has, which later changes leave alone.
 func (s *store) set(owner string) set {
-	c := set{}
-	maps.Copy(c, s.sets[owner])
-	return c
+	if s.sets[owner] == nil {
+		return set{}
+	}
+	return maps.Clone(s.sets[owner])
 }
 
 func (s *store) owners() []string { return slices.Sorted(maps.Keys(s.sets)) }
@@ -98,7 +100,7 @@ func (s *store) put(owner, key string, f *hostv1.Fragment) error {
 		delete(s.sets[owner], key)
 		return nil
 	}
-	if _, err := os.Lstat(file); err == nil && proto.Equal(s.sets[owner][key], f) {
+	if same(s.sets[owner][key], f) && !s.lost[file] {
 		return nil
 	}
 	data, err := protojson.Marshal(f)
@@ -111,10 +113,30 @@ func (s *store) put(owner, key string, f *hostv1.Fragment) error {
 	if err := writeFile(file, data, 0o600); err != nil {
 		return fmt.Errorf("save fragment %s: %w", key, err)
 	}
+	delete(s.lost, file)
 	if s.sets[owner] == nil {
 		s.sets[owner] = set{}
 	}
 	s.sets[owner][key] = f
+	return nil
+}
+
+// look finds out which files of an owner's fragments are there: put writes the others.
+func (s *store) look(owner string) error {
+	entries, err := os.ReadDir(filepath.Join(s.folder, owner))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("list the network state of %s: %w", owner, err)
+	}
+	there := make(map[string]bool, len(entries))
+	for _, e := range entries {
+		there[e.Name()] = true
+	}
+	s.lost = map[string]bool{}
+	for key := range s.sets[owner] {
+		if file := s.file(owner, key); !there[filepath.Base(file)] {
+			s.lost[file] = true
+		}
+	}
 	return nil
 }
 

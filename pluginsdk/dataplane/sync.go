@@ -52,6 +52,9 @@ func (e *Engine) Sync(ctx context.Context, owner, revision string, fragments []*
 	if err := e.store.setRevision(owner, ""); err != nil {
 		return result, err
 	}
+	if err := e.store.look(owner); err != nil {
+		return result, err
+	}
 	given := maps.Clone(next)
 	for _, key := range keep {
 		next.retain(old, key)
