@@ -192,6 +192,13 @@ func TestParseCall(t *testing.T) {
 	if err != nil || x.Value != 31.5 || !*x.Met || !strings.Contains(x.Notes, "40000") {
 		t.Errorf("row %+v, %v", x, err)
 	}
+	rows, err := parseNICs("BenchmarkNICs-2 20 100 ns/op 900.5 first-sync-ms 0.5 floor-ms/op 80 floor-sync-ms/op 20.5 less-ms/op 30.5 more-ms/op 700 sync-ms/op")
+	if err != nil || len(rows) != 2 || rows[0].Value != 30.5 || !*rows[0].Met || rows[1].Value != 700 || !strings.Contains(rows[1].Notes, "900 ms") {
+		t.Errorf("%v %v", rows, err)
+	}
+	if _, err := parseNICs("30.5 more-ms/op"); err == nil {
+		t.Error("a benchmark without all metrics was taken")
+	}
 	if _, err := parseCall("PASS"); err == nil {
 		t.Error("no benchmark was found and nobody was told")
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // allRows are the groups of rows, in the order in which they are measured.
-var allRows = []string{"cold", "create", "get", "list", "memory", "kill", "call"}
+var allRows = []string{"cold", "create", "get", "list", "memory", "kill", "call", "nics"}
 
 type config struct {
 	kumo, pluginDir  string
@@ -28,7 +28,7 @@ type config struct {
 	inFlight         int
 	duration         time.Duration
 	jsonOut, keepDir string
-	callDir          string
+	callDir, nicsDir string
 }
 
 func main() {
@@ -85,6 +85,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	f.StringVar(&c.jsonOut, "json", "", "file for the rows as JSON")
 	f.StringVar(&c.keepDir, "keep", "", "folder for data and log, which stays; without it they are removed")
 	f.StringVar(&c.callDir, "call-package", "./pluginsdk", "package with BenchmarkCall")
+	f.StringVar(&c.nicsDir, "nics-package", "./plugins/flat", "package with BenchmarkNICs, which needs root")
 	if err := f.Parse(args); err != nil {
 		return c, err
 	}

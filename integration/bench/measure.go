@@ -42,7 +42,12 @@ func measure(ctx context.Context, c config, r *report, progress io.Writer) error
 		}
 	}
 	if c.wants("call") {
-		return b.call(ctx)
+		if err := b.call(ctx); err != nil {
+			return err
+		}
+	}
+	if c.wants("nics") {
+		return b.nics(ctx)
 	}
 	return nil
 }
@@ -272,17 +277,26 @@ var (
 // call runs the SDK's benchmark of one plugin call.
 func (b *bench) call(ctx context.Context) error {
 	b.say("measuring plugin calls")
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^BenchmarkCall$", "-benchtime", b.duration.String(), b.callDir)
-	out, err := cmd.CombinedOutput()
+	out, err := goBench(ctx, "BenchmarkCall", b.duration.String(), b.callDir)
 	if err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+		return err
 	}
-	x, err := parseCall(string(out))
+	x, err := parseCall(out)
 	if err != nil {
 		return err
 	}
 	b.add(x)
 	return nil
+}
+
+// goBench runs a benchmark of a package for a time, or so many times as "20x" says.
+func goBench(ctx context.Context, name, much, pkg string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", "^"+name+"$", "-benchtime", much, pkg)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return string(out), nil
 }
 
 func parseCall(out string) (row, error) {
