@@ -69,14 +69,8 @@ func Start(t testing.TB) *Cloud {
 	return c
 }
 
-// Sign signs a request as the cloud wants it: HMAC-SHA256 over method, path with query,
+// signature is the one that a request must have: HMAC-SHA256 over method, path with query,
 // date and body.
-func Sign(r *http.Request, key, secret string, body []byte) {
-	r.Header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	r.Header.Set("X-Nimbus-Key", key)
-	r.Header.Set("X-Nimbus-Signature", signature(r.Method, r.URL.RequestURI(), r.Header.Get("Date"), secret, body))
-}
-
 func signature(method, path, date, secret string, body []byte) string {
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "%s\n%s\n%s\n%s", method, path, date, body) // a hash never fails
