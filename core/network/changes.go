@@ -225,9 +225,15 @@ func changesTooFast(l3UUID string) error {
 	return errs.New(errs.Unavailable, "L3Network "+l3UUID, "it is being changed faster than a host can be told").WithAdvice("try again")
 }
 
-// apply tells a host's providers of a network, and adds what they leave out.
+// apply tells a host's providers of a network, and adds what they leave out. Who gives
+// a service from now on is told before who gave it.
 func (s *Service) apply(ctx context.Context, h *pluginv1.Host, l3UUID string, v *view, told problems) error {
-	for _, d := range s.called(h.GetHypervisorType()) {
+	providers := s.called(h.GetHypervisorType())
+	slices.SortStableFunc(providers, func(a, b *pluginv1.NetworkServiceDecl) int {
+		gives := func(d *pluginv1.NetworkServiceDecl) int { return min(1, len(v.byProvider[d.GetType()].GetServices())) }
+		return gives(b) - gives(a)
+	})
+	for _, d := range providers {
 		var left []*pluginv1.NetworkProblem
 		var err error
 		if n := v.byProvider[d.GetType()]; n != nil {

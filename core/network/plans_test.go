@@ -66,7 +66,7 @@ func TestProvidersStayTheSame(t *testing.T) {
 	}
 	names := func(dump string) int { return strings.Count(dump, "NetworkServiceProvider {") }
 	after := c.Dump("NetworkServiceProvider", "NetworkServiceType")
-	if names(after) != 2 || c.count("NetworkServiceType") != 4 || c.count("NetworkServiceType", "type=Userdata") != 1 {
+	if names(after) != 2 || c.count("NetworkServiceType") != 5 || c.count("NetworkServiceType", "type=Userdata") != 2 {
 		t.Errorf("before\n%s\nafter\n%s", before, after)
 	}
 	c.set("DELETE FROM `NetworkServiceProvider`")

@@ -15,6 +15,7 @@ import (
 type attachServices struct {
 	L3UUID   string              `api:"l3NetworkUuid,required,path,resource=L3Network"`
 	Services map[string][]string `api:"networkServices,required"`
+	Replace  bool                `api:"replace" caption:"Replace|替换现有提供者" doc:"Services that other providers give are given by these from now on, for guests that run too."`
 }
 
 // detachServices holds the parameters of the opposite: the same map, or one
@@ -79,9 +80,9 @@ func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
 		if err != nil {
 			return err
 		}
-		have := map[string]string{}
+		have := map[string]*L3NetworkService{}
 		for _, b := range bound {
-			have[b.ServiceType] = b.ProviderUUID
+			have[b.ServiceType] = b
 		}
 		for name, services := range p.Services {
 			provider, found, err := store.First(ctx, tx, ProviderType, "`uuid` = ? OR `type` = ?", name, name)
@@ -91,7 +92,7 @@ func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
 			if !found {
 				return errs.New(errs.NotFound, "network service provider "+name, "there is none with this UUID or type")
 			}
-			if err := s.bind(ctx, tx, l3, l2, provider, services, have); err != nil {
+			if err := s.bind(ctx, tx, l3, l2, provider, services, have, p.Replace); err != nil {
 				return err
 			}
 		}
@@ -103,7 +104,7 @@ func (s *Service) attachServices(ctx context.Context, p *attachServices) error {
 	return s.changed(ctx, p.L3UUID, true)
 }
 
-func (s *Service) bind(ctx context.Context, tx *store.Tx, l3 *L3Network, l2 *L2Network, p *Provider, services []string, have map[string]string) error {
+func (s *Service) bind(ctx context.Context, tx *store.Tx, l3 *L3Network, l2 *L2Network, p *Provider, services []string, have map[string]*L3NetworkService, replace bool) error {
 	d, ok := s.decl(p.Type)
 	if !ok {
 		return errs.New(errs.Unavailable, "network service provider "+p.Name, "its plugin is not enabled").WithAdvice("enable the plugin that brings provider type %s", p.Type)
@@ -116,11 +117,18 @@ func (s *Service) bind(ctx context.Context, tx *store.Tx, l3 *L3Network, l2 *L2N
 			return invalid("networkServices", "provider %s does not give %s; it gives %v", p.Name, svc, d.GetServices())
 		}
 		if other, bound := have[svc]; bound {
-			return refused("L3Network "+l3.Name, "service %s is bound to provider %s already", svc, other)
+			if !replace {
+				return refused("L3Network "+l3.Name, "service %s is bound to provider %s already", svc, other.ProviderUUID).
+					WithAdvice("to have another one give it from now on, say replace")
+			}
+			if err := store.Set(ctx, tx, L3ServiceType.Type, other.UUID, map[string]any{"networkServiceProviderUuid": p.UUID}); err != nil {
+				return err
+			}
+			continue
 		}
-		have[svc] = p.UUID
 		row := &L3NetworkService{L3NetworkUUID: l3.UUID, ProviderUUID: p.UUID, ServiceType: svc}
 		row.UUID = resource.NewUUID()
+		have[svc] = row
 		if err := store.Insert(ctx, tx, L3ServiceType, row); err != nil {
 			return err
 		}

@@ -1,6 +1,8 @@
 package network_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
@@ -63,6 +65,43 @@ func TestDetachServices(t *testing.T) {
 	c.want("services", left(), "Userdata ")
 	c.Do(message, c.network(nil)) // it names none
 	c.want("services", left(), "Userdata ")
+}
+
+// Another provider can give a service from now on: the host of a guest that runs is told
+// by the new one before the old one, of the network and of the guest.
+func TestReplaceProvider(t *testing.T) {
+	c := newCloud(t)
+	c.serve(kerneltest.FakeType, "DHCP", "Userdata")
+	c.VM(c.s, nil)
+	p := c.network(P{"networkServices": map[string][]string{kerneltest.FakeAddressedType: {"Userdata"}}})
+	const message = "APIAttachNetworkServiceToL3NetworkMsg"
+	c.Refused(errs.Refused, message, p, "Userdata is bound to provider", "say replace")
+	p["replace"] = true
+	c.Calls.Forget()
+	for range 2 { // a repeat is a success
+		c.Do(message, p)
+	}
+	c.want("services of the new one", c.count("NetworkServiceL3NetworkRef", "networkServiceProviderUuid="+c.provider(kerneltest.FakeAddressedType)), 1)
+	c.want("services of the old one", c.count("NetworkServiceL3NetworkRef", "networkServiceProviderUuid="+c.provider(kerneltest.FakeType)), 1)
+	c.want("what the old one still gives", len(c.told("DHCP").GetServices()), 1)
+	nics := func(provider string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(c.Calls.Of(kerneltest.Applies), func(r any) bool {
+				return r.(*pluginv1.ApplyNetworkStateRequest).GetProvider() == provider && len(kerneltest.Told(r).NICs) == 1
+			})
+		}
+	}
+	for !nics(kerneltest.FakeAddressedType)() {
+		c.Idle(c.List("VmInstance")[0].Text("uuid"))
+	}
+	c.Do(message, c.network(P{"replace": true, "networkServices": map[string][]string{kerneltest.FakeType: {"Userdata"}}}))
+	var order []string
+	for _, r := range slices.Concat(c.Calls.Of(kerneltest.Applies), c.Calls.Of(kerneltest.Removes)) {
+		if m := r.(*pluginv1.ApplyNetworkStateRequest); len(kerneltest.Gone(m).Networks) == 1 {
+			order = append(order, m.GetProvider())
+		}
+	}
+	c.want("who was told to give the network up", strings.Join(order, " "), kerneltest.FakeAddressedType)
 }
 
 // A provider that needs an address of its own gets one with its first service or

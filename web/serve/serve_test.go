@@ -43,6 +43,8 @@ var additions = []string{
 	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
 	// Plugins as resources.
 	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIPurgePluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
+	// Which provider gives a service can be changed in one call.
+	"APIAttachNetworkServiceToL3NetworkMsg: parameter replace is not in the catalogue",
 	// What there is outside, such as in other clouds.
 	"APIApplyInventorySyncMsg", "APIQueryInventorySyncItemMsg", "APIQueryInventorySyncMsg", "APISyncInventoryMsg",
 	// The type is named as its path and its messages are.

@@ -198,7 +198,7 @@ func (f *Fake) plugin() pluginsdk.Plugin {
 			}},
 			NetworkServices: []*pluginv1.NetworkServiceDecl{
 				{Type: FakeType, Name: "fake network services", Services: []string{"DHCP", "Userdata"}, L2Types: []string{"L2NoVlanNetwork"}, HypervisorTypes: []string{FakeType}},
-				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT"}, HypervisorTypes: []string{FakeType},
+				{Type: FakeAddressedType, Name: "fake services with an address", Services: []string{"DNS", "SNAT", "Userdata"}, HypervisorTypes: []string{FakeType},
 					ServiceIp: true, ServiceIpTag: "fakeAddress::{ip}::{uuid}"},
 			},
 		},

@@ -844,7 +844,7 @@ type HypervisorDecl struct {
 	// volume_format is the format of disks that its guests use, such as "qcow2".
 	VolumeFormat string `protobuf:"bytes,4,opt,name=volume_format,json=volumeFormat,proto3" json:"volume_format,omitempty"`
 	// optional lists the optional services implemented: "pause", "console",
-	// "host-gateway", "attach-volume", "attach-nic", "migrate".
+	// "host-gateway".
 	Optional []string `protobuf:"bytes,5,rep,name=optional,proto3" json:"optional,omitempty"`
 	// volume_buses are those that a volume's system tag asks for, beside the
 	// usual one.
@@ -1406,7 +1406,7 @@ type PrimaryStorageDecl struct {
 	HostLocal bool `protobuf:"varint,4,opt,name=host_local,json=hostLocal,proto3" json:"host_local,omitempty"`
 	// hypervisor_types that can use its volumes.
 	HypervisorTypes []string `protobuf:"bytes,5,rep,name=hypervisor_types,json=hypervisorTypes,proto3" json:"hypervisor_types,omitempty"`
-	// optional: "resize", "snapshot", "list".
+	// optional: "resize", "list".
 	Optional []string `protobuf:"bytes,6,rep,name=optional,proto3" json:"optional,omitempty"`
 	// image_formats that it can make volumes of; empty means all.
 	ImageFormats  []string `protobuf:"bytes,7,rep,name=image_formats,json=imageFormats,proto3" json:"image_formats,omitempty"`
