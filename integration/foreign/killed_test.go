@@ -14,8 +14,8 @@ import (
 	"github.com/kumo-cloud/kumo/integration/wire"
 )
 
-// The core is killed at every point of the flows that make and remove an instance:
-// afterwards it is outside and has one row, or neither, and a sync finds nothing new.
+// The core is killed at every point of the flows that make and remove an instance, and of
+// a sync: afterwards it is outside and has one row, or neither, and a sync finds nothing new.
 func TestFlowsKilled(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t, server.Options{})
@@ -30,6 +30,10 @@ func TestFlowsKilled(t *testing.T) {
 	p.s.Stop()
 	for _, at := range points.Named(flows, "provide-create").Without("record").Points(nil) { // its rows come last
 		k.at(t, at, http.MethodPost, instances, body, len(k.before)+1)
+	}
+	endpoint := params(wire.Params{"endpointUuid": p.account})
+	for _, at := range points.Named(flows, "inventory-sync").Without("remove").Points(nil) { // nothing is gone
+		k.at(t, at, http.MethodPost, syncs, endpoint, len(k.before))
 	}
 	for _, at := range points.Named(flows, "cascade-delete").Without("point.begin").Points(nil) {
 		k.at(t, at, http.MethodDelete, gone, nil, len(k.before)-1)
