@@ -50,6 +50,9 @@ func (s *Service) Round(ctx context.Context) time.Duration {
 	return next
 }
 
+// newest finds the last run of each endpoint.
+const newest = "NOT EXISTS (SELECT 1 FROM `InventorySync` n WHERE n.`endpointUuid` = `InventorySync`.`endpointUuid` AND n.`createDate` > `InventorySync`.`createDate`)"
+
 // due asks for the syncs of endpoints of a type that are due.
 func (s *Service) due(ctx context.Context, d *pluginv1.InventoryDecl) (time.Duration, error) {
 	t, ok := s.k.Types.Get(d.GetEndpointType())
@@ -60,17 +63,21 @@ func (s *Service) due(ctx context.Context, d *pluginv1.InventoryDecl) (time.Dura
 	if err != nil {
 		return look, err
 	}
+	runs, err := store.Find(ctx, s.k.Store, syncType, "`endpointType` = ? AND "+newest, t.Name)
+	if err != nil {
+		return look, err
+	}
+	lasts := map[string]*Sync{}
+	for _, run := range runs {
+		lasts[run.EndpointUUID] = run
+	}
 	next := look
 	for _, uuid := range endpoints {
 		every := s.k.Config.Duration(ctx, category, interval(t.Name), uuid)
 		if every <= 0 {
 			continue
 		}
-		last, _, err := store.First(ctx, s.k.Store, syncType, "`endpointUuid` = ? ORDER BY `createDate` DESC", uuid)
-		if err != nil {
-			return look, err
-		}
-		began := s.asked[uuid]
+		last, began := lasts[uuid], s.asked[uuid]
 		if last != nil && last.CreateDate.After(began) {
 			began = last.CreateDate.Time
 		}
