@@ -81,15 +81,14 @@ func (s *Service) Register() error {
 
 // registerBrought registers what plugins bring: types of networks, and tags.
 func (s *Service) registerBrought() error {
-	for _, m := range s.generic.Declared() {
-		for _, d := range m.GetNetworkServices() {
-			if d.GetServiceIpTag() == "" {
-				continue
-			}
-			if err := s.Tags.Define(tag.Pattern{Resource: "L3Network", Pattern: d.GetServiceIpTag(), Inherent: true}); err != nil {
-				return err
-			}
+	err := plugin.Each(s.generic.Declared(), (*pluginv1.Manifest).GetNetworkServices, func(d *pluginv1.NetworkServiceDecl) error {
+		if d.GetServiceIpTag() == "" {
+			return nil
 		}
+		return s.Tags.Define(tag.Pattern{Resource: "L3Network", Pattern: d.GetServiceIpTag(), Inherent: true})
+	})
+	if err != nil {
+		return err
 	}
 	s.registerL2Attach()
 	return s.registerL2Types()
