@@ -95,9 +95,9 @@ func (k *Kernel) Retake(ctx context.Context) error {
 	return k.take(ctx, k.Plugins.Manifests())
 }
 
-// Spare is an error (errs.Refused) while there are resources that are what they are by a
+// Unneeded is an error (errs.Refused) while there are resources that are what they are by a
 // plugin: hosts of its type, networks that it serves.
-func (k *Kernel) Spare(ctx context.Context, plugin string) error {
+func (k *Kernel) Unneeded(ctx context.Context, plugin string) error {
 	all := k.Plugins.Manifests()
 	i := slices.IndexFunc(all, func(m *pluginv1.Manifest) bool { return m.GetName() == plugin })
 	if i < 0 {

@@ -1,8 +1,8 @@
 package provider
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
@@ -30,14 +30,14 @@ func (s *Service) Clear(ctx context.Context, plugin string, abandon bool) error 
 		if !left {
 			return s.clearLeft(ctx, types, abandon)
 		}
-		if gone == 0 {
+		if gone == 0 || ctx.Err() != nil {
 			return err
 		}
 	}
 }
 
-// clear deletes some rows of each type, and tells how many, and whether any are left;
-// err is why one is.
+// clear deletes some rows of each type, and tells how many, and whether there were any;
+// err is why the first of those that stay does.
 func (s *Service) clear(ctx context.Context, types []*served, abandon bool) (gone int, left bool, err error) {
 	mode := cascade.Permissive
 	if abandon {
@@ -50,16 +50,16 @@ func (s *Service) clear(ctx context.Context, types []*served, abandon bool) (gon
 		}
 		left = left || len(uuids) > 0
 		for _, uuid := range uuids {
+			if ctx.Err() != nil {
+				return gone, true, ctx.Err()
+			}
 			failed := s.k.Cascade.Turn(ctx, ctx.Done(), uuid, func(ctx context.Context) error {
 				return s.k.Cascade.Delete(ctx, t.GetName(), uuid, mode, flow.Options{Key: uuid})
 			})
 			if failed == nil {
 				gone++
 			}
-			err = errors.Join(err, failed)
-			if err != nil && failed != nil && ctx.Err() != nil {
-				return 0, true, err
-			}
+			err = cmp.Or(err, failed)
 		}
 	}
 	return gone, left, err

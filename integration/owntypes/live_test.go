@@ -72,13 +72,14 @@ func TestPurge(t *testing.T) {
 		zone := p.create(p.c, wire.Zones, wire.Params{"name": "z"}).text("uuid")
 		for _, c := range []struct {
 			line  string
+			off   bool
 			files int
-		}{{"plugin purge " + sample + " --yes", 0}, {"plugin purge " + sample + " --abandon --yes", 1}} {
+		}{{"plugin purge " + sample + " --yes", false, 0}, {"plugin purge " + sample + " --abandon --yes", true, 1}, {"plugin purge " + sample + " --abandon --yes", false, 1}} {
 			ring := p.create(p.c, rings, wire.Params{"name": "r"}).text("uuid")
 			for _, name := range []string{"k", "l"} {
 				p.create(p.c, pairs, wire.Params{"name": name, "publicKey": key, "zoneUuid": zone, "ringUuid": ring}, "rotation::30")
 			}
-			if c.files > 0 {
+			if c.off {
 				p.kumo(env, "plugin disable "+sample)
 			}
 			before := len(p.published())

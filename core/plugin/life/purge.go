@@ -9,9 +9,9 @@ import (
 
 // Rows are the resources that there are because of plugins.
 type Rows interface {
-	// Spare is an error while there are resources of the core's own types that cannot be
+	// Unneeded is an error while there are resources of the core's own types that cannot be
 	// without a plugin.
-	Spare(ctx context.Context, plugin string) error
+	Unneeded(ctx context.Context, plugin string) error
 	// Clear deletes all rows of a plugin's types. abandon: the plugin is not asked.
 	Clear(ctx context.Context, plugin string, abandon bool) error
 	// Forget removes the types of a plugin that is off, with their tables.
@@ -31,10 +31,14 @@ func (s *Service) purge(ctx context.Context, uuid string, abandon bool) error {
 	if err != nil {
 		return err
 	}
-	if err := s.rows.Spare(ctx, row.Name); err != nil {
+	if err := s.rows.Unneeded(ctx, row.Name); err != nil {
 		return err
 	}
-	if !abandon {
+	if abandon {
+		if err := s.changeState(ctx, uuid, "disable"); err != nil { // it is not asked
+			return err
+		}
+	} else {
 		if err := s.plugins.Enable(ctx, row.Name); err != nil {
 			return errs.Wrap(errs.ClassOf(err), "plugin "+row.Name, err, "it is needed to remove what it has made").
 				WithAdvice("to leave that where it is: kumo plugin purge %s --abandon", row.Name)
