@@ -22,31 +22,39 @@ type former struct {
 	version string
 }
 
-// keep copies the binary that a process runs, whose file may have been replaced already.
+// keep copies the binary that a process runs for when the next version fails.
 func (s *supervised) keep(p *process) (*former, error) {
+	bin, err := s.copyOf(p, "former")
+	if granted := p.granted.Load(); granted != nil {
+		bin.granted = slices.Clone(*granted)
+	}
+	return &former{bin, p.manifest.Load().GetVersion()}, err
+}
+
+// copyOf copies the binary that a process runs, whose file may have been replaced
+// already, into a file of the data folder.
+func (s *supervised) copyOf(p *process, file string) (binary, error) {
+	var none binary
 	object := "plugin " + s.name
-	path := filepath.Join(s.m.cfg.DataDir, s.name, "former")
+	path := filepath.Join(s.m.cfg.DataDir, s.name, file)
 	in, err := os.Open("/proc/" + strconv.Itoa(p.runner.pidOf()) + "/exe")
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, object, err, "its binary cannot be kept")
+		return none, errs.Wrap(errs.Internal, object, err, "its binary cannot be kept")
 	}
 	defer func() { _ = in.Close() }() // only read
 	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o700)
 	if err != nil {
-		return nil, errs.Wrap(errs.Internal, object, err, "its binary cannot be kept")
+		return none, errs.Wrap(errs.Internal, object, err, "its binary cannot be kept")
 	}
 	_, err = io.Copy(out, in)
 	if err = errors.Join(err, out.Close()); err != nil {
-		return nil, errs.Wrap(errs.Internal, object, errors.Join(err, os.Remove(path)), "its binary cannot be kept")
+		return none, errs.Wrap(errs.Internal, object, errors.Join(err, os.Remove(path)), "its binary cannot be kept")
 	}
 	bin, err := readBinary(path)
 	if err == nil && !bytes.Equal(bin.sum, s.binary().sum) {
 		err = errs.New(errs.Internal, object, "what it runs is not its binary")
 	}
-	if granted := p.granted.Load(); granted != nil {
-		bin.granted = slices.Clone(*granted)
-	}
-	return &former{bin, p.manifest.Load().GetVersion()}, err
+	return bin, err
 }
 
 // proven forgets the version before, when there is one and the process has run for long

@@ -69,6 +69,12 @@ func (m *Manager) Regrant(ctx context.Context, name string) error {
 // regrant is Regrant. s is entered.
 func (m *Manager) regrant(ctx context.Context, s *supervised) error {
 	var lacks *lacking
+	if c := s.canary.Load(); c != nil { // it has its zones until it is granted less than it asks for
+		if err := c.grant(ctx, m.cfg.Granted, c.bin.sum); err != nil {
+			s.fail(err)
+			s.dropCanary(ctx)
+		}
+	}
 	if p := s.current.Load(); p != nil {
 		bin := s.binary()
 		err := p.grant(ctx, bin.grants(m.cfg.Granted), bin.sum)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -46,7 +48,8 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 	}
 	ctx = h.s.open.begin(ctx)
 	defer h.s.open.end(ctx)
-	p, err := h.s.process(ctx, nil)
+	zone := zoneOf(args)
+	p, err := h.s.processFor(ctx, zone, nil)
 	if err != nil {
 		return err
 	}
@@ -55,7 +58,7 @@ func (h handle) Invoke(ctx context.Context, method string, args, reply any, opts
 		return err
 	}
 	tries++
-	if p, err = h.s.process(ctx, p); err != nil {
+	if p, err = h.s.processFor(ctx, zone, p); err != nil {
 		return err
 	}
 	if err = p.invoke(ctx, method, args, reply, opts...); err != nil && lost(ctx, err) {
@@ -85,28 +88,27 @@ func (p *process) invoke(ctx context.Context, method string, args, reply any, op
 	return p.conn.Invoke(ctx, method, args, reply, opts...)
 }
 
-// NewStream opens a stream of the server's messages.
+// NewStream makes a stream of the server's messages. It is opened with the request,
+// which says for which host it is.
 func (h handle) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if desc.ClientStreams {
 		return nil, errs.New(errs.Unsupported, "plugin "+h.s.name, "%s streams to the plugin, which the contract does not have", method)
 	}
 	ctx = h.s.open.begin(ctx)
 	context.AfterFunc(ctx, func() { h.s.open.end(ctx) }) // as of open: whoever is done with a stream ends ctx
-	s := &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts, began: time.Now(), tries: 1}
-	err := s.open(nil)
-	if err != nil && lost(ctx, err) {
-		err = s.again(err)
-	}
-	if err != nil {
-		h.s.open.end(ctx)
-		s.ended(err)
-		return nil, err
-	}
-	return s, nil
+	return &handleStream{h: h, ctx: ctx, desc: desc, method: method, opts: opts, began: time.Now(), tries: 1}, nil
 }
 
 func lost(ctx context.Context, err error) bool {
 	return ctx.Err() == nil && errors.Is(err, pluginsdk.ErrConnectionLost)
+}
+
+// opened is a stream on one process, in supervised.streams.
+type opened struct {
+	zone, method string
+	end          context.CancelFunc
+	// cut: it was ended for another process to take its place.
+	cut atomic.Bool
 }
 
 // handleStream is a stream that starts over on another process when it breaks
@@ -120,8 +122,8 @@ type handleStream struct {
 	opts    []grpc.CallOption
 	proc    *process
 	request any
-	sent    bool
 	settled bool
+	opened  *opened
 	// release tells proc that it owes this stream nothing more.
 	release func()
 	// began, tries and told are for who is told of the call.
@@ -144,23 +146,30 @@ func (s *handleStream) ended(err error) {
 
 func (s *handleStream) open(not *process) error {
 	var err error
-	if s.proc, err = s.h.s.process(s.ctx, not); err != nil {
+	o := &opened{zone: zoneOf(s.request), method: s.method}
+	if s.proc, err = s.h.s.processFor(s.ctx, o.zone, not); err != nil {
 		return err
 	}
 	p := s.proc
 	p.begin()
-	s.ClientStream, err = p.conn.NewStream(s.ctx, s.desc, s.method, s.opts...)
+	ctx, end := context.WithCancel(s.ctx)
+	s.ClientStream, err = p.conn.NewStream(ctx, s.desc, s.method, s.opts...)
 	if err != nil {
+		end()
 		p.end()
 		return err
 	}
+	o.end, s.opened = end, o
+	s.h.s.streams.Store(o, true)
 	// The caller ends ctx when it is done with the stream (pluginsdk's clients
 	// do), whether it has read all of it or not.
-	stop := context.AfterFunc(s.ctx, p.end)
+	stop := context.AfterFunc(s.ctx, func() { s.h.s.streams.Delete(o); p.end() })
 	s.release = func() {
 		if stop() {
+			s.h.s.streams.Delete(o)
 			p.end()
 		}
+		end()
 	}
 	return nil
 }
@@ -176,7 +185,7 @@ func (s *handleStream) again(cause error) error {
 		s.release()
 	}
 	err := s.open(s.proc)
-	if err == nil && s.sent {
+	if err == nil {
 		err = s.send()
 	}
 	if err != nil && lost(s.ctx, err) {
@@ -194,11 +203,18 @@ func (s *handleStream) send() error {
 }
 
 func (s *handleStream) SendMsg(m any) error {
-	s.request, s.sent = m, true
+	s.request = m
 	s.h.s.m.beforeHost(s.ctx, m)
-	err := s.send()
+	err := s.open(nil)
+	if err == nil {
+		err = s.send()
+	}
 	if err != nil && lost(s.ctx, err) {
-		return s.again(err)
+		err = s.again(err)
+	}
+	if err != nil {
+		s.h.s.open.end(s.ctx)
+		s.ended(err)
 	}
 	return err
 }
@@ -212,6 +228,12 @@ func (s *handleStream) RecvMsg(m any) error {
 		s.settled = true
 		return nil
 	}
+	if s.opened.cut.Load() && s.ctx.Err() == nil && !errors.Is(err, io.EOF) {
+		err = pluginsdk.ErrConnectionLost
+		if s.settled {
+			err = errs.New(errs.Unavailable, "plugin "+s.h.s.name, "another process of it serves the host from now on")
+		}
+	}
 	if lost(s.ctx, err) {
 		if err = s.again(err); err == nil {
 			return s.RecvMsg(m)
@@ -219,6 +241,40 @@ func (s *handleStream) RecvMsg(m any) error {
 	}
 	s.ended(err)
 	return err
+}
+
+// cut has the watches of hosts in some zones (nil: in all) begin again, on the process
+// that is theirs now: by itself a watch stays with its process, and tells of nothing
+// that the other one does. Other streams end where they are.
+func (s *supervised) cut(which func(zone string) bool) {
+	s.streams.Range(func(key, _ any) bool {
+		if o := key.(*opened); o.method == pluginv1.HypervisorService_WatchHost_FullMethodName && (which == nil || which(o.zone)) {
+			o.cut.Store(true)
+			o.end()
+		}
+		return true
+	})
+}
+
+// zoneOf is the zone of the host that a request is for, "" when it is for none.
+func zoneOf(request any) string {
+	switch r := request.(type) {
+	case interface{ GetHost() *pluginv1.Host }:
+		return r.GetHost().GetZoneUuid()
+	case interface {
+		GetTarget() *pluginv1.NetworkTarget
+	}:
+		return r.GetTarget().GetHost().GetZoneUuid()
+	}
+	return ""
+}
+
+// processFor is process for a call about a host in a zone.
+func (s *supervised) processFor(ctx context.Context, zone string, not *process) (*process, error) {
+	if c := s.canary.Load(); c != nil && c.process != not && slices.Contains(c.zones, zone) {
+		return c.process, nil
+	}
+	return s.process(ctx, not)
 }
 
 // process returns the process that takes calls, but rather another one than

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"syscall"
@@ -106,12 +107,12 @@ func TestHangIsKilled(t *testing.T) {
 // may have been answered by then, or is made again on the next process.
 func TestMemoryOverrun(t *testing.T) {
 	c := start(t, func(cfg *plugin.Config) {
-		cfg.HealthEvery, cfg.MemoryLimit = 50*time.Millisecond, 150<<20
+		cfg.HealthEvery, cfg.HealthTimeout, cfg.MemoryLimit = 50*time.Millisecond, 30*time.Second, 150<<20
 	})
 	if _, err := c.sample(t).CheckHost(t.Context(), host("hoard once")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "restarted", func() bool { return c.Status()[0].Restarts == 1 })
+	eventually(t, 60*time.Second, "restarted", func() bool { return c.Status()[0].Restarts == 1 })
 	if s := c.Status()[0]; !strings.Contains(s.LastError, "MiB of memory") {
 		t.Errorf("status: %+v", s)
 	}
@@ -282,7 +283,7 @@ func TestUpgradeRefuses(t *testing.T) {
 		})
 	}
 	after := c.Status()[0]
-	if after.Memory = before.Memory; after != before {
+	if after.Memory = before.Memory; !reflect.DeepEqual(after, before) {
 		t.Errorf("changed from %+v to %+v", before, after)
 	}
 	entries, err := os.ReadDir(c.cfg.Dir)

@@ -40,6 +40,11 @@ type Status struct {
 	Path   string
 	// Memory is the resident memory of the process in bytes, as it was last told.
 	Memory int64
+	// CanaryVersion is the version that takes the calls for hosts in CanaryZones, by its
+	// process CanaryPID; "" when there is none (Manager.Canary).
+	CanaryVersion string
+	CanaryZones   []string
+	CanaryPID     int
 }
 
 // Status tells how each plugin is, in the order in which they became known.
@@ -95,6 +100,9 @@ func (m *Manager) Provides(name string) []string {
 func (s *supervised) status() Status {
 	st := Status{Name: s.name, State: Restarting, Version: s.manifest.Load().GetVersion()}
 	p := s.current.Load()
+	if c := s.canary.Load(); c != nil {
+		st.CanaryVersion, st.CanaryZones, st.CanaryPID = c.manifest.Load().GetVersion(), c.zones, c.runner.pidOf()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.Restarts, st.SHA256, st.Path = s.restarts, hex.EncodeToString(s.bin.sum), s.bin.path

@@ -32,9 +32,13 @@ type supervised struct {
 	// read at each call without a lock.
 	current  atomic.Pointer[process]
 	manifest atomic.Pointer[pluginv1.Manifest]
-	swaps    chan swap
-	lines    lines
-	open     operations
+	// canary takes the calls for some zones, in the place of current.
+	canary atomic.Pointer[canary]
+	// streams has those that are open (*opened).
+	streams sync.Map
+	swaps   chan swap
+	lines   lines
+	open    operations
 	// given: the configuration names the plugin, so that it must start.
 	given bool
 	// busy is held while the plugin is started or ended by command.
@@ -231,6 +235,7 @@ func (s *supervised) take(sw swap, old *process) {
 // end drains and ends the process; the supervisor has ended before. why is why it
 // is off from now on, "" when the core ends.
 func (s *supervised) end(ctx context.Context, why string) {
+	s.dropCanary(ctx)
 	p := s.current.Load()
 	s.mu.Lock()
 	s.stopped = true

@@ -21,7 +21,8 @@ const drainTimeout = 2 * time.Minute
 // of it take the calls, while the old process ends those that it has. When the
 // new process does not start, the old one stays and nothing is changed; when it fails
 // soon after (Config.Proving), the old version returns. With
-// the path of the plugin's binary itself it takes what is there now. Errors:
+// the path of the plugin's binary itself it takes what is there now, or the version that
+// has some zones (Canary). Errors:
 // NotFound for a plugin that is not enabled, Invalid for a binary that is not
 // that plugin.
 func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
@@ -30,7 +31,7 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 		return err
 	}
 	target := m.Path(name)
-	staged, err := stage(newBinary, target)
+	staged, err := stage(s.promoted(newBinary), target)
 	if err != nil {
 		return err
 	}
@@ -73,6 +74,7 @@ func (m *Manager) Upgrade(ctx context.Context, name, newBinary string) error {
 	if err := m.takeOver(ctx, s, swap{next: p, bin: bin, former: before}); err != nil {
 		return err
 	}
+	s.dropCanary(ctx)
 	s.log.Info("plugin upgraded", "version", p.manifest.Load().Version, "pid", p.runner.ID())
 	return nil
 }

@@ -30,8 +30,8 @@ const connectTimeout = 5 * time.Minute
 func (s *Service) PluginHost(ctx context.Context, q store.Querier, uuid string) (*pluginv1.Host, error) {
 	q = store.Cached(q)
 	var h *Host
-	err := q.Each(ctx, "SELECT `name`, `managementIp`, `clusterUuid`, `hypervisorType` FROM `Host` WHERE `uuid` = ?", []any{uuid}, func(r *store.Row) error {
-		h = &Host{ManagementIP: r.Text(1), ClusterUUID: r.Text(2), HypervisorType: r.Text(3)}
+	err := q.Each(ctx, "SELECT `name`, `managementIp`, `clusterUuid`, `hypervisorType`, `zoneUuid` FROM `Host` WHERE `uuid` = ?", []any{uuid}, func(r *store.Row) error {
+		h = &Host{ManagementIP: r.Text(1), ClusterUUID: r.Text(2), HypervisorType: r.Text(3), ZoneUUID: r.Text(4)}
 		h.UUID, h.Name = uuid, r.Text(0)
 		return nil
 	})
@@ -50,7 +50,7 @@ func (s *Service) pluginHost(ctx context.Context, q store.Querier, h *Host) (*pl
 		return nil, err
 	}
 	return &pluginv1.Host{Uuid: h.UUID, Name: h.Name, ManagementIp: h.ManagementIP, ClusterUuid: h.ClusterUUID,
-		HypervisorType: h.HypervisorType, Fields: fields}, nil
+		HypervisorType: h.HypervisorType, Fields: fields, ZoneUuid: h.ZoneUUID}, nil
 }
 
 // Cluster implements contract.Hosts.

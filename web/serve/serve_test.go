@@ -42,7 +42,7 @@ var additions = []string{
 	// Work that is stuck, and what the flows of a job did.
 	"APIForgetFlowMsg", "APIGetFlowDefinitionsMsg", "APIGetJobTraceMsg", "APIQueryFlowMsg", "APIQueryJobMsg", "APIRetryFlowMsg",
 	// Plugins as resources.
-	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIPurgePluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIUpgradePluginMsg",
+	"APIChangePluginStateMsg", "APIGetPluginLogsMsg", "APIGrantPluginMsg", "APIPurgePluginMsg", "APIQueryPluginMsg", "APIRestartPluginMsg", "APIRevokePluginMsg", "APIRollbackPluginMsg", "APIUpgradePluginMsg",
 	// Which provider gives a service can be changed in one call.
 	"APIAttachNetworkServiceToL3NetworkMsg: parameter replace is not in the catalogue",
 	// What there is outside, such as in other clouds.

@@ -19,6 +19,12 @@ type stateParams struct {
 	StateEvent string `api:"stateEvent,required,values=enable|disable"`
 }
 
+// upgradeParams are the parameters of APIUpgradePluginMsg.
+type upgradeParams struct {
+	one
+	Zones []string `api:"zoneUuids,resource=Zone" caption:"Zones|区域" doc:"Tries the new version in these zones only."`
+}
+
 type grantParams struct {
 	one
 	Permissions []string `api:"permissions,required,nonempty,max=512" caption:"Permissions|权限" doc:"Such as \"setting\", \"host-call\", or one method: \"host-call:/kumo.host.v1.HostAgentService/CreateDisk\"."`
@@ -64,10 +70,19 @@ func (s *Service) Register(r *action.Registry, rows Rows) error {
 		})
 	act(r, "APIRestartPluginMsg", resource.Say("Restart", "重启"), "Starts a new process of a plugin and ends the old one when it has done its calls.", id,
 		named(func(ctx context.Context, name string) error { return s.plugins.Restart(ctx, name) }))
-	act(r, "APIUpgradePluginMsg", resource.Say("Upgrade", "升级"), "Starts the binary that is in the plugins' folder now and, when that works, ends the old process as its calls end.", id,
-		named(func(ctx context.Context, name string) error {
-			return s.plugins.Upgrade(ctx, name, s.plugins.Path(name))
-		}))
+	act(r, "APIUpgradePluginMsg", resource.Say("Upgrade", "升级"), "Starts the binary that is in the plugins' folder now and, when that works, ends the old process as its calls end. "+
+		"With zones the new version takes only the calls for hosts in these, until it is upgraded without zones, rolled back, or fails.",
+		func(p *upgradeParams) string { return p.UUID },
+		func(ctx context.Context, uuid string, p *upgradeParams) error {
+			return named(func(ctx context.Context, name string) error {
+				if len(p.Zones) > 0 {
+					return s.plugins.Canary(ctx, name, p.Zones)
+				}
+				return s.plugins.Upgrade(ctx, name, s.plugins.Path(name))
+			})(ctx, uuid, &p.one)
+		})
+	act(r, "APIRollbackPluginMsg", resource.Say("Roll back", "回滚"), "Takes a new version back: from the zones that it has, or, within its first minute, from all hosts.", id,
+		named(func(ctx context.Context, name string) error { return s.plugins.Rollback(ctx, name) }))
 	act(r, "APIGrantPluginMsg", resource.Say("Grant", "授予权限"), "Grants permissions to a plugin. One that was off for want of them starts.",
 		func(p *grantParams) string { return p.UUID },
 		func(ctx context.Context, uuid string, p *grantParams) error {

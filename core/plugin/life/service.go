@@ -184,6 +184,7 @@ func (s *Service) save(ctx context.Context, tx *store.Tx, st plugin.Status, m *p
 			row.State = Disabled
 		}
 	}
+	row.CanaryVersion, row.CanaryZones = st.CanaryVersion, strings.Join(st.CanaryZones, ", ")
 	asked, missing := s.plugins.Asks(st.Name)
 	row.Status, row.Memory, row.ProcessID, row.Restarts, row.Since = statuses[st.State], st.Memory, st.PID, st.Restarts, resource.Time{}
 	if !st.Since.IsZero() {
@@ -220,6 +221,7 @@ func differ(a, b *Plugin) []string {
 		{"restarts", a.Restarts == b.Restarts}, {"since", a.Since.Equal(b.Since.Time)}, {"lastError", a.LastError == b.LastError},
 		{"provides", a.Provides == b.Provides}, {"permissions", a.Permissions == b.Permissions}, {"missing", a.Missing == b.Missing},
 		{"sha256", a.SHA256 == b.SHA256}, {"path", a.Path == b.Path}, {"manifest", a.Manifest == b.Manifest},
+		{"canaryVersion", a.CanaryVersion == b.CanaryVersion}, {"canaryZones", a.CanaryZones == b.CanaryZones},
 	} {
 		if !c.same {
 			columns = append(columns, c.name)

@@ -31,8 +31,12 @@ type Plugin struct {
 	Provides    string `db:"provides" kumo:"text,null" caption:"Provides|提供"`
 	Permissions string `db:"permissions" kumo:"text,null" caption:"Asks for|申请的权限"`
 	Missing     string `db:"missing" kumo:"text,null" caption:"Not granted|未授予的权限"`
-	SHA256      string `db:"sha256" kumo:"size=64" caption:"SHA-256|SHA-256"`
-	Path        string `db:"path" kumo:"size=4096" caption:"Binary|程序文件"`
+	// CanaryVersion is the version that takes the calls for the hosts of CanaryZones, a
+	// list of zones' UUIDs with commas between, in the place of Version.
+	CanaryVersion string `db:"canaryVersion" kumo:"size=255,null" caption:"Canary|灰度版本"`
+	CanaryZones   string `db:"canaryZones" kumo:"text,null" caption:"Canary zones|灰度区域"`
+	SHA256        string `db:"sha256" kumo:"size=64" caption:"SHA-256|SHA-256"`
+	Path          string `db:"path" kumo:"size=4096" caption:"Binary|程序文件"`
 	// Manifest is the last one, in base64 of its bytes: what a plugin that is off has
 	// declared stays declared when the core starts.
 	Manifest string `db:"manifest" kumo:"text,hidden"`
@@ -70,10 +74,10 @@ var Type = resource.Define[Plugin](resource.Type{
 	View: resource.View{
 		Caption: resource.Say("Plugin", "插件"), Noun: "plugin", Group: "operations", Order: 80, Icon: "plugin",
 		Doc:     resource.Say("A process that does the cloud's work on real machines.", "在真实机器上执行云平台工作的进程。"),
-		Columns: []string{"name", "version", "state", "status", "memory", "restarts", "since", "missing", "-provides", "-lastError", "-processId", "-sha256"},
+		Columns: []string{"name", "version", "state", "status", "memory", "restarts", "since", "missing", "-canaryVersion", "-provides", "-lastError", "-processId", "-sha256"},
 		Sections: []resource.Section{
 			{Caption: resource.Say("State", "状态"), Fields: []string{"state", "status", "since", "restarts", "memory", "processId", "lastError"}},
-			{Caption: resource.Say("Contract", "契约"), Fields: []string{"version", "provides", "permissions", "grants", "missing", "path", "sha256"}},
+			{Caption: resource.Say("Contract", "契约"), Fields: []string{"version", "canaryVersion", "canaryZones", "provides", "permissions", "grants", "missing", "path", "sha256"}},
 		},
 	},
 })

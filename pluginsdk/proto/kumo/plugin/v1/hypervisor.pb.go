@@ -85,8 +85,10 @@ type Host struct {
 	ClusterUuid    string                 `protobuf:"bytes,4,opt,name=cluster_uuid,json=clusterUuid,proto3" json:"cluster_uuid,omitempty"`
 	HypervisorType string                 `protobuf:"bytes,5,opt,name=hypervisor_type,json=hypervisorType,proto3" json:"hypervisor_type,omitempty"`
 	Fields         map[string]string      `protobuf:"bytes,6,rep,name=fields,proto3" json:"fields,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// zone_uuid is the zone of its cluster.
+	ZoneUuid      string `protobuf:"bytes,7,opt,name=zone_uuid,json=zoneUuid,proto3" json:"zone_uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Host) Reset() {
@@ -159,6 +161,13 @@ func (x *Host) GetFields() map[string]string {
 		return x.Fields
 	}
 	return nil
+}
+
+func (x *Host) GetZoneUuid() string {
+	if x != nil {
+		return x.ZoneUuid
+	}
+	return ""
 }
 
 type HostFacts struct {
@@ -1965,14 +1974,15 @@ var File_kumo_plugin_v1_hypervisor_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\n" +
-	"\x1fkumo/plugin/v1/hypervisor.proto\x12\x0ekumo.plugin.v1\"\x94\x02\n" +
+	"\x1fkumo/plugin/v1/hypervisor.proto\x12\x0ekumo.plugin.v1\"\xb1\x02\n" +
 	"\x04Host\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12#\n" +
 	"\rmanagement_ip\x18\x03 \x01(\tR\fmanagementIp\x12!\n" +
 	"\fcluster_uuid\x18\x04 \x01(\tR\vclusterUuid\x12'\n" +
 	"\x0fhypervisor_type\x18\x05 \x01(\tR\x0ehypervisorType\x128\n" +
-	"\x06fields\x18\x06 \x03(\v2 .kumo.plugin.v1.Host.FieldsEntryR\x06fields\x1a9\n" +
+	"\x06fields\x18\x06 \x03(\v2 .kumo.plugin.v1.Host.FieldsEntryR\x06fields\x12\x1b\n" +
+	"\tzone_uuid\x18\a \x01(\tR\bzoneUuid\x1a9\n" +
 	"\vFieldsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb5\x02\n" +

@@ -1,0 +1,2 @@
+ALTER TABLE `Plugin` ADD COLUMN `canaryVersion` {{.String 255}};
+ALTER TABLE `Plugin` ADD COLUMN `canaryZones` {{.Text}};
