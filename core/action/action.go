@@ -206,10 +206,6 @@ type Action struct {
 	// TakesUp is for actions that take up by themselves what earlier operations
 	// under their key left to be undone; for all others Ports.Finish has done it.
 	TakesUp bool
-	// Ahead, which may be nil, is told of a call that passed its checks before
-	// it is queued: a delete can so end the call that it would wait for. It must
-	// return at once, and must not change what the call itself is to change.
-	Ahead func(params any)
 	// View is how people see it.
 	View View
 	// Plugin is the name of the plugin that carries it out, when the action does not

@@ -295,8 +295,8 @@ type delParams struct {
 func TestDelete(t *testing.T) {
 	r, w := newTest(t)
 	var mode, ahead string
-	Register(r, Action{Message: "APIDeleteZoneMsg", Method: "DELETE", Path: "/zones/{uuid}", Access: Admin, Async: true,
-		Ahead: func(params any) { ahead = params.(*delParams).UUID }},
+	r.ports.Before = func(_ context.Context, q Asked) (Amended, error) { ahead = q.About.UUID; return Amended{}, nil }
+	Register(r, Action{Message: "APIDeleteZoneMsg", Method: "DELETE", Path: "/zones/{uuid}", Access: Admin, Async: true},
 		func(_ context.Context, c *Call, p *delParams) (Empty, error) {
 			if mode = c.DeleteMode; ahead != p.UUID {
 				t.Errorf("the call begins, and %q was told before", ahead)

@@ -95,10 +95,18 @@ func (f *field) raw(in *Input) (json.RawMessage, bool) {
 		}
 		return raw, true
 	}
-	if list, ok := in.Query[f.Name]; ok && len(list) > 0 {
-		return jsonText(withoutSecrets(list[0])), true
+	texts := queryTexts(in.Query, f.Name)
+	switch {
+	case len(texts) == 0:
+		return nil, false
+	case f.kind != kindList:
+		return jsonText(withoutSecrets(texts[0])), true
 	}
-	return nil, false
+	list := make([]json.RawMessage, len(texts))
+	for i, text := range texts {
+		list[i] = jsonText(withoutSecrets(text))
+	}
+	return jsonOf(list), true
 }
 
 // withoutSecrets leaves out user, password and query where a text is a URL.
@@ -109,9 +117,11 @@ func withoutSecrets(text string) string {
 	return text
 }
 
-func jsonText(text string) json.RawMessage {
-	b, err := json.Marshal(text)
-	if err != nil { // no text does that
+func jsonText(text string) json.RawMessage { return jsonOf(text) }
+
+func jsonOf(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil { // no text does that, and no list of them
 		return json.RawMessage(`""`)
 	}
 	return b

@@ -53,9 +53,6 @@ func (r *Registry) enqueue(ctx context.Context, a *Action, o *Order) error {
 	if r.ports.Queue == nil {
 		return errs.New(errs.Internal, a.Message, "no queue is wired")
 	}
-	if a.Ahead != nil {
-		a.Ahead(o.params)
-	}
 	it := dispatch.Item{Key: o.Key, Kind: a.Kind, Work: o}
 	if a.On != nil {
 		it.On = a.On(ctx, o.Key, o.params)

@@ -55,16 +55,13 @@ type Services struct {
 func New(k *kernel.Kernel) *Services {
 	s := &Services{kernel: k, Topology: topology.New(k), Image: image.New(k), Provider: provider.New(k)}
 	s.Inventory = inventory.New(k, s.Provider)
+	// Of what happens to hosts they are told in this order.
 	s.Storage = storage.New(k, s.Topology, s.Image)
 	s.Network = network.New(k, s.Topology)
 	s.Compute = compute.New(k, s.Topology, s.Storage, s.Image, s.Network)
 	s.Network.SetGuests(s.Compute)
 	s.Storage.AddImageUser(s.Compute)
 	s.Storage.SetGuests(s.Compute)
-	s.Topology.Observe(s.Storage)
-	s.Topology.Observe(s.Network)
-	s.Topology.Observe(s.Compute)
-	s.Topology.Observe(k.Hooks.Hosts()) // last: a plugin that is slow delays none of the services
 	return s
 }
 

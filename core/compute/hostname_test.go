@@ -131,7 +131,7 @@ func TestHostNamesOfDestroyedGuests(t *testing.T) {
 func TestHostNamesOfOldGuests(t *testing.T) {
 	c := newCloud(t)
 	c.services()
-	one, two := c.run(P{"name": "old"}), c.run(P{"name": "Old", "systemTags": []string{"staticIp::" + c.s.L3 + "::10.0.0.55"}})
+	one, two := c.run(P{"name": "old", "systemTags": []string{"staticIp::" + c.s.L3 + "::10.0.0.54"}}), c.run(P{"name": "Old", "systemTags": []string{"staticIp::" + c.s.L3 + "::10.0.0.55"}})
 	c.Ok(c.Tx(func(tx *store.Tx) error {
 		_, err := tx.Exec(c.Context(), "UPDATE `VmInstance` SET `nameClaim` = NULL")
 		return err

@@ -70,6 +70,7 @@ func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, image
 	s := &Service{needs: needsOf(k), hosts: hosts, storage: storage, images: images, networks: networks}
 	s.problems = problem.New(s.Store, s.Log, ProblemType.Type, "vmInstanceUuid", VMType.Type)
 	s.declarePoints()
+	s.observeHosts()
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
 	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	"golang.org/x/sync/errgroup"
@@ -34,8 +35,20 @@ var reported = map[pluginv1.VMState]string{
 	pluginv1.VMState_VM_STATE_CRASHED: Crashed,
 }
 
+// observeHosts has this service told of hosts.
+func (s *Service) observeHosts() {
+	hook.On(s.Hooks, contract.HostConnected, s.HostConnected)
+	hook.On(s.Hooks, contract.HostLost, func(ctx context.Context, uuid string) error { s.HostLost(ctx, uuid); return nil })
+	hook.On(s.Hooks, contract.HostReported, func(ctx context.Context, r contract.HostReport) error {
+		s.HostVMs(ctx, r.HostUUID, r.Guests, r.Complete)
+		return nil
+	})
+	hook.On(s.Hooks, contract.HostEmptying, s.EmptyHost)
+	hook.On(s.Hooks, contract.HostLeaving, s.HostLeaving)
+}
+
 // HostConnected restores the network services of the guests on a host
-// (topology.HostObserver).
+// (contract.HostConnected).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	return s.RestoreNetworks(ctx, h)
 }
@@ -171,7 +184,7 @@ func (s *Service) restore(ctx context.Context, p *restoreParams) error {
 }
 
 // HostLost makes the state of a lost host's guests Unknown
-// (topology.HostObserver).
+// (contract.HostLost).
 func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		_, err := tx.Exec(ctx, "UPDATE `VmInstance` SET `state` = ? WHERE `hostUuid` = ? AND `state` IN (?)", Unknown, hostUUID,
@@ -183,11 +196,8 @@ func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	}
 }
 
-// HostChanged is of no interest here (topology.HostObserver).
-func (s *Service) HostChanged(context.Context, string) {}
-
 // HostLeaving removes what a host keeps of the guests that ran on it last; the
-// cascade has stopped those that ran (topology.HostObserver).
+// cascade has stopped those that ran (contract.HostLeaving).
 func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `VmInstance` WHERE `lastHostUuid` = ? AND `hostUuid` IS NULL", h.GetUuid())
 	if err != nil {
@@ -203,7 +213,7 @@ func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 }
 
 // EmptyHost stops the running guests of a host before maintenance
-// (topology.HostEmptier).
+// (contract.HostEmptying).
 func (s *Service) EmptyHost(ctx context.Context, hostUUID string) error {
 	uuids, err := store.Texts(ctx, s.Store, "SELECT `uuid` FROM `VmInstance` WHERE `hostUuid` = ? AND `state` IN (?)", hostUUID,
 		[]string{Running, Paused, Crashed, NoState})
@@ -232,7 +242,7 @@ func (s *Service) StopGuests(ctx context.Context, vmUUIDs []string) error {
 }
 
 // HostVMs compares what a host reports with the database and looks closer at
-// the guests that differ (topology.HostObserver).
+// the guests that differ (contract.HostReported).
 func (s *Service) HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool) {
 	s.problems.Note(ctx, hostUUID, problemsOf(vms), complete)
 	if !complete && s.ownDoing(vms) {

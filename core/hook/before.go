@@ -13,10 +13,20 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-// Before asks the plugins that subscribe to a call. It is action.Ports.Before:
+// Before asks the plugins that subscribe to a call, and tells those of the core (Asked)
+// when none denies it. It is action.Ports.Before:
 // errs.Refused is a plugin's denial, with its reason; errs.Unavailable says that one
 // which must be asked did not answer.
 func (s *Service) Before(ctx context.Context, q action.Asked) (action.Amended, error) {
+	all, err := s.askAll(ctx, &q)
+	if err == nil {
+		Announce(ctx, s, Asked(q.Action.Message), q)
+	}
+	return all, err
+}
+
+// askAll asks the plugins, and has the parameters of q be what they make of them.
+func (s *Service) askAll(ctx context.Context, q *action.Asked) (action.Amended, error) {
 	var all action.Amended
 	x := s.index.Load()
 	if len(x.before) == 0 {
@@ -34,7 +44,7 @@ func (s *Service) Before(ctx context.Context, q action.Asked) (action.Amended, e
 		if s.Plugins.Ready(sub.plugin) != nil {
 			continue // it is switched off
 		}
-		one, err := s.ask(ctx, sub, q, given)
+		one, err := s.ask(ctx, sub, *q, given)
 		if err != nil {
 			return action.Amended{}, err
 		}
@@ -47,6 +57,7 @@ func (s *Service) Before(ctx context.Context, q action.Asked) (action.Amended, e
 		}
 		all.SystemTags = append(all.SystemTags, one.SystemTags...)
 	}
+	q.Parameters = func() map[string]json.RawMessage { return maps.Clone(given) }
 	return all, nil
 }
 

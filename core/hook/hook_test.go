@@ -11,6 +11,7 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -210,6 +211,68 @@ func TestPointsOfAHost(t *testing.T) {
 			t.Errorf("%s was not told: %v", p, got)
 		}
 	}
+}
+
+// A plugin has a part in rows that are made: it is shown what a row will be, can refuse
+// it, and is told when it cannot be made after all.
+func TestPointsOfNewRows(t *testing.T) {
+	c := cloudtest.NewObserved(t, kerneltest.AtPoints("L3Network.create.begin", "IpRange.create.begin")...)
+	s := c.Site()
+	last := func() *pluginv1.DoPointRequest {
+		t.Helper()
+		r, ok := kerneltest.Last[*pluginv1.DoPointRequest](c.Calls, "DoPoint")
+		c.Want("told", ok, true)
+		c.Calls.Forget()
+		return r
+	}
+	var row map[string]any
+	shown := func(field string) any {
+		t.Helper()
+		if err := json.Unmarshal(last().GetSubject().GetRow(), &row); err != nil {
+			t.Fatal(err)
+		}
+		return row[field]
+	}
+	c.Calls.Forget()
+	l3 := c.Do("APICreateL3NetworkMsg", P{"name": "n", "l2NetworkUuid": s.L2, "dnsDomain": "example.com", "systemTags": []string{}}).Text("uuid")
+	c.Want("domain", shown("dnsDomain"), "example.com")
+	c.Want("row", c.Get("L3Network", l3).Text("dnsDomain"), "example.com")
+	network := P{"l3NetworkUuid": l3, "name": "r", "startIp": "10.9.0.2", "endIp": "10.9.0.9", "netmask": "255.255.255.0", "gateway": "10.9.0.1"}
+	c.Do("APIAddIpRangeMsg", network)
+	c.Want("start", shown("startIp"), "10.9.0.2")
+
+	c.Refused(errs.Invalid, "APIAddIpRangeMsg", network, "overlaps")
+	undone, ok := kerneltest.Last[*pluginv1.UndoPointRequest](c.Calls, "UndoPoint")
+	c.Want("undone", ok, true)
+	c.Want("by its state", string(undone.GetState()), "IpRange.create.begin")
+	c.Want("of the row", undone.GetSubject().GetUuid(), last().GetSubject().GetUuid())
+
+	c.Calls.Fail("DoPoint", onFire())
+	c.Refused(errs.Unavailable, "APICreateL3NetworkMsg", P{"name": "n", "l2NetworkUuid": s.L2}, "L3Network.create.begin")
+	c.Want("networks", len(c.List("L3Network", "name=n")), 1)
+	c.Calls.Fail("DoPoint", nil)
+	c.Refused(errs.Exists, "APICreateL3NetworkMsg", P{"name": "n", "l2NetworkUuid": s.L2, "resourceUuid": l3})
+}
+
+// The core's own parts are told of a call when its plugins have been asked, and not of
+// one that they deny.
+func TestAsked(t *testing.T) {
+	c := cloudtest.NewObserved(t, before("Zone", pluginsdk.VerbUpdate, "description"))
+	uuid := c.Create("APICreateZoneMsg", P{"name": "z"})
+	var told []string
+	hook.On(c.Hooks, hook.Asked("APIUpdateZoneMsg"), func(_ context.Context, q action.Asked) error {
+		told = append(told, string(q.Parameters()["description"]))
+		return onFire() // which is no reason to refuse it
+	})
+	c.World.SetBefore(func(r *pluginv1.BeforeRequest) (*pluginv1.BeforeResponse, error) {
+		if strings.Contains(string(r.GetParameters()), "denied") {
+			return pluginsdk.Deny("no", "do not"), nil
+		}
+		return &pluginv1.BeforeResponse{Amend: []byte(`{"description":"amended"}`)}, nil
+	})
+	c.Do("APIUpdateZoneMsg", P{"uuid": uuid, "description": "given"})
+	c.Refused(errs.Refused, "APIUpdateZoneMsg", P{"uuid": uuid, "description": "denied"}, "no")
+	c.Want("told", strings.Join(told, ", "), `"amended"`)
 }
 
 func BenchmarkBeforeUnobserved(b *testing.B) { benchmarkBefore(b) }

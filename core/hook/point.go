@@ -78,13 +78,18 @@ func (p Points) Has(point string) bool {
 // theirs, one after another, and undo them in reverse. name is the step's; of gives
 // the contributions in the flow's state, and about what the plugins are told.
 func Step[S any](s *Service, name, point string, of func(*S) *Points, about func(*S) *pluginv1.PointSubject) flow.Step[S] {
+	return StepAt(s, name, func(*S) string { return point }, of, about)
+}
+
+// StepAt is Step of a flow whose state tells the point.
+func StepAt[S any](s *Service, name string, point func(*S) string, of func(*S) *Points, about func(*S) *pluginv1.PointSubject) flow.Step[S] {
 	do := func(ctx context.Context, st *S) error {
-		return s.doAll(ctx, *of(st), point, flow.OperationID(ctx), about(st))
+		return s.doAll(ctx, *of(st), point(st), flow.OperationID(ctx), about(st))
 	}
 	undo := func(ctx context.Context, st *S) error {
-		return s.undoAll(ctx, *of(st), point, flow.OperationID(ctx), about(st))
+		return s.undoAll(ctx, *of(st), point(st), flow.OperationID(ctx), about(st))
 	}
-	return flow.Do("point."+name, do, undo).When(func(st *S) bool { return of(st).Has(point) }).Checkpoint()
+	return flow.Do("point."+name, do, undo).When(func(st *S) bool { return of(st).Has(point(st)) }).Checkpoint()
 }
 
 func (s *Service) do(ctx context.Context, c *Contribution, operation string, about *pluginv1.PointSubject) error {

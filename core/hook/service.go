@@ -41,6 +41,7 @@ type Service struct {
 
 	mu     sync.Mutex
 	points map[string]string // declared ones, with what they are
+	parts  map[string]any    // those of the core by moment ([]func(context.Context, T) error)
 
 	// told are the plugins that are told of changes; who changes it holds loading.
 	loading chan struct{}

@@ -2,11 +2,13 @@ package image
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -17,6 +19,19 @@ type deleteParams struct {
 	UUID   string   `api:"uuid,required,path,resource=Image,missingok"`
 	Stores []string `api:"backupStorageUuids,resource=BackupStorage"`
 	Mode   string   `api:"deleteMode,default=Permissive"`
+}
+
+// deleteAsked ends the adding of copies that are to be deleted, for which the delete
+// would wait.
+func (s *Service) deleteAsked(_ context.Context, q action.Asked) error {
+	var stores []string
+	if given, ok := q.Parameters()["backupStorageUuids"]; ok {
+		if err := json.Unmarshal(given, &stores); err != nil {
+			return err
+		}
+	}
+	s.adds.cancel(q.About.UUID, stores)
+	return nil
 }
 
 // imageParams are the parameters of the other actions on one image.
@@ -34,13 +49,10 @@ func (s *Service) registerImages() error {
 	action.Register(s.Actions, action.Action{
 		Message: "APIDeleteImageMsg", Method: "DELETE", Path: "/images/{uuid}", Async: true, Access: action.Normal, Queue: "uuid",
 		SuccessIfMissing: true, Kind: "image", Removes: action.Removes(s.goneImage), Doc: "Deletes an image, or its copies in the named stores, by the deletion policy; one that is still being added goes at once.",
-		Ahead: func(params any) {
-			p := params.(*deleteParams)
-			s.adds.cancel(p.UUID, p.Stores)
-		},
 	}, func(ctx context.Context, _ *action.Call, p *deleteParams) (action.Empty, error) {
 		return action.Empty{}, s.deleteImage(ctx, p)
 	})
+	hook.On(s.Hooks, hook.Asked("APIDeleteImageMsg"), s.deleteAsked)
 	action.Register(s.Actions, action.Action{
 		Message: "APIExpungeImageMsg", Method: "PUT", Path: "/images/{imageUuid}/actions", Key: "expungeImage", Async: true,
 		Access: action.Normal, Queue: "imageUuid", Kind: "image", View: action.View{When: deleted}, Doc: "Removes the bits of deleted copies of an image.",

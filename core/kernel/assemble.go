@@ -60,7 +60,7 @@ func New(o Options) *Kernel {
 	l := o.Limits
 	l.Log = log.Named("dispatch")
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Plugins: o.Plugins, brought: &brought{}}
+		Events: event.New(), Plugins: o.Plugins, brought: &brought{}, makers: makers{}}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	k.Plugins.BeforeHost(action.WaitsFor)
 	st.Watch(k.Events)
@@ -82,6 +82,7 @@ func New(o Options) *Kernel {
 			shown, _, err := k.shown.Inventory(ctx, typeName, uuid)
 			return shown, err
 		}, ShowTags: k.Tags.Shown})
+	k.making = k.makingFlow()
 	k.Tags.Also(k.Config.DeleteFor)
 	k.Tags.Also(access.Forget)
 	k.Tags.Also(origin.Forget)
@@ -134,6 +135,7 @@ func (k *Kernel) RegisterParts() error {
 	if err := k.Config.DefineNetworks(); err != nil {
 		return err
 	}
+	flow.Register(k.Flows, k.making)
 	k.Tags.Register(k.Actions)
 	k.RegisterProgress()
 	task.Register(k.Actions, k.Flows, k.Cascade, k.Dispatch)

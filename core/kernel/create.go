@@ -40,9 +40,19 @@ type Creation[R, P any] struct {
 }
 
 // RegisterCreate registers a creation. The row is written with the tags of the
-// call, unless a resource on which it depends is gone or is being deleted.
+// call, unless a resource on which it depends is gone or is being deleted. Plugins have
+// a part in it at the point <Type>.create.begin.
 func RegisterCreate[R, P any](g Generic, d Creation[R, P]) {
 	k := g.whole()
+	m := Maker[R]{Type: d.Type, Write: func(ctx context.Context, tx *store.Tx, c *action.Call, row *R) error {
+		return Add(ctx, tx, g, c, d.Type, row, func() error {
+			if d.Insert == nil {
+				return nil
+			}
+			return d.Insert(ctx, tx, row)
+		})
+	}}
+	AddMaker(g, m)
 	a := action.Action{Message: d.Message, Method: "POST", Path: d.Path, Key: d.Key, Async: true, Create: true, Access: d.Access,
 		Returns: d.Type.Name, Doc: d.Doc, Values: d.Values}
 	if a.Message == "" {
@@ -58,14 +68,7 @@ func RegisterCreate[R, P any](g Generic, d Creation[R, P]) {
 			return ref, err
 		}
 		identify(row, c, p)
-		return ref, k.Store.Update(ctx, func(tx *store.Tx) error {
-			return Add(ctx, tx, g, c, d.Type, row, func() error {
-				if d.Insert == nil {
-					return nil
-				}
-				return d.Insert(ctx, tx, row)
-			})
-		})
+		return ref, Make(ctx, g, m, c, row)
 	})
 }
 

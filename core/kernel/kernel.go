@@ -47,4 +47,6 @@ type Kernel struct {
 	shown   renderer
 	brought *brought
 	calls   *callbacks
+	makers  makers
+	making  *flow.Def[making]
 }

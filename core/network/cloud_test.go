@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/kumo-cloud/kumo/core/assembly/cloudtest"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/kernel/kerneltest"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -80,3 +81,11 @@ func silent() error { return errs.New(errs.Unavailable, "the host", "does not an
 
 // noDHCP is what a provider that refuses says.
 func noDHCP() error { return errs.New(errs.Unavailable, "dnsmasq", "cannot be started") }
+
+// Report tells the service that a host has told of guests.
+func (c *cloud) Report(hostUUID string, complete bool) {
+	c.t.Helper()
+	if err := c.Network.HostReported(c.t.Context(), contract.HostReport{HostUUID: hostUUID, Complete: complete}); err != nil {
+		c.t.Fatal(err)
+	}
+}

@@ -73,11 +73,11 @@ func TestReportsOfHosts(t *testing.T) {
 		t.Fatalf("the host still has two networks, and %d are known", got)
 	}
 	c.Calls.Forget()
-	c.Network.HostVMs(t.Context(), resource.NewUUID(), nil, true)
-	c.Network.HostVMs(t.Context(), c.s.Host, nil, false)
+	c.Report(resource.NewUUID(), true)
+	c.Report(c.s.Host, false)
 	c.Idle(c.s.Host)
 	c.want("calls", strings.Join(c.Calls.Methods(), " "), "")
-	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+	c.Report(c.s.Host, true)
 	c.Idle(c.s.Host)
 	c.want("networks of the host when it has answered", c.count("L2NetworkHostRef"), 0)
 }

@@ -131,7 +131,7 @@ func TestDetach(t *testing.T) {
 // answers, or when it connects, even if the network is gone meanwhile.
 func TestHostGivesBackLater(t *testing.T) {
 	for name, later := range map[string]func(c *cloud){
-		"with a ping":      func(c *cloud) { c.Network.HostVMs(c.t.Context(), c.s.Host, nil, true) },
+		"with a ping":      func(c *cloud) { c.Report(c.s.Host, true) },
 		"when it connects": func(c *cloud) { c.Do("APIReconnectHostMsg", P{"uuid": c.s.Host}) },
 	} {
 		t.Run(name, func(t *testing.T) {

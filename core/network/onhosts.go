@@ -154,7 +154,7 @@ func (s *Service) tidy(ctx context.Context, h *pluginv1.Host) {
 // HostConnected makes the cluster's networks on a host, and takes away before
 // those that the cluster gave up while the host was gone. One that cannot be made
 // costs the others nothing: it is told of the L3 networks on it (Sync), and tried
-// again with each ping (topology.HostObserver).
+// again with each ping (contract.HostLeaving).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	s.tidy(ctx, h)
 	s.changes.due(h.GetUuid()) // it is told everything
@@ -191,19 +191,16 @@ func (s *Service) realizeAll(ctx context.Context, h *pluginv1.Host) error {
 	return nil
 }
 
-// HostLost is of no interest here (topology.HostObserver).
-func (s *Service) HostLost(context.Context, string) {}
-
-// HostChanged is of no interest here: what networks lack is told with each ping
-// (topology.HostObserver).
-func (s *Service) HostChanged(context.Context, string) {}
-
-// HostVMs is a sign that the host answers: it is asked for what it could not
-// give back, and told what it could not be told, earlier (topology.HostObserver).
-func (s *Service) HostVMs(ctx context.Context, hostUUID string, _ []*pluginv1.VMStatus, complete bool) {
-	if !complete {
-		return
+// HostReported takes it as a sign that the host answers: it is asked for what it could not
+// give back, and told what it could not be told, earlier (contract.HostReported).
+func (s *Service) HostReported(ctx context.Context, r contract.HostReport) error {
+	if r.Complete {
+		s.hostAnswers(ctx, r.HostUUID)
 	}
+	return nil
+}
+
+func (s *Service) hostAnswers(ctx context.Context, hostUUID string) {
 	h, err := s.hosts.PluginHost(ctx, s.Store, hostUUID)
 	if errs.ClassOf(err) == errs.NotFound {
 		return
@@ -305,7 +302,7 @@ func (s *Service) registerInner() {
 		})
 }
 
-// HostLeaving takes the networks from a host (topology.HostObserver).
+// HostLeaving takes the networks from a host (contract.HostLeaving).
 func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 	refs, err := store.Find(ctx, s.Store, L2HostRefType, "`hostUuid` = ?", h.GetUuid())
 	if err != nil {

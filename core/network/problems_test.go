@@ -53,7 +53,7 @@ func TestProblemsAreOfTheirNetworks(t *testing.T) {
 	c.Calls.Fail("Realize", nil)
 	before := len(c.Calls.Of("Realize"))
 	for range 2 { // the second has nothing to do
-		c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+		c.Report(c.s.Host, true)
 		c.Idle(c.s.Host)
 		c.want("what the network tells", reason(c.s.L3), "")
 	}
@@ -144,7 +144,7 @@ func TestUnavailableIsNotTheHosts(t *testing.T) {
 	}
 	c.want("networks", state("networks"), "Failed")
 	c.Calls.Fail("Realize", nil)
-	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+	c.Report(c.s.Host, true)
 	c.Idle(c.s.Host)
 	c.want("networks", state("networks"), "Ok")
 
@@ -155,7 +155,7 @@ func TestUnavailableIsNotTheHosts(t *testing.T) {
 	c.want("services", c.List("HostCheck", "hostUuid="+c.s.Host, "name=network services", "state=Failed")[0].Text("reason") != "", true)
 	c.Calls.Fail(kerneltest.Syncs, nil)
 	c.Calls.Forget()
-	c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+	c.Report(c.s.Host, true)
 	c.Idle(c.s.Host)
 	c.Idle(vm)
 	restored := false

@@ -39,6 +39,7 @@ type newRangeByCIDR struct {
 }
 
 func (s *Service) registerRanges() error {
+	kernel.AddMaker(s.generic, s.ranges())
 	action.Register(s.Actions, action.Action{
 		Message: "APIAddIpRangeMsg", Method: "POST", Path: "/l3-networks/{l3NetworkUuid}/ip-ranges", Async: true, Create: true,
 		Access: action.Normal, Queue: "l3NetworkUuid", Returns: "IpRange", Doc: "Adds a range of addresses to a network.",
@@ -184,19 +185,27 @@ func poolsOf(ctx context.Context, q store.Querier, row *IPRange) ([]*IPRange, er
 // of one network share one CIDR and one gateway and do not overlap.
 func (s *Service) addRange(ctx context.Context, c *action.Call, row *IPRange) (action.Ref, error) {
 	row.UUID = c.ResourceUUID
-	return action.Ref{Type: "IpRange", UUID: row.UUID}, s.change(ctx, row.L3NetworkUUID, func(tx *store.Tx) error {
-		err := kernel.Add(ctx, tx, s.generic, c, IPRangeType, row, func() error { return s.rangeFits(ctx, tx, row) })
-		if err != nil {
-			return err
-		}
-		// What guests kept of a range that went is in use in this one.
-		_, err = tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = ? WHERE `l3NetworkUuid` = ? AND `ipRangeUuid` = '' AND `ipInLong` BETWEEN ? AND ?",
-			row.UUID, row.L3NetworkUUID, number(netip.MustParseAddr(row.StartIP)), number(netip.MustParseAddr(row.EndIP)))
-		if err != nil {
-			return err
-		}
-		return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)
-	})
+	return action.Ref{Type: "IpRange", UUID: row.UUID}, kernel.Make(ctx, s.generic, s.ranges(), c, row)
+}
+
+// ranges makes ranges.
+func (s *Service) ranges() kernel.Maker[IPRange] {
+	return kernel.Maker[IPRange]{Type: IPRangeType, Write: s.insertRange,
+		Then: func(ctx context.Context, row *IPRange) error { return s.changed(ctx, row.L3NetworkUUID, false) }}
+}
+
+func (s *Service) insertRange(ctx context.Context, tx *store.Tx, c *action.Call, row *IPRange) error {
+	err := kernel.Add(ctx, tx, s.generic, c, IPRangeType, row, func() error { return s.rangeFits(ctx, tx, row) })
+	if err != nil {
+		return err
+	}
+	// What guests kept of a range that went is in use in this one.
+	_, err = tx.Exec(ctx, "UPDATE `UsedIp` SET `ipRangeUuid` = ? WHERE `l3NetworkUuid` = ? AND `ipRangeUuid` = '' AND `ipInLong` BETWEEN ? AND ?",
+		row.UUID, row.L3NetworkUUID, number(netip.MustParseAddr(row.StartIP)), number(netip.MustParseAddr(row.EndIP)))
+	if err != nil {
+		return err
+	}
+	return s.ensureServiceIPs(ctx, tx, row.L3NetworkUUID)
 }
 
 // rangeFits checks a new range against its network and the others in it.

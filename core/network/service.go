@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/problem"
@@ -42,6 +43,7 @@ type needs struct {
 	Flows   *flow.Engine
 	Cascade *cascade.Engine
 	Tags    *tag.Service
+	Hooks   *hook.Service
 	Plugins *plugin.Manager
 	Log     hclog.Logger
 	generic kernel.Generic
@@ -49,7 +51,7 @@ type needs struct {
 
 func needsOf(k *kernel.Kernel) needs {
 	return needs{Store: k.Store, Types: k.Types, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags,
-		Plugins: k.Plugins, Log: k.Log, generic: k}
+		Hooks: k.Hooks, Plugins: k.Plugins, Log: k.Log, generic: k}
 }
 
 // New makes the service; hosts tells it how to reach a host.
@@ -57,6 +59,9 @@ func New(k *kernel.Kernel, hosts contract.Hosts) *Service {
 	s := &Service{needs: needsOf(k), hosts: hosts}
 	s.problems = problem.New(s.Store, s.Log, ProblemType.Type, "l3NetworkUuid", L3NetworkType.Type)
 	s.attaching = s.attachFlow()
+	hook.On(s.Hooks, contract.HostConnected, s.HostConnected)
+	hook.On(s.Hooks, contract.HostReported, s.HostReported)
+	hook.On(s.Hooks, contract.HostLeaving, s.HostLeaving)
 	return s
 }
 

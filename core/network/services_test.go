@@ -201,7 +201,7 @@ func TestHostIsToldLater(t *testing.T) {
 	c.VM(c.s, nil)
 	ping := func() {
 		c.Calls.Forget()
-		c.Network.HostVMs(t.Context(), c.s.Host, nil, true)
+		c.Report(c.s.Host, true)
 		c.Idle(c.s.Host)
 	}
 	ping()
@@ -211,7 +211,7 @@ func TestHostIsToldLater(t *testing.T) {
 	ping() // it fails again, and stays due
 	c.Calls.Fail(kerneltest.Applies, nil)
 	c.Calls.Forget()
-	c.Network.HostVMs(t.Context(), c.s.Host, nil, false) // a single change is no ping
+	c.Report(c.s.Host, false) // a single change is no ping
 	c.Idle(c.s.Host)
 	c.want("calls after a change of a guest", len(c.Calls.Methods()), 0)
 	ping()

@@ -183,7 +183,7 @@ func (s *Service) detachHost(ctx context.Context, psUUID string, h *pluginv1.Hos
 
 // HostConnected attaches the cluster's storages to a host, and takes away what
 // the cluster gave up while the host was gone
-// (topology.HostObserver).
+// (contract.HostConnected).
 func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	refs, err := store.Sound(ctx, s.Store, ClusterRefType, store.PassedOver(s.Log), "`clusterUuid` = ?", h.GetClusterUuid())
 	if err != nil {
@@ -212,7 +212,7 @@ func (s *Service) HostConnected(ctx context.Context, h *pluginv1.Host) error {
 	return nil
 }
 
-// HostLost marks the host's links to storages (topology.HostObserver).
+// HostLost marks the host's links to storages (contract.HostLost).
 func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	err := s.Store.Update(ctx, func(tx *store.Tx) error {
 		links, err := store.Sound(ctx, tx, HostRefType, store.PassedOver(s.Log), "`hostUuid` = ? AND `status` <> ?", hostUUID, Disconnected)
@@ -234,10 +234,7 @@ func (s *Service) HostLost(ctx context.Context, hostUUID string) {
 	}
 }
 
-// HostVMs is of no interest here (topology.HostObserver).
-func (s *Service) HostVMs(context.Context, string, []*pluginv1.VMStatus, bool) {}
-
-// HostChanged looks at the storages of a host, all at once (topology.HostObserver). Which
+// HostChanged looks at the storages of a host, all at once (contract.HostChanged). Which
 // of them is lost, the looks at an interval decide.
 func (s *Service) HostChanged(ctx context.Context, hostUUID string) {
 	refs, err := store.Sound(ctx, s.Store, HostRefType, store.PassedOver(s.Log), "`hostUuid` = ?", hostUUID)
@@ -262,7 +259,7 @@ func (s *Service) HostChanged(ctx context.Context, hostUUID string) {
 	all.Wait()
 }
 
-// HostLeaving detaches the storages from a host (topology.HostObserver).
+// HostLeaving detaches the storages from a host (contract.HostLeaving).
 func (s *Service) HostLeaving(ctx context.Context, h *pluginv1.Host) error {
 	refs, err := store.Find(ctx, s.Store, HostRefType, "`hostUuid` = ?", h.GetUuid())
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
@@ -57,6 +58,7 @@ type needs struct {
 	Cascade *cascade.Engine
 	Tags    *tag.Service
 	Config  *config.Service
+	Hooks   *hook.Service
 	Plugins *plugin.Manager
 	Node    *mgmt.Node
 	Log     hclog.Logger
@@ -65,7 +67,7 @@ type needs struct {
 
 func needsOf(k *kernel.Kernel) needs {
 	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
-		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+		Hooks: k.Hooks, Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
 }
 
 // New makes the service. hosts and images are the services it asks for a
@@ -73,6 +75,10 @@ func needsOf(k *kernel.Kernel) needs {
 func New(k *kernel.Kernel, hosts contract.Hosts, images contract.Images) *Service {
 	s := &Service{needs: needsOf(k), hosts: hosts, images: images, caching: map[cachePlace]*fetch{}, read: map[link]time.Time{}}
 	s.attaching = s.attachFlow()
+	hook.On(s.Hooks, contract.HostConnected, s.HostConnected)
+	hook.On(s.Hooks, contract.HostLost, func(ctx context.Context, uuid string) error { s.HostLost(ctx, uuid); return nil })
+	hook.On(s.Hooks, contract.HostChanged, func(ctx context.Context, uuid string) error { s.HostChanged(ctx, uuid); return nil })
+	hook.On(s.Hooks, contract.HostLeaving, s.HostLeaving)
 	return s
 }
 

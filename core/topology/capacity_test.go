@@ -10,6 +10,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/config"
 	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/event"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/resource"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -28,7 +29,7 @@ func cloud(t *testing.T, dsn string) *Service {
 	types := append(Types(), config.Types()...)
 	st := storetest.OpenDSN(t, dsn, types...)
 	events := event.New()
-	s := New(&kernel.Kernel{Store: st, Config: config.New(st, storetest.Logger(t)), Events: events, Log: storetest.Logger(t)})
+	s := New(&kernel.Kernel{Store: st, Config: config.New(st, storetest.Logger(t)), Events: events, Hooks: hook.New(hook.Options{}), Log: storetest.Logger(t)})
 	if err := s.registerSettings(); err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -156,7 +157,7 @@ func (s *Service) connectOrTry(ctx context.Context, uuid string) error {
 	return err
 }
 
-// renew makes a host usable: plugin, facts, observers, guests, watch. It can be
+// renew makes a host usable: plugin, facts, the services' part, guests, watch. It can be
 // repeated. The host's status changes when the outcome is known: on failure it
 // is Disconnected and the first cause is returned.
 func (s *Service) renew(ctx context.Context, uuid string) error {
@@ -205,23 +206,19 @@ func (s *Service) makeReady(ctx context.Context, hv *plugin.Hypervisor, h *plugi
 	if err := s.saveFacts(ctx, h, hv.Decl, r.GetFacts()); err != nil {
 		return err
 	}
-	for _, o := range s.observers {
-		if err := o.HostConnected(ctx, h); err != nil {
-			return fmt.Errorf("connect host %s: %w", h.GetName(), err)
-		}
+	if err := hook.Tell(ctx, s.Hooks, contract.HostConnected, h); err != nil {
+		return fmt.Errorf("connect host %s: %w", h.GetName(), err)
 	}
 	return s.tellGuests(ctx, hv, h)
 }
 
-// tellGuests tells the observers of all guests on a host.
+// tellGuests tells of all guests on a host.
 func (s *Service) tellGuests(ctx context.Context, hv *plugin.Hypervisor, h *pluginv1.Host) error {
 	vms, err := hv.ListVMs(ctx, &pluginv1.ListVMsRequest{Host: h})
 	if err != nil {
 		return errs.Wrap(errs.ClassOf(err), "host "+h.GetName(), err, "its guests cannot be listed")
 	}
-	for _, o := range s.observers {
-		o.HostVMs(ctx, h.GetUuid(), vms.GetVms(), true)
-	}
+	hook.Announce(ctx, s.Hooks, contract.HostReported, contract.HostReport{HostUUID: h.GetUuid(), Guests: vms.GetVms(), Complete: true})
 	return nil
 }
 
@@ -286,16 +283,14 @@ func (s *Service) setStatus(ctx context.Context, uuid, status string) error {
 	})
 }
 
-// lost records that a host cannot be used, and why, and tells the observers.
+// lost records that a host cannot be used, and why, and announces it.
 func (s *Service) lost(ctx context.Context, uuid string, checks []finding, cause error) {
 	s.Log.Warn("host disconnected", "host", uuid, "error", cause)
 	s.notUsable(ctx, uuid, s.declOf(ctx, uuid), checks, cause, true)
 	if err := s.setStatus(ctx, uuid, Disconnected); err != nil && errs.ClassOf(err) != errs.NotFound {
 		s.Log.Error("host status not saved", "host", uuid, "error", err)
 	}
-	for _, o := range s.observers {
-		o.HostLost(ctx, uuid)
-	}
+	hook.Announce(ctx, s.Hooks, contract.HostLost, uuid)
 }
 
 // declOf is what a host's plugin declares; nil when it cannot be told.

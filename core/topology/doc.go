@@ -2,5 +2,5 @@
 // rows, connects and watches hosts through hypervisor plugins, and accounts for
 // the CPU and memory of hosts. It knows hypervisors only by what their plugins
 // declare, and must not import the other services: they observe hosts
-// through HostObserver.
+// through the moments of core/contract.
 package topology

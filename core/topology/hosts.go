@@ -7,7 +7,9 @@ import (
 
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
@@ -211,10 +213,10 @@ func (s *Service) leave(ctx context.Context, uuid string, m cascade.Mode) error 
 	if err != nil {
 		return err
 	}
-	for _, o := range s.observers {
-		if err := o.HostLeaving(ctx, h); err != nil && m != cascade.Enforcing {
-			return err
-		}
+	if m == cascade.Enforcing {
+		hook.Announce(ctx, s.Hooks, contract.HostLeaving, h)
+	} else if err := hook.Tell(ctx, s.Hooks, contract.HostLeaving, h); err != nil {
+		return err
 	}
 	hv, err := s.Plugins.Hypervisor(h.GetHypervisorType())
 	if err == nil {

@@ -10,42 +10,21 @@ import (
 	"github.com/kumo-cloud/kumo/core/action"
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/config"
+	"github.com/kumo-cloud/kumo/core/contract"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/mgmt"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/tag"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
-	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
-
-// HostObserver is another service's interest in hosts. Calls for one host come
-// one after another and can be repeated.
-type HostObserver interface {
-	// HostConnected is called when a host has been connected or reconnected,
-	// before it takes guests: storages are attached, networks realized. An
-	// error leaves the host Disconnected.
-	HostConnected(ctx context.Context, h *pluginv1.Host) error
-	// HostLost is called when a host is judged Disconnected.
-	HostLost(ctx context.Context, hostUUID string)
-	// HostVMs is called after a connect, and with each ping, with all guests that
-	// the hypervisor has on the host, and complete set; and for single changes,
-	// without it.
-	HostVMs(ctx context.Context, hostUUID string, vms []*pluginv1.VMStatus, complete bool)
-	// HostChanged is called when the hypervisor says that something of the host has
-	// changed that is no guest, such as the room on its disks, for the observer to look
-	// at what it has there. HostVMs may be called meanwhile. ctx ends after 10 s.
-	HostChanged(ctx context.Context, hostUUID string)
-	// HostLeaving is called before a host is deleted, to undo HostConnected.
-	HostLeaving(ctx context.Context, h *pluginv1.Host) error
-}
 
 // Service keeps zones, clusters and hosts.
 type Service struct {
 	needs
-	observers []HostObserver
-	adding    *flow.Def[addHost]
+	adding *flow.Def[addHost]
 
 	mu       sync.Mutex
 	watches  map[string]context.CancelFunc
@@ -63,6 +42,7 @@ type needs struct {
 	Cascade *cascade.Engine
 	Tags    *tag.Service
 	Config  *config.Service
+	Hooks   *hook.Service
 	Plugins *plugin.Manager
 	Node    *mgmt.Node
 	Log     hclog.Logger
@@ -71,19 +51,17 @@ type needs struct {
 
 func needsOf(k *kernel.Kernel) needs {
 	return needs{Store: k.Store, Actions: k.Actions, Flows: k.Flows, Cascade: k.Cascade, Tags: k.Tags, Config: k.Config,
-		Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
+		Hooks: k.Hooks, Plugins: k.Plugins, Node: k.Node, Log: k.Log, generic: k}
 }
 
 // New makes the service; Register and Start bring it to life.
 func New(k *kernel.Kernel) *Service {
 	s := &Service{needs: needsOf(k), watches: map[string]context.CancelFunc{}, trying: map[string]bool{}, root: context.Background()}
 	s.adding = s.addHostFlow()
+	hook.Open(s.Hooks, contract.HostConnected, contract.HostLeaving)
+	hook.Open(s.Hooks, contract.HostLost)
 	return s
 }
-
-// Observe adds an observer of hosts; called before Start, in the order in which
-// observers see a connected host.
-func (s *Service) Observe(o HostObserver) { s.observers = append(s.observers, o) }
 
 // Register registers actions, flows and delete rules. The hypervisor plugins
 // must have been started, because they declare the add messages.

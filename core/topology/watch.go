@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/kumo-cloud/kumo/core/action"
+	"github.com/kumo-cloud/kumo/core/contract"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/store"
 	"github.com/kumo-cloud/kumo/core/watch"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -264,9 +266,7 @@ func (s *Service) watch(ctx context.Context, h *pluginv1.Host) {
 				changed()
 				return nil
 			}
-			for _, o := range s.observers {
-				o.HostVMs(ctx, h.GetUuid(), []*pluginv1.VMStatus{vm}, false)
-			}
+			hook.Announce(ctx, s.Hooks, contract.HostReported, contract.HostReport{HostUUID: h.GetUuid(), Guests: []*pluginv1.VMStatus{vm}})
 			return nil
 		})
 	}
@@ -310,7 +310,7 @@ func (s *Service) looks(ctx context.Context, uuid string) (changed, stop func())
 }
 
 // lookNow looks at a host of which the hypervisor says that it has changed, as a ping
-// does, and has the observers do so; whether it is lost, pings decide.
+// does, and has the services do so; whether it is lost, pings decide.
 func (s *Service) lookNow(ctx context.Context, uuid string) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
@@ -320,14 +320,12 @@ func (s *Service) lookNow(ctx context.Context, uuid string) {
 			s.Log.Warn("host that has changed not looked at", "host", uuid, "error", err)
 		}
 	})
-	for _, o := range s.observers {
-		all.Go(func() { o.HostChanged(ctx, uuid) })
-	}
+	hook.Announce(ctx, s.Hooks, contract.HostChanged, uuid)
 	all.Wait()
 }
 
 // registerHostState registers APIChangeHostStateMsg. Maintenance passes through
-// PreMaintenance, in which the observers stop the host's guests.
+// PreMaintenance, in which the services stop the host's guests.
 func (s *Service) registerHostState() error {
 	type params struct {
 		UUID  string `api:"uuid,required,path,resource=Host"`
@@ -369,27 +367,15 @@ func (s *Service) maintain(ctx context.Context, uuid string) error {
 	if _, err := s.generic.ChangeState(ctx, HostType.Type, uuid, "preMaintain"); err != nil {
 		return err
 	}
-	for _, o := range s.observers {
-		m, ok := o.(HostEmptier)
-		if !ok {
-			continue
+	if err := hook.Tell(ctx, s.Hooks, contract.HostEmptying, uuid); err != nil {
+		back := map[string]string{Enabled: "enable", Disabled: "disable"}[h.State]
+		if _, e := s.generic.ChangeState(context.WithoutCancel(ctx), HostType.Type, uuid, back); e != nil {
+			s.Log.Error("host not returned to its state", "host", uuid, "error", e)
 		}
-		if err := m.EmptyHost(ctx, uuid); err != nil {
-			back := map[string]string{Enabled: "enable", Disabled: "disable"}[h.State]
-			if _, e := s.generic.ChangeState(context.WithoutCancel(ctx), HostType.Type, uuid, back); e != nil {
-				s.Log.Error("host not returned to its state", "host", uuid, "error", e)
-			}
-			return err
-		}
+		return err
 	}
 	_, err = s.generic.ChangeState(ctx, HostType.Type, uuid, "maintain")
 	return err
-}
-
-// HostEmptier is implemented by observers that have something on hosts which
-// must leave before maintenance.
-type HostEmptier interface {
-	EmptyHost(ctx context.Context, hostUUID string) error
 }
 
 // HostCall carries a typed operation to the agent on a host, for plugins (it

@@ -178,6 +178,7 @@ func (m *template) scenarios() map[string]scenario {
 		"attach-primary-storage": with(scenario{method: http.MethodPost, path: wire.Clusters + "/" + m.cloud.Cluster + wire.PrimaryStorages + "/" + m.storage},
 			map[string]string{"attach-hosts": "AttachHost"}, same),
 		"cascade-delete": remove,
+		"create-row":     with(post(wire.L3Networks, wire.Params{"name": "second", "l2NetworkUuid": m.network, "category": "Private"}), nil, same, "insert"),
 	}
 }
 

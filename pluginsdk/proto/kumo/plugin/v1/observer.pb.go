@@ -416,8 +416,11 @@ type PointSubject struct {
 	HostUuid string `protobuf:"bytes,3,opt,name=host_uuid,json=hostUuid,proto3" json:"host_uuid,omitempty"`
 	// nics are those of a guest.
 	Nics []*PointNIC `protobuf:"bytes,4,rep,name=nics,proto3" json:"nics,omitempty"`
-	// account_uuid is the owner of a guest.
-	AccountUuid   string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	// account_uuid is the owner of a guest, or who makes a row.
+	AccountUuid string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
+	// row is what a row will be, a JSON object by the names of its type's fields, without
+	// secrets.
+	Row           []byte `protobuf:"bytes,22,opt,name=row,proto3" json:"row,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -485,6 +488,13 @@ func (x *PointSubject) GetAccountUuid() string {
 		return x.AccountUuid
 	}
 	return ""
+}
+
+func (x *PointSubject) GetRow() []byte {
+	if x != nil {
+		return x.Row
+	}
+	return nil
 }
 
 // PointNIC is a guest's network card on its host.
@@ -794,13 +804,14 @@ const file_kumo_plugin_v1_observer_proto_rawDesc = "" +
 	"\x03job\x18\x06 \x01(\tR\x03job\x12\x17\n" +
 	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x1c\n" +
 	"\tinventory\x18\b \x01(\fR\tinventory\"\x0f\n" +
-	"\rAfterResponse\"\xa4\x01\n" +
+	"\rAfterResponse\"\xb6\x01\n" +
 	"\fPointSubject\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x1b\n" +
 	"\thost_uuid\x18\x03 \x01(\tR\bhostUuid\x12,\n" +
 	"\x04nics\x18\x04 \x03(\v2\x18.kumo.plugin.v1.PointNICR\x04nics\x12!\n" +
-	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\"\x9b\x01\n" +
+	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x12\x10\n" +
+	"\x03row\x18\x16 \x01(\fR\x03row\"\x9b\x01\n" +
 	"\bPointNIC\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12&\n" +
 	"\x0fl3_network_uuid\x18\x02 \x01(\tR\rl3NetworkUuid\x12\x10\n" +
