@@ -87,6 +87,14 @@ func (s *hypervisorServer) Console(ctx context.Context, req *pluginv1.ConsoleReq
 	return optional(ctx, s.Hypervisor, OptionalConsole, req, VMConsoler.Console)
 }
 
+func (s *hypervisorServer) AttachNIC(ctx context.Context, req *pluginv1.AttachNICRequest) (*pluginv1.AttachNICResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalAttachNIC, req, NICAttacher.AttachNIC)
+}
+
+func (s *hypervisorServer) DetachNIC(ctx context.Context, req *pluginv1.DetachNICRequest) (*pluginv1.DetachNICResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalAttachNIC, req, NICAttacher.DetachNIC)
+}
+
 func (s *hypervisorServer) CallAgent(req *pluginv1.CallAgentRequest, out grpc.ServerStreamingServer[pluginv1.CallAgentResponse]) error {
 	gateway, ok := s.Hypervisor.(HostGateway)
 	if !ok {

@@ -17,6 +17,7 @@ type HypervisorClient interface {
 	VMPauser
 	VMConsoler
 	HostGateway
+	NICAttacher
 }
 
 // PrimaryStorageClient is a PrimaryStorage with all optional services.
@@ -154,6 +155,14 @@ func (c *hypervisorClient) PauseVM(ctx context.Context, req *pluginv1.PauseVMReq
 
 func (c *hypervisorClient) ResumeVM(ctx context.Context, req *pluginv1.ResumeVMRequest) (*pluginv1.ResumeVMResponse, error) {
 	return c.rpc.ResumeVM(ctx, req)
+}
+
+func (c *hypervisorClient) AttachNIC(ctx context.Context, req *pluginv1.AttachNICRequest) (*pluginv1.AttachNICResponse, error) {
+	return c.rpc.AttachNIC(ctx, req)
+}
+
+func (c *hypervisorClient) DetachNIC(ctx context.Context, req *pluginv1.DetachNICRequest) (*pluginv1.DetachNICResponse, error) {
+	return c.rpc.DetachNIC(ctx, req)
 }
 
 func (c *hypervisorClient) Console(ctx context.Context, req *pluginv1.ConsoleRequest) (*pluginv1.ConsoleResponse, error) {

@@ -15,6 +15,7 @@ const (
 	OptionalPause       = "pause"
 	OptionalConsole     = "console"
 	OptionalHostGateway = "host-gateway"
+	OptionalAttachNIC   = "attach-nic"
 	OptionalResize      = "resize"
 	OptionalList        = "list"
 )
@@ -72,6 +73,7 @@ func (c *manifestCheck) strategies(p Plugin) {
 		OptionalPause:       is[VMPauser](p.Hypervisor),
 		OptionalConsole:     is[VMConsoler](p.Hypervisor),
 		OptionalHostGateway: is[HostGateway](p.Hypervisor),
+		OptionalAttachNIC:   is[NICAttacher](p.Hypervisor),
 	})
 
 	types, optional = nil, nil

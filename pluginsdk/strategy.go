@@ -54,6 +54,20 @@ type VMConsoler interface {
 	Console(context.Context, *pluginv1.ConsoleRequest) (*pluginv1.ConsoleResponse, error)
 }
 
+// NICAttacher is optional ("attach-nic"): it plugs network cards into guests that
+// run, or are paused, and pulls them out. What StartVM defines next has them anyway.
+type NICAttacher interface {
+	// AttachNIC plugs a card in; one that the guest has already stays as it is.
+	// Errors: Refused for a guest that does not run there, Exhausted when it has no
+	// slot free, Invalid for a card that cannot be. A card that was refused is not
+	// there.
+	AttachNIC(context.Context, *pluginv1.AttachNICRequest) (*pluginv1.AttachNICResponse, error)
+	// DetachNIC pulls a card out, and returns when the guest has let go of it. What
+	// is not there, guest or card, is a success. Errors: Unavailable when the guest
+	// does not let go within 30 seconds; it may do so later, and a repeat asks again.
+	DetachNIC(context.Context, *pluginv1.DetachNICRequest) (*pluginv1.DetachNICResponse, error)
+}
+
 // HostGateway is optional ("host-gateway"): it carries one typed operation of
 // kumo.host.v1 to the agent on a host. emit gets each response message, still
 // marshalled.

@@ -240,6 +240,11 @@ func (h *Hypervisor) Consoler() (pluginsdk.VMConsoler, error) {
 	return optional[pluginsdk.VMConsoler](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalConsole, h.Decl.GetOptional())
 }
 
+// NICAttacher plugs network cards in and out of guests that run. Errors: Unsupported.
+func (h *Hypervisor) NICAttacher() (pluginsdk.NICAttacher, error) {
+	return optional[pluginsdk.NICAttacher](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalAttachNIC, h.Decl.GetOptional())
+}
+
 // Gateway carries calls to the agents on hosts. Errors: Unsupported.
 func (h *Hypervisor) Gateway() (pluginsdk.HostGateway, error) {
 	return optional[pluginsdk.HostGateway](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalHostGateway, h.Decl.GetOptional())

@@ -29,6 +29,13 @@ type HypervisorFixture struct {
 	// VM gives the nth of several guests that can run on Host together, with
 	// the UUID uuid. Its disks must exist.
 	VM func(n int, uuid string) *pluginv1.VM
+	// NIC gives the nth of several network cards, with the UUID uuid, for guests of VM;
+	// for plugins that offer "attach-nic". Its bridge must exist on Host.
+	NIC func(n int, uuid string) *pluginv1.NIC
+	// Plugged tells whether the guest has the card; with NIC.
+	Plugged func(ctx context.Context, vmUUID string, nic *pluginv1.NIC) (bool, error)
+	// Idle says that guests of VM have no system, and so never let go of a card.
+	Idle bool
 	// Parallel is how many guests run at once; 0 means 8.
 	Parallel int
 }
@@ -52,6 +59,7 @@ func Hypervisor(t *testing.T, f HypervisorFixture) {
 	s.guests()
 	s.watch()
 	s.pause()
+	s.nics()
 	s.console()
 	s.gateway()
 	s.disconnect()

@@ -1,9 +1,12 @@
 package driver
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"testing"
 
+	"github.com/kumo-cloud/kumo/plugins/simulator/world"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -23,7 +26,8 @@ func TestConformance(t *testing.T) {
 	wrong := func(s *pluginv1.Storage, field string) *pluginv1.Storage {
 		return &pluginv1.Storage{Uuid: plugintest.NewUUID(), Type: s.Type, Fields: map[string]string{field: "much"}}
 	}
-	conn := plugintest.Loopback(t, New("test"), plugintest.WithDataDir(t.TempDir()))
+	dir := t.TempDir()
+	conn := plugintest.Loopback(t, New("test"), plugintest.WithDataDir(dir))
 	host := newHost()
 	_, err := conn.Hypervisor().ConnectHost(t.Context(), &pluginv1.ConnectHostRequest{Host: host})
 	must(t, err)
@@ -34,7 +38,17 @@ func TestConformance(t *testing.T) {
 	must(t, err)
 
 	t.Run("hypervisor", func(t *testing.T) {
-		plugintest.Hypervisor(t, plugintest.HypervisorFixture{Conn: conn, Host: newHost(), Absent: newHost(),
+		host := newHost()
+		plugintest.Hypervisor(t, plugintest.HypervisorFixture{Conn: conn, Host: host, Absent: newHost(),
+			NIC: func(n int, uuid string) *pluginv1.NIC {
+				bridge, err := conn.L2Network().Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: l2})
+				must(t, err)
+				return &pluginv1.NIC{Uuid: uuid, Mac: fmt.Sprintf("fa:00:00:00:01:%02x", n), Bridge: bridge.GetBridge()}
+			},
+			Plugged: func(_ context.Context, vm string, n *pluginv1.NIC) (bool, error) {
+				w, err := world.Load(dir)
+				return err == nil && slices.ContainsFunc(w.VMs[vm].NICs, func(has world.NIC) bool { return has.UUID == n.GetUuid() }), err
+			},
 			VM: func(n int, uuid string) *pluginv1.VM {
 				return &pluginv1.VM{Uuid: uuid, Name: fmt.Sprintf("vm-%d", n), CpuNum: 1, MemoryBytes: gib}
 			}})

@@ -159,7 +159,7 @@ func guest(host string, vm *pluginv1.VM) world.VM {
 		v.Disks[i] = world.Disk{UUID: d.GetUuid(), Path: d.GetSource(), CDROM: d.GetCdrom(), Shareable: d.GetShareable(), Bus: d.GetBus()}
 	}
 	for i, n := range vm.GetNics() {
-		v.NICs[i] = world.NIC{UUID: n.GetUuid(), MAC: n.GetMac(), Bridge: n.GetBridge(), Driver: n.GetDriver()}
+		v.NICs[i] = card(n)
 	}
 	return v
 }

@@ -30,7 +30,7 @@ const (
 // methods are the names that fault rules may use.
 var methods = map[string]bool{
 	"ConnectHost": true, "CheckHost": true, "DisconnectHost": true, "WatchHost": true, "StartVM": true, "StopVM": true,
-	"RebootVM": true, "DestroyVM": true, "ListVMs": true, "PauseVM": true, "ResumeVM": true,
+	"RebootVM": true, "DestroyVM": true, "ListVMs": true, "PauseVM": true, "ResumeVM": true, "AttachNIC": true, "DetachNIC": true,
 	"ConnectStorage": true, "AttachHost": true, "DetachHost": true, "StorageCapacity": true, "EnsureImage": true,
 	"DeleteCachedImage": true, "CreateVolume": true, "DeleteVolume": true, "ResizeVolume": true, "ListVolumes": true,
 	"ConnectStore": true, "StoreCapacity": true, "AddImage": true, "DeleteImage": true, "ExportImage": true,
@@ -73,7 +73,8 @@ func manifest(version string) *pluginv1.Manifest {
 				{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
 			},
 			ConsolePasswordLength: 8,
-			Optional:              []string{"pause"},
+			Optional:              []string{"pause", "attach-nic"},
+			MaxNics:               32,
 		}},
 		PrimaryStorages: []*pluginv1.PrimaryStorageDecl{{
 			Type: primaryType,

@@ -60,7 +60,10 @@ func (w *World) guestViolations(v *VM, bridges map[string]bool, wrong func(strin
 			wrong("VM %s: its disk %s is gone", v.UUID, d.Path)
 		}
 	}
-	for _, n := range v.NICs {
+	for i, n := range v.NICs {
+		if slices.ContainsFunc(v.NICs[:i], func(o NIC) bool { return o.UUID == n.UUID }) {
+			wrong("VM %s: it has NIC %s twice", v.UUID, n.UUID)
+		}
 		if !bridges[pair(v.Host, n.Bridge)] {
 			wrong("VM %s: its bridge %s is gone", v.UUID, n.Bridge)
 		}

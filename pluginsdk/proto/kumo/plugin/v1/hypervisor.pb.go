@@ -1970,6 +1970,199 @@ func (x *CallAgentResponse) GetPayload() []byte {
 	return nil
 }
 
+type AttachNICRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Host          *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	VmUuid        string                 `protobuf:"bytes,2,opt,name=vm_uuid,json=vmUuid,proto3" json:"vm_uuid,omitempty"`
+	Nic           *NIC                   `protobuf:"bytes,3,opt,name=nic,proto3" json:"nic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachNICRequest) Reset() {
+	*x = AttachNICRequest{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachNICRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachNICRequest) ProtoMessage() {}
+
+func (x *AttachNICRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachNICRequest.ProtoReflect.Descriptor instead.
+func (*AttachNICRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *AttachNICRequest) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *AttachNICRequest) GetVmUuid() string {
+	if x != nil {
+		return x.VmUuid
+	}
+	return ""
+}
+
+func (x *AttachNICRequest) GetNic() *NIC {
+	if x != nil {
+		return x.Nic
+	}
+	return nil
+}
+
+type AttachNICResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachNICResponse) Reset() {
+	*x = AttachNICResponse{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachNICResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachNICResponse) ProtoMessage() {}
+
+func (x *AttachNICResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachNICResponse.ProtoReflect.Descriptor instead.
+func (*AttachNICResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{34}
+}
+
+type DetachNICRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Host   *Host                  `protobuf:"bytes,1,opt,name=host,proto3" json:"host,omitempty"`
+	VmUuid string                 `protobuf:"bytes,2,opt,name=vm_uuid,json=vmUuid,proto3" json:"vm_uuid,omitempty"`
+	// nic is as it was attached, or as the guest was started with it.
+	Nic           *NIC `protobuf:"bytes,3,opt,name=nic,proto3" json:"nic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachNICRequest) Reset() {
+	*x = DetachNICRequest{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachNICRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachNICRequest) ProtoMessage() {}
+
+func (x *DetachNICRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachNICRequest.ProtoReflect.Descriptor instead.
+func (*DetachNICRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *DetachNICRequest) GetHost() *Host {
+	if x != nil {
+		return x.Host
+	}
+	return nil
+}
+
+func (x *DetachNICRequest) GetVmUuid() string {
+	if x != nil {
+		return x.VmUuid
+	}
+	return ""
+}
+
+func (x *DetachNICRequest) GetNic() *NIC {
+	if x != nil {
+		return x.Nic
+	}
+	return nil
+}
+
+type DetachNICResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DetachNICResponse) Reset() {
+	*x = DetachNICResponse{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DetachNICResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DetachNICResponse) ProtoMessage() {}
+
+func (x *DetachNICResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DetachNICResponse.ProtoReflect.Descriptor instead.
+func (*DetachNICResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{36}
+}
+
 var File_kumo_plugin_v1_hypervisor_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
@@ -2104,13 +2297,23 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x18\n" +
 	"\apayload\x18\x03 \x01(\fR\apayload\"-\n" +
 	"\x11CallAgentResponse\x12\x18\n" +
-	"\apayload\x18\x01 \x01(\fR\apayload*z\n" +
+	"\apayload\x18\x01 \x01(\fR\apayload\"|\n" +
+	"\x10AttachNICRequest\x12(\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
+	"\avm_uuid\x18\x02 \x01(\tR\x06vmUuid\x12%\n" +
+	"\x03nic\x18\x03 \x01(\v2\x13.kumo.plugin.v1.NICR\x03nic\"\x13\n" +
+	"\x11AttachNICResponse\"|\n" +
+	"\x10DetachNICRequest\x12(\n" +
+	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
+	"\avm_uuid\x18\x02 \x01(\tR\x06vmUuid\x12%\n" +
+	"\x03nic\x18\x03 \x01(\v2\x13.kumo.plugin.v1.NICR\x03nic\"\x13\n" +
+	"\x11DetachNICResponse*z\n" +
 	"\aVMState\x12\x18\n" +
 	"\x14VM_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10VM_STATE_RUNNING\x10\x01\x12\x13\n" +
 	"\x0fVM_STATE_PAUSED\x10\x02\x12\x14\n" +
 	"\x10VM_STATE_STOPPED\x10\x03\x12\x14\n" +
-	"\x10VM_STATE_CRASHED\x10\x042\xaf\b\n" +
+	"\x10VM_STATE_CRASHED\x10\x042\xd3\t\n" +
 	"\x11HypervisorService\x12V\n" +
 	"\vConnectHost\x12\".kumo.plugin.v1.ConnectHostRequest\x1a#.kumo.plugin.v1.ConnectHostResponse\x12P\n" +
 	"\tCheckHost\x12 .kumo.plugin.v1.CheckHostRequest\x1a!.kumo.plugin.v1.CheckHostResponse\x12_\n" +
@@ -2124,7 +2327,9 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\aPauseVM\x12\x1e.kumo.plugin.v1.PauseVMRequest\x1a\x1f.kumo.plugin.v1.PauseVMResponse\x12M\n" +
 	"\bResumeVM\x12\x1f.kumo.plugin.v1.ResumeVMRequest\x1a .kumo.plugin.v1.ResumeVMResponse\x12J\n" +
 	"\aConsole\x12\x1e.kumo.plugin.v1.ConsoleRequest\x1a\x1f.kumo.plugin.v1.ConsoleResponse\x12R\n" +
-	"\tCallAgent\x12 .kumo.plugin.v1.CallAgentRequest\x1a!.kumo.plugin.v1.CallAgentResponse0\x01BDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\tCallAgent\x12 .kumo.plugin.v1.CallAgentRequest\x1a!.kumo.plugin.v1.CallAgentResponse0\x01\x12P\n" +
+	"\tAttachNIC\x12 .kumo.plugin.v1.AttachNICRequest\x1a!.kumo.plugin.v1.AttachNICResponse\x12P\n" +
+	"\tDetachNIC\x12 .kumo.plugin.v1.DetachNICRequest\x1a!.kumo.plugin.v1.DetachNICResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_hypervisor_proto_rawDescOnce sync.Once
@@ -2139,7 +2344,7 @@ func file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP() []byte {
 }
 
 var file_kumo_plugin_v1_hypervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_kumo_plugin_v1_hypervisor_proto_goTypes = []any{
 	(VMState)(0),                   // 0: kumo.plugin.v1.VMState
 	(*Host)(nil),                   // 1: kumo.plugin.v1.Host
@@ -2175,13 +2380,17 @@ var file_kumo_plugin_v1_hypervisor_proto_goTypes = []any{
 	(*ConsoleResponse)(nil),        // 31: kumo.plugin.v1.ConsoleResponse
 	(*CallAgentRequest)(nil),       // 32: kumo.plugin.v1.CallAgentRequest
 	(*CallAgentResponse)(nil),      // 33: kumo.plugin.v1.CallAgentResponse
-	nil,                            // 34: kumo.plugin.v1.Host.FieldsEntry
-	nil,                            // 35: kumo.plugin.v1.HostFacts.FieldsEntry
-	nil,                            // 36: kumo.plugin.v1.VM.OptionsEntry
+	(*AttachNICRequest)(nil),       // 34: kumo.plugin.v1.AttachNICRequest
+	(*AttachNICResponse)(nil),      // 35: kumo.plugin.v1.AttachNICResponse
+	(*DetachNICRequest)(nil),       // 36: kumo.plugin.v1.DetachNICRequest
+	(*DetachNICResponse)(nil),      // 37: kumo.plugin.v1.DetachNICResponse
+	nil,                            // 38: kumo.plugin.v1.Host.FieldsEntry
+	nil,                            // 39: kumo.plugin.v1.HostFacts.FieldsEntry
+	nil,                            // 40: kumo.plugin.v1.VM.OptionsEntry
 }
 var file_kumo_plugin_v1_hypervisor_proto_depIdxs = []int32{
-	34, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
-	35, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
+	38, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
+	39, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
 	1,  // 2: kumo.plugin.v1.ConnectHostRequest.host:type_name -> kumo.plugin.v1.Host
 	2,  // 3: kumo.plugin.v1.ConnectHostResponse.facts:type_name -> kumo.plugin.v1.HostFacts
 	7,  // 4: kumo.plugin.v1.ConnectHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
@@ -2193,7 +2402,7 @@ var file_kumo_plugin_v1_hypervisor_proto_depIdxs = []int32{
 	0,  // 10: kumo.plugin.v1.VMStatus.state:type_name -> kumo.plugin.v1.VMState
 	13, // 11: kumo.plugin.v1.VM.disks:type_name -> kumo.plugin.v1.Disk
 	14, // 12: kumo.plugin.v1.VM.nics:type_name -> kumo.plugin.v1.NIC
-	36, // 13: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
+	40, // 13: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
 	1,  // 14: kumo.plugin.v1.StartVMRequest.host:type_name -> kumo.plugin.v1.Host
 	15, // 15: kumo.plugin.v1.StartVMRequest.vm:type_name -> kumo.plugin.v1.VM
 	12, // 16: kumo.plugin.v1.StartVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
@@ -2208,37 +2417,45 @@ var file_kumo_plugin_v1_hypervisor_proto_depIdxs = []int32{
 	1,  // 25: kumo.plugin.v1.ResumeVMRequest.host:type_name -> kumo.plugin.v1.Host
 	1,  // 26: kumo.plugin.v1.ConsoleRequest.host:type_name -> kumo.plugin.v1.Host
 	1,  // 27: kumo.plugin.v1.CallAgentRequest.host:type_name -> kumo.plugin.v1.Host
-	3,  // 28: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
-	5,  // 29: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
-	8,  // 30: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
-	10, // 31: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
-	16, // 32: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
-	18, // 33: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
-	20, // 34: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
-	22, // 35: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
-	24, // 36: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
-	26, // 37: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
-	28, // 38: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
-	30, // 39: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
-	32, // 40: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
-	4,  // 41: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
-	6,  // 42: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
-	9,  // 43: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
-	11, // 44: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
-	17, // 45: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
-	19, // 46: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
-	21, // 47: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
-	23, // 48: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
-	25, // 49: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
-	27, // 50: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
-	29, // 51: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
-	31, // 52: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
-	33, // 53: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
-	41, // [41:54] is the sub-list for method output_type
-	28, // [28:41] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	1,  // 28: kumo.plugin.v1.AttachNICRequest.host:type_name -> kumo.plugin.v1.Host
+	14, // 29: kumo.plugin.v1.AttachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
+	1,  // 30: kumo.plugin.v1.DetachNICRequest.host:type_name -> kumo.plugin.v1.Host
+	14, // 31: kumo.plugin.v1.DetachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
+	3,  // 32: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
+	5,  // 33: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
+	8,  // 34: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
+	10, // 35: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
+	16, // 36: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
+	18, // 37: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
+	20, // 38: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
+	22, // 39: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
+	24, // 40: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
+	26, // 41: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
+	28, // 42: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
+	30, // 43: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
+	32, // 44: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
+	34, // 45: kumo.plugin.v1.HypervisorService.AttachNIC:input_type -> kumo.plugin.v1.AttachNICRequest
+	36, // 46: kumo.plugin.v1.HypervisorService.DetachNIC:input_type -> kumo.plugin.v1.DetachNICRequest
+	4,  // 47: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
+	6,  // 48: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
+	9,  // 49: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
+	11, // 50: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
+	17, // 51: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
+	19, // 52: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
+	21, // 53: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
+	23, // 54: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
+	25, // 55: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
+	27, // 56: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
+	29, // 57: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
+	31, // 58: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
+	33, // 59: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
+	35, // 60: kumo.plugin.v1.HypervisorService.AttachNIC:output_type -> kumo.plugin.v1.AttachNICResponse
+	37, // 61: kumo.plugin.v1.HypervisorService.DetachNIC:output_type -> kumo.plugin.v1.DetachNICResponse
+	47, // [47:62] is the sub-list for method output_type
+	32, // [32:47] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_hypervisor_proto_init() }
@@ -2252,7 +2469,7 @@ func file_kumo_plugin_v1_hypervisor_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_hypervisor_proto_rawDesc), len(file_kumo_plugin_v1_hypervisor_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,8 @@ const (
 	HypervisorService_ResumeVM_FullMethodName       = "/kumo.plugin.v1.HypervisorService/ResumeVM"
 	HypervisorService_Console_FullMethodName        = "/kumo.plugin.v1.HypervisorService/Console"
 	HypervisorService_CallAgent_FullMethodName      = "/kumo.plugin.v1.HypervisorService/CallAgent"
+	HypervisorService_AttachNIC_FullMethodName      = "/kumo.plugin.v1.HypervisorService/AttachNIC"
+	HypervisorService_DetachNIC_FullMethodName      = "/kumo.plugin.v1.HypervisorService/DetachNIC"
 )
 
 // HypervisorServiceClient is the client API for HypervisorService service.
@@ -58,6 +60,9 @@ type HypervisorServiceClient interface {
 	Console(ctx context.Context, in *ConsoleRequest, opts ...grpc.CallOption) (*ConsoleResponse, error)
 	// Optional: "host-gateway".
 	CallAgent(ctx context.Context, in *CallAgentRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[CallAgentResponse], error)
+	// Optional: "attach-nic". Both are about a guest that runs, or is paused.
+	AttachNIC(ctx context.Context, in *AttachNICRequest, opts ...grpc.CallOption) (*AttachNICResponse, error)
+	DetachNIC(ctx context.Context, in *DetachNICRequest, opts ...grpc.CallOption) (*DetachNICResponse, error)
 }
 
 type hypervisorServiceClient struct {
@@ -216,6 +221,26 @@ func (c *hypervisorServiceClient) CallAgent(ctx context.Context, in *CallAgentRe
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HypervisorService_CallAgentClient = grpc.ServerStreamingClient[CallAgentResponse]
 
+func (c *hypervisorServiceClient) AttachNIC(ctx context.Context, in *AttachNICRequest, opts ...grpc.CallOption) (*AttachNICResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AttachNICResponse)
+	err := c.cc.Invoke(ctx, HypervisorService_AttachNIC_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hypervisorServiceClient) DetachNIC(ctx context.Context, in *DetachNICRequest, opts ...grpc.CallOption) (*DetachNICResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DetachNICResponse)
+	err := c.cc.Invoke(ctx, HypervisorService_DetachNIC_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HypervisorServiceServer is the server API for HypervisorService service.
 // All implementations must embed UnimplementedHypervisorServiceServer
 // for forward compatibility.
@@ -240,6 +265,9 @@ type HypervisorServiceServer interface {
 	Console(context.Context, *ConsoleRequest) (*ConsoleResponse, error)
 	// Optional: "host-gateway".
 	CallAgent(*CallAgentRequest, grpc.ServerStreamingServer[CallAgentResponse]) error
+	// Optional: "attach-nic". Both are about a guest that runs, or is paused.
+	AttachNIC(context.Context, *AttachNICRequest) (*AttachNICResponse, error)
+	DetachNIC(context.Context, *DetachNICRequest) (*DetachNICResponse, error)
 	mustEmbedUnimplementedHypervisorServiceServer()
 }
 
@@ -288,6 +316,12 @@ func (UnimplementedHypervisorServiceServer) Console(context.Context, *ConsoleReq
 }
 func (UnimplementedHypervisorServiceServer) CallAgent(*CallAgentRequest, grpc.ServerStreamingServer[CallAgentResponse]) error {
 	return status.Errorf(codes.Unimplemented, "method CallAgent not implemented")
+}
+func (UnimplementedHypervisorServiceServer) AttachNIC(context.Context, *AttachNICRequest) (*AttachNICResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method AttachNIC not implemented")
+}
+func (UnimplementedHypervisorServiceServer) DetachNIC(context.Context, *DetachNICRequest) (*DetachNICResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method DetachNIC not implemented")
 }
 func (UnimplementedHypervisorServiceServer) mustEmbedUnimplementedHypervisorServiceServer() {}
 func (UnimplementedHypervisorServiceServer) testEmbeddedByValue()                           {}
@@ -530,6 +564,42 @@ func _HypervisorService_CallAgent_Handler(srv interface{}, stream grpc.ServerStr
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type HypervisorService_CallAgentServer = grpc.ServerStreamingServer[CallAgentResponse]
 
+func _HypervisorService_AttachNIC_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AttachNICRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HypervisorServiceServer).AttachNIC(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HypervisorService_AttachNIC_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HypervisorServiceServer).AttachNIC(ctx, req.(*AttachNICRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HypervisorService_DetachNIC_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DetachNICRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HypervisorServiceServer).DetachNIC(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HypervisorService_DetachNIC_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HypervisorServiceServer).DetachNIC(ctx, req.(*DetachNICRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HypervisorService_ServiceDesc is the grpc.ServiceDesc for HypervisorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -580,6 +650,14 @@ var HypervisorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Console",
 			Handler:    _HypervisorService_Console_Handler,
+		},
+		{
+			MethodName: "AttachNIC",
+			Handler:    _HypervisorService_AttachNIC_Handler,
+		},
+		{
+			MethodName: "DetachNIC",
+			Handler:    _HypervisorService_DetachNIC_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -844,7 +844,7 @@ type HypervisorDecl struct {
 	// volume_format is the format of disks that its guests use, such as "qcow2".
 	VolumeFormat string `protobuf:"bytes,4,opt,name=volume_format,json=volumeFormat,proto3" json:"volume_format,omitempty"`
 	// optional lists the optional services implemented: "pause", "console",
-	// "host-gateway".
+	// "host-gateway", "attach-nic".
 	Optional []string `protobuf:"bytes,5,rep,name=optional,proto3" json:"optional,omitempty"`
 	// volume_buses are those that a volume's system tag asks for, beside the
 	// usual one.
@@ -861,7 +861,9 @@ type HypervisorDecl struct {
 	// guest_options are further choices for its guests.
 	GuestOptions []*GuestOption `protobuf:"bytes,10,rep,name=guest_options,json=guestOptions,proto3" json:"guest_options,omitempty"`
 	// checks are what is looked at on each host, by name.
-	Checks        []*HostCheckDecl `protobuf:"bytes,11,rep,name=checks,proto3" json:"checks,omitempty"`
+	Checks []*HostCheckDecl `protobuf:"bytes,11,rep,name=checks,proto3" json:"checks,omitempty"`
+	// max_nics is how many network cards a guest has at most; 0: any number.
+	MaxNics       int32 `protobuf:"varint,20,opt,name=max_nics,json=maxNics,proto3" json:"max_nics,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -971,6 +973,13 @@ func (x *HypervisorDecl) GetChecks() []*HostCheckDecl {
 		return x.Checks
 	}
 	return nil
+}
+
+func (x *HypervisorDecl) GetMaxNics() int32 {
+	if x != nil {
+		return x.MaxNics
+	}
+	return 0
 }
 
 // HostCheckDecl declares one thing that a host needs or should have.
@@ -3336,7 +3345,7 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\turl_holds\x18\t \x01(\tR\burlHolds\x12\x1f\n" +
 	"\vmessage_doc\x18\n" +
 	" \x01(\tR\n" +
-	"messageDoc\"\x9f\x04\n" +
+	"messageDoc\"\xba\x04\n" +
 	"\x0eHypervisorDecl\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12,\n" +
 	"\x03add\x18\x02 \x01(\v2\x1a.kumo.plugin.v1.AddMessageR\x03add\x12-\n" +
@@ -3350,7 +3359,8 @@ const file_kumo_plugin_v1_manifest_proto_rawDesc = "" +
 	"\x17console_password_length\x18\t \x01(\x05R\x15consolePasswordLength\x12@\n" +
 	"\rguest_options\x18\n" +
 	" \x03(\v2\x1b.kumo.plugin.v1.GuestOptionR\fguestOptions\x125\n" +
-	"\x06checks\x18\v \x03(\v2\x1d.kumo.plugin.v1.HostCheckDeclR\x06checks\"?\n" +
+	"\x06checks\x18\v \x03(\v2\x1d.kumo.plugin.v1.HostCheckDeclR\x06checks\x12\x19\n" +
+	"\bmax_nics\x18\x14 \x01(\x05R\amaxNics\"?\n" +
 	"\rHostCheckDecl\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\brequired\x18\x02 \x01(\bR\brequired\"\xfd\x01\n" +
