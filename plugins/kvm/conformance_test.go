@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/vishvananda/netlink"
 
 	"github.com/kumo-cloud/kumo/integration/rig"
 	"github.com/kumo-cloud/kumo/pluginsdk/plugintest"
@@ -31,8 +35,19 @@ func TestConformance(t *testing.T) {
 		return &pluginv1.Host{Uuid: uuid, ManagementIp: "127.0.0.1", HypervisorType: "KVM",
 			Fields: map[string]string{"username": "root", "password": "x", "sshPort": "22"}}
 	}
+	if out, err := exec.Command("ip", "link", "add", "br_conf", "type", "bridge").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	plugintest.Hypervisor(t, plugintest.HypervisorFixture{
 		Conn: conn, Host: host(plugintest.NewUUID()), Absent: host(plugintest.NewUUID()), Parallel: 4,
+		Idle: true, // driver.TestNICsComeAndGo has a guest that lets go
+		NIC: func(n int, uuid string) *pluginv1.NIC {
+			return &pluginv1.NIC{Uuid: uuid, Mac: fmt.Sprintf("fa:00:00:00:02:%02x", n), Bridge: "br_conf", InternalName: "conf" + uuid[:8]}
+		},
+		Plugged: func(_ context.Context, _ string, n *pluginv1.NIC) (bool, error) {
+			_, err := netlink.LinkByName(n.GetInternalName())
+			return err == nil, nil
+		},
 		VM: func(n int, uuid string) *pluginv1.VM {
 			disk := filepath.Join(disks, strconv.Itoa(n)+".qcow2")
 			if _, err := os.Stat(disk); err != nil {

@@ -54,7 +54,8 @@ func newPlugin() pluginsdk.Plugin {
 				// VNC's authentication looks at eight (RFC 6143, section 7.2.2).
 				ConsolePasswordLength: 8,
 				Checks:                driver.Checks(),
-				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway},
+				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway, pluginsdk.OptionalAttachNIC},
+				MaxNics:               domain.MaxNICs,
 			}},
 			Settings:    settings(),
 			Permissions: []string{pluginsdk.PermissionSign + ":" + hostlink.Authority},

@@ -14,7 +14,6 @@ import (
 
 const (
 	maxDisks = 64
-	maxNICs  = 32
 	// maxPassword is what the VNC protocol uses of a password.
 	maxPassword = 8
 	// maxCDROMs is what an IDE controller has room for; on other buses the names of
@@ -25,6 +24,7 @@ const (
 )
 
 var (
+	// nicModels are those of network cards, the usual one first.
 	nicModels       = []string{"virtio", "e1000", "rtl8139"}
 	diskFormats     = []string{"qcow2", "raw"}
 	cacheModes      = []string{"none", "writeback", "writethrough", "directsync"}
@@ -40,7 +40,11 @@ func addDevices(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) erro
 	}
 	addSerial(d, vm)
 	addPanic(d, vm)
-	return addScreen(d, vm, o)
+	if err := addScreen(d, vm, o); err != nil {
+		return err
+	}
+	addSlots(d, vm)
+	return nil
 }
 
 func addDisks(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM, o Options) error {
@@ -167,35 +171,15 @@ func buildDisk(object string, disk *pluginv1.Disk, o Options) (libvirtxml.Domain
 
 func addNICs(d *libvirtxml.DomainDeviceList, vm *pluginv1.VM) error {
 	object := "VM " + vm.GetUuid()
-	if len(vm.GetNics()) > maxNICs {
-		return errs.New(errs.Invalid, object, "%d NICs are more than %d", len(vm.GetNics()), maxNICs)
+	if len(vm.GetNics()) > MaxNICs {
+		return errs.New(errs.Invalid, object, "%d NICs are more than %d", len(vm.GetNics()), MaxNICs)
 	}
 	nics := slices.Clone(vm.GetNics())
 	slices.SortStableFunc(nics, func(a, b *pluginv1.NIC) int { return int(a.GetDeviceId()) - int(b.GetDeviceId()) })
 	for _, n := range nics {
-		if err := checkNIC(object, n); err != nil {
+		x, err := buildNIC(object, n)
+		if err != nil {
 			return err
-		}
-		model := n.GetDriver()
-		if model == "" {
-			model = "virtio"
-		}
-		if !slices.Contains(nicModels, model) {
-			return errs.New(errs.Invalid, object, "NIC model %q is not one of %s", model, strings.Join(nicModels, ", "))
-		}
-		x := libvirtxml.DomainInterface{
-			MAC:    &libvirtxml.DomainInterfaceMAC{Address: n.GetMac()},
-			Source: &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: n.GetBridge()}},
-			Model:  &libvirtxml.DomainInterfaceModel{Type: model},
-		}
-		if n.GetInternalName() != "" {
-			x.Target = &libvirtxml.DomainInterfaceTarget{Dev: n.GetInternalName()}
-		}
-		if n.GetMtu() > 0 {
-			x.MTU = &libvirtxml.DomainInterfaceMTU{Size: uint(n.GetMtu())}
-		}
-		if uuidPattern.MatchString(n.GetUuid()) {
-			x.Alias = &libvirtxml.DomainAlias{Name: "ua-" + n.GetUuid()}
 		}
 		d.Interfaces = append(d.Interfaces, x)
 	}

@@ -56,6 +56,8 @@ func TestBuild(t *testing.T) {
 		Disks: []*pluginv1.Disk{{Source: "/kumo/root.qcow2", Format: "qcow2"}, {Source: "/kumo/iso", Format: "raw", Cdrom: true}}}
 	q35 := sample()
 	q35.Options = map[string]string{OptionMachine: machineQ35, OptionProcessor: processorNone}
+	slots := proto.CloneOf(q35)
+	slots.Nics = slots.Nics[1:]
 	q35windows := proto.CloneOf(windows)
 	q35windows.Options = map[string]string{OptionMachine: machineQ35, OptionProcessor: "Haswell"}
 	kvm := options()
@@ -66,7 +68,7 @@ func TestBuild(t *testing.T) {
 		vm *pluginv1.VM
 		o  Options
 	}{"tcg": {sample(), options()}, "kvm": {sample(), kvm}, "arm": {arm, options()}, "windows": {windows, kvm}, "scsi": {scsi, kvm}, "uefi": {uefi, kvm},
-		"q35": {q35, westmere}, "q35windows": {q35windows, kvm}} {
+		"q35": {q35, westmere}, "slots": {slots, kvm}, "q35windows": {q35windows, kvm}} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Build(tc.vm, tc.o)
 			if err != nil {

@@ -12,9 +12,9 @@ import (
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 )
 
-// creations are the guests whose start libvirt has not answered yet. A caller
-// that gives up does not stop libvirt, so what follows for the guest waits for
-// the answer: otherwise a destroy could find nothing, and the guest start after.
+// creations are the guests whose start, or new device, libvirt has not answered yet.
+// A caller that gives up does not stop libvirt, so what follows for the guest waits
+// for the answer: otherwise a destroy could find nothing, and the guest start after.
 type creations struct {
 	mu      sync.Mutex // held for map work only
 	running map[string]chan struct{}
@@ -38,7 +38,7 @@ func (c *creations) begin(uuid string) (end func()) {
 	}
 }
 
-// wait returns when no start of the guest is on its way.
+// wait returns when nothing of the guest is being made.
 func (c *creations) wait(ctx context.Context, uuid string) error {
 	for {
 		c.mu.Lock()
@@ -50,30 +50,39 @@ func (c *creations) wait(ctx context.Context, uuid string) error {
 		select {
 		case <-done:
 		case <-ctx.Done():
-			return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), "it is still being started")
+			return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), stillBeingMade)
 		}
 	}
 }
 
-// create starts the guest. When ctx ends, libvirt's answer is still awaited in
-// the background, for creations.
+const stillBeingMade = "it, or a device of it, is still being made"
+
+// create starts the guest.
 func (s *slot) create(ctx context.Context, uuid, text string) error {
-	end := s.creations.begin(uuid)
-	answer := make(chan error, 1)
-	go func() {
-		defer end()
-		answer <- afterItsEnd(uuid, func() error {
-			_, err := call(context.WithoutCancel(ctx), s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) {
+	return s.creating(ctx, uuid, func(ctx context.Context) error {
+		return afterItsEnd(uuid, func() error {
+			_, err := call(ctx, s, vmObject(uuid), func(l *libvirt.Libvirt) (libvirt.Domain, error) {
 				return l.DomainCreateXML(text, 0)
 			})
 			return err
 		})
+	})
+}
+
+// creating makes a guest, or something of it. When ctx ends, libvirt's answer is still
+// awaited in the background, for creations.
+func (s *slot) creating(ctx context.Context, uuid string, f func(context.Context) error) error {
+	end := s.creations.begin(uuid)
+	answer := make(chan error, 1)
+	go func() {
+		defer end()
+		answer <- f(context.WithoutCancel(ctx))
 	}()
 	select {
 	case err := <-answer:
 		return err
 	case <-ctx.Done():
-		return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), "it is still being started")
+		return errs.Wrap(errs.ClassOf(ctx.Err()), vmObject(uuid), ctx.Err(), stillBeingMade)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/digitalocean/go-libvirt"
 	"github.com/hashicorp/go-hclog"
 
 	"github.com/kumo-cloud/kumo/plugins/kvm/domain"
@@ -64,6 +65,7 @@ var (
 	_ pluginsdk.VMPauser    = (*Driver)(nil)
 	_ pluginsdk.VMConsoler  = (*Driver)(nil)
 	_ pluginsdk.HostGateway = (*Driver)(nil)
+	_ pluginsdk.NICAttacher = (*Driver)(nil)
 )
 
 // New makes a driver; Configure must come before any other call.
@@ -94,8 +96,10 @@ type slot struct {
 	access string
 	ready  chan struct{}
 	link   *hostlink.Link // readable when ready is closed
-	feed   *feed
-	err    error
+	feed   *feed[libvirt.DomainEventLifecycleMsg]
+	// removals tells of devices that were pulled out.
+	removals *feed[removal]
+	err      error
 
 	creations  creations
 	processors processors
@@ -183,7 +187,11 @@ func (s *slot) open(ctx context.Context, cfg hostlink.Config, host *pluginv1.Hos
 		return
 	}
 	s.link = link
-	if s.feed, s.err = startFeed(ctx, s, "host "+host.GetUuid()); s.err != nil {
+	object := "host " + host.GetUuid()
+	if s.feed, s.err = startFeed(ctx, s, object); s.err == nil {
+		s.removals, s.err = startRemovals(ctx, s, object)
+	}
+	if s.err != nil {
 		link.Close()
 	}
 }

@@ -13,23 +13,23 @@ import (
 // further back is cut off, as by a lost connection, and begins anew.
 const feedQueue = 4096
 
-// feed hands the lifecycle events of a connection to all that want them:
-// libvirt gives each connection one subscription of a kind.
-type feed struct {
+// feed hands the events of one kind of a connection to all that want them: libvirt
+// gives each connection one subscription of a kind.
+type feed[E any] struct {
 	mu      sync.Mutex // held for map work and sends that do not wait
-	readers map[chan libvirt.DomainEventLifecycleMsg]bool
+	readers map[chan E]bool
 	ended   bool
 }
 
-// startFeed subscribes until the connection ends.
-func startFeed(ctx context.Context, s *slot, object string) (*feed, error) {
+// startFeed subscribes to the changes of guests' lives until the connection ends.
+func startFeed(ctx context.Context, s *slot, object string) (*feed[libvirt.DomainEventLifecycleMsg], error) {
 	events, err := ask(ctx, s, object, func(l *libvirt.Libvirt) (<-chan libvirt.DomainEventLifecycleMsg, error) {
 		return l.LifecycleEvents(context.Background())
 	})
 	if err != nil {
 		return nil, err
 	}
-	f := &feed{readers: map[chan libvirt.DomainEventLifecycleMsg]bool{}}
+	f := newFeed[libvirt.DomainEventLifecycleMsg]()
 	go func() {
 		for e := range events {
 			f.send(e)
@@ -39,7 +39,41 @@ func startFeed(ctx context.Context, s *slot, object string) (*feed, error) {
 	return f, nil
 }
 
-func (f *feed) send(e libvirt.DomainEventLifecycleMsg) {
+// removal is what came of pulling a device out of a guest.
+type removal struct {
+	vm     libvirt.UUID
+	alias  string
+	failed bool // the guest keeps it
+}
+
+// startRemovals subscribes to the ends of devices until the connection ends.
+func startRemovals(ctx context.Context, s *slot, object string) (*feed[removal], error) {
+	f := newFeed[removal]()
+	for _, kind := range []libvirt.DomainEventID{libvirt.DomainEventIDDeviceRemoved, libvirt.DomainEventIDDeviceRemovalFailed} {
+		events, err := ask(ctx, s, object, func(l *libvirt.Libvirt) (<-chan any, error) {
+			return l.SubscribeEvents(context.Background(), kind, nil)
+		})
+		if err != nil {
+			return nil, err
+		}
+		go func() {
+			for e := range events {
+				switch e := e.(type) {
+				case *libvirt.DomainEventCallbackDeviceRemovedMsg:
+					f.send(removal{vm: e.Msg.Dom.UUID, alias: e.Msg.DevAlias})
+				case *libvirt.DomainEventCallbackDeviceRemovalFailedMsg:
+					f.send(removal{vm: e.Dom.UUID, alias: e.DevAlias, failed: true})
+				}
+			}
+			f.end()
+		}()
+	}
+	return f, nil
+}
+
+func newFeed[E any]() *feed[E] { return &feed[E]{readers: map[chan E]bool{}} }
+
+func (f *feed[E]) send(e E) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for r := range f.readers {
@@ -52,7 +86,7 @@ func (f *feed) send(e libvirt.DomainEventLifecycleMsg) {
 	}
 }
 
-func (f *feed) end() {
+func (f *feed[E]) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.ended = true
@@ -64,13 +98,13 @@ func (f *feed) end() {
 
 // subscribe returns the events from now on. The channel closes when the
 // connection is lost or the reader is too slow; stop must be called.
-func (f *feed) subscribe(object string) (<-chan libvirt.DomainEventLifecycleMsg, func(), error) {
+func (f *feed[E]) subscribe(object string) (<-chan E, func(), error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.ended {
 		return nil, nil, errs.New(errs.Unavailable, object, "the connection to libvirt was lost")
 	}
-	r := make(chan libvirt.DomainEventLifecycleMsg, feedQueue)
+	r := make(chan E, feedQueue)
 	f.readers[r] = true
 	return r, func() {
 		f.mu.Lock()
