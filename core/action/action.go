@@ -174,6 +174,10 @@ type Action struct {
 	// it is the new UUID for creates, else the first path variable, else the
 	// message.
 	Queue string
+	// Under, which may be nil, tells the key when it is not the value of Queue itself:
+	// what is done to a part of a resource runs in the queue of the whole. It only
+	// reads, quickly; "" leaves the value as it is.
+	Under func(ctx context.Context, value string) (key string, err error)
 	// Kind is the class of work whose concurrency dispatch bounds; may be "".
 	Kind string
 	// On tells for which host the work under a key will wait, "" when that is not

@@ -26,7 +26,11 @@ func (r *Registry) Submit(ctx context.Context, message string, params map[string
 	if !a.Async {
 		return errs.New(errs.Internal, message, "only asynchronous actions are queued")
 	}
-	return r.enqueue(ctx, a, order(a, c, in, p, a.queueKey(c, p), a.Limit()))
+	key, err := a.queueKey(ctx, c, p)
+	if err != nil {
+		return err
+	}
+	return r.enqueue(ctx, a, order(a, c, in, p, key, a.Limit()))
 }
 
 // DoSystem is Do as the platform itself.
@@ -53,8 +57,11 @@ func (r *Registry) Do(ctx context.Context, caller Caller, message string, params
 		defer cancel()
 		return r.call(ctx, a, c, p)
 	}
-	key := a.queueKey(c, p)
-	if err := wouldWait(ctx, message, key); err != nil {
+	key, err := a.queueKey(ctx, c, p)
+	if err == nil {
+		err = wouldWait(ctx, message, key)
+	}
+	if err != nil {
 		return nil, err
 	}
 	o := order(a, c, in, p, key, a.Limit())

@@ -269,3 +269,44 @@ func TestGiveUp(t *testing.T) {
 		t.Errorf("%d waiters are left", n)
 	}
 }
+
+// What is done to a part runs in the queue of its whole, whose inventory is the answer
+// when a flow ends the job; who cannot tell the whole does not get so far.
+func TestUnder(t *testing.T) {
+	r, w := newTest(t)
+	q := &capture{}
+	r.Wire(Ports{Auth: w, Lookup: w, Render: w, Jobs: w, Queue: q, Plan: w})
+	whole, fails := "", error(nil)
+	act := Action{Message: "APIMovePartMsg", Method: http.MethodPut, Path: "/parts/{uuid}/actions", Async: true, Access: Normal, Queue: "uuid", Returns: "Thing",
+		Under: func(_ context.Context, part string) (string, error) {
+			if part != net1 {
+				t.Errorf("asked for the whole of %s", part)
+			}
+			return whole, fails
+		}}
+	Register(r, act, func(context.Context, *Call, *part) (Ref, error) { return Ref{}, nil })
+	submit := func() error { return r.Submit(t.Context(), act.Message, map[string]any{"uuid": net1}) }
+	for _, want := range []string{"whole", net1} { // the second time nobody knows
+		if whole = want; want == net1 {
+			whole = ""
+		}
+		if err := submit(); err != nil {
+			t.Fatal(err)
+		}
+		if got := q.items[len(q.items)-1].Key; got != want {
+			t.Errorf("it was queued under %s, want %s", got, want)
+		}
+	}
+	a, _ := r.Get(act.Message)
+	if got := a.shown(&Call{}, &part{UUID: net1}, "whole"); got != "whole" {
+		t.Errorf("it answers %s", got)
+	}
+	fails = errors.New("the database is away")
+	if err := submit(); !errors.Is(err, fails) || len(q.items) != 2 {
+		t.Errorf("got %v, and %d are queued", err, len(q.items))
+	}
+}
+
+type part struct {
+	UUID string `api:"uuid,required,path"`
+}

@@ -1,6 +1,7 @@
 package action
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -320,13 +321,13 @@ func (r *Registry) accept(ctx context.Context, req *Request, c *Call, params any
 	if c.Job == "" {
 		c.Job = resource.NewUUID()
 	}
-	key := a.queueKey(c, params)
+	key, keyErr := a.queueKey(ctx, c, params)
 	if checkErr == nil && !stop {
-		checkErr = wouldWait(ctx, a.Message, key)
+		checkErr = cmp.Or(keyErr, wouldWait(ctx, a.Message, key))
 	}
 	job := Job{UUID: c.Job, Message: a.Message, AccountUUID: c.Caller.AccountUUID, WebHook: req.WebHook, Timeout: limit}
 	if a.Returns != "" && a.result == refType {
-		job.ResourceType, job.ResourceUUID = a.Returns, a.shown(c, params)
+		job.ResourceType, job.ResourceUUID = a.Returns, a.shown(c, params, key)
 	}
 	reply := &Reply{Job: c.Job, Timeout: limit}
 	if rej, ok := r.ports.Jobs.(Rejecter); ok && checkErr != nil {
@@ -379,7 +380,16 @@ func (r *Registry) outcome(ctx context.Context, res any) Outcome {
 }
 
 // queueKey is the key whose calls run one after another.
-func (a *Action) queueKey(c *Call, params any) string {
+func (a *Action) queueKey(ctx context.Context, c *Call, params any) (string, error) {
+	key := a.ownKey(c, params)
+	if a.Under == nil {
+		return key, nil
+	}
+	whole, err := a.Under(ctx, key)
+	return cmp.Or(whole, key), err
+}
+
+func (a *Action) ownKey(c *Call, params any) string {
 	if a.Queue != "" {
 		if s := a.text(a.Queue, params); s != "" {
 			return s
@@ -399,8 +409,8 @@ func (a *Action) queueKey(c *Call, params any) string {
 }
 
 // shown is the UUID of the resource whose inventory the answer has, where the
-// request tells it.
-func (a *Action) shown(c *Call, params any) string {
+// request tells it: of a part, it is the whole in whose queue the call is.
+func (a *Action) shown(c *Call, params any, key string) string {
 	if a.Create {
 		return c.ResourceUUID
 	}
@@ -408,6 +418,9 @@ func (a *Action) shown(c *Call, params any) string {
 		if f := &a.fields[i]; f.Resource == a.Returns && f.kind == kindText {
 			return a.text(f.Name, params)
 		}
+	}
+	if a.Under != nil {
+		return key
 	}
 	return ""
 }

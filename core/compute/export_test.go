@@ -9,6 +9,7 @@ import (
 // The steps of the flows on guests, by the word for the flow.
 func (s *Service) Steps() map[string][]string {
 	return map[string][]string{"create": s.create.Steps(), "start": s.start.Steps(), "stop": s.stop.Steps(), "reboot": s.reboot.Steps(),
+		"attach-nic": s.attachNIC.Steps(), "detach-nic": s.detachNIC.Steps(),
 		"pause": s.pause.Steps(), "resume": s.resume.Steps(), "destroy": s.destroy.Steps(), "expunge": s.expunge.Steps()}
 }
 

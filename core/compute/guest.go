@@ -205,10 +205,13 @@ func (g *guest) spec(hv *plugin.Hypervisor) *pluginv1.VM {
 		}
 	}
 	for _, n := range g.NICs {
-		vm.Nics = append(vm.Nics, &pluginv1.NIC{Uuid: n.UUID, Mac: n.MAC, DeviceId: int32(n.DeviceID), Bridge: n.Bridge,
-			InternalName: n.InternalName, Mtu: n.MTU, Driver: n.Driver})
+		vm.Nics = append(vm.Nics, nicSpec(n))
 	}
 	return vm
+}
+
+func nicSpec(n *contract.NICPlan) *pluginv1.NIC {
+	return &pluginv1.NIC{Uuid: n.UUID, Mac: n.MAC, DeviceId: int32(n.DeviceID), Bridge: n.Bridge, InternalName: n.InternalName, Mtu: n.MTU, Driver: n.Driver}
 }
 
 // deleteBits deletes a volume by its own host or, if it is on no particular one,

@@ -18,6 +18,11 @@ const (
 	pointEnding    = "vm.destroy.begin"
 	pointEnded     = "vm.destroy.done"
 	pointExpunging = "vm.expunge.begin"
+
+	pointPlugging   = "nic.attach.begin"
+	pointPlugged    = "nic.attach.done"
+	pointUnplugging = "nic.detach.begin"
+	pointUnplugged  = "nic.detach.done"
 )
 
 // points say what has happened at each.
@@ -29,6 +34,12 @@ var points = map[string]string{
 	pointEnding:    "A guest is about to be destroyed.",
 	pointEnded:     "A guest has been destroyed, and its host has let go of its networks; its addresses are kept.",
 	pointExpunging: "A destroyed guest is about to be removed for good. When that fails the step is undone, and done again by the next try.",
+
+	pointPlugging: "A guest gets a NIC, which has its address, and the host its network: before the guest can use it. Only that NIC is in nics. " +
+		"A guest that is stopped has no host.",
+	pointPlugged:    "A guest has got a NIC, and can use it if it runs. Only that NIC is in nics.",
+	pointUnplugging: "A NIC is about to be taken from a guest, which has it still. Only that NIC is in nics.",
+	pointUnplugged:  "The guest has let go of a NIC, and its host of its network; its address is kept until the step is done. Only that NIC is in nics.",
 }
 
 var pointNames = slices.Sorted(maps.Keys(points))

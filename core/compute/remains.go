@@ -3,6 +3,7 @@ package compute
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/contract"
@@ -96,7 +97,8 @@ func (s *Service) sweepLater(ctx context.Context, r remains) error {
 }
 
 // sweepNow removes what a host has of a guest, unless that runs there again, or nobody
-// knew yet whether it does.
+// knew yet whether it does. Of a guest that runs there, NICs are removed that it has no
+// longer.
 func (s *Service) sweepNow(ctx context.Context, r remains) error {
 	vm, g, err := s.load(ctx, s.Store, r.Guest)
 	switch {
@@ -105,7 +107,8 @@ func (s *Service) sweepNow(ctx context.Context, r remains) error {
 	case err != nil:
 		return err
 	case vm.HostUUID == r.Host:
-		return nil
+		r.NICs = without(r.NICs, g.NICs)
+		return s.releaseNetwork(ctx, &guest{UUID: r.Guest, Name: r.Name, Host: r.Host, NICs: r.NICs})
 	case r.Address != "" && vm.HostUUID == "" && vm.State == Unknown:
 		return s.reappeared(ctx, g, r.Host)
 	}
@@ -135,4 +138,11 @@ func (s *Service) removeNow(ctx context.Context, r remains) error {
 		}
 	}
 	return nil
+}
+
+// without returns those NICs that are none of others.
+func without(nics, others []*contract.NICPlan) []*contract.NICPlan {
+	return slices.DeleteFunc(slices.Clone(nics), func(n *contract.NICPlan) bool {
+		return slices.ContainsFunc(others, func(o *contract.NICPlan) bool { return o.UUID == n.UUID })
+	})
 }

@@ -40,6 +40,10 @@ type Service struct {
 	resume   *flow.Def[guest]
 	destroy  *flow.Def[guest]
 	expunge  *flow.Def[guest]
+
+	attachNIC *flow.Def[plugging]
+	detachNIC *flow.Def[unplugging]
+
 	choices  atomic.Pointer[[]*pluginv1.GuestOption] // of all hypervisors
 	reports  batch.Groups[map[string]expected]       // of single guests
 	problems *problem.Book
@@ -74,6 +78,7 @@ func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, image
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
 	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()
+	s.attachNIC, s.detachNIC = s.attachNICFlow(), s.detachNICFlow()
 	return s
 }
 
@@ -90,6 +95,8 @@ func (s *Service) Register() error {
 	flow.Register(s.Flows, s.start)
 	flow.Register(s.Flows, s.stop)
 	flow.Register(s.Flows, s.reboot)
+	flow.Register(s.Flows, s.attachNIC)
+	flow.Register(s.Flows, s.detachNIC)
 	for _, d := range []*flow.Def[guest]{s.pause, s.resume, s.destroy, s.expunge} {
 		flow.Register(s.Flows, d)
 	}
@@ -139,8 +146,8 @@ func inStates(operation string) action.View {
 }
 
 func (s *Service) registerVMs() error {
-	for _, f := range []func(){s.registerCreate, s.registerStart, s.registerStop, s.registerReboot, s.registerPause, s.registerDestroy,
-		s.registerExpunge, s.registerInner} {
+	for _, f := range []func(){s.registerCreate, s.registerStart, s.registerStop, s.registerReboot, s.registerPause, s.registerNICs,
+		s.registerDestroy, s.registerExpunge, s.registerInner} {
 		f()
 	}
 	return s.generic.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,
@@ -201,7 +208,11 @@ func checkState(vm *VMInstance, op string) error {
 			return nil
 		}
 	}
-	return refuse(vm, "cannot %s it in state %s; it must be one of %v", op, vm.State, allowed[op])
+	what := op + " it"
+	if verb, part, is := strings.Cut(op, "-"); is {
+		what = verb + " a " + part
+	}
+	return refuse(vm, "cannot %s in state %s; it must be one of %v", what, vm.State, allowed[op])
 }
 
 // move sets the guest's state by an event, with other columns, in one write.

@@ -63,11 +63,7 @@ func (s *Service) startVM(ctx context.Context, c *action.Call, p *startParams) e
 // strategy that has its storage (spec section 1.6).
 func (s *Service) chooseHost(ctx context.Context, vm *VMInstance, st *starting, p *startParams) (contract.HostCandidate, error) {
 	var none contract.HostCandidate
-	var l3s []string
-	for _, n := range st.NICs {
-		l3s = append(l3s, n.L3UUID)
-	}
-	reachable, err := s.reachable(ctx, s.Store, l3s)
+	reachable, err := s.reachable(ctx, s.Store, l3sOf(&st.guest))
 	if err != nil {
 		return none, err
 	}

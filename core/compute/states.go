@@ -48,4 +48,8 @@ var allowed = map[string][]string{
 	"destroy": {Created, Running, Stopped, Paused, Unknown, Crashed, NoState, Destroying, Starting, Stopping, Rebooting},
 	"recover": {Destroyed},
 	"expunge": {Destroyed, Expunging},
+
+	// While it is stopped these change its rows alone.
+	"attach-nic": {Running, Stopped},
+	"detach-nic": {Running, Stopped},
 }

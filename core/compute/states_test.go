@@ -2,6 +2,7 @@ package compute
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
@@ -33,6 +34,9 @@ func TestAllowedOperationsHaveAnEvent(t *testing.T) {
 	begins := map[string]string{"start": "starting", "stop": "stopping", "reboot": "rebooting", "pause": "pausing",
 		"resume": "resuming", "destroy": "destroying", "recover": "stopped", "expunge": "expunging"}
 	for op, states := range allowed {
+		if strings.Contains(op, "-") {
+			continue // of a part: the guest stays in its state
+		}
 		for _, st := range states {
 			if !vmStates.Can(st, begins[op]) {
 				t.Errorf("%s is allowed in %s, but event %s is not legal there", op, st, begins[op])

@@ -90,12 +90,17 @@ func (s *Service) RestoreNetworks(ctx context.Context, h *pluginv1.Host) error {
 	if err := s.networks.Sync(ctx, h, guests); err != nil {
 		return err
 	}
+	plugged, err := s.networks.Plugged(ctx, s.Store, slices.Collect(maps.Keys(restored)))
+	if err != nil {
+		return err
+	}
 	vms, err = s.statesOf(ctx, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?)", h.GetUuid(), Starting)
 	if err != nil {
 		return err
 	}
 	for uuid, state := range vms {
-		if state == states[uuid] && atRest(state) || unread[uuid] {
+		same := slices.EqualFunc(plugged[uuid], restored[uuid], func(nic string, n *contract.NICPlan) bool { return nic == n.UUID })
+		if state == states[uuid] && atRest(state) && same || unread[uuid] {
 			delete(states, uuid)
 		} else {
 			states[uuid] = state
@@ -164,7 +169,8 @@ func (s *Service) restoreLater(ctx context.Context, h *pluginv1.Host, uuid strin
 }
 
 // restore makes the network services on a host fit a guest, when what ran on
-// the guest has ended.
+// the guest has ended. What was given back of NICs that it has no longer is taken away
+// again.
 func (s *Service) restore(ctx context.Context, p *restoreParams) error {
 	h, err := s.hosts.PluginHost(ctx, s.Store, p.Host)
 	if err != nil {
@@ -178,6 +184,9 @@ func (s *Service) restore(ctx context.Context, p *restoreParams) error {
 	case err != nil:
 		return err
 	case vm.HostUUID == p.Host:
+		if err := s.letGo(ctx, h, p.UUID, without(p.NICs, g.NICs)); err != nil {
+			return err
+		}
 		return s.networks.Prepare(ctx, h, g.Told, g.NICs)
 	}
 	return s.letGo(ctx, h, p.UUID, g.NICs)

@@ -180,10 +180,11 @@ type NICPlan struct {
 	Driver                                                        string
 }
 
-// NICRequest asks for the NICs of a new guest.
+// NICRequest asks for NICs of a guest.
 type NICRequest struct {
 	VMUUID, AccountUUID, HypervisorType string
-	Driver                              string // model of the NICs
+	Driver                              string  // model of the NICs
+	Devices                             []int64 // numbers that the guest's other NICs have
 	NICs                                []NICWish
 }
 
@@ -217,8 +218,9 @@ type Networks interface {
 	Allocate(ctx context.Context, tx *store.Tx, r NICRequest) ([]*NICPlan, error)
 	// Free returns all that Allocate took for a guest; nothing is a success.
 	Free(ctx context.Context, tx *store.Tx, vmUUID string) error
-	// OfVM returns the NICs of a guest, by device ID.
+	// OfVM returns the NICs of a guest, by device ID, but for those that leave it.
 	OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*NICPlan, error)
+	PluggedNetworks
 	// Prepare makes the networks' services work for a guest on a host, and
 	// fills in each NIC's bridge and MTU.
 	Prepare(ctx context.Context, host *pluginv1.Host, g Guest, nics []*NICPlan) error

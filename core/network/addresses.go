@@ -88,15 +88,21 @@ func (s *Service) Clusters(ctx context.Context, q store.Querier, l3UUIDs []strin
 }
 
 // Allocate takes MACs and addresses and inserts the NICs' rows in the caller's
-// transaction. Errors: Exhausted for a full network, Invalid for a wished
-// address that is outside, Exists for one that is in use.
+// transaction, each with the lowest device number that is free. Errors: Exhausted for
+// a full network, Invalid for a wished address that is outside, Exists for one that is
+// in use.
 func (s *Service) Allocate(ctx context.Context, tx *store.Tx, r contract.NICRequest) ([]*contract.NICPlan, error) {
 	plans := make([]*contract.NICPlan, 0, len(r.NICs))
-	for i, w := range r.NICs {
+	device := int64(0)
+	for _, w := range r.NICs {
+		for slices.Contains(r.Devices, device) {
+			device++
+		}
 		nic := &VMNic{VMInstanceUUID: r.VMUUID, L3NetworkUUID: w.L3UUID, HypervisorType: r.HypervisorType,
-			DeviceID: int64(i), Type: "VNIC", State: "enable", DriverType: r.Driver, AccountUUID: r.AccountUUID}
+			DeviceID: device, Type: "VNIC", State: "enable", DriverType: r.Driver, AccountUUID: r.AccountUUID}
 		nic.UUID = resource.NewUUID()
-		nic.InternalName = internalName(nic.UUID, i)
+		nic.InternalName = internalName(nic.UUID, int(device))
+		device++
 		ip, err := s.address(ctx, tx, w, nic.UUID)
 		if err != nil {
 			return nil, err
@@ -285,6 +291,10 @@ func (s *Service) Free(ctx context.Context, tx *store.Tx, vmUUID string) error {
 	if err != nil || len(nics) == 0 {
 		return err
 	}
+	return s.free(ctx, tx, nics...)
+}
+
+func (s *Service) free(ctx context.Context, tx *store.Tx, nics ...string) error {
 	if _, err := tx.Exec(ctx, "DELETE FROM `UsedIp` WHERE `vmNicUuid` IN (?)", nics); err != nil {
 		return err
 	}
@@ -294,9 +304,9 @@ func (s *Service) Free(ctx context.Context, tx *store.Tx, vmUUID string) error {
 	return s.Cascade.Follow(ctx, tx, VMNicType.Name, nics...)
 }
 
-// OfVM returns the NICs of a guest, by device ID.
+// OfVM returns the NICs of a guest, by device ID, but for those that leave it.
 func (s *Service) OfVM(ctx context.Context, q store.Querier, vmUUID string) ([]*contract.NICPlan, error) {
-	rows, err := store.Find(ctx, q, VMNicType, "`vmInstanceUuid` = ? ORDER BY `deviceId`", vmUUID)
+	rows, err := store.Find(ctx, q, VMNicType, "`vmInstanceUuid` = ? AND `leaving` = ? ORDER BY `deviceId`", vmUUID, false)
 	if err != nil {
 		return nil, err
 	}

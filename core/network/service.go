@@ -236,11 +236,7 @@ func (s *Service) registerFacts() error {
 
 // plugged is the guest that has a NIC (cascade.Deleter).
 func (s *Service) plugged(ctx context.Context, uuid string) (string, error) {
-	nic, found, err := store.First(ctx, s.Store, VMNicType, "`uuid` = ?", uuid)
-	if err != nil || !found {
-		return "", err
-	}
-	return nic.VMInstanceUUID, nil
+	return s.GuestOf(ctx, s.Store, uuid)
 }
 
 // deleteNIC removes a NIC's row and addresses, for the cascade of a network. No

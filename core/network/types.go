@@ -135,6 +135,8 @@ type VMNic struct {
 	Type           string `db:"type" kumo:"size=32"`
 	State          string `db:"state" kumo:"size=32"`
 	AccountUUID    string `db:"accountUuid" kumo:"size=32,hidden,index"`
+	// Leaving: it is being taken from its guest.
+	Leaving bool `db:"leaving" kumo:"hidden"`
 }
 
 // Provider is a network service provider that a plugin brings.

@@ -461,6 +461,27 @@ func (s *Service) DeletePattern(ctx context.Context, tx *store.Tx, uuid, pattern
 	return nil
 }
 
+// DeleteIf removes the system tags of a resource whose texts fit; none is a success.
+func (s *Service) DeleteIf(ctx context.Context, tx *store.Tx, uuid string, fits func(text string) bool) error {
+	var gone []string
+	err := tx.Each(ctx, "SELECT `uuid`, `tag`, `sealed` FROM `SystemTag` WHERE `resourceUuid` = ?", []any{uuid}, func(r *store.Row) error {
+		text, err := whole(tx, r, 1)
+		if err == nil && fits(text) {
+			gone = append(gone, r.Text(0))
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, tag := range gone {
+		if err := store.Delete(ctx, tx, SystemTagType.Type, tag); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // DeleteRow deletes a resource's row, and then its tags and what Also added;
 // gone is a success.
 func (s *Service) DeleteRow(ctx context.Context, tx *store.Tx, t *resource.Type, uuid string) error {

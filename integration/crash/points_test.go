@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -33,6 +34,7 @@ type template struct {
 	cloud                               *wire.Cloud
 	running, stopped, destroyed, paused string
 	network, storage                    string
+	l3, nic                             string // one in which no guest is, and the NIC of the running guest
 	flows                               []points.Flow
 }
 
@@ -75,6 +77,19 @@ func cloud(t *testing.T) *template {
 			create(into, wire.VMs, p)
 		}
 		create(&made.network, wire.L2Networks+"/no-vlan", wire.Params{"name": "spare", "zoneUuid": made.cloud.Zone, "physicalInterface": "eth7"})
+		other := ""
+		create(&other, wire.L2Networks+"/no-vlan", wire.Params{"name": "other", "zoneUuid": made.cloud.Zone, "physicalInterface": "eth8"})
+		if _, err := c.Call(ctx, http.MethodPost, wire.L2Networks+"/"+other+"/clusters/"+made.cloud.Cluster, nil); err != nil {
+			t.Fatal(err)
+		}
+		create(&made.l3, wire.L3Networks, wire.Params{"name": "other", "l2NetworkUuid": other, "category": "Private"})
+		if _, err := c.Create(ctx, wire.L3Networks+"/"+made.l3+"/ip-ranges", wire.Params{"name": "other", "startIp": "10.99.0.10", "endIp": "10.99.0.99",
+			"netmask": "255.255.255.0", "gateway": "10.99.0.1"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.AttachServices(ctx, made.l3, "Simulator", "DHCP", "DNS", "Userdata"); err != nil {
+			t.Fatal(err)
+		}
 		create(&made.storage, wire.PrimaryStorages+"/simulators", wire.Params{"name": "spare", "zoneUuid": made.cloud.Zone, "url": "sim://spare",
 			"totalCapacity": int64(1) << 40, "availableCapacity": int64(1) << 40})
 		if _, err := c.Act(ctx, wire.VMs+"/"+made.stopped, "stopVmInstance", nil); err != nil {
@@ -86,6 +101,15 @@ func cloud(t *testing.T) *template {
 		if err := c.Delete(ctx, wire.VMs+"/"+made.destroyed); err != nil {
 			t.Fatal(err)
 		}
+		page, err := c.Query(ctx, wire.VMNics, "vmInstanceUuid="+made.running)
+		if err != nil || len(page.Inventories) != 1 {
+			t.Fatalf("NICs %s, %v", page.Inventories, err)
+		}
+		var nic struct{ UUID string }
+		if err := json.Unmarshal(page.Inventories[0], &nic); err != nil {
+			t.Fatal(err)
+		}
+		made.nic = nic.UUID
 		if made.flows, err = points.Flows(ctx, c); err != nil {
 			t.Fatal(err)
 		}
@@ -179,6 +203,9 @@ func (m *template) scenarios() map[string]scenario {
 			map[string]string{"attach-hosts": "AttachHost"}, same),
 		"cascade-delete": remove,
 		"create-row":     with(post(wire.L3Networks, wire.Params{"name": "second", "l2NetworkUuid": m.network, "category": "Private"}), nil, same, "insert"),
+		"attach-nic": with(post(wire.VMs+"/"+m.running+wire.L3Networks+"/"+m.l3, wire.Params{"staticIp": "10.99.0.50"}),
+			map[string]string{"prepare-network": "ApplyNetworkState", "plug-on-host": "AttachNIC"}, same),
+		"detach-nic": with(scenario{method: http.MethodDelete, path: wire.VMNics + "/" + m.nic}, map[string]string{"unplug-on-host": "DetachNIC"}, same, "release-network"),
 	}
 }
 
@@ -360,8 +387,8 @@ func undone(t *testing.T, s *server.Server) {
 	for at, what := range others {
 		point, uuid := at[0], at[1]
 		table, _, _ := strings.Cut(point, ".")
-		if table == "image" {
-			table = "Image"
+		if name, other := map[string]string{"image": "Image", "nic": "VmInstance"}[table]; other {
+			table = name
 		}
 		var there int
 		if err := s.Database().QueryRow("SELECT COUNT(*) FROM `"+table+"` WHERE `uuid` = ?", uuid).Scan(&there); err != nil {

@@ -217,6 +217,9 @@ func (s *Server) Audit(db *sql.DB) {
 	s.same("running guests, as guest on host",
 		s.texts(db, s.concat("SELECT %s FROM `VmInstance` WHERE `state` IN ('Running', 'Paused')", "uuid", "`hostUuid`")),
 		collect(w.VMs, func(v *world.VM) (string, bool) { return v.UUID + " " + v.Host, v.Active() }))
+	s.same("NICs of running guests, as guest with NIC",
+		s.texts(db, s.concat("SELECT %s FROM `VmNic` n JOIN `VmInstance` v ON v.uuid = n.`vmInstanceUuid` WHERE v.`state` IN ('Running', 'Paused')", "v.uuid", "n.uuid")),
+		pluggedIn(w))
 	known := s.texts(db, "SELECT uuid FROM `VmInstance`")
 	for uuid, v := range w.VMs {
 		if !slices.Contains(known, uuid) {
@@ -299,4 +302,17 @@ func (s *Server) Faults(rules string) {
 	if err := fault.Write(filepath.Join(s.Dir, "plugins", "simulator"), rules); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// pluggedIn are the NICs that guests have, as guest with NIC.
+func pluggedIn(w world.World) []string {
+	var all []string
+	for _, v := range w.VMs {
+		for _, n := range v.NICs {
+			if v.Active() {
+				all = append(all, v.UUID+" "+n.UUID)
+			}
+		}
+	}
+	return all
 }

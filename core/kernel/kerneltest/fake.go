@@ -27,6 +27,7 @@ type Fake struct {
 	mu sync.Mutex
 	// vms has the guests by host and guest, volumes the volumes by storage.
 	vms      map[string]map[string]pluginv1.VMState
+	nics     map[string]map[string]bool // of guests that run, those that came meanwhile
 	volumes  map[string]bool
 	watchers map[string][]chan *pluginv1.VMStatus
 	watched  *sync.Cond // told of each new one
@@ -48,7 +49,7 @@ type Fake struct {
 
 // NewFake returns an empty world.
 func NewFake() *Fake {
-	f := &Fake{vms: map[string]map[string]pluginv1.VMState{}, volumes: map[string]bool{},
+	f := &Fake{vms: map[string]map[string]pluginv1.VMState{}, nics: map[string]map[string]bool{}, volumes: map[string]bool{},
 		watchers: map[string][]chan *pluginv1.VMStatus{}, facts: map[string]*pluginv1.HostFacts{},
 		space: map[place]*pluginv1.Capacity{}, images: map[string]map[string]bool{}, checks: map[string]map[string]string{}, uploads: map[string]chan struct{}{}}
 	f.watched = sync.NewCond(&f.mu)
@@ -140,6 +141,7 @@ func (f *Fake) set(host, vm string, st pluginv1.VMState) {
 	f.vms[host][vm] = st
 	if st == pluginv1.VMState_VM_STATE_STOPPED {
 		delete(f.vms[host], vm)
+		delete(f.nics, vm)
 	}
 	for _, w := range f.watchers[host] {
 		w <- &pluginv1.VMStatus{Uuid: vm, State: st}
@@ -170,7 +172,7 @@ func (f *Fake) plugin() pluginsdk.Plugin {
 						{Value: "new", Architecture: "x86_64", Usual: true}, {Value: "old", Architecture: "x86_64"}, {Value: "arm", Architecture: "aarch64", Usual: true}}},
 					{Name: "processor", SettingCategory: "fake", SettingName: "vm.processor", Doc: "What guests compute with.",
 						Choices: []*pluginv1.GuestChoice{{Value: "plain", Usual: true}, {Value: "fast"}, {Value: "best"}}},
-				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause},
+				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause, pluginsdk.OptionalAttachNIC}, MaxNics: FakeMaxNICs,
 				Checks: []*pluginv1.HostCheckDecl{{Name: FakeRequired, Required: true}, {Name: FakeOptional}},
 				Add:    &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
 				{Type: FakePlainType, VolumeFormat: "raw", Add: &pluginv1.AddMessage{Message: "APIAddFakePlainHostMsg", Path: "/hosts/fake-plain"}}},

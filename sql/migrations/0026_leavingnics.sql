@@ -1,0 +1,1 @@
+ALTER TABLE `VmNic` ADD COLUMN `leaving` {{.Bool}} NOT NULL DEFAULT 0;
