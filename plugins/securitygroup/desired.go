@@ -211,8 +211,9 @@ func (g graph) sameOwner(ctx context.Context, groupUUID string, vm *pluginv1.Poi
 }
 
 // ofTags makes the memberships that a guest's system tags ask for: it is made with its
-// NICs in groups.
-func (g graph) ofTags(ctx context.Context, vm *pluginv1.PointSubject, nics []*nic) error {
+// NICs in groups, or gets one in groups. With starts, NICs count that the guest is made
+// with, otherwise all, which are new.
+func (g graph) ofTags(ctx context.Context, vm *pluginv1.PointSubject, starts bool) error {
 	type tag struct {
 		Tag string `json:"tag"`
 	}
@@ -220,22 +221,24 @@ func (g graph) ofTags(ctx context.Context, vm *pluginv1.PointSubject, nics []*ni
 	if err != nil || len(tags) == 0 {
 		return err
 	}
-	fresh, err := find[guest](ctx, g, "VmInstance", []string{"uuid"}, "uuid="+vm.GetUuid(), "state?=Created,Starting", "lastHostUuid is null")
-	if err != nil || len(fresh) == 0 {
-		return err // it has run before: what became of its memberships since then counts
+	if starts {
+		fresh, err := find[guest](ctx, g, "VmInstance", []string{"uuid"}, "uuid="+vm.GetUuid(), "state?=Created,Starting", "lastHostUuid is null")
+		if err != nil || len(fresh) == 0 {
+			return err // it has run before: what became of its memberships since then counts
+		}
 	}
 	c := &changes{}
 	for _, t := range tags {
 		l3, list, _ := strings.Cut(strings.TrimPrefix(t.Tag, "l3::"), "::SecurityGroupUuids::")
-		for _, n := range nics {
-			if n.L3 != l3 {
+		for _, n := range vm.GetNics() {
+			if n.GetL3NetworkUuid() != l3 {
 				continue
 			}
 			for i, group := range strings.Split(list, ",") {
 				if err := g.sameOwner(ctx, group, vm); err != nil {
 					return err
 				}
-				c.put(typeMember, pluginsdk.UUIDOf(group, n.UUID), "", map[string]any{paramGroup: group, paramNIC: n.UUID, "vmInstanceUuid": vm.GetUuid(), "priority": int64(i + 1)})
+				c.put(typeMember, pluginsdk.UUIDOf(group, n.GetUuid()), "", map[string]any{paramGroup: group, paramNIC: n.GetUuid(), "vmInstanceUuid": vm.GetUuid(), "priority": int64(i + 1)})
 			}
 		}
 	}

@@ -21,7 +21,7 @@
 //
 // A pass reads the rows, computes what each host should have, and tells the hosts what
 // is different from what they were told (passes.go, hosts.go). There is a pass before
-// a guest starts (a guest never runs unfiltered), when a guest is gone, when a host
+// a guest starts or gets a NIC (a guest never runs unfiltered), when one is gone, when a host
 // connects, and after each change of a row that counts. The core tells of changes from
 // its outbox: also of those that happened while this plugin was away. Many changes at
 // once share a pass. A pass that begins after a change sees it, so the last one leaves

@@ -55,6 +55,8 @@ func subscriptions() []*pluginv1.Subscription {
 		{Phase: pluginsdk.PhasePoint, Point: "vm.start.nics-ready", WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "vm.stop.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "vm.destroy.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
+		{Phase: pluginsdk.PhasePoint, Point: "nic.attach.begin", WhileAny: groups},
+		{Phase: pluginsdk.PhasePoint, Point: "nic.detach.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "host.connected"},
 		{Phase: pluginsdk.PhasePoint, Point: "host.leaving", OnFailure: pluginsdk.FailureIgnore},
 		{Phase: pluginsdk.PhaseAfter, Type: "VmNic", Verb: pluginsdk.VerbUpdate},

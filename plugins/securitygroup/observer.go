@@ -30,8 +30,10 @@ func (o *observer) DoPoint(ctx context.Context, req *pluginv1.DoPointRequest) (*
 	about := req.GetSubject()
 	switch req.GetPoint() {
 	case "vm.start.nics-ready":
-		return &pluginv1.DoPointResponse{}, o.start(ctx, about)
-	case "vm.stop.done", "vm.destroy.done":
+		return &pluginv1.DoPointResponse{}, o.start(ctx, about, true)
+	case "nic.attach.begin":
+		return &pluginv1.DoPointResponse{}, o.start(ctx, about, false)
+	case "vm.stop.done", "vm.destroy.done", "nic.detach.done":
 		return &pluginv1.DoPointResponse{}, o.members(ctx, about, "")
 	case "host.connected":
 		return &pluginv1.DoPointResponse{}, o.connected(ctx, about.GetHostUuid())
@@ -42,13 +44,16 @@ func (o *observer) DoPoint(ctx context.Context, req *pluginv1.DoPointRequest) (*
 	return nil, errs.New(errs.Unsupported, req.GetPoint(), "this plugin has no step there")
 }
 
-// UndoPoint takes back the step before a guest starts. Other points have nothing to be
-// undone.
+// UndoPoint takes back the step before a guest starts, or gets a NIC, and that after a
+// NIC has gone. Other points have nothing to be undone.
 func (o *observer) UndoPoint(ctx context.Context, req *pluginv1.UndoPointRequest) (*pluginv1.UndoPointResponse, error) {
-	if req.GetPoint() != "vm.start.nics-ready" {
-		return &pluginv1.UndoPointResponse{}, nil
+	switch req.GetPoint() {
+	case "vm.start.nics-ready", "nic.attach.begin":
+		return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), "")
+	case "nic.detach.done":
+		return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), req.GetSubject().GetHostUuid())
 	}
-	return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), "")
+	return &pluginv1.UndoPointResponse{}, nil
 }
 
 func nicsOf(about *pluginv1.PointSubject) []string {
@@ -59,14 +64,10 @@ func nicsOf(about *pluginv1.PointSubject) []string {
 	return uuids
 }
 
-// start has the host filter the guest's packets before it runs. A guest whose NICs are
-// in no group costs two questions.
-func (o *observer) start(ctx context.Context, about *pluginv1.PointSubject) error {
-	var nics []*nic
-	for _, n := range about.GetNics() {
-		nics = append(nics, &nic{UUID: n.GetUuid(), L3: n.GetL3NetworkUuid()})
-	}
-	if err := o.passes.graph.ofTags(ctx, about, nics); err != nil {
+// start has the host filter the guest's packets before it starts, or gets a NIC. A guest
+// whose NICs are in no group costs two questions.
+func (o *observer) start(ctx context.Context, about *pluginv1.PointSubject, starts bool) error {
+	if err := o.passes.graph.ofTags(ctx, about, starts); err != nil {
 		return err
 	}
 	return o.members(ctx, about, about.GetHostUuid())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -141,6 +142,57 @@ func TestPointsOfGuests(t *testing.T) {
 	h.fail = onFire
 	if _, err := o.DoPoint(t.Context(), &pluginv1.DoPointRequest{Point: "vm.start.nics-ready", Subject: about}); err == nil {
 		t.Error("a guest may start though its host does not filter")
+	}
+}
+
+// Before a guest that runs can use a new NIC its host has the rules, for the groups that
+// its tags name; when that fails, or the NIC has gone, it has them no more, though the
+// guest runs on.
+func TestPointsOfNICs(t *testing.T) {
+	w := newWorld()
+	h := w.host("h1")
+	w.group("g", "")
+	w.guest(1, "h1", "g")
+	w.rows["VmInstance"][0]["lastHostUuid"] = "h1"
+	w.add("VmNic", map[string]any{"uuid": "n2", "vmInstanceUuid": "vm1", "l3NetworkUuid": "l3", "ip": "10.0.0.2", "mac": "fa:16:3e:00:00:02", "internalName": "tap2"})
+	w.add("SystemTag", map[string]any{"tag": "l3::l3::SecurityGroupUuids::g"})
+	s := w.passes()
+	made := func(_ context.Context, c *pluginv1.RowChanges) error {
+		for _, p := range c.GetPuts() {
+			w.add(p.GetType(), map[string]any{"uuid": p.GetUuid(), "vmNicUuid": "n2", "securityGroupUuid": "g", "priority": 1})
+		}
+		return nil
+	}
+	core := w.core()
+	core.OnPut, core.OnGet = made, func(context.Context, string, string) (*pluginv1.Resource, error) { return &pluginv1.Resource{}, nil }
+	s.graph = graph{core}
+	o := &observer{s}
+	about := &pluginv1.PointSubject{Type: "VmInstance", Uuid: "vm1", HostUuid: "h1", Nics: []*pluginv1.PointNIC{{Uuid: "n2", L3NetworkUuid: "l3"}}}
+	do := func(point string) {
+		t.Helper()
+		if _, err := o.DoPoint(t.Context(), &pluginv1.DoPointRequest{Point: point, Subject: about}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	undo := func(point string) {
+		t.Helper()
+		if _, err := o.UndoPoint(t.Context(), &pluginv1.UndoPointRequest{Point: point, Subject: about}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("nic.attach.begin")
+	want(t, "the host before the NIC is there", keys(h), "group-g nic-n1 nic-n2")
+	undo("nic.attach.begin")
+	want(t, "the host after the undo", keys(h), "group-g nic-n1")
+	do("nic.attach.begin")
+	do("nic.detach.done")
+	want(t, "the host after the NIC, before its row is gone", keys(h), "group-g nic-n1")
+	undo("nic.detach.done")
+	want(t, "the host when the NIC stays", keys(h), "group-g nic-n1 nic-n2")
+	h.fail = onFire
+	w.guest(3, "h1", "g")
+	if _, err := o.DoPoint(t.Context(), &pluginv1.DoPointRequest{Point: "nic.attach.begin", Subject: about}); err == nil {
+		t.Error("a guest gets a NIC though its host does not filter")
 	}
 }
 

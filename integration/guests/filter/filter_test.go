@@ -65,6 +65,7 @@ func TestSecurityGroups(t *testing.T) {
 		guests.Step{Name: "a remote group", Run: p.remote},
 		guests.Step{Name: "policies", Run: p.policies},
 		guests.Step{Name: "another's address", Run: p.spoof},
+		guests.Step{Name: "a card that comes and goes", Run: p.comeAndGo},
 		guests.Step{Name: "agent, plugin and core killed", Run: p.killed},
 		guests.Step{Name: "stop and start", Run: p.again},
 		guests.Step{Name: "without the plugin", Run: p.disabled},
