@@ -75,6 +75,14 @@ func (s *hypervisorServer) WatchHost(req *pluginv1.WatchHostRequest, out grpc.Se
 	})
 }
 
+func (s *hypervisorServer) MigrateVM(ctx context.Context, req *pluginv1.MigrateVMRequest) (*pluginv1.MigrateVMResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalMigrate, req, VMMigrator.MigrateVM)
+}
+
+func (s *hypervisorServer) EndMigration(ctx context.Context, req *pluginv1.EndMigrationRequest) (*pluginv1.EndMigrationResponse, error) {
+	return optional(ctx, s.Hypervisor, OptionalMigrate, req, VMMigrator.EndMigration)
+}
+
 func (s *hypervisorServer) PauseVM(ctx context.Context, req *pluginv1.PauseVMRequest) (*pluginv1.PauseVMResponse, error) {
 	return optional(ctx, s.Hypervisor, OptionalPause, req, VMPauser.PauseVM)
 }

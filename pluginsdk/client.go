@@ -15,6 +15,7 @@ import (
 type HypervisorClient interface {
 	Hypervisor
 	VMPauser
+	VMMigrator
 	VMConsoler
 	HostGateway
 	NICAttacher
@@ -115,6 +116,14 @@ func (c *hypervisorClient) CallAgent(ctx context.Context, req *pluginv1.CallAgen
 		return err
 	}
 	return each(in, func(m *pluginv1.CallAgentResponse) error { return emit(m.Payload) })
+}
+
+func (c *hypervisorClient) MigrateVM(ctx context.Context, req *pluginv1.MigrateVMRequest) (*pluginv1.MigrateVMResponse, error) {
+	return c.rpc.MigrateVM(ctx, req)
+}
+
+func (c *hypervisorClient) EndMigration(ctx context.Context, req *pluginv1.EndMigrationRequest) (*pluginv1.EndMigrationResponse, error) {
+	return c.rpc.EndMigration(ctx, req)
 }
 
 func (c *hypervisorClient) ConnectHost(ctx context.Context, req *pluginv1.ConnectHostRequest) (*pluginv1.ConnectHostResponse, error) {

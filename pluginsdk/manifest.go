@@ -13,6 +13,7 @@ import (
 // Names of the optional services that manifests declare.
 const (
 	OptionalPause       = "pause"
+	OptionalMigrate     = "migrate"
 	OptionalConsole     = "console"
 	OptionalHostGateway = "host-gateway"
 	OptionalAttachNIC   = "attach-nic"
@@ -71,6 +72,7 @@ func (c *manifestCheck) strategies(p Plugin) {
 	c.strategy(HypervisorStrategy, types, p.Hypervisor != nil)
 	c.optional(HypervisorStrategy, optional, map[string]bool{
 		OptionalPause:       is[VMPauser](p.Hypervisor),
+		OptionalMigrate:     is[VMMigrator](p.Hypervisor),
 		OptionalConsole:     is[VMConsoler](p.Hypervisor),
 		OptionalHostGateway: is[HostGateway](p.Hypervisor),
 		OptionalAttachNIC:   is[NICAttacher](p.Hypervisor),

@@ -48,6 +48,19 @@ type VMPauser interface {
 	ResumeVM(context.Context, *pluginv1.ResumeVMRequest) (*pluginv1.ResumeVMResponse, error)
 }
 
+// VMMigrator is optional ("migrate"): guests move to another host while they run.
+type VMMigrator interface {
+	// MigrateVM returns when the guest runs on the target and is gone from the source;
+	// a repeat after that is a success. After an error it runs on the source still, and
+	// the target has nothing of it, or EndMigration is still to see to that. A cancelled
+	// call takes the migration back. The progress is told by Core.Progress.
+	MigrateVM(context.Context, *pluginv1.MigrateVMRequest) (*pluginv1.MigrateVMResponse, error)
+	// EndMigration ends a migration whose outcome is not known, as its call was cut off:
+	// it completes one that has brought the guest to the target, and takes any other
+	// back. One that never began is a success.
+	EndMigration(context.Context, *pluginv1.EndMigrationRequest) (*pluginv1.EndMigrationResponse, error)
+}
+
 // VMConsoler is optional ("console"): where a guest's screen can be reached
 // from the management node.
 type VMConsoler interface {

@@ -235,6 +235,11 @@ func (h *Hypervisor) Pauser() (pluginsdk.VMPauser, error) {
 	return optional[pluginsdk.VMPauser](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalPause, h.Decl.GetOptional())
 }
 
+// Migrator moves guests to other hosts while they run. Errors: Unsupported.
+func (h *Hypervisor) Migrator() (pluginsdk.VMMigrator, error) {
+	return optional[pluginsdk.VMMigrator](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalMigrate, h.Decl.GetOptional())
+}
+
 // Consoler tells where guests' screens are. Errors: Unsupported.
 func (h *Hypervisor) Consoler() (pluginsdk.VMConsoler, error) {
 	return optional[pluginsdk.VMConsoler](h.Hypervisor, h.object(), h.Plugin, pluginsdk.OptionalConsole, h.Decl.GetOptional())

@@ -26,6 +26,11 @@ type HypervisorFixture struct {
 	// Absent is a host of which the plugin has never heard: taking leave of it
 	// must succeed. It may be unreachable.
 	Absent *pluginv1.Host
+	// Target is another host of the same type, to which guests move from Host. Needed
+	// by a plugin that offers "migrate"; the disks of VM must exist there as well.
+	Target *pluginv1.Host
+	// Copy is what becomes of the disks of a guest that moves.
+	Copy pluginv1.DiskCopy
 	// VM gives the nth of several guests that can run on Host together, with
 	// the UUID uuid. Its disks must exist.
 	VM func(n int, uuid string) *pluginv1.VM
@@ -60,6 +65,7 @@ func Hypervisor(t *testing.T, f HypervisorFixture) {
 	s.watch()
 	s.pause()
 	s.nics()
+	s.migrate()
 	s.console()
 	s.gateway()
 	s.disconnect()

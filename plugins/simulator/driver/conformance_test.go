@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 
 	t.Run("hypervisor", func(t *testing.T) {
 		host := newHost()
-		plugintest.Hypervisor(t, plugintest.HypervisorFixture{Conn: conn, Host: host, Absent: newHost(),
+		plugintest.Hypervisor(t, plugintest.HypervisorFixture{Conn: conn, Host: host, Target: newHost(), Absent: newHost(),
 			NIC: func(n int, uuid string) *pluginv1.NIC {
 				bridge, err := conn.L2Network().Realize(t.Context(), &pluginv1.RealizeRequest{Host: host, Network: l2})
 				must(t, err)

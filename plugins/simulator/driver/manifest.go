@@ -31,6 +31,7 @@ const (
 var methods = map[string]bool{
 	"ConnectHost": true, "CheckHost": true, "DisconnectHost": true, "WatchHost": true, "StartVM": true, "StopVM": true,
 	"RebootVM": true, "DestroyVM": true, "ListVMs": true, "PauseVM": true, "ResumeVM": true, "AttachNIC": true, "DetachNIC": true,
+	"MigrateVM": true, "EndMigration": true,
 	"ConnectStorage": true, "AttachHost": true, "DetachHost": true, "StorageCapacity": true, "EnsureImage": true,
 	"DeleteCachedImage": true, "CreateVolume": true, "DeleteVolume": true, "ResizeVolume": true, "ListVolumes": true,
 	"ConnectStore": true, "StoreCapacity": true, "AddImage": true, "DeleteImage": true, "ExportImage": true,
@@ -73,7 +74,7 @@ func manifest(version string) *pluginv1.Manifest {
 				{Name: "UEFI_WITH_CSM", Refused: "UEFI firmware (edk2) has no compatibility support module any more"},
 			},
 			ConsolePasswordLength: 8,
-			Optional:              []string{"pause", "attach-nic"},
+			Optional:              []string{"pause", "attach-nic", "migrate"},
 			MaxNics:               32,
 		}},
 		PrimaryStorages: []*pluginv1.PrimaryStorageDecl{{

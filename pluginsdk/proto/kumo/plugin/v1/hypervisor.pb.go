@@ -76,6 +76,60 @@ func (VMState) EnumDescriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{0}
 }
 
+// DiskCopy says what a migration does with a guest's disks.
+type DiskCopy int32
+
+const (
+	// Both hosts see the same disks.
+	DiskCopy_DISK_COPY_UNSPECIFIED DiskCopy = 0
+	// The target has volumes of the same sizes on the same cached images: what the
+	// guest has written is copied.
+	DiskCopy_DISK_COPY_CHANGES DiskCopy = 1
+	// The target has blank volumes of the same sizes: all is copied.
+	DiskCopy_DISK_COPY_ALL DiskCopy = 2
+)
+
+// Enum value maps for DiskCopy.
+var (
+	DiskCopy_name = map[int32]string{
+		0: "DISK_COPY_UNSPECIFIED",
+		1: "DISK_COPY_CHANGES",
+		2: "DISK_COPY_ALL",
+	}
+	DiskCopy_value = map[string]int32{
+		"DISK_COPY_UNSPECIFIED": 0,
+		"DISK_COPY_CHANGES":     1,
+		"DISK_COPY_ALL":         2,
+	}
+)
+
+func (x DiskCopy) Enum() *DiskCopy {
+	p := new(DiskCopy)
+	*p = x
+	return p
+}
+
+func (x DiskCopy) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DiskCopy) Descriptor() protoreflect.EnumDescriptor {
+	return file_kumo_plugin_v1_hypervisor_proto_enumTypes[1].Descriptor()
+}
+
+func (DiskCopy) Type() protoreflect.EnumType {
+	return &file_kumo_plugin_v1_hypervisor_proto_enumTypes[1]
+}
+
+func (x DiskCopy) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DiskCopy.Descriptor instead.
+func (DiskCopy) EnumDescriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{1}
+}
+
 // Host is a host row with the values of its type's fields, secrets included.
 type Host struct {
 	state          protoimpl.MessageState `protogen:"open.v1"`
@@ -2163,6 +2217,236 @@ func (*DetachNICResponse) Descriptor() ([]byte, []int) {
 	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{36}
 }
 
+// MigrateVMRequest moves a guest that runs to another host of the same hypervisor.
+type MigrateVMRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Source *Host                  `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Target *Host                  `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	// vm is the guest as on the target: its bridges, and the paths of its disks there.
+	Vm   *VM      `protobuf:"bytes,3,opt,name=vm,proto3" json:"vm,omitempty"`
+	Copy DiskCopy `protobuf:"varint,4,opt,name=copy,proto3,enum=kumo.plugin.v1.DiskCopy" json:"copy,omitempty"`
+	// slow_guest slows the guest down more and more while it changes its memory faster
+	// than that can be sent.
+	SlowGuest     bool `protobuf:"varint,5,opt,name=slow_guest,json=slowGuest,proto3" json:"slow_guest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MigrateVMRequest) Reset() {
+	*x = MigrateVMRequest{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MigrateVMRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MigrateVMRequest) ProtoMessage() {}
+
+func (x *MigrateVMRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MigrateVMRequest.ProtoReflect.Descriptor instead.
+func (*MigrateVMRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *MigrateVMRequest) GetSource() *Host {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *MigrateVMRequest) GetTarget() *Host {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *MigrateVMRequest) GetVm() *VM {
+	if x != nil {
+		return x.Vm
+	}
+	return nil
+}
+
+func (x *MigrateVMRequest) GetCopy() DiskCopy {
+	if x != nil {
+		return x.Copy
+	}
+	return DiskCopy_DISK_COPY_UNSPECIFIED
+}
+
+func (x *MigrateVMRequest) GetSlowGuest() bool {
+	if x != nil {
+		return x.SlowGuest
+	}
+	return false
+}
+
+type MigrateVMResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Status        *VMStatus              `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MigrateVMResponse) Reset() {
+	*x = MigrateVMResponse{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MigrateVMResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MigrateVMResponse) ProtoMessage() {}
+
+func (x *MigrateVMResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MigrateVMResponse.ProtoReflect.Descriptor instead.
+func (*MigrateVMResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *MigrateVMResponse) GetStatus() *VMStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+type EndMigrationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Source        *Host                  `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	Target        *Host                  `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
+	VmUuid        string                 `protobuf:"bytes,3,opt,name=vm_uuid,json=vmUuid,proto3" json:"vm_uuid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndMigrationRequest) Reset() {
+	*x = EndMigrationRequest{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndMigrationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndMigrationRequest) ProtoMessage() {}
+
+func (x *EndMigrationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndMigrationRequest.ProtoReflect.Descriptor instead.
+func (*EndMigrationRequest) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *EndMigrationRequest) GetSource() *Host {
+	if x != nil {
+		return x.Source
+	}
+	return nil
+}
+
+func (x *EndMigrationRequest) GetTarget() *Host {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *EndMigrationRequest) GetVmUuid() string {
+	if x != nil {
+		return x.VmUuid
+	}
+	return ""
+}
+
+type EndMigrationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// moved: the guest is on the target, and gone from the source. Otherwise the target
+	// has nothing of it, and it is on the source as before, if it has not ended.
+	Moved         bool `protobuf:"varint,1,opt,name=moved,proto3" json:"moved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndMigrationResponse) Reset() {
+	*x = EndMigrationResponse{}
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndMigrationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndMigrationResponse) ProtoMessage() {}
+
+func (x *EndMigrationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_kumo_plugin_v1_hypervisor_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndMigrationResponse.ProtoReflect.Descriptor instead.
+func (*EndMigrationResponse) Descriptor() ([]byte, []int) {
+	return file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *EndMigrationResponse) GetMoved() bool {
+	if x != nil {
+		return x.Moved
+	}
+	return false
+}
+
 var File_kumo_plugin_v1_hypervisor_proto protoreflect.FileDescriptor
 
 const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
@@ -2307,13 +2591,32 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\x04host\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x04host\x12\x17\n" +
 	"\avm_uuid\x18\x02 \x01(\tR\x06vmUuid\x12%\n" +
 	"\x03nic\x18\x03 \x01(\v2\x13.kumo.plugin.v1.NICR\x03nic\"\x13\n" +
-	"\x11DetachNICResponse*z\n" +
+	"\x11DetachNICResponse\"\xdf\x01\n" +
+	"\x10MigrateVMRequest\x12,\n" +
+	"\x06source\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x06source\x12,\n" +
+	"\x06target\x18\x02 \x01(\v2\x14.kumo.plugin.v1.HostR\x06target\x12\"\n" +
+	"\x02vm\x18\x03 \x01(\v2\x12.kumo.plugin.v1.VMR\x02vm\x12,\n" +
+	"\x04copy\x18\x04 \x01(\x0e2\x18.kumo.plugin.v1.DiskCopyR\x04copy\x12\x1d\n" +
+	"\n" +
+	"slow_guest\x18\x05 \x01(\bR\tslowGuest\"E\n" +
+	"\x11MigrateVMResponse\x120\n" +
+	"\x06status\x18\x01 \x01(\v2\x18.kumo.plugin.v1.VMStatusR\x06status\"\x8a\x01\n" +
+	"\x13EndMigrationRequest\x12,\n" +
+	"\x06source\x18\x01 \x01(\v2\x14.kumo.plugin.v1.HostR\x06source\x12,\n" +
+	"\x06target\x18\x02 \x01(\v2\x14.kumo.plugin.v1.HostR\x06target\x12\x17\n" +
+	"\avm_uuid\x18\x03 \x01(\tR\x06vmUuid\",\n" +
+	"\x14EndMigrationResponse\x12\x14\n" +
+	"\x05moved\x18\x01 \x01(\bR\x05moved*z\n" +
 	"\aVMState\x12\x18\n" +
 	"\x14VM_STATE_UNSPECIFIED\x10\x00\x12\x14\n" +
 	"\x10VM_STATE_RUNNING\x10\x01\x12\x13\n" +
 	"\x0fVM_STATE_PAUSED\x10\x02\x12\x14\n" +
 	"\x10VM_STATE_STOPPED\x10\x03\x12\x14\n" +
-	"\x10VM_STATE_CRASHED\x10\x042\xd3\t\n" +
+	"\x10VM_STATE_CRASHED\x10\x04*O\n" +
+	"\bDiskCopy\x12\x19\n" +
+	"\x15DISK_COPY_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11DISK_COPY_CHANGES\x10\x01\x12\x11\n" +
+	"\rDISK_COPY_ALL\x10\x022\x80\v\n" +
 	"\x11HypervisorService\x12V\n" +
 	"\vConnectHost\x12\".kumo.plugin.v1.ConnectHostRequest\x1a#.kumo.plugin.v1.ConnectHostResponse\x12P\n" +
 	"\tCheckHost\x12 .kumo.plugin.v1.CheckHostRequest\x1a!.kumo.plugin.v1.CheckHostResponse\x12_\n" +
@@ -2329,7 +2632,9 @@ const file_kumo_plugin_v1_hypervisor_proto_rawDesc = "" +
 	"\aConsole\x12\x1e.kumo.plugin.v1.ConsoleRequest\x1a\x1f.kumo.plugin.v1.ConsoleResponse\x12R\n" +
 	"\tCallAgent\x12 .kumo.plugin.v1.CallAgentRequest\x1a!.kumo.plugin.v1.CallAgentResponse0\x01\x12P\n" +
 	"\tAttachNIC\x12 .kumo.plugin.v1.AttachNICRequest\x1a!.kumo.plugin.v1.AttachNICResponse\x12P\n" +
-	"\tDetachNIC\x12 .kumo.plugin.v1.DetachNICRequest\x1a!.kumo.plugin.v1.DetachNICResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
+	"\tDetachNIC\x12 .kumo.plugin.v1.DetachNICRequest\x1a!.kumo.plugin.v1.DetachNICResponse\x12P\n" +
+	"\tMigrateVM\x12 .kumo.plugin.v1.MigrateVMRequest\x1a!.kumo.plugin.v1.MigrateVMResponse\x12Y\n" +
+	"\fEndMigration\x12#.kumo.plugin.v1.EndMigrationRequest\x1a$.kumo.plugin.v1.EndMigrationResponseBDZBgithub.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1;pluginv1b\x06proto3"
 
 var (
 	file_kumo_plugin_v1_hypervisor_proto_rawDescOnce sync.Once
@@ -2343,119 +2648,135 @@ func file_kumo_plugin_v1_hypervisor_proto_rawDescGZIP() []byte {
 	return file_kumo_plugin_v1_hypervisor_proto_rawDescData
 }
 
-var file_kumo_plugin_v1_hypervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_kumo_plugin_v1_hypervisor_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_kumo_plugin_v1_hypervisor_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_kumo_plugin_v1_hypervisor_proto_goTypes = []any{
 	(VMState)(0),                   // 0: kumo.plugin.v1.VMState
-	(*Host)(nil),                   // 1: kumo.plugin.v1.Host
-	(*HostFacts)(nil),              // 2: kumo.plugin.v1.HostFacts
-	(*ConnectHostRequest)(nil),     // 3: kumo.plugin.v1.ConnectHostRequest
-	(*ConnectHostResponse)(nil),    // 4: kumo.plugin.v1.ConnectHostResponse
-	(*CheckHostRequest)(nil),       // 5: kumo.plugin.v1.CheckHostRequest
-	(*CheckHostResponse)(nil),      // 6: kumo.plugin.v1.CheckHostResponse
-	(*HostCheck)(nil),              // 7: kumo.plugin.v1.HostCheck
-	(*DisconnectHostRequest)(nil),  // 8: kumo.plugin.v1.DisconnectHostRequest
-	(*DisconnectHostResponse)(nil), // 9: kumo.plugin.v1.DisconnectHostResponse
-	(*WatchHostRequest)(nil),       // 10: kumo.plugin.v1.WatchHostRequest
-	(*WatchHostResponse)(nil),      // 11: kumo.plugin.v1.WatchHostResponse
-	(*VMStatus)(nil),               // 12: kumo.plugin.v1.VMStatus
-	(*Disk)(nil),                   // 13: kumo.plugin.v1.Disk
-	(*NIC)(nil),                    // 14: kumo.plugin.v1.NIC
-	(*VM)(nil),                     // 15: kumo.plugin.v1.VM
-	(*StartVMRequest)(nil),         // 16: kumo.plugin.v1.StartVMRequest
-	(*StartVMResponse)(nil),        // 17: kumo.plugin.v1.StartVMResponse
-	(*StopVMRequest)(nil),          // 18: kumo.plugin.v1.StopVMRequest
-	(*StopVMResponse)(nil),         // 19: kumo.plugin.v1.StopVMResponse
-	(*RebootVMRequest)(nil),        // 20: kumo.plugin.v1.RebootVMRequest
-	(*RebootVMResponse)(nil),       // 21: kumo.plugin.v1.RebootVMResponse
-	(*DestroyVMRequest)(nil),       // 22: kumo.plugin.v1.DestroyVMRequest
-	(*DestroyVMResponse)(nil),      // 23: kumo.plugin.v1.DestroyVMResponse
-	(*ListVMsRequest)(nil),         // 24: kumo.plugin.v1.ListVMsRequest
-	(*ListVMsResponse)(nil),        // 25: kumo.plugin.v1.ListVMsResponse
-	(*PauseVMRequest)(nil),         // 26: kumo.plugin.v1.PauseVMRequest
-	(*PauseVMResponse)(nil),        // 27: kumo.plugin.v1.PauseVMResponse
-	(*ResumeVMRequest)(nil),        // 28: kumo.plugin.v1.ResumeVMRequest
-	(*ResumeVMResponse)(nil),       // 29: kumo.plugin.v1.ResumeVMResponse
-	(*ConsoleRequest)(nil),         // 30: kumo.plugin.v1.ConsoleRequest
-	(*ConsoleResponse)(nil),        // 31: kumo.plugin.v1.ConsoleResponse
-	(*CallAgentRequest)(nil),       // 32: kumo.plugin.v1.CallAgentRequest
-	(*CallAgentResponse)(nil),      // 33: kumo.plugin.v1.CallAgentResponse
-	(*AttachNICRequest)(nil),       // 34: kumo.plugin.v1.AttachNICRequest
-	(*AttachNICResponse)(nil),      // 35: kumo.plugin.v1.AttachNICResponse
-	(*DetachNICRequest)(nil),       // 36: kumo.plugin.v1.DetachNICRequest
-	(*DetachNICResponse)(nil),      // 37: kumo.plugin.v1.DetachNICResponse
-	nil,                            // 38: kumo.plugin.v1.Host.FieldsEntry
-	nil,                            // 39: kumo.plugin.v1.HostFacts.FieldsEntry
-	nil,                            // 40: kumo.plugin.v1.VM.OptionsEntry
+	(DiskCopy)(0),                  // 1: kumo.plugin.v1.DiskCopy
+	(*Host)(nil),                   // 2: kumo.plugin.v1.Host
+	(*HostFacts)(nil),              // 3: kumo.plugin.v1.HostFacts
+	(*ConnectHostRequest)(nil),     // 4: kumo.plugin.v1.ConnectHostRequest
+	(*ConnectHostResponse)(nil),    // 5: kumo.plugin.v1.ConnectHostResponse
+	(*CheckHostRequest)(nil),       // 6: kumo.plugin.v1.CheckHostRequest
+	(*CheckHostResponse)(nil),      // 7: kumo.plugin.v1.CheckHostResponse
+	(*HostCheck)(nil),              // 8: kumo.plugin.v1.HostCheck
+	(*DisconnectHostRequest)(nil),  // 9: kumo.plugin.v1.DisconnectHostRequest
+	(*DisconnectHostResponse)(nil), // 10: kumo.plugin.v1.DisconnectHostResponse
+	(*WatchHostRequest)(nil),       // 11: kumo.plugin.v1.WatchHostRequest
+	(*WatchHostResponse)(nil),      // 12: kumo.plugin.v1.WatchHostResponse
+	(*VMStatus)(nil),               // 13: kumo.plugin.v1.VMStatus
+	(*Disk)(nil),                   // 14: kumo.plugin.v1.Disk
+	(*NIC)(nil),                    // 15: kumo.plugin.v1.NIC
+	(*VM)(nil),                     // 16: kumo.plugin.v1.VM
+	(*StartVMRequest)(nil),         // 17: kumo.plugin.v1.StartVMRequest
+	(*StartVMResponse)(nil),        // 18: kumo.plugin.v1.StartVMResponse
+	(*StopVMRequest)(nil),          // 19: kumo.plugin.v1.StopVMRequest
+	(*StopVMResponse)(nil),         // 20: kumo.plugin.v1.StopVMResponse
+	(*RebootVMRequest)(nil),        // 21: kumo.plugin.v1.RebootVMRequest
+	(*RebootVMResponse)(nil),       // 22: kumo.plugin.v1.RebootVMResponse
+	(*DestroyVMRequest)(nil),       // 23: kumo.plugin.v1.DestroyVMRequest
+	(*DestroyVMResponse)(nil),      // 24: kumo.plugin.v1.DestroyVMResponse
+	(*ListVMsRequest)(nil),         // 25: kumo.plugin.v1.ListVMsRequest
+	(*ListVMsResponse)(nil),        // 26: kumo.plugin.v1.ListVMsResponse
+	(*PauseVMRequest)(nil),         // 27: kumo.plugin.v1.PauseVMRequest
+	(*PauseVMResponse)(nil),        // 28: kumo.plugin.v1.PauseVMResponse
+	(*ResumeVMRequest)(nil),        // 29: kumo.plugin.v1.ResumeVMRequest
+	(*ResumeVMResponse)(nil),       // 30: kumo.plugin.v1.ResumeVMResponse
+	(*ConsoleRequest)(nil),         // 31: kumo.plugin.v1.ConsoleRequest
+	(*ConsoleResponse)(nil),        // 32: kumo.plugin.v1.ConsoleResponse
+	(*CallAgentRequest)(nil),       // 33: kumo.plugin.v1.CallAgentRequest
+	(*CallAgentResponse)(nil),      // 34: kumo.plugin.v1.CallAgentResponse
+	(*AttachNICRequest)(nil),       // 35: kumo.plugin.v1.AttachNICRequest
+	(*AttachNICResponse)(nil),      // 36: kumo.plugin.v1.AttachNICResponse
+	(*DetachNICRequest)(nil),       // 37: kumo.plugin.v1.DetachNICRequest
+	(*DetachNICResponse)(nil),      // 38: kumo.plugin.v1.DetachNICResponse
+	(*MigrateVMRequest)(nil),       // 39: kumo.plugin.v1.MigrateVMRequest
+	(*MigrateVMResponse)(nil),      // 40: kumo.plugin.v1.MigrateVMResponse
+	(*EndMigrationRequest)(nil),    // 41: kumo.plugin.v1.EndMigrationRequest
+	(*EndMigrationResponse)(nil),   // 42: kumo.plugin.v1.EndMigrationResponse
+	nil,                            // 43: kumo.plugin.v1.Host.FieldsEntry
+	nil,                            // 44: kumo.plugin.v1.HostFacts.FieldsEntry
+	nil,                            // 45: kumo.plugin.v1.VM.OptionsEntry
 }
 var file_kumo_plugin_v1_hypervisor_proto_depIdxs = []int32{
-	38, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
-	39, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
-	1,  // 2: kumo.plugin.v1.ConnectHostRequest.host:type_name -> kumo.plugin.v1.Host
-	2,  // 3: kumo.plugin.v1.ConnectHostResponse.facts:type_name -> kumo.plugin.v1.HostFacts
-	7,  // 4: kumo.plugin.v1.ConnectHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
-	1,  // 5: kumo.plugin.v1.CheckHostRequest.host:type_name -> kumo.plugin.v1.Host
-	7,  // 6: kumo.plugin.v1.CheckHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
-	1,  // 7: kumo.plugin.v1.DisconnectHostRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 8: kumo.plugin.v1.WatchHostRequest.host:type_name -> kumo.plugin.v1.Host
-	12, // 9: kumo.plugin.v1.WatchHostResponse.vm:type_name -> kumo.plugin.v1.VMStatus
+	43, // 0: kumo.plugin.v1.Host.fields:type_name -> kumo.plugin.v1.Host.FieldsEntry
+	44, // 1: kumo.plugin.v1.HostFacts.fields:type_name -> kumo.plugin.v1.HostFacts.FieldsEntry
+	2,  // 2: kumo.plugin.v1.ConnectHostRequest.host:type_name -> kumo.plugin.v1.Host
+	3,  // 3: kumo.plugin.v1.ConnectHostResponse.facts:type_name -> kumo.plugin.v1.HostFacts
+	8,  // 4: kumo.plugin.v1.ConnectHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
+	2,  // 5: kumo.plugin.v1.CheckHostRequest.host:type_name -> kumo.plugin.v1.Host
+	8,  // 6: kumo.plugin.v1.CheckHostResponse.checks:type_name -> kumo.plugin.v1.HostCheck
+	2,  // 7: kumo.plugin.v1.DisconnectHostRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 8: kumo.plugin.v1.WatchHostRequest.host:type_name -> kumo.plugin.v1.Host
+	13, // 9: kumo.plugin.v1.WatchHostResponse.vm:type_name -> kumo.plugin.v1.VMStatus
 	0,  // 10: kumo.plugin.v1.VMStatus.state:type_name -> kumo.plugin.v1.VMState
-	13, // 11: kumo.plugin.v1.VM.disks:type_name -> kumo.plugin.v1.Disk
-	14, // 12: kumo.plugin.v1.VM.nics:type_name -> kumo.plugin.v1.NIC
-	40, // 13: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
-	1,  // 14: kumo.plugin.v1.StartVMRequest.host:type_name -> kumo.plugin.v1.Host
-	15, // 15: kumo.plugin.v1.StartVMRequest.vm:type_name -> kumo.plugin.v1.VM
-	12, // 16: kumo.plugin.v1.StartVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 17: kumo.plugin.v1.StopVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 18: kumo.plugin.v1.RebootVMRequest.host:type_name -> kumo.plugin.v1.Host
-	15, // 19: kumo.plugin.v1.RebootVMRequest.vm:type_name -> kumo.plugin.v1.VM
-	12, // 20: kumo.plugin.v1.RebootVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 21: kumo.plugin.v1.DestroyVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 22: kumo.plugin.v1.ListVMsRequest.host:type_name -> kumo.plugin.v1.Host
-	12, // 23: kumo.plugin.v1.ListVMsResponse.vms:type_name -> kumo.plugin.v1.VMStatus
-	1,  // 24: kumo.plugin.v1.PauseVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 25: kumo.plugin.v1.ResumeVMRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 26: kumo.plugin.v1.ConsoleRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 27: kumo.plugin.v1.CallAgentRequest.host:type_name -> kumo.plugin.v1.Host
-	1,  // 28: kumo.plugin.v1.AttachNICRequest.host:type_name -> kumo.plugin.v1.Host
-	14, // 29: kumo.plugin.v1.AttachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
-	1,  // 30: kumo.plugin.v1.DetachNICRequest.host:type_name -> kumo.plugin.v1.Host
-	14, // 31: kumo.plugin.v1.DetachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
-	3,  // 32: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
-	5,  // 33: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
-	8,  // 34: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
-	10, // 35: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
-	16, // 36: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
-	18, // 37: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
-	20, // 38: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
-	22, // 39: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
-	24, // 40: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
-	26, // 41: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
-	28, // 42: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
-	30, // 43: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
-	32, // 44: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
-	34, // 45: kumo.plugin.v1.HypervisorService.AttachNIC:input_type -> kumo.plugin.v1.AttachNICRequest
-	36, // 46: kumo.plugin.v1.HypervisorService.DetachNIC:input_type -> kumo.plugin.v1.DetachNICRequest
-	4,  // 47: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
-	6,  // 48: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
-	9,  // 49: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
-	11, // 50: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
-	17, // 51: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
-	19, // 52: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
-	21, // 53: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
-	23, // 54: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
-	25, // 55: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
-	27, // 56: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
-	29, // 57: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
-	31, // 58: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
-	33, // 59: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
-	35, // 60: kumo.plugin.v1.HypervisorService.AttachNIC:output_type -> kumo.plugin.v1.AttachNICResponse
-	37, // 61: kumo.plugin.v1.HypervisorService.DetachNIC:output_type -> kumo.plugin.v1.DetachNICResponse
-	47, // [47:62] is the sub-list for method output_type
-	32, // [32:47] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	14, // 11: kumo.plugin.v1.VM.disks:type_name -> kumo.plugin.v1.Disk
+	15, // 12: kumo.plugin.v1.VM.nics:type_name -> kumo.plugin.v1.NIC
+	45, // 13: kumo.plugin.v1.VM.options:type_name -> kumo.plugin.v1.VM.OptionsEntry
+	2,  // 14: kumo.plugin.v1.StartVMRequest.host:type_name -> kumo.plugin.v1.Host
+	16, // 15: kumo.plugin.v1.StartVMRequest.vm:type_name -> kumo.plugin.v1.VM
+	13, // 16: kumo.plugin.v1.StartVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
+	2,  // 17: kumo.plugin.v1.StopVMRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 18: kumo.plugin.v1.RebootVMRequest.host:type_name -> kumo.plugin.v1.Host
+	16, // 19: kumo.plugin.v1.RebootVMRequest.vm:type_name -> kumo.plugin.v1.VM
+	13, // 20: kumo.plugin.v1.RebootVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
+	2,  // 21: kumo.plugin.v1.DestroyVMRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 22: kumo.plugin.v1.ListVMsRequest.host:type_name -> kumo.plugin.v1.Host
+	13, // 23: kumo.plugin.v1.ListVMsResponse.vms:type_name -> kumo.plugin.v1.VMStatus
+	2,  // 24: kumo.plugin.v1.PauseVMRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 25: kumo.plugin.v1.ResumeVMRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 26: kumo.plugin.v1.ConsoleRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 27: kumo.plugin.v1.CallAgentRequest.host:type_name -> kumo.plugin.v1.Host
+	2,  // 28: kumo.plugin.v1.AttachNICRequest.host:type_name -> kumo.plugin.v1.Host
+	15, // 29: kumo.plugin.v1.AttachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
+	2,  // 30: kumo.plugin.v1.DetachNICRequest.host:type_name -> kumo.plugin.v1.Host
+	15, // 31: kumo.plugin.v1.DetachNICRequest.nic:type_name -> kumo.plugin.v1.NIC
+	2,  // 32: kumo.plugin.v1.MigrateVMRequest.source:type_name -> kumo.plugin.v1.Host
+	2,  // 33: kumo.plugin.v1.MigrateVMRequest.target:type_name -> kumo.plugin.v1.Host
+	16, // 34: kumo.plugin.v1.MigrateVMRequest.vm:type_name -> kumo.plugin.v1.VM
+	1,  // 35: kumo.plugin.v1.MigrateVMRequest.copy:type_name -> kumo.plugin.v1.DiskCopy
+	13, // 36: kumo.plugin.v1.MigrateVMResponse.status:type_name -> kumo.plugin.v1.VMStatus
+	2,  // 37: kumo.plugin.v1.EndMigrationRequest.source:type_name -> kumo.plugin.v1.Host
+	2,  // 38: kumo.plugin.v1.EndMigrationRequest.target:type_name -> kumo.plugin.v1.Host
+	4,  // 39: kumo.plugin.v1.HypervisorService.ConnectHost:input_type -> kumo.plugin.v1.ConnectHostRequest
+	6,  // 40: kumo.plugin.v1.HypervisorService.CheckHost:input_type -> kumo.plugin.v1.CheckHostRequest
+	9,  // 41: kumo.plugin.v1.HypervisorService.DisconnectHost:input_type -> kumo.plugin.v1.DisconnectHostRequest
+	11, // 42: kumo.plugin.v1.HypervisorService.WatchHost:input_type -> kumo.plugin.v1.WatchHostRequest
+	17, // 43: kumo.plugin.v1.HypervisorService.StartVM:input_type -> kumo.plugin.v1.StartVMRequest
+	19, // 44: kumo.plugin.v1.HypervisorService.StopVM:input_type -> kumo.plugin.v1.StopVMRequest
+	21, // 45: kumo.plugin.v1.HypervisorService.RebootVM:input_type -> kumo.plugin.v1.RebootVMRequest
+	23, // 46: kumo.plugin.v1.HypervisorService.DestroyVM:input_type -> kumo.plugin.v1.DestroyVMRequest
+	25, // 47: kumo.plugin.v1.HypervisorService.ListVMs:input_type -> kumo.plugin.v1.ListVMsRequest
+	27, // 48: kumo.plugin.v1.HypervisorService.PauseVM:input_type -> kumo.plugin.v1.PauseVMRequest
+	29, // 49: kumo.plugin.v1.HypervisorService.ResumeVM:input_type -> kumo.plugin.v1.ResumeVMRequest
+	31, // 50: kumo.plugin.v1.HypervisorService.Console:input_type -> kumo.plugin.v1.ConsoleRequest
+	33, // 51: kumo.plugin.v1.HypervisorService.CallAgent:input_type -> kumo.plugin.v1.CallAgentRequest
+	35, // 52: kumo.plugin.v1.HypervisorService.AttachNIC:input_type -> kumo.plugin.v1.AttachNICRequest
+	37, // 53: kumo.plugin.v1.HypervisorService.DetachNIC:input_type -> kumo.plugin.v1.DetachNICRequest
+	39, // 54: kumo.plugin.v1.HypervisorService.MigrateVM:input_type -> kumo.plugin.v1.MigrateVMRequest
+	41, // 55: kumo.plugin.v1.HypervisorService.EndMigration:input_type -> kumo.plugin.v1.EndMigrationRequest
+	5,  // 56: kumo.plugin.v1.HypervisorService.ConnectHost:output_type -> kumo.plugin.v1.ConnectHostResponse
+	7,  // 57: kumo.plugin.v1.HypervisorService.CheckHost:output_type -> kumo.plugin.v1.CheckHostResponse
+	10, // 58: kumo.plugin.v1.HypervisorService.DisconnectHost:output_type -> kumo.plugin.v1.DisconnectHostResponse
+	12, // 59: kumo.plugin.v1.HypervisorService.WatchHost:output_type -> kumo.plugin.v1.WatchHostResponse
+	18, // 60: kumo.plugin.v1.HypervisorService.StartVM:output_type -> kumo.plugin.v1.StartVMResponse
+	20, // 61: kumo.plugin.v1.HypervisorService.StopVM:output_type -> kumo.plugin.v1.StopVMResponse
+	22, // 62: kumo.plugin.v1.HypervisorService.RebootVM:output_type -> kumo.plugin.v1.RebootVMResponse
+	24, // 63: kumo.plugin.v1.HypervisorService.DestroyVM:output_type -> kumo.plugin.v1.DestroyVMResponse
+	26, // 64: kumo.plugin.v1.HypervisorService.ListVMs:output_type -> kumo.plugin.v1.ListVMsResponse
+	28, // 65: kumo.plugin.v1.HypervisorService.PauseVM:output_type -> kumo.plugin.v1.PauseVMResponse
+	30, // 66: kumo.plugin.v1.HypervisorService.ResumeVM:output_type -> kumo.plugin.v1.ResumeVMResponse
+	32, // 67: kumo.plugin.v1.HypervisorService.Console:output_type -> kumo.plugin.v1.ConsoleResponse
+	34, // 68: kumo.plugin.v1.HypervisorService.CallAgent:output_type -> kumo.plugin.v1.CallAgentResponse
+	36, // 69: kumo.plugin.v1.HypervisorService.AttachNIC:output_type -> kumo.plugin.v1.AttachNICResponse
+	38, // 70: kumo.plugin.v1.HypervisorService.DetachNIC:output_type -> kumo.plugin.v1.DetachNICResponse
+	40, // 71: kumo.plugin.v1.HypervisorService.MigrateVM:output_type -> kumo.plugin.v1.MigrateVMResponse
+	42, // 72: kumo.plugin.v1.HypervisorService.EndMigration:output_type -> kumo.plugin.v1.EndMigrationResponse
+	56, // [56:73] is the sub-list for method output_type
+	39, // [39:56] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_kumo_plugin_v1_hypervisor_proto_init() }
@@ -2468,8 +2789,8 @@ func file_kumo_plugin_v1_hypervisor_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kumo_plugin_v1_hypervisor_proto_rawDesc), len(file_kumo_plugin_v1_hypervisor_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   40,
+			NumEnums:      2,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

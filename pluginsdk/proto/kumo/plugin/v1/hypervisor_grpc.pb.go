@@ -34,6 +34,8 @@ const (
 	HypervisorService_CallAgent_FullMethodName      = "/kumo.plugin.v1.HypervisorService/CallAgent"
 	HypervisorService_AttachNIC_FullMethodName      = "/kumo.plugin.v1.HypervisorService/AttachNIC"
 	HypervisorService_DetachNIC_FullMethodName      = "/kumo.plugin.v1.HypervisorService/DetachNIC"
+	HypervisorService_MigrateVM_FullMethodName      = "/kumo.plugin.v1.HypervisorService/MigrateVM"
+	HypervisorService_EndMigration_FullMethodName   = "/kumo.plugin.v1.HypervisorService/EndMigration"
 )
 
 // HypervisorServiceClient is the client API for HypervisorService service.
@@ -63,6 +65,9 @@ type HypervisorServiceClient interface {
 	// Optional: "attach-nic". Both are about a guest that runs, or is paused.
 	AttachNIC(ctx context.Context, in *AttachNICRequest, opts ...grpc.CallOption) (*AttachNICResponse, error)
 	DetachNIC(ctx context.Context, in *DetachNICRequest, opts ...grpc.CallOption) (*DetachNICResponse, error)
+	// Optional: "migrate".
+	MigrateVM(ctx context.Context, in *MigrateVMRequest, opts ...grpc.CallOption) (*MigrateVMResponse, error)
+	EndMigration(ctx context.Context, in *EndMigrationRequest, opts ...grpc.CallOption) (*EndMigrationResponse, error)
 }
 
 type hypervisorServiceClient struct {
@@ -241,6 +246,26 @@ func (c *hypervisorServiceClient) DetachNIC(ctx context.Context, in *DetachNICRe
 	return out, nil
 }
 
+func (c *hypervisorServiceClient) MigrateVM(ctx context.Context, in *MigrateVMRequest, opts ...grpc.CallOption) (*MigrateVMResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MigrateVMResponse)
+	err := c.cc.Invoke(ctx, HypervisorService_MigrateVM_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hypervisorServiceClient) EndMigration(ctx context.Context, in *EndMigrationRequest, opts ...grpc.CallOption) (*EndMigrationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndMigrationResponse)
+	err := c.cc.Invoke(ctx, HypervisorService_EndMigration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // HypervisorServiceServer is the server API for HypervisorService service.
 // All implementations must embed UnimplementedHypervisorServiceServer
 // for forward compatibility.
@@ -268,6 +293,9 @@ type HypervisorServiceServer interface {
 	// Optional: "attach-nic". Both are about a guest that runs, or is paused.
 	AttachNIC(context.Context, *AttachNICRequest) (*AttachNICResponse, error)
 	DetachNIC(context.Context, *DetachNICRequest) (*DetachNICResponse, error)
+	// Optional: "migrate".
+	MigrateVM(context.Context, *MigrateVMRequest) (*MigrateVMResponse, error)
+	EndMigration(context.Context, *EndMigrationRequest) (*EndMigrationResponse, error)
 	mustEmbedUnimplementedHypervisorServiceServer()
 }
 
@@ -322,6 +350,12 @@ func (UnimplementedHypervisorServiceServer) AttachNIC(context.Context, *AttachNI
 }
 func (UnimplementedHypervisorServiceServer) DetachNIC(context.Context, *DetachNICRequest) (*DetachNICResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method DetachNIC not implemented")
+}
+func (UnimplementedHypervisorServiceServer) MigrateVM(context.Context, *MigrateVMRequest) (*MigrateVMResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method MigrateVM not implemented")
+}
+func (UnimplementedHypervisorServiceServer) EndMigration(context.Context, *EndMigrationRequest) (*EndMigrationResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method EndMigration not implemented")
 }
 func (UnimplementedHypervisorServiceServer) mustEmbedUnimplementedHypervisorServiceServer() {}
 func (UnimplementedHypervisorServiceServer) testEmbeddedByValue()                           {}
@@ -600,6 +634,42 @@ func _HypervisorService_DetachNIC_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _HypervisorService_MigrateVM_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MigrateVMRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HypervisorServiceServer).MigrateVM(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HypervisorService_MigrateVM_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HypervisorServiceServer).MigrateVM(ctx, req.(*MigrateVMRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _HypervisorService_EndMigration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndMigrationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HypervisorServiceServer).EndMigration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: HypervisorService_EndMigration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HypervisorServiceServer).EndMigration(ctx, req.(*EndMigrationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // HypervisorService_ServiceDesc is the grpc.ServiceDesc for HypervisorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -658,6 +728,14 @@ var HypervisorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DetachNIC",
 			Handler:    _HypervisorService_DetachNIC_Handler,
+		},
+		{
+			MethodName: "MigrateVM",
+			Handler:    _HypervisorService_MigrateVM_Handler,
+		},
+		{
+			MethodName: "EndMigration",
+			Handler:    _HypervisorService_EndMigration_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -844,7 +844,7 @@ type HypervisorDecl struct {
 	// volume_format is the format of disks that its guests use, such as "qcow2".
 	VolumeFormat string `protobuf:"bytes,4,opt,name=volume_format,json=volumeFormat,proto3" json:"volume_format,omitempty"`
 	// optional lists the optional services implemented: "pause", "console",
-	// "host-gateway", "attach-nic".
+	// "host-gateway", "attach-nic", "migrate".
 	Optional []string `protobuf:"bytes,5,rep,name=optional,proto3" json:"optional,omitempty"`
 	// volume_buses are those that a volume's system tag asks for, beside the
 	// usual one.

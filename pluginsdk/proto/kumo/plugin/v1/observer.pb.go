@@ -420,9 +420,11 @@ type PointSubject struct {
 	AccountUuid string `protobuf:"bytes,5,opt,name=account_uuid,json=accountUuid,proto3" json:"account_uuid,omitempty"`
 	// row is what a row will be, a JSON object by the names of its type's fields, without
 	// secrets.
-	Row           []byte `protobuf:"bytes,22,opt,name=row,proto3" json:"row,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Row []byte `protobuf:"bytes,22,opt,name=row,proto3" json:"row,omitempty"`
+	// source_host_uuid is the host that a guest comes from, where it moves.
+	SourceHostUuid string `protobuf:"bytes,21,opt,name=source_host_uuid,json=sourceHostUuid,proto3" json:"source_host_uuid,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *PointSubject) Reset() {
@@ -495,6 +497,13 @@ func (x *PointSubject) GetRow() []byte {
 		return x.Row
 	}
 	return nil
+}
+
+func (x *PointSubject) GetSourceHostUuid() string {
+	if x != nil {
+		return x.SourceHostUuid
+	}
+	return ""
 }
 
 // PointNIC is a guest's network card on its host.
@@ -804,14 +813,15 @@ const file_kumo_plugin_v1_observer_proto_rawDesc = "" +
 	"\x03job\x18\x06 \x01(\tR\x03job\x12\x17\n" +
 	"\atime_ms\x18\a \x01(\x03R\x06timeMs\x12\x1c\n" +
 	"\tinventory\x18\b \x01(\fR\tinventory\"\x0f\n" +
-	"\rAfterResponse\"\xb6\x01\n" +
+	"\rAfterResponse\"\xe0\x01\n" +
 	"\fPointSubject\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
 	"\x04uuid\x18\x02 \x01(\tR\x04uuid\x12\x1b\n" +
 	"\thost_uuid\x18\x03 \x01(\tR\bhostUuid\x12,\n" +
 	"\x04nics\x18\x04 \x03(\v2\x18.kumo.plugin.v1.PointNICR\x04nics\x12!\n" +
 	"\faccount_uuid\x18\x05 \x01(\tR\vaccountUuid\x12\x10\n" +
-	"\x03row\x18\x16 \x01(\fR\x03row\"\x9b\x01\n" +
+	"\x03row\x18\x16 \x01(\fR\x03row\x12(\n" +
+	"\x10source_host_uuid\x18\x15 \x01(\tR\x0esourceHostUuid\"\x9b\x01\n" +
 	"\bPointNIC\x12\x12\n" +
 	"\x04uuid\x18\x01 \x01(\tR\x04uuid\x12&\n" +
 	"\x0fl3_network_uuid\x18\x02 \x01(\tR\rl3NetworkUuid\x12\x10\n" +
