@@ -28,6 +28,14 @@ func hashedName(prefix, name string) string {
 	return prefix + hex.EncodeToString(sum[:6])
 }
 
+// legAddress is the MAC of a network's services, the same on each host: a guest that has
+// moved goes on asking the one that it knows, and the host where it is now answers. They
+// never meet, as the leg is isolated from the uplink.
+func legAddress(namespace string) net.HardwareAddr {
+	sum := sha256.Sum256([]byte("services of " + namespace))
+	return append(net.HardwareAddr{0x0a}, sum[:5]...) // locally administered, of one device
+}
+
 // ensureLeg plugs the namespace into the bridge, and tells whether its device was
 // made for that: what was bound to an earlier one hears nothing on it.
 func ensureLeg(ns netns.NsHandle, s networkSpec) (made bool, err error) {
@@ -90,7 +98,7 @@ func ensurePair(ns netns.NsHandle, s networkSpec) (leg netlink.Link, made bool, 
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = name
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: legName, PeerNamespace: netlink.NsFd(int(ns))}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: legName, PeerNamespace: netlink.NsFd(int(ns)), PeerHardwareAddr: legAddress(s.namespace)}
 	if err := netlink.LinkAdd(pair); err != nil {
 		return nil, false, err
 	}
