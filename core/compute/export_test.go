@@ -10,7 +10,7 @@ import (
 func (s *Service) Steps() map[string][]string {
 	return map[string][]string{"create": s.create.Steps(), "start": s.start.Steps(), "stop": s.stop.Steps(), "reboot": s.reboot.Steps(),
 		"attach-nic": s.attachNIC.Steps(), "detach-nic": s.detachNIC.Steps(),
-		"pause": s.pause.Steps(), "resume": s.resume.Steps(), "destroy": s.destroy.Steps(), "expunge": s.expunge.Steps()}
+		"pause": s.pause.Steps(), "migrate": s.migrate.Steps(), "resume": s.resume.Steps(), "destroy": s.destroy.Steps(), "expunge": s.expunge.Steps()}
 }
 
 // Between puts something between the service and its neighbours; nil leaves one

@@ -41,6 +41,7 @@ type drive struct {
 	UUID     string
 	DeviceID int64
 	Path     string // of the image; "" until that is there
+	Image    string `json:",omitempty"` // its UUID
 }
 
 // options are what a guest's system tags tell its hypervisor.
@@ -75,7 +76,7 @@ func (s *Service) load(ctx context.Context, q store.Querier, uuid string) (*VMIn
 		return nil, nil, err
 	}
 	for _, cd := range cds {
-		g.Drives = append(g.Drives, drive{cd.UUID, cd.DeviceID, cd.ISOInstallPath})
+		g.Drives = append(g.Drives, drive{cd.UUID, cd.DeviceID, cd.ISOInstallPath, cd.ISOUUID})
 	}
 	tags, err := s.Tags.Of(ctx, q, uuid)
 	if err != nil {

@@ -18,6 +18,8 @@ const (
 	pointEnding    = "vm.destroy.begin"
 	pointEnded     = "vm.destroy.done"
 	pointExpunging = "vm.expunge.begin"
+	pointMoving    = "vm.migrate.nics-ready"
+	pointMoved     = "vm.migrate.done"
 
 	pointPlugging   = "nic.attach.begin"
 	pointPlugged    = "nic.attach.done"
@@ -34,6 +36,9 @@ var points = map[string]string{
 	pointEnding:    "A guest is about to be destroyed.",
 	pointEnded:     "A guest has been destroyed, and its host has let go of its networks; its addresses are kept.",
 	pointExpunging: "A destroyed guest is about to be removed for good. When that fails the step is undone, and done again by the next try.",
+	pointMoving: "The host that a guest is about to move to has its networks, and the guest runs on the one that it comes from: before it runs there. " +
+		"When the step is undone, the guest is where its row says. " + moving,
+	pointMoved: "A guest has moved: it runs on its new host, and the other one has let go of its networks. " + moving,
 
 	pointPlugging: "A guest gets a NIC, which has its address, and the host its network: before the guest can use it. Only that NIC is in nics. " +
 		"A guest that is stopped has no host.",
@@ -41,6 +46,9 @@ var points = map[string]string{
 	pointUnplugging: "A NIC is about to be taken from a guest, which has it still. Only that NIC is in nics.",
 	pointUnplugged:  "The guest has let go of a NIC, and its host of its network; its address is kept until the step is done. Only that NIC is in nics.",
 }
+
+// moving is what the subject says of a guest that moves.
+const moving = "host_uuid is the host that it moves to, source_host_uuid the other."
 
 var pointNames = slices.Sorted(maps.Keys(points))
 
@@ -54,6 +62,18 @@ func (s *Service) declarePoints() {
 func point[S any, P on[S]](s *Service, name, point string) flow.Step[S] {
 	return hook.Step(s.Hooks, name, point, func(st *S) *hook.Points { return &P(st).common().Points },
 		func(st *S) *pluginv1.PointSubject { return P(st).common().subject() })
+}
+
+// movePoint is point for a guest that moves.
+func (s *Service) movePoint(name, point string) flow.Step[migration] {
+	return hook.Step(s.Hooks, name, point, func(m *migration) *hook.Points { return &m.Points }, (*migration).moving)
+}
+
+// moving is the guest as plugins see it while it moves.
+func (m *migration) moving() *pluginv1.PointSubject {
+	about := m.subject()
+	about.HostUuid, about.SourceHostUuid = m.To, m.Host
+	return about
 }
 
 // subject is the guest as plugins see it at points.

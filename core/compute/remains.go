@@ -26,8 +26,8 @@ type remains struct {
 	// whose bits were not deleted.
 	NICs    []*contract.NICPlan    `json:",omitempty"`
 	Volumes []*contract.VolumePlan `json:",omitempty"`
-	// Gone is for a guest that is expunged: nothing of it is to stay, neither a
-	// definition nor logs nor the variables of its firmware.
+	// Gone is for a guest that is expunged, or has moved to another host: nothing of it
+	// is to stay, neither a definition nor logs nor the variables of its firmware.
 	Gone bool `json:",omitempty"`
 }
 
@@ -111,6 +111,8 @@ func (s *Service) sweepNow(ctx context.Context, r remains) error {
 		return s.releaseNetwork(ctx, &guest{UUID: r.Guest, Name: r.Name, Host: r.Host, NICs: r.NICs})
 	case r.Address != "" && vm.HostUUID == "" && vm.State == Unknown:
 		return s.reappeared(ctx, g, r.Host)
+	case r.Gone && vm.HostUUID == "" && vm.LastHostUUID == r.Host:
+		return nil // it moved away, and back, and stopped there: what the host has is its own again
 	}
 	return s.removeNow(ctx, r)
 }

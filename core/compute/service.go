@@ -38,6 +38,7 @@ type Service struct {
 	reboot   *flow.Def[rebooting]
 	pause    *flow.Def[guest]
 	resume   *flow.Def[guest]
+	migrate  *flow.Def[migration]
 	destroy  *flow.Def[guest]
 	expunge  *flow.Def[guest]
 
@@ -77,7 +78,7 @@ func New(k *kernel.Kernel, hosts contract.Hosts, storage contract.Storage, image
 	s.observeHosts()
 	s.create, s.start, s.stop = s.createFlow(), s.startFlow(), s.stopFlow()
 	s.reboot, s.pause, s.resume = s.rebootFlow(), s.pauseFlow(), s.resumeFlow()
-	s.destroy, s.expunge = s.destroyFlow(), s.expungeFlow()
+	s.destroy, s.expunge, s.migrate = s.destroyFlow(), s.expungeFlow(), s.migrateFlow()
 	s.attachNIC, s.detachNIC = s.attachNICFlow(), s.detachNICFlow()
 	return s
 }
@@ -97,6 +98,7 @@ func (s *Service) Register() error {
 	flow.Register(s.Flows, s.reboot)
 	flow.Register(s.Flows, s.attachNIC)
 	flow.Register(s.Flows, s.detachNIC)
+	flow.Register(s.Flows, s.migrate)
 	for _, d := range []*flow.Def[guest]{s.pause, s.resume, s.destroy, s.expunge} {
 		flow.Register(s.Flows, d)
 	}
@@ -147,7 +149,7 @@ func inStates(operation string) action.View {
 
 func (s *Service) registerVMs() error {
 	for _, f := range []func(){s.registerCreate, s.registerStart, s.registerStop, s.registerReboot, s.registerPause, s.registerNICs,
-		s.registerDestroy, s.registerExpunge, s.registerInner} {
+		s.registerMigrate, s.registerDestroy, s.registerExpunge, s.registerInner} {
 		f()
 	}
 	return s.generic.RegisterUpdate(VMType.Type, action.Normal, s.checkUpdate,

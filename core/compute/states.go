@@ -26,6 +26,7 @@ func transitions() map[string]map[string]string {
 	add("stopping", Stopping, Running, Paused, Unknown, Crashed, NoState)
 	add("stopped", Stopped, Starting, Running, Stopping, Rebooting, Migrating, Paused, Unknown, Destroyed, Crashed, NoState, Stopped)
 	add("rebooting", Rebooting, Running, Crashed, NoState)
+	add("migrating", Migrating, Running)
 	add("pausing", Pausing, Running)
 	add("paused", Paused, Pausing, Running, Starting, Stopped, Migrating, Unknown, Resuming)
 	add("resuming", Resuming, Paused)
@@ -45,6 +46,7 @@ var allowed = map[string][]string{
 	"reboot":  {Running, Crashed, NoState},
 	"pause":   {Running},
 	"resume":  {Paused},
+	"migrate": {Running},
 	"destroy": {Created, Running, Stopped, Paused, Unknown, Crashed, NoState, Destroying, Starting, Stopping, Rebooting},
 	"recover": {Destroyed},
 	"expunge": {Destroyed, Expunging},

@@ -32,7 +32,7 @@ func TestIllegalEventsAreRefused(t *testing.T) {
 // state can begin there.
 func TestAllowedOperationsHaveAnEvent(t *testing.T) {
 	begins := map[string]string{"start": "starting", "stop": "stopping", "reboot": "rebooting", "pause": "pausing",
-		"resume": "resuming", "destroy": "destroying", "recover": "stopped", "expunge": "expunging"}
+		"resume": "resuming", "destroy": "destroying", "migrate": "migrating", "recover": "stopped", "expunge": "expunging"}
 	for op, states := range allowed {
 		if strings.Contains(op, "-") {
 			continue // of a part: the guest stays in its state

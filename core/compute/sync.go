@@ -94,7 +94,7 @@ func (s *Service) RestoreNetworks(ctx context.Context, h *pluginv1.Host) error {
 	if err != nil {
 		return err
 	}
-	vms, err = s.statesOf(ctx, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?)", h.GetUuid(), Starting)
+	vms, err = s.statesOf(ctx, "`hostUuid` = ? OR (`hostUuid` IS NULL AND `state` = ?) OR `state` = ?", h.GetUuid(), Starting, Migrating)
 	if err != nil {
 		return err
 	}

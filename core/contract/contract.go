@@ -155,6 +155,14 @@ type Storage interface {
 	Unmake(ctx context.Context, host *pluginv1.Host, v *VolumePlan) error
 	// Ready marks made volumes as usable.
 	Ready(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Reserve takes the sizes of volumes that are copied to where their plans are; the
+	// rows stay as they are. Errors: Exhausted, which has changed nothing.
+	Reserve(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Return gives back what Reserve took. The caller makes sure that it did.
+	Return(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
+	// Moved has the rows of volumes say that they are where their plans are, and gives
+	// back what they took before. A volume that is there already is passed over.
+	Moved(ctx context.Context, tx *store.Tx, volumes []*VolumePlan) error
 	// LookAt has the storages of volumes looked at now, as what became of their guest
 	// speaks of them, and shows what is found. It returns at once.
 	LookAt(ctx context.Context, volumes []*VolumePlan)

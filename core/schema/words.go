@@ -179,6 +179,7 @@ var valueWords = map[string]word{
 	"System":             say("System", "系统网络"),
 	"Normal":             say("Normal", "普通"),
 	"SystemAdmin":        say("Administrator", "管理员"),
+	"auto-converge":      say("Slow the VM down if need be", "必要时降低云主机速度"),
 	"grace":              say("Gracefully", "正常"),
 	"cold":               say("By power", "强制"),
 	"RootVolumeTemplate": say("System image", "系统镜像"),

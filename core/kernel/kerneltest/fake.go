@@ -25,7 +25,7 @@ const (
 // told to keep and gives plain answers; refusals and delays come by Calls.
 type Fake struct {
 	mu sync.Mutex
-	// vms has the guests by host and guest, volumes the volumes by storage.
+	// vms has the guests by host and guest, volumes the volumes (volumeAt).
 	vms      map[string]map[string]pluginv1.VMState
 	nics     map[string]map[string]bool // of guests that run, those that came meanwhile
 	volumes  map[string]bool
@@ -172,7 +172,7 @@ func (f *Fake) plugin() pluginsdk.Plugin {
 						{Value: "new", Architecture: "x86_64", Usual: true}, {Value: "old", Architecture: "x86_64"}, {Value: "arm", Architecture: "aarch64", Usual: true}}},
 					{Name: "processor", SettingCategory: "fake", SettingName: "vm.processor", Doc: "What guests compute with.",
 						Choices: []*pluginv1.GuestChoice{{Value: "plain", Usual: true}, {Value: "fast"}, {Value: "best"}}},
-				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause, pluginsdk.OptionalAttachNIC}, MaxNics: FakeMaxNICs,
+				}, ConsolePasswordLength: 8, Optional: []string{pluginsdk.OptionalPause, pluginsdk.OptionalAttachNIC, pluginsdk.OptionalMigrate}, MaxNics: FakeMaxNICs,
 				Checks: []*pluginv1.HostCheckDecl{{Name: FakeRequired, Required: true}, {Name: FakeOptional}},
 				Add:    &pluginv1.AddMessage{Message: "APIAddFakeHostMsg", Path: "/hosts/fake"}},
 				{Type: FakePlainType, VolumeFormat: "raw", Add: &pluginv1.AddMessage{Message: "APIAddFakePlainHostMsg", Path: "/hosts/fake-plain"}}},

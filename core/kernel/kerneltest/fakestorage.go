@@ -68,15 +68,23 @@ func (primary) DeleteCachedImage(context.Context, *pluginv1.DeleteCachedImageReq
 func (p primary) CreateVolume(_ context.Context, r *pluginv1.CreateVolumeRequest) (*pluginv1.CreateVolumeResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.volumes[r.GetVolumeUuid()] = true
+	p.volumes[volumeAt(r.GetStorage(), r.GetHost(), r.GetVolumeUuid())] = true
 	return &pluginv1.CreateVolumeResponse{InstallPath: "/volumes/" + r.GetVolumeUuid(), SizeBytes: r.GetSizeBytes(), ActualBytes: 1 << 20, Format: "raw"}, nil
 }
 
 func (p primary) DeleteVolume(_ context.Context, r *pluginv1.DeleteVolumeRequest) (*pluginv1.DeleteVolumeResponse, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.volumes, r.GetVolumeUuid())
+	delete(p.volumes, volumeAt(r.GetStorage(), r.GetHost(), r.GetVolumeUuid()))
 	return &pluginv1.DeleteVolumeResponse{}, nil
+}
+
+// volumeAt names a volume: one that its host keeps may be on several.
+func volumeAt(st *pluginv1.Storage, h *pluginv1.Host, uuid string) string {
+	if st.GetType() == FakeLocalType {
+		return h.GetUuid() + "/" + uuid
+	}
+	return uuid
 }
 
 type backup struct{ *Fake }

@@ -17,7 +17,7 @@ import (
 
 // points are those at which it has something to do.
 var points = []string{"vm.start.nics-ready", "vm.start.done", "vm.stop.begin", "vm.stop.done", "vm.destroy.begin", "vm.destroy.done", "vm.expunge.begin",
-	"nic.attach.begin", "nic.attach.done", "nic.detach.begin", "nic.detach.done",
+	"vm.migrate.nics-ready", "vm.migrate.done", "nic.attach.begin", "nic.attach.done", "nic.detach.begin", "nic.detach.done",
 	"image.add.downloaded", "Zone.delete.begin", "VmInstance.delete.begin", "L3Network.create.begin", "IpRange.create.begin"}
 
 func main() { pluginsdk.Serve(plugin()) }
