@@ -107,39 +107,44 @@ func (r *rows) settled(nicUUID, host string) bool {
 }
 
 // places are the hosts of NICs that are in groups. moving has those that the rows do
-// not tell yet.
-func (r *rows) places(moving map[string]string) map[string]string {
-	at := map[string]string{}
+// not tell yet, arriving those to which they move.
+func (r *rows) places(moving, arriving map[string]string) map[string][]string {
+	at := map[string][]string{}
 	for uuid, n := range r.nics {
 		host, moved := moving[uuid]
 		if !moved {
 			host = r.place(n)
 		}
 		if host != "" {
-			at[uuid] = host
+			at[uuid] = append(at[uuid], host)
+		}
+		if to := arriving[uuid]; to != "" && to != host {
+			at[uuid] = append(at[uuid], to)
 		}
 	}
 	return at
 }
 
 // desired is what each host should have that has a NIC in an enabled group.
-func (r *rows) desired(moving map[string]string) map[string]fragments {
+func (r *rows) desired(moving, arriving map[string]string) map[string]fragments {
 	hosts := map[string]fragments{}
 	sets := map[string]*hostv1.Fragment{}
-	for uuid, host := range r.places(moving) {
+	for uuid, at := range r.places(moving, arriving) {
 		port := r.port(uuid)
 		if port == nil {
 			continue
 		}
-		f := hosts[host]
-		if f == nil {
-			f = fragments{}
-			hosts[host] = f
-		}
-		f[nicKey(uuid)] = &hostv1.Fragment{Key: nicKey(uuid), Kind: &hostv1.Fragment_FilterPort{FilterPort: port}}
-		for _, m := range r.members[uuid] {
-			if r.enabled[m.Group] && f[groupKey(m.Group)] == nil {
-				r.addGroup(f, m.Group, sets)
+		for _, host := range at {
+			f := hosts[host]
+			if f == nil {
+				f = fragments{}
+				hosts[host] = f
+			}
+			f[nicKey(uuid)] = &hostv1.Fragment{Key: nicKey(uuid), Kind: &hostv1.Fragment_FilterPort{FilterPort: port}}
+			for _, m := range r.members[uuid] {
+				if r.enabled[m.Group] && f[groupKey(m.Group)] == nil {
+					r.addGroup(f, m.Group, sets)
+				}
 			}
 		}
 	}

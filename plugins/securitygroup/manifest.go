@@ -57,6 +57,9 @@ func subscriptions() []*pluginv1.Subscription {
 		{Phase: pluginsdk.PhasePoint, Point: "vm.destroy.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "nic.attach.begin", WhileAny: groups},
 		{Phase: pluginsdk.PhasePoint, Point: "nic.detach.done", OnFailure: pluginsdk.FailureIgnore, WhileAny: groups},
+		{Phase: pluginsdk.PhasePoint, Point: "vm.migrate.nics-ready", WhileAny: groups},
+		// Also without a group when it began: a guest may have come into one meanwhile.
+		{Phase: pluginsdk.PhasePoint, Point: "vm.migrate.done", OnFailure: pluginsdk.FailureIgnore},
 		{Phase: pluginsdk.PhasePoint, Point: "host.connected"},
 		{Phase: pluginsdk.PhasePoint, Point: "host.leaving", OnFailure: pluginsdk.FailureIgnore},
 		{Phase: pluginsdk.PhaseAfter, Type: "VmNic", Verb: pluginsdk.VerbUpdate},

@@ -35,6 +35,10 @@ func (o *observer) DoPoint(ctx context.Context, req *pluginv1.DoPointRequest) (*
 		return &pluginv1.DoPointResponse{}, o.start(ctx, about, false)
 	case "vm.stop.done", "vm.destroy.done", "nic.detach.done":
 		return &pluginv1.DoPointResponse{}, o.members(ctx, about, "")
+	case "vm.migrate.nics-ready":
+		return &pluginv1.DoPointResponse{}, o.arriving(ctx, about)
+	case "vm.migrate.done":
+		return &pluginv1.DoPointResponse{}, o.arrived(ctx, about)
 	case "host.connected":
 		return &pluginv1.DoPointResponse{}, o.connected(ctx, about.GetHostUuid())
 	case "host.leaving":
@@ -44,14 +48,16 @@ func (o *observer) DoPoint(ctx context.Context, req *pluginv1.DoPointRequest) (*
 	return nil, errs.New(errs.Unsupported, req.GetPoint(), "this plugin has no step there")
 }
 
-// UndoPoint takes back the step before a guest starts, or gets a NIC, and that after a
-// NIC has gone. Other points have nothing to be undone.
+// UndoPoint takes back the step before a guest starts, moves, or gets a NIC, and that after
+// a NIC has gone. Other points have nothing to be undone.
 func (o *observer) UndoPoint(ctx context.Context, req *pluginv1.UndoPointRequest) (*pluginv1.UndoPointResponse, error) {
 	switch req.GetPoint() {
 	case "vm.start.nics-ready", "nic.attach.begin":
 		return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), "")
 	case "nic.detach.done":
 		return &pluginv1.UndoPointResponse{}, o.members(ctx, req.GetSubject(), req.GetSubject().GetHostUuid())
+	case "vm.migrate.nics-ready":
+		return &pluginv1.UndoPointResponse{}, o.arrived(ctx, req.GetSubject())
 	}
 	return &pluginv1.UndoPointResponse{}, nil
 }
@@ -86,6 +92,36 @@ func (o *observer) members(ctx context.Context, about *pluginv1.PointSubject, ho
 		return err
 	}
 	return o.passes.wait(ctx, p, host)
+}
+
+// arriving has the host to which a guest moves filter its packets before it runs there;
+// the one that it comes from goes on.
+func (o *observer) arriving(ctx context.Context, about *pluginv1.PointSubject) error {
+	of, err := o.passes.graph.membersOf(ctx, nicsOf(about))
+	if err != nil || len(of) == 0 {
+		return err
+	}
+	o.passes.arrive(nicsOf(about), about.GetHostUuid())
+	p, err := o.passes.run(ctx)
+	if err != nil {
+		return err
+	}
+	return o.passes.wait(ctx, p, about.GetHostUuid())
+}
+
+// arrived has a guest's packets be filtered where its row says that it is, and nowhere
+// else: it has moved, or will not.
+func (o *observer) arrived(ctx context.Context, about *pluginv1.PointSubject) error {
+	o.passes.settle(nicsOf(about))
+	of, err := o.passes.graph.membersOf(ctx, nicsOf(about))
+	if err != nil || len(of) == 0 {
+		return err
+	}
+	p, err := o.passes.run(ctx)
+	if err != nil {
+		return err
+	}
+	return o.passes.wait(ctx, p, "")
 }
 
 func (o *observer) connected(ctx context.Context, host string) error {

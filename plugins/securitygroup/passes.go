@@ -26,10 +26,12 @@ type passes struct {
 	hosts map[string]*host
 	// moving are the hosts of NICs of guests that start or have ended, "" for none: the
 	// rows do not say so yet.
-	moving  map[string]string
-	running bool
-	next    *pass
-	number  int64
+	moving map[string]string
+	// arriving are the hosts to which NICs move of guests that go on where they are.
+	arriving map[string]string
+	running  bool
+	next     *pass
+	number   int64
 	// met: hosts that an earlier process may have told something are among hosts.
 	met bool
 }
@@ -44,7 +46,7 @@ type pass struct {
 }
 
 func newPasses(g graph, log hclog.Logger) *passes {
-	return &passes{graph: g, log: log, hosts: map[string]*host{}, moving: map[string]string{}}
+	return &passes{graph: g, log: log, hosts: map[string]*host{}, moving: map[string]string{}, arriving: map[string]string{}}
 }
 
 // run has a pass that begins from now on, and returns it when the rows have been read.
@@ -83,15 +85,15 @@ func (s *passes) loop() {
 			return
 		}
 		s.number++
-		number, moving := s.number, maps.Clone(s.moving)
+		number, moving, arriving := s.number, maps.Clone(s.moving), maps.Clone(s.arriving)
 		s.mu.Unlock()
-		s.one(p, number, moving)
+		s.one(p, number, moving, arriving)
 		close(p.read)
 	}
 }
 
 // one reads the rows and tells the hosts.
-func (s *passes) one(p *pass, number int64, moving map[string]string) {
+func (s *passes) one(p *pass, number int64, moving, arriving map[string]string) {
 	ctx, cancel := context.WithTimeout(context.Background(), passTimeout)
 	defer cancel()
 	rows, err := s.graph.read(ctx)
@@ -99,7 +101,7 @@ func (s *passes) one(p *pass, number int64, moving map[string]string) {
 		p.err = errs.Wrap(errs.ClassOf(err), "security groups", err, "their rows cannot be read")
 		return
 	}
-	want := rows.desired(moving)
+	want := rows.desired(moving, arriving)
 	met, err := s.meet(ctx)
 	if err != nil {
 		p.err = err
@@ -188,6 +190,25 @@ func (s *passes) moves(nics []string, hostUUID string) {
 	defer s.mu.Unlock()
 	for _, n := range nics {
 		s.moving[n] = hostUUID
+	}
+}
+
+// arrive notes that NICs are about to be on a host, too.
+func (s *passes) arrive(nics []string, hostUUID string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range nics {
+		s.arriving[n] = hostUUID
+	}
+}
+
+// settle notes that NICs are where the rows say.
+func (s *passes) settle(nics []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range nics {
+		delete(s.moving, n)
+		delete(s.arriving, n)
 	}
 }
 

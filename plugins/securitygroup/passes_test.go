@@ -196,6 +196,49 @@ func TestPointsOfNICs(t *testing.T) {
 	}
 }
 
+// While a guest moves, both hosts have the rules; then only the one where its row says it
+// is, whether it has moved or not.
+func TestPointsOfGuestsThatMove(t *testing.T) {
+	w := newWorld()
+	h1, h2 := w.host("h1"), w.host("h2")
+	w.group("g", "")
+	nic := w.guest(1, "h1", "g")
+	s := w.passes()
+	o := &observer{s}
+	about := &pluginv1.PointSubject{Type: "VmInstance", Uuid: "vm1", HostUuid: "h2", SourceHostUuid: "h1", Nics: []*pluginv1.PointNIC{{Uuid: nic}}}
+	ready := &pluginv1.DoPointRequest{Point: "vm.migrate.nics-ready", Subject: about}
+	do := func(req *pluginv1.DoPointRequest) {
+		t.Helper()
+		if _, err := o.DoPoint(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+	}
+	row := w.rows["VmInstance"][0]
+	row["state"] = "Migrating"
+	do(ready)
+	run(t, s)
+	want(t, "the host that it comes from, before", keys(h1), "group-g nic-n1")
+	want(t, "the host that it moves to, before", keys(h2), "group-g nic-n1")
+	if _, err := o.UndoPoint(t.Context(), &pluginv1.UndoPointRequest{Point: ready.Point, Subject: about}); err != nil {
+		t.Fatal(err)
+	}
+	want(t, "the host that it stays on", keys(h1), "group-g nic-n1")
+	want(t, "the host that it did not move to", keys(h2), "")
+	do(ready)
+	row["state"], row["hostUuid"] = "Running", "h2"
+	do(&pluginv1.DoPointRequest{Point: "vm.migrate.done", Subject: about})
+	want(t, "the host that it has left", keys(h1), "")
+	want(t, "the host that it is on", keys(h2), "group-g nic-n1")
+	want(t, "what is remembered", len(s.arriving)+len(s.moving), 0)
+	h2.fail = onFire
+	run(t, s)
+	h1.fail = onFire
+	about.HostUuid, about.SourceHostUuid = "h1", "h2"
+	if _, err := o.DoPoint(t.Context(), ready); err == nil {
+		t.Error("a guest may move though its new host does not filter")
+	}
+}
+
 // Many who ask at once share passes, and each sees what was there when it asked.
 func TestPassesAreShared(t *testing.T) {
 	w := newWorld()
