@@ -85,6 +85,9 @@ func (c *Cloud) Create(machine *rig.Machine, params wire.Params, tags ...string)
 	return g
 }
 
+// MovedTo has what is asked of the guest be asked on the machine where it is now.
+func (g *Guest) MovedTo(machine *rig.Machine) { g.root, g.run = machine.Folder, machine.Command }
+
 // Path is the guest's path in the API.
 func (g *Guest) Path() string { return wire.VMs + "/" + g.UUID }
 

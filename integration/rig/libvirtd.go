@@ -110,7 +110,13 @@ type libvirtd struct {
 func (d *libvirtd) path(path string) string { return filepath.Join("/", d.root, path) }
 
 func (d *libvirtd) configure() error {
-	sockets := "unix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n"
+	// Guests move only between hosts that differ in it; machines have it from the hardware
+	// that they share.
+	id, err := os.ReadFile("/proc/sys/kernel/random/uuid")
+	if err != nil {
+		return err
+	}
+	sockets := "host_uuid = \"" + strings.TrimSpace(string(id)) + "\"\nunix_sock_group = \"root\"\nunix_sock_rw_perms = \"0700\"\nauth_unix_rw = \"none\"\nauth_unix_ro = \"none\"\n"
 	if d.tcp {
 		sockets += "listen_tls = 0\nlisten_tcp = 1\nlisten_addr = \"127.0.0.1\"\ntcp_port = \"" + libvirtdPort + "\"\nauth_tcp = \"none\"\n"
 	}

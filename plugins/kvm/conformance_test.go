@@ -16,7 +16,9 @@ import (
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
 
-func TestMain(m *testing.M) { rig.Main(m, rig.WithPackages(rig.Hypervisor...)) }
+func TestMain(m *testing.M) {
+	rig.Main(m, rig.WithPackages(rig.Hypervisor...), rig.WithPackages("openssh-server", "openssl"))
+}
 
 // TestConformance runs the kit on the plugin's process, with a real libvirtd
 // and real, if idle, guests.
@@ -29,17 +31,23 @@ func TestConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn := plugintest.Process(t, filepath.Join(bin, "kumo-plugin-kvm"), plugintest.WithSettings(map[string]string{"stateFolder": state}))
+	conn := plugintest.Process(t, filepath.Join(bin, "kumo-plugin-kvm"), plugintest.WithSettings(map[string]string{"stateFolder": state}),
+		plugintest.WithCore(&plugintest.Core{OnSign: plugintest.Authority(t)}))
 	disks := t.TempDir()
-	host := func(uuid string) *pluginv1.Host {
-		return &pluginv1.Host{Uuid: uuid, ManagementIp: "127.0.0.1", HypervisorType: "KVM",
-			Fields: map[string]string{"username": "root", "password": "x", "sshPort": "22"}}
+	const here, there, password = "10.77.0.1", "10.77.0.2", "x"
+	far := rig.NewMachine(t, "far")
+	far.Plug("near0", here+"/24", "eth0", there+"/24")
+	far.Libvirtd()
+	far.SSH(there, password)
+	host := func(address string) *pluginv1.Host {
+		return &pluginv1.Host{Uuid: plugintest.NewUUID(), ManagementIp: address, HypervisorType: "KVM",
+			Fields: map[string]string{"username": "root", "password": password, "sshPort": "22"}}
 	}
 	if out, err := exec.Command("ip", "link", "add", "br_conf", "type", "bridge").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	plugintest.Hypervisor(t, plugintest.HypervisorFixture{
-		Conn: conn, Host: host(plugintest.NewUUID()), Absent: host(plugintest.NewUUID()), Parallel: 4,
+		Conn: conn, Host: host(here), Target: host(there), Absent: host("127.0.0.1"), Parallel: 4,
 		Idle: true, // driver.TestNICsComeAndGo has a guest that lets go
 		NIC: func(n int, uuid string) *pluginv1.NIC {
 			return &pluginv1.NIC{Uuid: uuid, Mac: fmt.Sprintf("fa:00:00:00:02:%02x", n), Bridge: "br_conf", InternalName: "conf" + uuid[:8]}

@@ -54,8 +54,9 @@ func newPlugin() pluginsdk.Plugin {
 				// VNC's authentication looks at eight (RFC 6143, section 7.2.2).
 				ConsolePasswordLength: 8,
 				Checks:                driver.Checks(),
-				Optional:              []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway, pluginsdk.OptionalAttachNIC},
-				MaxNics:               domain.MaxNICs,
+				Optional: []string{pluginsdk.OptionalPause, pluginsdk.OptionalConsole, pluginsdk.OptionalHostGateway, pluginsdk.OptionalAttachNIC,
+					pluginsdk.OptionalMigrate},
+				MaxNics: domain.MaxNICs,
 			}},
 			Settings:    settings(),
 			Permissions: []string{pluginsdk.PermissionSign + ":" + hostlink.Authority},
@@ -119,6 +120,6 @@ func configure(d *driver.Driver, env pluginsdk.Env) error {
 			DataDir: env.DataDir, Hostd: filepath.Join(filepath.Dir(self), "kumo-hostd"),
 			StateDir: env.Settings["stateFolder"], Port: port, Libvirt: libvirt, Sign: env.Core.Sign,
 		},
-		Emulation: driver.Emulation(env.Settings["emulation"]), DiskCache: env.Settings["diskCache"], Log: env.Log,
+		Emulation: driver.Emulation(env.Settings["emulation"]), DiskCache: env.Settings["diskCache"], Progress: env.Core.Progress, Log: env.Log,
 	})
 }

@@ -40,13 +40,17 @@ type Config struct {
 	Links     hostlink.Config
 	Emulation Emulation
 	DiskCache string
-	Log       hclog.Logger
+	// Progress tells how far an operation is (pluginsdk.Core); nil tells nobody.
+	Progress func(ctx context.Context, percent int, message string)
+	Log      hclog.Logger
 }
 
 // Driver is the hypervisor. Make it with New.
 type Driver struct {
 	cfg Config
 	log hclog.Logger
+	// moves are the guests whose migration has not ended yet: what follows for one waits.
+	moves creations
 
 	mu    sync.Mutex // guards what follows; never held during a connection's I/O
 	slots map[string]*slot
@@ -63,6 +67,7 @@ const maxLeft = 4096
 var (
 	_ pluginsdk.Hypervisor  = (*Driver)(nil)
 	_ pluginsdk.VMPauser    = (*Driver)(nil)
+	_ pluginsdk.VMMigrator  = (*Driver)(nil)
 	_ pluginsdk.VMConsoler  = (*Driver)(nil)
 	_ pluginsdk.HostGateway = (*Driver)(nil)
 	_ pluginsdk.NICAttacher = (*Driver)(nil)
@@ -85,6 +90,9 @@ func (d *Driver) Configure(cfg Config) error {
 	}
 	if cfg.Log == nil {
 		cfg.Log = hclog.NewNullLogger()
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(context.Context, int, string) {}
 	}
 	cfg.Links.Log = cfg.Log
 	d.cfg, d.log = cfg, cfg.Log

@@ -143,6 +143,34 @@ func dialLibvirt(ctx context.Context, object, advice string, dial func(context.C
 	return l, nil
 }
 
+// Apart is a connection to libvirt of its own, for what libvirtd takes back when the
+// connection on which it was asked for ends, and for calls that take as long as they take.
+type Apart struct {
+	*libvirt.Libvirt
+	object string
+	conn   net.Conn
+}
+
+// Apart opens one. It ends by Close, and does not end with the link. Errors: Unavailable.
+func (l *Link) Apart(ctx context.Context, object string) (*Apart, error) {
+	a := &Apart{object: object}
+	var err error
+	a.Libvirt, err = dialLibvirt(ctx, object, "repeat the call", func(ctx context.Context) (conn net.Conn, err error) {
+		a.conn, err = l.dial(ctx)
+		return a.conn, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Close ends the connection, and the calls on it. A repeat does nothing.
+func (a *Apart) Close() { _ = a.conn.Close() } // it can only have been closed before
+
+// Error gives an error of a call on the connection its class.
+func (a *Apart) Error(err error) error { return classify(a.object, err) }
+
 // Call runs one call of libvirt's protocol, which has no contexts: when ctx
 // ends first, the call may still happen, and the link is closed, because a
 // libvirt that does not answer one call will not answer the next. IsGone tells

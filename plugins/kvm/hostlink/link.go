@@ -74,8 +74,8 @@ type Link struct {
 	Info *hostv1.InfoResponse
 	// Local is true when the host is this machine.
 	Local bool
-	// Address is where guests' screens listen.
-	Address netip.Addr
+	// Address is where guests' screens listen, Management where the host is reached.
+	Address, Management netip.Addr
 
 	agent *grpc.ClientConn
 	// control carries events and short questions, work the rest in turn:
@@ -85,7 +85,9 @@ type Link struct {
 	work    []*libvirt.Libvirt
 	turn    atomic.Uint32
 	// conns are the connections below libvirt's protocol.
-	conns  []net.Conn
+	conns []net.Conn
+	// dial opens one more connection to libvirt.
+	dial   func(ctx context.Context) (net.Conn, error)
 	ssh    *sshHost
 	once   sync.Once
 	closed chan struct{}
@@ -148,7 +150,7 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	if err != nil {
 		return nil, err
 	}
-	l := &Link{Local: local, Address: ip, closed: make(chan struct{})}
+	l := &Link{Local: local, Address: ip, Management: ip, closed: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			l.Close()
@@ -164,7 +166,8 @@ func Connect(ctx context.Context, cfg Config, host *pluginv1.Host) (_ *Link, err
 	if err != nil {
 		return nil, failing(CheckAgent, err)
 	}
-	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.advice(), cfg.Libvirt.dialer(ip, l.ssh)); err != nil {
+	l.dial = cfg.Libvirt.dialer(ip, l.ssh)
+	if err := l.openLibvirt(ctx, object(host), cfg.Libvirt.advice(), l.dial); err != nil {
 		return nil, failing(CheckLibvirt, err)
 	}
 	l.watch()
