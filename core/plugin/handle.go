@@ -261,6 +261,8 @@ func zoneOf(request any) string {
 	switch r := request.(type) {
 	case interface{ GetHost() *pluginv1.Host }:
 		return r.GetHost().GetZoneUuid()
+	case interface{ GetSource() *pluginv1.Host }: // of a guest that moves
+		return r.GetSource().GetZoneUuid()
 	case interface {
 		GetTarget() *pluginv1.NetworkTarget
 	}:
