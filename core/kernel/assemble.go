@@ -60,7 +60,7 @@ func New(o Options) *Kernel {
 	l := o.Limits
 	l.Log = log.Named("dispatch")
 	k := &Kernel{Store: st, Types: types, Log: log, Query: query.New(st, types), Actions: action.NewRegistry(log.Named("action")),
-		Events: event.New(), Plugins: o.Plugins, brought: &brought{}, makers: makers{}}
+		Events: event.New(), Plugins: o.Plugins, brought: &brought{}}
 	k.Dispatch = dispatch.New(l, k.Actions.Run)
 	k.Plugins.BeforeHost(action.WaitsFor)
 	st.Watch(k.Events)

@@ -54,6 +54,9 @@ func AddMaker[R any](g Generic, m Maker[R]) {
 	}
 	k.Hooks.Declare(pointMaking(m.Type.Name), "A row of "+m.Type.Name+" is about to be made, and is not there yet; a failure keeps it from being made. "+
 		"Subject: its type and uuid, account_uuid, row.")
+	if k.makers == nil {
+		k.makers = makers{}
+	}
 	k.makers[m.Type.Name] = func(ctx context.Context, c *action.Call, raw json.RawMessage) error {
 		row := new(R)
 		if err := json.Unmarshal(raw, row); err != nil {

@@ -71,7 +71,7 @@ func sorted(list ...string) []string { slices.Sort(list); return list }
 // start, not pinged and not connected.
 func TestHostsOfAnotherNode(t *testing.T) {
 	c := newCloud(t)
-	k := &kernel.Kernel{Store: c.Store, Actions: c.Actions, Config: c.Config, Plugins: c.Plugins, Log: c.Log, Node: kerneltest.EndedNode(t)}
+	k := &kernel.Kernel{Store: c.Store, Actions: c.Actions, Config: c.Config, Hooks: c.Hooks, Plugins: c.Plugins, Log: c.Log, Node: kerneltest.EndedNode(t)}
 	other := topology.New(k)
 	c.Calls.Forget()
 	hosts, err := other.StartConnecting(t.Context())

@@ -12,6 +12,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/cascade"
 	"github.com/kumo-cloud/kumo/core/event"
 	"github.com/kumo-cloud/kumo/core/flow"
+	"github.com/kumo-cloud/kumo/core/hook"
 	"github.com/kumo-cloud/kumo/core/job"
 	"github.com/kumo-cloud/kumo/core/kernel"
 	"github.com/kumo-cloud/kumo/core/query"
@@ -45,7 +46,7 @@ func TestLife(t *testing.T) {
 	st := storetest.Open(t, types...)
 	log := storetest.Logger(t)
 	k := &kernel.Kernel{Store: st, Types: st.Registry(), Query: query.New(st, st.Registry()), Actions: action.NewRegistry(log),
-		Tags: tag.New(st, st.Registry()), Events: event.New(), Jobs: job.New(st, nil, log), Log: log}
+		Tags: tag.New(st, st.Registry()), Events: event.New(), Jobs: job.New(st, nil, log), Hooks: hook.New(hook.Options{}), Log: log}
 	k.Flows = flow.NewEngine(st, log, k.Jobs)
 	k.Cascade = cascade.New(st, st.Registry(), k.Flows, log)
 	k.Actions.Wire(action.Ports{Lookup: action.NewLookup(st, st.Registry())})
