@@ -231,7 +231,7 @@ func TestNetworkOfAbsentHost(t *testing.T) {
 		}
 	}
 	next := m.attach(t, s, "next")
-	if w := s.World(); len(w.Bridges) != 4 || len(w.Networks) < 2 {
+	if w := s.World(); len(w.Bridges) != networks*len(m.cloud.Hosts)+2 || len(w.Networks) < 2 {
 		t.Errorf("%d bridges and %d networks on the hosts: the test shows nothing", len(w.Bridges), len(w.Networks))
 	}
 	s.Faults("")
@@ -248,7 +248,7 @@ func TestNetworkOfAbsentHost(t *testing.T) {
 			t.Errorf("host %s still has the services of a network that is gone", n.Host)
 		}
 	}
-	if len(w.Bridges) != len(m.cloud.Hosts) {
+	if len(w.Bridges) != networks*len(m.cloud.Hosts) {
 		t.Errorf("the hosts have %d bridges: %v", len(w.Bridges), w.Bridges)
 	}
 }
@@ -318,7 +318,7 @@ func TestNetworkUnderGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Settle(db)
-	for begin := time.Now(); s.Counts(db)["L2NetworkHostRef"] > 0; time.Sleep(50 * time.Millisecond) {
+	for begin := time.Now(); s.Counts(db)["L2NetworkHostRef"] > int64((networks-1)*len(m.cloud.Hosts)); time.Sleep(50 * time.Millisecond) {
 		if time.Since(begin) > 20*time.Second {
 			t.Fatalf("the hosts still have %v", s.World().Bridges)
 		}
