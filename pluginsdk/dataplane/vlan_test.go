@@ -211,6 +211,7 @@ func TestVLANIsRepaired(t *testing.T) {
 	apply(t, e, vlan("a7", "br_a_7", "up-a", 7), vlan("b7", "br_b_7", "up-b", 7))
 	a := plugIn(t, "g-a7", "br_a_7", "10.1.0.1")
 	plugIn(t, "g-b7", "br_b_7", "10.1.0.2")
+	within(t, "guests reach each other", func() bool { return reaches(t, a, "10.1.0.2") }) // and so the engine has seen them
 	port := portOf(vlan("", "", "up-a", 7).GetBridge())
 	run := func(args ...string) func() {
 		return func() {
