@@ -221,19 +221,22 @@ func TestVLANIsRepaired(t *testing.T) {
 			}
 		}
 	}
-	for name, harm := range map[string]func(){
-		"port taken out of the bridge":   run("ip", "link", "set", port, "nomaster"),
-		"port removed from the switch":   run("ovs-vsctl", "del-port", ovsBridge("up-a"), port),
-		"uplink removed from the switch": run("ovs-vsctl", "del-port", ovsBridge("up-a"), "up-a"),
-		"switch removed":                 run("ovs-vsctl", "del-br", ovsBridge("up-a")),
-		"bridge removed":                 run("ip", "link", "del", "br_a_7"),
-		"switch started again": func() {
+	for _, h := range []struct {
+		name string
+		harm func()
+	}{
+		{"port taken out of the bridge", run("ip", "link", "set", port, "nomaster")},
+		{"port removed from the switch", run("ovs-vsctl", "del-port", ovsBridge("up-a"), port)},
+		{"uplink removed from the switch", run("ovs-vsctl", "del-port", ovsBridge("up-a"), "up-a")},
+		{"switch removed", run("ovs-vsctl", "del-br", ovsBridge("up-a"))},
+		{"bridge removed", run("ip", "link", "del", "br_a_7")},
+		{"switch started again", func() {
 			run("ovs-appctl", "-t", "ovs-vswitchd", "exit")()
 			run("ovs-vswitchd", "--pidfile", "--detach", "--no-chdir", "--log-file=/run/openvswitch/vswitchd.log")()
-		},
+		}},
 	} {
-		harm()
-		within(t, name+": guests reach each other again", func() bool { return reaches(t, a, "10.1.0.2") })
+		h.harm()
+		within(t, h.name+": guests reach each other again", func() bool { return reaches(t, a, "10.1.0.2") })
 	}
 }
 
