@@ -334,7 +334,8 @@ func (s *Service) planPlaces(ctx context.Context, q store.Querier, p *newVM, st 
 	}
 	st.HypervisorType = places[0].Host.HypervisorType
 	if hv, err := s.Plugins.Hypervisor(st.HypervisorType); err == nil && hv.Decl.GetMaxNics() > 0 && len(p.L3s) > int(hv.Decl.GetMaxNics()) {
-		return errs.New(errs.Invalid, "l3NetworkUuids", "%d NICs are more than a guest has: %d", len(p.L3s), hv.Decl.GetMaxNics())
+		return errs.New(errs.Invalid, "l3NetworkUuids", "%d NICs are more than hypervisor %s gives a guest: %d", len(p.L3s), st.HypervisorType, hv.Decl.GetMaxNics()).
+			WithAdvice("name fewer networks")
 	}
 	st.Places = slices.DeleteFunc(places, func(pl contract.Place) bool { return pl.Host.HypervisorType != st.HypervisorType })
 	if err := s.planDevices(p, st, img); err != nil {

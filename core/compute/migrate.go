@@ -2,6 +2,7 @@ package compute
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 
@@ -42,7 +43,7 @@ func (s *Service) registerMigrate() {
 			if err != nil {
 				return nil, err
 			}
-			found, err := s.targets(ctx, vm, g, "")
+			found, err := s.targets(ctx, vm, g, "", math.MaxInt)
 			if errs.ClassOf(err) == errs.Exhausted {
 				return action.Refs{}, nil // nobody can take it
 			}
@@ -79,7 +80,7 @@ func (s *Service) migrateVM(ctx context.Context, c *action.Call, p *migrateParam
 	if p.Host == vm.HostUUID {
 		return refuse(vm, "it runs on host %s already", p.Host).WithAdvice("name another host, or none")
 	}
-	found, err := s.targets(ctx, vm, g, p.Host)
+	found, err := s.targets(ctx, vm, g, p.Host, 1)
 	if err != nil {
 		return err
 	}
@@ -88,10 +89,10 @@ func (s *Service) migrateVM(ctx context.Context, c *action.Call, p *migrateParam
 	return flow.Run(ctx, s.Flows, s.migrate, m, flowOf(c, p.UUID))
 }
 
-// targets plans the move of a guest to each host that can take it, the best first, or to
-// the one that is wanted. Errors: Exhausted, with the reason for each host, when there
+// targets plans the move of a guest to the best hosts that can take it, most of them at
+// most, or to the one that is wanted. Errors: Exhausted, with the reason for each host, when there
 // is none; Unsupported when the guest's hypervisor moves no guests.
-func (s *Service) targets(ctx context.Context, vm *VMInstance, g *guest, wanted string) ([]*migration, error) {
+func (s *Service) targets(ctx context.Context, vm *VMInstance, g *guest, wanted string, most int) ([]*migration, error) {
 	hv, err := s.Plugins.Hypervisor(vm.HypervisorType)
 	if err == nil {
 		_, err = hv.Migrator()
@@ -107,11 +108,7 @@ func (s *Service) targets(ctx context.Context, vm *VMInstance, g *guest, wanted 
 	if err != nil {
 		return nil, err
 	}
-	var l3s []string
-	for _, n := range g.NICs {
-		l3s = append(l3s, n.L3UUID)
-	}
-	reachable, err := s.reachable(ctx, s.Store, l3s)
+	reachable, err := s.reachable(ctx, s.Store, l3sOf(g))
 	if err != nil {
 		return nil, err
 	}
@@ -127,6 +124,9 @@ func (s *Service) targets(ctx context.Context, vm *VMInstance, g *guest, wanted 
 	var found []*migration
 	var why []string
 	for _, h := range hosts {
+		if len(found) == most {
+			break
+		}
 		m, err := plan.to(ctx, h)
 		switch {
 		case errs.ClassOf(err) == errs.Exhausted:
@@ -196,8 +196,6 @@ func (p *move) to(ctx context.Context, h contract.HostCandidate) (*migration, er
 	for _, v := range p.guest.Volumes {
 		if v.HostUUID != "" {
 			sizes[v.PrimaryUUID] += v.Size
-		} else {
-			sizes[v.PrimaryUUID] += 0
 		}
 	}
 	for _, v := range p.guest.Volumes {

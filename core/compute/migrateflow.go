@@ -8,6 +8,7 @@ import (
 	"github.com/kumo-cloud/kumo/core/flow"
 	"github.com/kumo-cloud/kumo/core/plugin"
 	"github.com/kumo-cloud/kumo/core/store"
+	"github.com/kumo-cloud/kumo/pluginsdk"
 	"github.com/kumo-cloud/kumo/pluginsdk/errs"
 	pluginv1 "github.com/kumo-cloud/kumo/pluginsdk/proto/kumo/plugin/v1"
 )
@@ -23,7 +24,6 @@ type migration struct {
 	Media         []contract.Place       // of MovedDrives, by number, whose images are to be brought to To
 	Copy          pluginv1.DiskCopy
 	SlowGuest     bool
-	Ready         bool // To has all that the guest needs
 	Moved         bool // the guest is on To, and its row says so
 
 	told bool // plugins were told by this process that the guest is about to move
@@ -65,7 +65,7 @@ func (s *Service) migrateFlow() *flow.Def[migration] {
 		s.movePoint("nics-ready", pointMoving),
 		// Written down before the move: from then on nothing of what is above may be
 		// repeated, or undone without a look at where the guest is.
-		flow.Tx("ready", func(_ context.Context, _ *store.Tx, m *migration) error { m.Ready, m.told = true, true; return nil }, nil),
+		flow.Tx("ready", func(_ context.Context, _ *store.Tx, m *migration) error { m.told = true; return nil }, nil),
 		flow.Do("migrate-on-host", s.migrateOnHost, s.endMigration).Timeout(2*hour),
 		flow.Tx("arrived", s.arrived, nil).Answers(),
 		flow.Do("release-network", do[migration](s.letGoOfNetwork), nil),
@@ -162,7 +162,7 @@ func (s *Service) migrateOnHost(ctx context.Context, m *migration) error {
 	}
 	call, cancel := flow.UntilStop(ctx)
 	defer cancel()
-	err := s.betweenHosts(ctx, m, func(hv *plugin.Hypervisor, mover migrator, from, to *pluginv1.Host) error {
+	err := s.betweenHosts(ctx, m, func(hv *plugin.Hypervisor, mover pluginsdk.VMMigrator, from, to *pluginv1.Host) error {
 		_, err := mover.MigrateVM(call, &pluginv1.MigrateVMRequest{Source: from, Target: to, Vm: s.spec(ctx, m.there(), hv), Copy: m.Copy, SlowGuest: m.SlowGuest})
 		return err
 	})
@@ -182,7 +182,7 @@ func (s *Service) endMigration(ctx context.Context, m *migration) error {
 		return nil // the host took along what it had of the guest
 	}
 	moved := false
-	err := s.betweenHosts(ctx, m, func(_ *plugin.Hypervisor, mover migrator, from, to *pluginv1.Host) error {
+	err := s.betweenHosts(ctx, m, func(_ *plugin.Hypervisor, mover pluginsdk.VMMigrator, from, to *pluginv1.Host) error {
 		r, err := mover.EndMigration(ctx, &pluginv1.EndMigrationRequest{Source: from, Target: to, VmUuid: m.UUID})
 		moved = r.GetMoved()
 		return err
@@ -194,14 +194,8 @@ func (s *Service) endMigration(ctx context.Context, m *migration) error {
 	return s.Store.Update(ctx, func(tx *store.Tx) error { return s.arrived(ctx, tx, m) })
 }
 
-// migrator is what moves guests.
-type migrator interface {
-	MigrateVM(context.Context, *pluginv1.MigrateVMRequest) (*pluginv1.MigrateVMResponse, error)
-	EndMigration(context.Context, *pluginv1.EndMigrationRequest) (*pluginv1.EndMigrationResponse, error)
-}
-
 // betweenHosts makes a call about both hosts to their plugin.
-func (s *Service) betweenHosts(ctx context.Context, m *migration, call func(hv *plugin.Hypervisor, mover migrator, from, to *pluginv1.Host) error) error {
+func (s *Service) betweenHosts(ctx context.Context, m *migration, call func(hv *plugin.Hypervisor, mover pluginsdk.VMMigrator, from, to *pluginv1.Host) error) error {
 	to, err := s.host(ctx, m.there())
 	if err != nil {
 		return err

@@ -127,7 +127,7 @@ func (s *Service) pluggable(vm *VMInstance, g *guest, wanted string) (string, er
 		return "", err
 	}
 	if most := int(hv.Decl.GetMaxNics()); most > 0 && len(g.NICs) >= most {
-		return "", refuse(vm, "it has %d NICs, the most that its hypervisor gives a guest", len(g.NICs))
+		return "", refuse(vm, "it has %d NICs, the most that its hypervisor gives a guest", len(g.NICs)).WithAdvice("detach one first")
 	}
 	if vm.HostUUID != "" {
 		if _, err := hv.NICAttacher(); err != nil {

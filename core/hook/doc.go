@@ -20,9 +20,10 @@
 // # Points
 //
 // A point is declared where it is (Declare), and is a step of a flow (Step), or of
-// what is repeated until it succeeds (Tell). Which plugins contribute to a flow is
-// frozen in its state when it begins (At), with what they have answered, so that a
-// flow that goes on after a restart does and undoes the steps of the same plugins.
+// what is repeated until it succeeds, a Moment, where the core's own services are told
+// as well (On, Tell). Which plugins contribute to a flow is frozen in its state when it
+// begins (At), with what they have answered, so that a flow that goes on after a restart
+// does and undoes the steps of the same plugins.
 //
 // Of several subjects at once (rows that a delete takes with it) the plugins are told by
 // Do and Undo, and keep no state.

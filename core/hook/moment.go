@@ -56,7 +56,7 @@ func Tell[T any](ctx context.Context, s *Service, m Moment[T], about T) error {
 	if m.About == nil {
 		return nil
 	}
-	return s.Tell(ctx, m.Name, m.About(about))
+	return s.tell(ctx, m.Name, m.About(about))
 }
 
 // Announce is Tell of what is so, whatever comes of it: an error stops nobody, and is
@@ -71,7 +71,7 @@ func Announce[T any](ctx context.Context, s *Service, m Moment[T], about T) {
 		failed(f(ctx, about))
 	}
 	if m.About != nil {
-		failed(s.Tell(ctx, m.Name, m.About(about)))
+		failed(s.tell(ctx, m.Name, m.About(about)))
 	}
 }
 

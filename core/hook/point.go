@@ -179,9 +179,8 @@ func (s *Service) undoAll(ctx context.Context, all Points, point, operation stri
 	return nil
 }
 
-// Tell has plugins do their steps at a point of what is repeated until it succeeds,
-// such as the connection of a host: nothing is undone.
-func (s *Service) Tell(ctx context.Context, point string, about *pluginv1.PointSubject) error {
+// tell has plugins do their steps at a moment, and nothing is undone.
+func (s *Service) tell(ctx context.Context, point string, about *pluginv1.PointSubject) error {
 	for _, sub := range s.index.Load().points[point] {
 		if s.Plugins.Ready(sub.plugin) != nil {
 			continue
